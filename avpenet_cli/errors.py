@@ -1,0 +1,86 @@
+"""One family of errors. Each says what was wrong, where, and what to do; each carries its exit code.
+
+Libraries raise them; only the command layer prints them and exits.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the shell sees. README's table is checked against these by a test."""
+
+    OK = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    ENVIRONMENT = 3
+    LOCKED = 75
+    INTERRUPTED = 130
+
+
+class AvpenetError(Exception):
+    """Base of everything this program raises on purpose.
+
+    Args:
+        message: what was wrong and where, one line.
+        remedy: what to do about it, one line, may be empty.
+    """
+
+    exit_code = ExitCode.SOME_FAILED
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
+
+
+class SettingsError(AvpenetError):
+    """A setting, an option or a configuration file that cannot be used."""
+
+    exit_code = ExitCode.USAGE
+
+
+class WeightsError(AvpenetError):
+    """Weights that are absent, altered, incomplete or do not fit this program."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class EnvironmentFault(AvpenetError):
+    """Something this machine lacks: ffmpeg, a device, space, write access."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class OutputError(AvpenetError):
+    """An output that cannot be written, or that belongs to another run."""
+
+    exit_code = ExitCode.USAGE
+
+
+class Locked(AvpenetError):
+    """Another run holds this output."""
+
+    exit_code = ExitCode.LOCKED
+
+
+class Interrupted(AvpenetError):
+    """SIGTERM or Ctrl-C arrived; everything finished so far is in the journal."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+class RecordingError(AvpenetError):
+    """One recording that cannot be read. The run goes on with the others.
+
+    Args:
+        code: a stable word for tables and manifests, e.g. `empty_file`.
+    """
+
+    def __init__(self, code: str, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.code = code

@@ -1,0 +1,224 @@
+"""Every number that can change a result, as frozen dataclasses with the unit in the field's name.
+
+Two families, kept apart on purpose:
+
+- `Preprocessing` (with `AudioSettings` and `FaceSettings`) is what a network was trained to see. It
+  belongs to the weights' description; scoring reads it from there and nobody overrides it.
+- `RunSettings` (with `QualitySettings` and `DecodingSettings`) is how this site wants to run. It comes
+  from the command line and from `--config FILE.toml`.
+
+Values out of range are rejected with the range, never clamped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from avpenet_cli.errors import SettingsError
+
+_STRICT = ConfigDict(extra="forbid")
+
+T = TypeVar("T")
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+WINDOW_S = 3.0
+"""Length of a segment (article, section Data)."""
+
+FRAME_STEP_S = 0.1
+"""The frame grid: frame i of a segment is the one on screen at t0 + (i + 0.5) * FRAME_STEP_S."""
+
+FRAMES_PER_WINDOW = round(WINDOW_S / FRAME_STEP_S)
+"""30 of the article's 90 frames."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class AudioSettings:
+    """Algorithm 1 of the article: native-rate waveform -> (128, 300) log-mel in [0, 1]."""
+
+    denoise: Literal["quietest-frames", "first-frames", "noisereduce", "none"] = "quietest-frames"
+    noise_frames: Count = 20
+    """`first-frames`: the authors' code takes this many STFT frames from the start as noise."""
+    quiet_share: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1
+    """`quietest-frames`: this share of the recording's frames, the quietest, is the noise."""
+    over_subtraction: Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
+    spectral_floor: Share = 0.1
+    denoise_fft_samples: Count = 400
+    denoise_hop_samples: Count = 160
+    sample_rate_hz: Count = 16_000
+    fft_samples: Count = 400
+    hop_samples: Count = 160
+    mel_bands: Count = 128
+    mel_low_hz: Annotated[float, Field(ge=0.0)] = 50.0
+    mel_high_hz: Positive = 8_000.0
+    log_offset: Positive = 1e-6
+    vad_frame_samples: Count = 512
+    vad_hop_samples: Count = 160
+    vad_energy: Positive = 0.02
+    vad_flatness: Share = 0.5
+
+    @property
+    def mel_frames(self) -> int:
+        """300 for a 3-s segment at 16 kHz and a hop of 160."""
+        return round(WINDOW_S * self.sample_rate_hz / self.hop_samples)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class FaceSettings:
+    """Algorithm 2 of the article: frame -> aligned (224, 224, 3) face."""
+
+    detect_long_side_px: Annotated[int, Field(ge=64, le=4096)] = 480
+    """Detection runs on a copy reduced to this long side; a smaller frame is not enlarged."""
+    min_face_px: Annotated[int, Field(ge=12, le=1000)] = 24
+    """Smallest face looked for, in pixels of the reduced copy."""
+    stage_thresholds: tuple[Share, Share, Share] = (0.6, 0.7, 0.7)
+    pyramid_factor: Annotated[float, Field(ge=0.3, le=0.95)] = 0.709
+    min_confidence: Share = 0.7
+    """Faces below this detector confidence are not faces."""
+    box_margin: Annotated[float, Field(ge=0.0, le=2.0)] = 0.2
+    """The box is made larger by this share of its width and height, half of it on either side."""
+    align: bool = True
+    """Rotate about the eyes' midpoint so that they are level."""
+    landmarks: Literal["mtcnn", "dlib68"] = "mtcnn"
+    crop_px: Annotated[int, Field(ge=32, le=1024)] = 224
+    pixel_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    pixel_std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+    rotations_deg: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
+    """Clockwise turns of the frame that detection may try; upright first."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Preprocessing:
+    """What a network was trained to see. Travels with its weights."""
+
+    audio: AudioSettings = Field(default_factory=AudioSettings)
+    face: FaceSettings = Field(default_factory=FaceSettings)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class QualitySettings:
+    """When a segment is flagged, and when there is too little evidence for a number."""
+
+    min_face_rate: Share = 0.2
+    """Below this share of the segment's frames with the patient's face: unscorable."""
+    min_audio_rate: Share = 0.2
+    """Below this share of the segment covered by the audio stream: unscorable."""
+    low_face_rate: Share = 0.5
+    low_confidence: Share = 0.85
+    low_snr_db: float = 5.0
+    silent_dbfs: Annotated[float, Field(le=0.0)] = -60.0
+    clipped_share: Share = 0.001
+    full_scale: Share = 0.999
+    """A sample at or over this magnitude counts as clipped."""
+    small_face_px: Annotated[int, Field(ge=0)] = 48
+    short_tail_share: Share = 0.5
+    """A last window with at least this share of its length is padded and scored; less is lost."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class DecodingSettings:
+    """How recordings are read."""
+
+    backend: Literal["auto", "ffmpeg", "decord"] = "auto"
+    audio_track: Annotated[int, Field(ge=0)] = 0
+    """Which audio stream of several, counted from 0."""
+    stall_s: Positive = 60.0
+    """A decoder that delivers nothing for this long is killed."""
+    probe_timeout_s: Positive = 60.0
+    queue_frames: Annotated[int, Field(ge=1, le=256)] = 12
+    """Frames decoded ahead of detection."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class RunSettings:
+    """How this run scores. All of it is in the manifest; what changes results is in the fingerprint."""
+
+    stride_s: Annotated[float, Field(gt=0.0, le=WINDOW_S)] = WINDOW_S
+    mc_samples: Annotated[int, Field(ge=0, le=10_000)] = 0
+    seed: Annotated[int, Field(ge=0)] = 42
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: str = "auto"
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    quality: QualitySettings = Field(default_factory=QualitySettings)
+    decoding: DecodingSettings = Field(default_factory=DecodingSettings)
+
+    def __post_init__(self) -> None:
+        steps = self.stride_s / FRAME_STEP_S
+        if abs(steps - round(steps)) > 1e-6:
+            raise ValueError(f"stride_s must be a multiple of {FRAME_STEP_S} s, the frame grid; got {self.stride_s}")
+
+    @property
+    def stride_frames(self) -> int:
+        return round(self.stride_s / FRAME_STEP_S)
+
+
+_NOT_IN_FINGERPRINT = {"device", "batch_size", "decoding.stall_s", "decoding.probe_timeout_s", "decoding.queue_frames"}
+"""Settings that change speed or patience, not numbers."""
+
+
+def to_plain(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as JSON-ready nested dictionaries."""
+    plain: dict[str, Any] = TypeAdapter(type(settings)).dump_python(settings, mode="json")
+    return plain
+
+
+def from_plain(kind: type[T], plain: object, where: str) -> T:
+    """Build and validate a settings dataclass from nested dictionaries.
+
+    Raises:
+        SettingsError: naming the field, the value and the allowed range.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(plain)
+    except ValidationError as error:
+        raise SettingsError(f"{where}: {_first_problem(error)}", "correct it or leave it out") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "settings"
+    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        return f"no setting is called {field}"
+    return f"{field} = {first.get('input')!r}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A TOML file as nested dictionaries in the shape of `RunSettings`.
+
+    Raises:
+        SettingsError: unreadable file or TOML that does not parse.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error}", "correct it or leave --config out") from None
+
+
+def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one level with dotted names: {"quality.low_snr_db": 5.0, ...}."""
+    flat: dict[str, Any] = {}
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def result_settings(run: RunSettings) -> dict[str, Any]:
+    """The flat settings that change numbers; two runs that agree on them may share a journal."""
+    return {name: value for name, value in flatten(to_plain(run)).items() if name not in _NOT_IN_FINGERPRINT}
+
+
+def digest_of(plain: object) -> str:
+    """SHA-256 of the canonical JSON of plain values, hexadecimal."""
+    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
