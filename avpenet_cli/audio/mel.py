@@ -1,0 +1,96 @@
+"""Log-mel spectrogram of one segment. Algorithm 1, stages 4 and 5."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import scipy.fft
+
+from avpenet_cli.audio.framing import centred_frames, hann
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.settings import AudioSettings
+
+NO_SIGNAL_PEAK = 1e-6
+"""-120 dBFS: below this are only the rounding errors that filters leave in a silent stretch."""
+
+_LEAST_SPAN = 1e-8
+"""Keeps a flat spectrogram from dividing by zero; the authors' value."""
+
+
+def log_mel(segment: np.ndarray, settings: AudioSettings) -> np.ndarray:
+    """Peak-normalised log-mel spectrogram, scaled to [0, 1] over the segment.
+
+    log(mel + log_offset) of the power spectrum, min-max over all frames of the segment (one more than is kept, for
+    frames are centred), then padded with zeros or trimmed to `mel_frames`.
+
+    A segment without signal (peak under `NO_SIGNAL_PEAK`) is all zeros: amplified to full scale, its rounding
+    errors would look like a loud sound.
+
+    Args:
+        segment: (samples,) float32, full scale 1, at `settings.sample_rate_hz`, finite; 48000 samples for 3 s.
+
+    Returns:
+        (mel_bands, mel_frames) = (128, 300) float32 in [0, 1].
+
+    Raises:
+        SettingsError: mel limits that do not fit the sample rate.
+    """
+    mel = np.zeros((settings.mel_bands, settings.mel_frames), np.float32)
+    bank = mel_bank(
+        settings.sample_rate_hz, settings.fft_samples, settings.mel_bands, settings.mel_low_hz, settings.mel_high_hz
+    )
+    peak = float(np.max(np.abs(segment), initial=0.0))
+    if peak < NO_SIGNAL_PEAK:
+        return mel
+    frames = centred_frames((segment / peak).astype(np.float32), settings.fft_samples, settings.hop_samples)
+    spectra = scipy.fft.rfft(frames * hann(settings.fft_samples), axis=1)
+    logs = np.log(bank @ (spectra.real**2 + spectra.imag**2).T + np.float32(settings.log_offset))
+    lowest, highest = logs.min(), logs.max()
+    scaled = ((logs - lowest) / (highest - lowest + _LEAST_SPAN))[:, : settings.mel_frames]
+    mel[:, : scaled.shape[1]] = scaled
+    return mel
+
+
+@lru_cache(maxsize=4)
+def mel_bank(rate_hz: int, fft_samples: int, bands: int, low_hz: float, high_hz: float) -> np.ndarray:
+    """Triangular filters of equal area on Slaney's mel scale (Auditory Toolbox, 1998), as librosa builds them.
+
+    Narrow low bands that fall between two frequencies of the transform stay empty, as in the published front end.
+
+    Returns:
+        (bands, fft_samples // 2 + 1) float32, read-only.
+
+    Raises:
+        SettingsError: limits that are not in order or lie beyond half the sample rate.
+    """
+    if not low_hz < high_hz <= rate_hz / 2:
+        raise SettingsError(
+            f"mel_low_hz = {low_hz} and mel_high_hz = {high_hz} must be in order and at most {rate_hz / 2} Hz",
+            "correct them",
+        )
+    edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(low_hz), _hz_to_mel(high_hz), bands + 2))
+    bins_hz = np.fft.rfftfreq(fft_samples, 1 / rate_hz)
+    widths_hz = np.diff(edges_hz)
+    rising = (bins_hz - edges_hz[:-2, None]) / widths_hz[:-1, None]
+    falling = (edges_hz[2:, None] - bins_hz) / widths_hz[1:, None]
+    areas = 2 / (edges_hz[2:] - edges_hz[:-2])
+    bank: np.ndarray = (np.maximum(0, np.minimum(rising, falling)) * areas[:, None]).astype(np.float32)
+    bank.setflags(write=False)
+    return bank
+
+
+_MEL_STEP_HZ = 200 / 3
+"""Below the knee a mel is this wide."""
+_KNEE_HZ = 1000.0
+_KNEE_MEL = _KNEE_HZ / _MEL_STEP_HZ
+_LOG_STEP = np.log(6.4) / 27
+"""Above the knee each mel is this much wider than the last, on a logarithmic scale."""
+
+
+def _hz_to_mel(hz: float) -> float:
+    return float(_KNEE_MEL + np.log(hz / _KNEE_HZ) / _LOG_STEP) if hz >= _KNEE_HZ else hz / _MEL_STEP_HZ
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    return np.where(mel >= _KNEE_MEL, _KNEE_HZ * np.exp(_LOG_STEP * (mel - _KNEE_MEL)), _MEL_STEP_HZ * mel)

@@ -1,0 +1,160 @@
+"""A recording's blocks -> one (128, 300) log-mel and its quality per segment, in one read."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from avpenet_cli.audio.cleaning import clean
+from avpenet_cli.audio.framing import block_samples, fixed_blocks
+from avpenet_cli.audio.levels import mean_square, power_dbfs
+from avpenet_cli.audio.mel import log_mel
+from avpenet_cli.audio.noise import NoiseProfile
+from avpenet_cli.audio.voice import voice_activity
+from avpenet_cli.settings import WINDOW_S, AudioSettings
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentAudio:
+    """The sound of one segment.
+
+    Attributes:
+        mel: (mel_bands, mel_frames) = (128, 300) float32 in [0, 1]; all zeros for a segment without sound.
+        voiced: share of the segment's voice-activity frames that are voiced, [0, 1].
+        level_dbfs: RMS level of the raw native samples, over the part of the window that lies before the recording's
+            end. None when that is digital silence, or nothing.
+        snr_db: power of the same samples over the recording's noise floor. None without level or floor.
+        clipped_share: share of the same samples at or over full scale, [0, 1].
+    """
+
+    mel: np.ndarray
+    voiced: float
+    level_dbfs: float | None
+    snr_db: float | None
+    clipped_share: float
+
+
+def segments(
+    blocks: Iterable[np.ndarray],
+    rate_hz: int,
+    windows: Sequence[tuple[float, float]],
+    profile: NoiseProfile,
+    settings: AudioSettings,
+    full_scale: float,
+) -> Iterator[SegmentAudio]:
+    """Cut a recording's sound into segments, each yielded as soon as its samples have been cleaned.
+
+    Holds the current window and about a second of look-ahead, whatever the recording's length. What a window asks
+    for beyond the end is zeros; reading stops after the last window.
+
+    Args:
+        blocks: contiguous (samples,) float blocks of any length, full scale 1, at `rate_hz`, from time 0.
+        windows: (start_s, length_s), by increasing start, possibly overlapping; every length is `WINDOW_S`.
+        profile: what `survey` learned from the same recording with the same settings.
+        full_scale: magnitude from which a raw sample counts as clipped.
+
+    Returns:
+        As many records as windows, in their order.
+
+    Raises:
+        ValueError: windows out of order, before time 0 or of another length; a profile that does not fit.
+        SettingsError: settings that contradict each other.
+        TypeError: blocks that are not one-dimensional floating point.
+    """
+    starts_s = [start_s for start_s, _ in windows]
+    if any(abs(length_s - WINDOW_S) > 1e-6 for _, length_s in windows):
+        raise ValueError(f"every window must be {WINDOW_S} s long")
+    if starts_s != sorted(starts_s) or (starts_s and starts_s[0] < 0):
+        raise ValueError("windows must start at 0 or later, in increasing order")
+    raw, cleaned = _Span(rate_hz), _Span(settings.sample_rate_hz)
+
+    def kept_blocks() -> Iterator[np.ndarray]:
+        for block in fixed_blocks(blocks, block_samples(rate_hz, settings)):
+            raw.append(block)
+            yield block
+
+    pieces = clean(kept_blocks(), rate_hz, profile, settings)
+    return _cut(pieces, raw, cleaned, starts_s, profile, settings, full_scale)
+
+
+def _cut(
+    pieces: Iterator[np.ndarray],
+    raw: _Span,
+    cleaned: _Span,
+    starts_s: Sequence[float],
+    profile: NoiseProfile,
+    settings: AudioSettings,
+    full_scale: float,
+) -> Iterator[SegmentAudio]:
+    waiting = deque(starts_s)
+    if not waiting:
+        return
+    for piece in pieces:
+        cleaned.append(piece)
+        while waiting and raw.reaches(waiting[0] + WINDOW_S) and cleaned.reaches(waiting[0] + WINDOW_S):
+            yield _describe(raw, cleaned, waiting.popleft(), profile, settings, full_scale)
+        if not waiting:
+            return
+        raw.forget_before(waiting[0])
+        cleaned.forget_before(waiting[0])
+    for start_s in waiting:
+        yield _describe(raw, cleaned, start_s, profile, settings, full_scale)
+
+
+def _describe(
+    raw: _Span, cleaned: _Span, start_s: float, profile: NoiseProfile, settings: AudioSettings, full_scale: float
+) -> SegmentAudio:
+    sound = raw.window(start_s)
+    power = mean_square(sound) if sound.size else 0.0
+    level_dbfs = power_dbfs(power)
+    clipped_share = float(np.mean(np.abs(sound) >= full_scale)) if sound.size else 0.0
+    if level_dbfs is None:
+        # Filters and neighbouring frames leak a trace of sound into a muted stretch; it must not be amplified.
+        silent = np.zeros((settings.mel_bands, settings.mel_frames), np.float32)
+        return SegmentAudio(silent, 0.0, None, None, clipped_share)
+    segment = cleaned.window(start_s)
+    segment = np.pad(segment, (0, cleaned.window_samples - segment.size))
+    activity = voice_activity(segment, settings, native_rate_hz=raw.rate_hz)
+    return SegmentAudio(
+        mel=log_mel(segment, settings),
+        voiced=float(activity.mean()) if activity.size else 0.0,
+        level_dbfs=level_dbfs,
+        snr_db=None if profile.floor_dbfs is None else 10 * math.log10(power) - profile.floor_dbfs,
+        clipped_share=clipped_share,
+    )
+
+
+class _Span:
+    """The stretch of a stream that windows may still ask for."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self.rate_hz = rate_hz
+        self.window_samples = round(WINDOW_S * rate_hz)
+        self._blocks: deque[np.ndarray] = deque()
+        self._begin = 0
+        self._end = 0
+
+    def append(self, block: np.ndarray) -> None:
+        self._blocks.append(block)
+        self._end += block.size
+
+    def reaches(self, time_s: float) -> bool:
+        """Whether the window that ends at this time is complete; a sample of rounding either way is allowed for."""
+        return self._end > round(time_s * self.rate_hz)
+
+    def window(self, start_s: float) -> np.ndarray:
+        """(samples,) of the window that starts here, shorter where the stream ends."""
+        first = round(start_s * self.rate_hz) - self._begin
+        if first >= self._end - self._begin:
+            return np.zeros(0, np.float32)
+        return np.concatenate(self._blocks)[first : first + self.window_samples]
+
+    def forget_before(self, time_s: float) -> None:
+        """Drop the blocks that lie wholly before this time."""
+        first = round(time_s * self.rate_hz)
+        while self._blocks and self._begin + self._blocks[0].size <= first:
+            self._begin += self._blocks.popleft().size

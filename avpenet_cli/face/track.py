@@ -1,0 +1,136 @@
+"""Faces over time -> tracks -> the patient.
+
+The patient is the largest persistent face: the track with the most face width summed over frames, together with
+earlier or later tracks of the same place and size. A nurse who leans in is wide but does not last; a face in a poster
+lasts but is small.
+
+Linking needs no more than an optimal assignment of boxes between consecutive frames of a 10-Hz grid. The field's
+trackers were looked at first (CHANGELOG): norfair cannot be installed beside numpy 2, roboflow's trackers brings the
+OpenCV build that needs a screen's libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from avpenet_cli.face.detect import Face
+
+_MAX_AGE_SLOTS = 20
+"""A track unseen for two seconds is over; a later one may still be joined to it as the same person."""
+_MAX_MOVE = 0.8
+"""Between sightings a face moves by less than this share of its width, ..."""
+_MAX_GROWTH = 1.6
+"""... and its width changes by less than this factor."""
+_SAME_PLACE = 1.5
+"""Tracks of one person lie within this many face widths of each other, ..."""
+_SAME_SIZE = 1.7
+"""... and differ in width by less than this factor."""
+MIN_TRACK_FRAMES = 3
+"""Shorter tracks are the detector's false alarms."""
+_IMPOSSIBLE = 1e6
+
+
+@dataclass
+class Track:
+    """One face followed over time.
+
+    Attributes:
+        number: counts from 0 in the order of first sightings.
+        slots: where on the grid it was seen, increasing.
+        faces: the sightings.
+    """
+
+    number: int
+    slots: list[int] = field(default_factory=list)
+    faces: list[Face] = field(default_factory=list)
+
+    @property
+    def weight(self) -> float:
+        """Face width summed over frames: size times persistence."""
+        return sum(face.width_px for face in self.faces)
+
+
+class Tracker:
+    """Links faces frame by frame; holds boxes only, never pixels."""
+
+    def __init__(self) -> None:
+        self.tracks: list[Track] = []
+        self._live: list[Track] = []
+
+    def update(self, slot: int, faces: Sequence[Face]) -> list[Track]:
+        """Add one frame's faces; returns the track of each, in the same order. Slots must increase."""
+        self._live = [track for track in self._live if slot - track.slots[-1] <= _MAX_AGE_SLOTS]
+        result: list[Track | None] = [None] * len(faces)
+        if self._live and faces:
+            cost = np.array([[_cost(track.faces[-1], face) for face in faces] for track in self._live])
+            for row, column in zip(*linear_sum_assignment(cost), strict=True):
+                if cost[row, column] < _IMPOSSIBLE:
+                    result[column] = self._live[row]
+        linked = []
+        for face, track in zip(faces, result, strict=True):
+            if track is None:
+                track = Track(len(self.tracks))
+                self.tracks.append(track)
+                self._live.append(track)
+            track.slots.append(slot)
+            track.faces.append(face)
+            linked.append(track)
+        return linked
+
+    def lasting(self) -> list[Track]:
+        """Tracks long enough to be somebody."""
+        return [track for track in self.tracks if len(track.slots) >= MIN_TRACK_FRAMES]
+
+
+def patient_tracks(tracks: Sequence[Track]) -> list[Track]:
+    """The tracks that are the patient, heaviest first; empty when nobody lasted.
+
+    Args:
+        tracks: all lasting tracks of a recording.
+    """
+    by_weight = sorted(tracks, key=lambda track: (-track.weight, track.number))
+    chosen: list[Track] = []
+    for track in by_weight:
+        if not chosen or _same_person(track, chosen):
+            chosen.append(track)
+    return chosen
+
+
+def _same_person(track: Track, chosen: Sequence[Track]) -> bool:
+    """Never seen together, and next to the nearest sighting in time it has the same place and size."""
+    own = set(track.slots)
+    if any(not own.isdisjoint(other.slots) for other in chosen):
+        return False
+    nearest = min(chosen, key=lambda other: _gap(track, other))
+    before = nearest.slots[0] < track.slots[0]
+    there = _sighting_before(nearest, track.slots[0]) if before else nearest.faces[0]
+    here = track.faces[0] if before else track.faces[-1]
+    return _distance(there, here) <= _SAME_PLACE and _size_ratio(there, here) <= _SAME_SIZE
+
+
+def _gap(a: Track, b: Track) -> int:
+    return max(b.slots[0] - a.slots[-1], a.slots[0] - b.slots[-1], 0)
+
+
+def _sighting_before(track: Track, slot: int) -> Face:
+    return track.faces[max(0, int(np.searchsorted(track.slots, slot)) - 1)]
+
+
+def _distance(a: Face, b: Face) -> float:
+    """Between centres, in widths of the wider face."""
+    centre_a, centre_b = (a.box[:2] + a.box[2:]) / 2, (b.box[:2] + b.box[2:]) / 2
+    return float(np.linalg.norm(centre_a - centre_b)) / max(a.width_px, b.width_px, 1.0)
+
+
+def _size_ratio(a: Face, b: Face) -> float:
+    small, large = sorted((max(a.width_px, 1.0), max(b.width_px, 1.0)))
+    return large / small
+
+
+def _cost(last: Face, face: Face) -> float:
+    move, growth = _distance(last, face), _size_ratio(last, face)
+    return move + 0.5 * (growth - 1) if move <= _MAX_MOVE and growth <= _MAX_GROWTH else _IMPOSSIBLE

@@ -1,0 +1,1 @@
+"""A file -> probe facts, timed frames, waveform. Knows files and ffmpeg; knows nothing of faces or networks."""

@@ -1,0 +1,147 @@
+"""A decoder as a child process: payload on its stdout, one text line per frame on a side channel.
+
+A decoder that crashes or hangs on one file takes its own process with it and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import queue
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from avpenet_cli.errors import EnvironmentFault
+
+_PIPE_BYTES = 1 << 20
+_POLL_S = 0.25
+_F_SETPIPE_SZ = 1031
+"""Linux; not in `fcntl` on every platform."""
+
+
+class DecoderStalled(Exception):
+    """Nothing came for the time allowed."""
+
+
+class DecoderChild:
+    """One running decoder.
+
+    Args:
+        command: given the side channel's file descriptor, the command line.
+        stall_s: silence after which the child is killed.
+    """
+
+    def __init__(self, command: Callable[[int], list[str]], stall_s: float) -> None:
+        self._stall_s = stall_s
+        self._closed = threading.Event()
+        self._messages: deque[str] = deque(maxlen=40)
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        side_read, side_write = os.pipe()
+        try:
+            # Its own session: Ctrl-C reaches this program, which then ends its decoders itself.
+            self._process = subprocess.Popen(
+                command(side_write),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(side_write,),
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            os.close(side_read)
+            raise EnvironmentFault(f"cannot start a decoder: {error}", "see avpenet doctor") from None
+        finally:
+            os.close(side_write)
+        assert self._process.stdout is not None
+        self._payload = self._process.stdout.fileno()
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._payload, _F_SETPIPE_SZ, _PIPE_BYTES)
+        self._threads = [
+            threading.Thread(target=self._collect_lines, args=(side_read,), daemon=True),
+            threading.Thread(target=self._collect_messages, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _collect_lines(self, side_read: int) -> None:
+        with os.fdopen(side_read, "r", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def _collect_messages(self) -> None:
+        assert self._process.stderr is not None
+        for raw in self._process.stderr:
+            self._messages.append(raw.decode("utf-8", "replace").rstrip())
+
+    def next_line(self, *, wait: bool = True) -> str | None:
+        """The next line of the side channel; None at its end, or at once where there is none yet and `wait` is off.
+
+        Raises:
+            DecoderStalled: none came in time.
+        """
+        deadline = time.monotonic() + self._stall_s
+        while not self._closed.is_set():
+            try:
+                return self._lines.get(timeout=_POLL_S) if wait else self._lines.get_nowait()
+            except queue.Empty:
+                if not wait:
+                    return None
+                if time.monotonic() > deadline:
+                    self.close()
+                    raise DecoderStalled from None
+        return None
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill `buffer` from the payload; returns bytes read, fewer than asked for only at the end.
+
+        Raises:
+            DecoderStalled: nothing came in time.
+        """
+        filled, last = 0, time.monotonic()
+        while filled < len(buffer) and not self._closed.is_set():
+            ready, _, _ = select.select([self._payload], [], [], _POLL_S)
+            if not ready:
+                if time.monotonic() - last > self._stall_s:
+                    self.close()
+                    raise DecoderStalled
+                continue
+            count = os.readv(self._payload, [buffer[filled:]])
+            if count == 0:
+                break
+            filled, last = filled + count, time.monotonic()
+        return filled
+
+    @property
+    def messages(self) -> str:
+        """The last lines of the child's stderr."""
+        return "\n".join(self._messages)
+
+    def finish(self) -> int:
+        """Wait for the child's own end and return its exit status (negative: a signal)."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=self._stall_s)
+        status = self._process.poll()
+        self.close()
+        return -signal.SIGKILL if status is None else status
+
+    def close(self) -> None:
+        """Kill the child if it lives, and release everything it held."""
+        self._closed.set()
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout=2)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()

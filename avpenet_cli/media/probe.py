@@ -1,0 +1,229 @@
+"""What a file says of itself: streams, clock, geometry. Nothing is decoded here."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from avpenet_cli.errors import RecordingError
+from avpenet_cli.media.tools import SAFE_INPUT, tool
+from avpenet_cli.settings import DecodingSettings
+
+MAX_PIXELS = 100_000_000
+"""A frame above this is a damaged header, not a camera."""
+
+
+@dataclass(frozen=True)
+class VideoStream:
+    """One video stream, geometry as displayed: after rotation and with square pixels.
+
+    Attributes:
+        index: the stream's number in the file.
+        width_px, height_px: displayed size.
+        rotation_deg: clockwise turn that the file asks players for; already part of the displayed size.
+        start_s: first presentation time, from the container's start.
+    """
+
+    index: int
+    codec: str
+    width_px: int
+    height_px: int
+    rotation_deg: int
+    pixel_aspect: float
+    fps: float
+    pixel_format: str
+    interlaced: bool
+    start_s: float
+
+
+@dataclass(frozen=True)
+class AudioStream:
+    """One audio stream. `start_s` counts from the container's start."""
+
+    index: int
+    codec: str
+    sample_rate_hz: int
+    channels: int
+    start_s: float
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A file's facts.
+
+    Attributes:
+        container: ffprobe's format name.
+        nominal_s: duration promised by the header; 0 where it makes no promise.
+        start_s: the container's first timestamp; presentation times are counted from it.
+        audio_tracks: how many audio streams there are.
+    """
+
+    container: str
+    nominal_s: float
+    start_s: float
+    video: VideoStream | None
+    audio: AudioStream | None
+    audio_tracks: int
+
+
+def check_file(path: Path) -> os.stat_result:
+    """Is this a non-empty regular file that can be opened? Opens nothing that could block (a fifo).
+
+    Raises:
+        RecordingError: missing, broken_link, not_a_file, empty_file, no_permission, unreadable.
+    """
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise RecordingError("broken_link", "a link to a file that is not there", "mend or remove the link") from None
+        raise RecordingError("missing", "no such file", "it may have been moved or deleted while the run went on") from None
+    except PermissionError:
+        raise RecordingError("no_permission", "its folder may not be read", "give this user read access") from None
+    except OSError as error:
+        raise RecordingError("unreadable", f"{error.strerror or error}", "check the path and the disk") from None
+    if stat.S_ISDIR(facts.st_mode):
+        raise RecordingError("not_a_file", "a folder, not a recording", "name its files or use --recursive")
+    if not stat.S_ISREG(facts.st_mode):
+        raise RecordingError("not_a_file", "not a regular file (a pipe, socket or device)", "copy the recording to a file")
+    if facts.st_size == 0:
+        raise RecordingError("empty_file", "an empty file", "copy it again from its source")
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except PermissionError:
+        raise RecordingError("no_permission", "may not be read by this user", "give this user read access") from None
+    except OSError as error:
+        raise RecordingError("unreadable", f"cannot be read: {error.strerror or error}", "check the disk") from None
+    return facts
+
+
+def probe(path: Path, decoding: DecodingSettings) -> Probe:
+    """Read a file's header.
+
+    Args:
+        path: the recording.
+        decoding: which audio track, and how long ffprobe may take.
+
+    Raises:
+        RecordingError: the file cannot be read, is no recording, or has neither picture nor sound.
+    """
+    check_file(path)
+    # ffmpeg-python's own probe() leaves a hung ffprobe running when its timeout passes; this one is killed.
+    command = [tool("ffprobe"), "-v", "error", *SAFE_INPUT, "-show_format", "-show_streams", "-of", "json", str(path.absolute())]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=decoding.probe_timeout_s, stdin=subprocess.DEVNULL, check=False)
+    except subprocess.TimeoutExpired:
+        raise RecordingError("probe_timeout", f"its header could not be read in {decoding.probe_timeout_s:g} s", "check the file") from None
+    try:
+        facts = json.loads(done.stdout or b"{}")
+    except json.JSONDecodeError:
+        facts = {}
+    streams = facts.get("streams", [])
+    if done.returncode != 0 or not streams:
+        detail = last_line(done.stderr.decode("utf-8", "replace"), path)
+        raise RecordingError("unreadable", f"not a recording that ffmpeg can read ({detail or 'no streams'})", "check the file")
+    return _read(facts, decoding)
+
+
+def last_line(messages: str, path: Path) -> str:
+    """ffmpeg's last word, without the file's path (which may hold a patient's name)."""
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    line = lines[-1].replace(f"{path.absolute()}: ", "").replace(str(path.absolute()), "the file")
+    return line.replace(path.name, "the file")
+
+
+def _read(facts: dict[str, Any], decoding: DecodingSettings) -> Probe:
+    form, streams = facts.get("format", {}), facts["streams"]
+    container = str(form.get("format_name", ""))
+    if container.endswith("_pipe") or container == "image2":
+        raise RecordingError("picture", "a picture, not a recording", "name a video file")
+    start_s = _number(form.get("start_time"))
+    videos = [s for s in streams if s.get("codec_type") == "video" and not _is_cover(s)]
+    audios = [s for s in streams if s.get("codec_type") == "audio" and _number(s.get("sample_rate")) > 0]
+    if not videos and not audios:
+        raise RecordingError("no_streams", "neither picture nor sound in it", "check the file")
+    if audios and decoding.audio_track >= len(audios):
+        raise RecordingError(
+            "no_such_track", f"has {len(audios)} audio track(s), but track {decoding.audio_track} was asked for", "set audio_track"
+        )
+    return Probe(
+        container=container,
+        nominal_s=max(_number(form.get("duration")), 0.0),
+        start_s=start_s,
+        video=_video(videos[0], start_s) if videos else None,
+        audio=_audio(audios[decoding.audio_track], start_s) if audios else None,
+        audio_tracks=len(audios),
+    )
+
+
+def _is_cover(stream: dict[str, Any]) -> bool:
+    """Cover pictures come as video streams; some files mark them, others only carry one picture in a picture codec."""
+    disposition = stream.get("disposition", {})
+    single_picture = stream.get("codec_name") in {"png", "bmp", "gif", "webp"} and stream.get("nb_frames") == "1"
+    return bool(disposition.get("attached_pic")) or bool(disposition.get("timed_thumbnails")) or single_picture
+
+
+def _video(stream: dict[str, Any], container_start_s: float) -> VideoStream | None:
+    width, height = int(stream.get("width") or 0), int(stream.get("height") or 0)
+    if width < 2 or height < 2:
+        return None
+    if width * height > MAX_PIXELS:
+        raise RecordingError("too_large", f"its header says {width}x{height} pixels", "check the file; the header is probably damaged")
+    aspect = _ratio(stream.get("sample_aspect_ratio", "1:1").replace(":", "/")) or Fraction(1)
+    rotation = _rotation(stream)
+    display_w = max(2, round(width * aspect))
+    size = (height, display_w) if rotation in (90, 270) else (display_w, height)
+    return VideoStream(
+        index=int(stream["index"]),
+        codec=str(stream.get("codec_name", "unknown")),
+        width_px=size[0],
+        height_px=size[1],
+        rotation_deg=rotation,
+        pixel_aspect=float(aspect),
+        fps=float(_ratio(stream.get("avg_frame_rate", "")) or _ratio(stream.get("r_frame_rate", "")) or 0),
+        pixel_format=str(stream.get("pix_fmt", "")),
+        interlaced=stream.get("field_order", "progressive") in {"tt", "bb", "tb", "bt"},
+        start_s=_number(stream.get("start_time"), container_start_s) - container_start_s,
+    )
+
+
+def _audio(stream: dict[str, Any], container_start_s: float) -> AudioStream:
+    return AudioStream(
+        index=int(stream["index"]),
+        codec=str(stream.get("codec_name", "unknown")),
+        sample_rate_hz=int(_number(stream.get("sample_rate"))),
+        channels=int(stream.get("channels") or 1),
+        start_s=_number(stream.get("start_time"), container_start_s) - container_start_s,
+    )
+
+
+def _rotation(stream: dict[str, Any]) -> int:
+    """Clockwise turn for display, to the nearest quarter; ffprobe's matrix rotation counts anticlockwise."""
+    for side in stream.get("side_data_list", []):
+        if "rotation" in side:
+            return round(-_number(side["rotation"]) / 90) * 90 % 360
+    return round(_number(stream.get("tags", {}).get("rotate")) / 90) * 90 % 360
+
+
+def _number(value: object, default: float = 0.0) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        return default
+
+
+def _ratio(text: str) -> Fraction | None:
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        return None
+    return value if value > 0 else None

@@ -1,0 +1,148 @@
+"""An audio stream -> contiguous mono blocks from the container's start, with a record of what was there.
+
+Where the stream starts late, stops early or has holes, silence stands in, and `present` says where the stream
+really was: absent sound must not pass for a quiet patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import ffmpeg
+import numpy as np
+
+from avpenet_cli.errors import RecordingError
+from avpenet_cli.media.child import DecoderChild, DecoderStalled
+from avpenet_cli.media.probe import AudioStream, Probe, last_line
+from avpenet_cli.media.tools import tool
+from avpenet_cli.media.video import insert_options
+from avpenet_cli.settings import DecodingSettings
+
+_JITTER_S = 0.04
+"""Timestamps this far off the running count are rounding; beyond it the stream really jumped."""
+_RUNAWAY_S = 60.0
+_RATE_GRAIN_HZ = 25
+_FALLBACK_RATE_HZ = 48_000
+"""Rates off the 25-Hz grain would need filters of tens of thousands of taps later on; ffmpeg brings them to this one."""
+_BLOCK_SAMPLES = 1 << 16
+
+
+class SoundStream:
+    """Iterate over one recording's sound; afterwards ask what was there.
+
+    Yields blocks (n,) float32 in [-1, 1], mono as the mean of the channels, contiguous from the container's start.
+    Float all the way: 24-bit samples keep their 24 bits.
+
+    Attributes:
+        rate_hz: samples per second of the blocks.
+        present: [(start_s, end_s), ...] where the stream delivered sound.
+        end_s: end of the last sample delivered.
+        trouble: one line when the decoder crashed, stalled or gave up.
+    """
+
+    def __init__(self, path: Path, facts: Probe, decoding: DecodingSettings) -> None:
+        if facts.audio is None:
+            raise RecordingError("no_audio", "no audio stream", "")
+        self._path, self._decoding, self._audio = path, decoding, facts.audio
+        self._promised_s = facts.nominal_s
+        self.rate_hz = working_rate(facts.audio)
+        self.present: list[tuple[float, float]] = []
+        self.trouble = ""
+
+    @property
+    def end_s(self) -> float:
+        return self.present[-1][1] if self.present else 0.0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        self.present, self.trouble = [], ""
+        child = DecoderChild(self._command, self._decoding.stall_s)
+        try:
+            yield from _joined(self._placed(child))
+            if not self.trouble:
+                status = child.finish()
+                if status < 0:
+                    self.trouble = f"the audio decoder crashed (signal {-status})"
+                elif status > 0:
+                    detail = last_line(child.messages, self._path) or f"status {status}"
+                    self.trouble = f"the audio decoder gave up ({detail})"
+        except DecoderStalled:
+            self.trouble = f"the audio decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
+        finally:
+            child.close()
+
+    def _placed(self, child: DecoderChild) -> Iterator[np.ndarray]:
+        """Packets laid on the timeline: holes filled with zeros, overlaps dropped."""
+        position, rate = 0, self.rate_hz
+        last = (2 * self._promised_s + _RUNAWAY_S) * rate if self._promised_s > 0 else float("inf")
+        while (line := child.next_line()) is not None:
+            if line.startswith("#"):
+                continue
+            fields = line.split(",")
+            time, size = int(fields[2]), int(fields[4])
+            packet = np.empty(size // 4, np.float32)
+            if child.read_into(memoryview(packet).cast("B")) < packet.nbytes:
+                return
+            if time > last:
+                self.trouble = f"timestamps run far beyond the {self._promised_s:.1f} s that the header promises"
+                return
+            jump = time - position
+            if position == 0 or abs(jump) > _JITTER_S * rate:
+                if jump > 0:
+                    for start in range(0, jump, _BLOCK_SAMPLES):
+                        yield np.zeros(min(_BLOCK_SAMPLES, jump - start), np.float32)
+                    position += jump
+                elif jump < 0:
+                    packet = packet[-jump:]
+            if packet.size:
+                self._note(position / rate, (position + packet.size) / rate)
+                position += packet.size
+                yield packet
+
+    def _note(self, start_s: float, end_s: float) -> None:
+        if self.present and start_s - self.present[-1][1] < _JITTER_S:
+            self.present[-1] = (self.present[-1][0], end_s)
+        else:
+            self.present.append((start_s, end_s))
+
+    def present_share(self, start_s: float, end_s: float) -> float:
+        """Share of [start_s, end_s) in which the stream delivered sound, [0, 1]."""
+        covered = sum(max(0.0, min(end_s, b) - max(start_s, a)) for a, b in self.present)
+        return min(1.0, covered / (end_s - start_s)) if end_s > start_s else 0.0
+
+    def _command(self, side: int) -> list[str]:
+        stream = ffmpeg.input(str(self._path.absolute()), nostdin=None, v="error")[str(self._audio.index)]
+        # The mean of the channels, as the authors' loader takes it; swresample's own float downmix sums them to over
+        # full scale. Float before mixing, so that nothing is rounded to 16 bits on the way.
+        # pan's `<` divides by the number of channels.
+        mean = "+".join(f"c{c}" for c in range(self._audio.channels))
+        stream = (
+            stream.filter("aformat", sample_fmts="fltp")
+            .filter("pan", f"mono|c0<{mean}")
+            .filter("aresample", self.rate_hz)
+            .filter("aformat", sample_fmts="flt", sample_rates=self.rate_hz, channel_layouts="mono")
+            .filter_multi_output("asplit")
+        )
+        samples = stream[0].output("pipe:1", format="f32le", acodec="pcm_f32le")
+        clock = stream[1].output(f"pipe:{side}", format="framecrc", acodec="pcm_f32le", flush_packets=1)
+        command: list[str] = ffmpeg.merge_outputs(samples, clock).compile(cmd=tool("ffmpeg"))
+        return insert_options(command, [])
+
+
+def working_rate(audio: AudioStream) -> int:
+    """The stream's own rate where it is a usual one."""
+    return audio.sample_rate_hz if audio.sample_rate_hz % _RATE_GRAIN_HZ == 0 else _FALLBACK_RATE_HZ
+
+
+def _joined(packets: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Codec packets are small (a thousand samples); larger blocks cost less per sample."""
+    held: list[np.ndarray] = []
+    count = 0
+    for packet in packets:
+        held.append(packet)
+        count += packet.size
+        if count >= _BLOCK_SAMPLES:
+            yield np.concatenate(held)
+            held, count = [], 0
+    if held:
+        yield np.concatenate(held)

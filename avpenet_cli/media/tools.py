@@ -1,0 +1,43 @@
+"""Where ffmpeg and ffprobe are, and which version speaks."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import subprocess
+
+from avpenet_cli.errors import EnvironmentFault
+
+MIN_FFMPEG = (4, 3)
+"""Oldest version whose options this program uses."""
+
+SAFE_INPUT = ("-protocol_whitelist", "file,pipe")
+"""A playlist dressed up as a recording must not make ffmpeg open a network address."""
+
+
+@functools.cache
+def tool(name: str) -> str:
+    """Absolute path of `ffmpeg` or `ffprobe`.
+
+    Raises:
+        EnvironmentFault: it is not on the PATH.
+    """
+    # cron starts jobs with a PATH of /usr/bin:/bin, where a locally built ffmpeg would not be found.
+    found = shutil.which(name) or shutil.which(name, path="/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin:/snap/bin")
+    if found is None:
+        raise EnvironmentFault(f"{name} is not installed or not on the PATH", "install ffmpeg, e.g. apt-get install ffmpeg")
+    return found
+
+
+@functools.cache
+def ffmpeg_version() -> tuple[int, int]:
+    """(major, minor); a build from git without a number counts as the newest."""
+    text = subprocess.run([tool("ffmpeg"), "-version"], capture_output=True, text=True, timeout=30, check=False).stdout
+    match = re.search(r"version n?(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (99, 0)
+
+
+def passthrough_option() -> list[str]:
+    """Hand on every frame once; the option's name changed in 5.1 and the old one is going away."""
+    return ["-fps_mode", "passthrough"] if ffmpeg_version() >= (5, 1) else ["-vsync", "passthrough"]

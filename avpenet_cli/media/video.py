@@ -1,0 +1,191 @@
+"""A video stream -> the frames of the 0.1-s grid, by presentation time.
+
+Slot k of a recording is the frame on screen at (k + 0.5) * 0.1 s after the container's start. The grid is
+the same for every frame rate, so windows at any stride share frames. Two decoders stand behind one
+interface, both as child processes that speak the same protocol:
+
+- ffmpeg through a pipe reads everything: rotation, pixel aspect, interlacing, any bit depth, any container.
+- decord, for plain progressive files only.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import ffmpeg
+import numpy as np
+
+from avpenet_cli.errors import RecordingError
+from avpenet_cli.media.child import DecoderChild, DecoderStalled
+from avpenet_cli.media.probe import Probe, VideoStream, last_line
+from avpenet_cli.media.tools import SAFE_INPUT, passthrough_option, tool
+from avpenet_cli.settings import FRAME_STEP_S, DecodingSettings
+
+_RUNAWAY_S = 60.0
+"""Frames this far beyond twice the promised length come from broken timestamps."""
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """One frame of the grid.
+
+    Attributes:
+        slot: position on the grid; on screen at (slot + 0.5) * 0.1 s after the container's start.
+        rgb: (height, width, 3) uint8, as displayed.
+    """
+
+    slot: int
+    rgb: np.ndarray
+
+
+class FrameStream:
+    """Iterate over the grid's frames of one recording; afterwards ask how it ended.
+
+    Slots come in increasing order. Slots before the stream starts or after it ends do not come.
+
+    Attributes:
+        slots_end: one past the last slot delivered.
+        trouble: one line when the decoder crashed, stalled or gave up; empty when all went well.
+    """
+
+    def __init__(self, path: Path, facts: Probe, decoding: DecodingSettings) -> None:
+        if facts.video is None:
+            raise RecordingError("no_video", "no video stream", "")
+        self._path, self._facts, self._decoding = path, facts, decoding
+        self._video = facts.video
+        self.slots_end = 0
+        self.trouble = ""
+        self.backend = choose_backend(facts, decoding)
+
+    def _command(self, side: int) -> list[str]:
+        if self.backend == "decord":
+            return decord_command(self._path, self._video, side)
+        return ffmpeg_command(self._path, self._video, side)
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        height, width = self._video.height_px, self._video.width_px
+        promised = self._facts.nominal_s
+        last_slot = (2 * promised + _RUNAWAY_S) / FRAME_STEP_S if promised > 0 else float("inf")
+        child = DecoderChild(self._command, self._decoding.stall_s)
+        try:
+            for slot, rgb in self._paired(child, (height, width, 3)):
+                if slot > last_slot:
+                    self.trouble = f"timestamps run far beyond the {promised:.1f} s that the header promises"
+                    break
+                if slot >= self.slots_end:
+                    self.slots_end = slot + 1
+                    yield TimedFrame(slot, rgb)
+            if not self.trouble:
+                self._judge(child.finish(), child.messages)
+        except DecoderStalled:
+            self.trouble = f"the video decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
+        finally:
+            child.close()
+
+    def _paired(self, child: DecoderChild, shape: tuple[int, int, int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Frames with their slots. Waiting for a frame's line before reading on could wait for ever: ffmpeg may be
+        blocked writing the frame itself, or the next, before it comes to the line."""
+        frames: deque[np.ndarray] = deque()
+        slots: deque[int] = deque()
+        payload_ended = False
+        while True:
+            if not payload_ended:
+                rgb = np.empty(shape, np.uint8)
+                payload_ended = child.read_into(memoryview(rgb).cast("B")) < rgb.nbytes
+                if not payload_ended:
+                    frames.append(rgb)
+            while (line := child.next_line(wait=payload_ended and bool(frames))) is not None:
+                slot = parse_slot(line)
+                if slot is not None:
+                    slots.append(slot)
+                if payload_ended and len(slots) >= len(frames):
+                    break
+            while frames and slots:
+                yield slots.popleft(), frames.popleft()
+            if payload_ended:
+                return
+
+    def _judge(self, status: int, messages: str) -> None:
+        if status < 0:
+            self.trouble = f"the video decoder crashed (signal {-status})"
+        elif status > 0:
+            self.trouble = f"the video decoder gave up ({last_line(messages, self._path) or f'status {status}'})"
+
+
+def parse_slot(line: str) -> int | None:
+    """The presentation time, in grid steps, from one line of ffmpeg's framecrc format; None for its header."""
+    if line.startswith("#"):
+        return None
+    fields = line.split(",")
+    return int(fields[2]) if len(fields) > 2 else None
+
+
+def choose_backend(facts: Probe, decoding: DecodingSettings) -> str:
+    """Which decoder reads this file.
+
+    `auto` is ffmpeg: on the 1080p yardstick clip decord took 0.94-1.16 times ffmpeg's wall time and more
+    processor time (CHANGELOG has the figures), and it ignores start offsets, pixel aspect and interlacing.
+    `decord` is taken at its word only where it gives the same frames.
+    """
+    if decoding.backend == "decord" and facts.video is not None and decord_reads_well(facts):
+        return "decord"
+    return "ffmpeg"
+
+
+def decord_reads_well(facts: Probe) -> bool:
+    """Is this a file on which decord gives ffmpeg's frames? Held to it by a test."""
+    video = facts.video
+    return (
+        video is not None
+        and video.rotation_deg == 0
+        and video.pixel_aspect == 1.0
+        and not video.interlaced
+        and video.codec in {"h264", "hevc"}
+        and video.pixel_format in {"yuv420p", "yuvj420p"}
+        and any(name in facts.container.split(",") for name in ("mp4", "mov", "matroska"))
+    )
+
+
+def ffmpeg_command(path: Path, video: VideoStream, side: int) -> list[str]:
+    """ffmpeg, writing the grid's frames as raw RGB on stdout and their slots on `side`."""
+    source = ffmpeg.input(str(path.absolute()), nostdin=None, v="error")
+    # ffmpeg-python cannot address a stream by bare index through .video; the label form can.
+    stream = source[str(video.index)]
+    if video.interlaced:
+        stream = stream.filter("bwdif", mode="send_frame", deint="interlaced")
+    # fps with round=up shows, at slot k, the latest frame whose time is at or before the slot's; the shift by half
+    # a step puts slots in the middle of their tenth. Microseconds first, or a coarse time base would round the shift.
+    stream = (
+        stream.filter("settb", "1/1000000")
+        .filter("setpts", f"PTS-{FRAME_STEP_S / 2}/TB")
+        .filter("fps", fps=round(1 / FRAME_STEP_S), round="up")
+        .filter("scale", w=video.width_px, h=video.height_px)
+        .filter("setsar", 1)
+        .filter("format", "rgb24")
+        .filter_multi_output("split")
+    )
+    frames = stream[0].output("pipe:1", format="rawvideo", vcodec="rawvideo")
+    clock = stream[1].filter("crop", 2, 2).output(f"pipe:{side}", format="framecrc", vcodec="rawvideo", flush_packets=1)
+    command: list[str] = ffmpeg.merge_outputs(frames, clock).compile(cmd=tool("ffmpeg"))
+    return insert_options(command, passthrough_option())
+
+
+def insert_options(command: list[str], per_output: list[str]) -> list[str]:
+    """Put the safe-input options before -i and `per_output` before each output, where ffmpeg-python has no place for them."""
+    at = command.index("-i")
+    command = [*command[:at], *SAFE_INPUT, *command[at:]]
+    result: list[str] = []
+    for word in command:
+        if word == "-map":
+            result += per_output
+        result.append(word)
+    return result
+
+
+def decord_command(path: Path, video: VideoStream, side: int) -> list[str]:
+    """decord in a Python of its own, speaking the same protocol."""
+    return [sys.executable, "-m", "avpenet_cli.media.decord_child", str(path.absolute()), str(video.start_s), str(side)]
