@@ -32,6 +32,7 @@ class Flag(StrEnum):
     LOW_SNR = "low_snr"
     SHORT_TAIL = "short_tail"
     TRUNCATED = "truncated"
+    DAMAGED = "damaged"
 
 
 FLAG_MEANINGS: dict[Flag, str] = {
@@ -49,7 +50,8 @@ FLAG_MEANINGS: dict[Flag, str] = {
     Flag.CLIPPED: "over 0.1 % of the samples at full scale",
     Flag.LOW_SNR: "signal-to-noise ratio under 5 dB",
     Flag.SHORT_TAIL: "the last window of the recording, padded to full length",
-    Flag.TRUNCATED: "the recording decodes to less than its header promises",
+    Flag.TRUNCATED: "the recording decodes to less than its header promises, or its decoder broke off",
+    Flag.DAMAGED: "the decoder reported damage in the recording; picture or sound may be distorted",
 }
 
 

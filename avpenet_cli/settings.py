@@ -157,6 +157,7 @@ class RunSettings:
 
     @property
     def stride_frames(self) -> int:
+        """The stride in steps of the frame grid."""
         return round(self.stride_s / FRAME_STEP_S)
 
 
@@ -199,7 +200,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"cannot read the settings file {path}: {error}", "correct it or leave --config out") from None
+        raise SettingsError(
+            f"cannot read the settings file {path}: {error}", "correct it or leave --config out"
+        ) from None
 
 
 def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:

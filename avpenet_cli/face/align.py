@@ -57,7 +57,12 @@ def align(frame: np.ndarray, face: Face, settings: FaceSettings) -> np.ndarray:
     if factor > 1:
         frame, matrix = _reduced(frame, matrix, size, math.ceil(factor))
     return cv2.warpAffine(
-        frame, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0)
+        frame,
+        matrix,
+        (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(0, 0, 0),
     )
 
 

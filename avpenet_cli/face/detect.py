@@ -116,15 +116,23 @@ class FaceDetector:
         nets = self._mtcnn
         try:
             with torch.inference_mode():
-                return detect_face(
-                    batch, nets.min_face_size, nets.pnet, nets.rnet, nets.onet, nets.thresholds, nets.factor, self._device
-                )  # type: ignore[no-any-return]
+                boxes, points = detect_face(
+                    batch,
+                    nets.min_face_size,
+                    nets.pnet,
+                    nets.rnet,
+                    nets.onet,
+                    nets.thresholds,
+                    nets.factor,
+                    self._device,
+                )
         except RuntimeError as error:
             # facenet-pytorch 2.5.3 concatenates an empty list when every candidate lies outside the picture.
             if "non-empty" not in str(error):
                 raise
-            empty = [np.empty((0, 5), np.float32) for _ in batch]
-            return empty, [np.empty((0, 5, 2), np.float32) for _ in batch]
+            boxes = [np.empty((0, 5), np.float32) for _ in batch]
+            points = [np.empty((0, 5, 2), np.float32) for _ in batch]
+        return boxes, points
 
 
 class TurningDetector:
@@ -175,7 +183,7 @@ def _upright_evidence(landmarks: np.ndarray, box: np.ndarray) -> float:
 
 
 def _in_source(box: np.ndarray, landmarks: np.ndarray, turn_deg: int, size: tuple[int, int], ratio: np.ndarray) -> Face:
-    """From the turned, reduced copy back to the source frame. `size` is the reduced copy's (width, height) before turning."""
+    """From the turned, reduced copy back to the source; `size` is the copy's (width, height) before turning."""
     corners = _turn_back(np.array([[box[0], box[1]], [box[2], box[3]]], np.float32), turn_deg, size) * ratio
     return Face(
         box=np.concatenate([corners.min(0), corners.max(0)]).astype(np.float32),

@@ -71,15 +71,18 @@ class Tracker:
                 if cost[row, column] < _IMPOSSIBLE:
                     result[column] = self._live[row]
         linked = []
-        for face, track in zip(faces, result, strict=True):
-            if track is None:
-                track = Track(len(self.tracks))
-                self.tracks.append(track)
-                self._live.append(track)
+        for face, known in zip(faces, result, strict=True):
+            track = known or self._begin()
             track.slots.append(slot)
             track.faces.append(face)
             linked.append(track)
         return linked
+
+    def _begin(self) -> Track:
+        track = Track(len(self.tracks))
+        self.tracks.append(track)
+        self._live.append(track)
+        return track
 
     def lasting(self) -> list[Track]:
         """Tracks long enough to be somebody."""

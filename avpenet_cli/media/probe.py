@@ -82,8 +82,12 @@ def check_file(path: Path) -> os.stat_result:
         facts = path.stat()
     except FileNotFoundError:
         if path.is_symlink():
-            raise RecordingError("broken_link", "a link to a file that is not there", "mend or remove the link") from None
-        raise RecordingError("missing", "no such file", "it may have been moved or deleted while the run went on") from None
+            raise RecordingError(
+                "broken_link", "a link to a file that is not there", "mend or remove the link"
+            ) from None
+        raise RecordingError(
+            "missing", "no such file", "it may have been moved or deleted while the run went on"
+        ) from None
     except PermissionError:
         raise RecordingError("no_permission", "its folder may not be read", "give this user read access") from None
     except OSError as error:
@@ -91,7 +95,9 @@ def check_file(path: Path) -> os.stat_result:
     if stat.S_ISDIR(facts.st_mode):
         raise RecordingError("not_a_file", "a folder, not a recording", "name its files or use --recursive")
     if not stat.S_ISREG(facts.st_mode):
-        raise RecordingError("not_a_file", "not a regular file (a pipe, socket or device)", "copy the recording to a file")
+        raise RecordingError(
+            "not_a_file", "not a regular file (a pipe, socket or device)", "copy the recording to a file"
+        )
     if facts.st_size == 0:
         raise RecordingError("empty_file", "an empty file", "copy it again from its source")
     try:
@@ -116,11 +122,25 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
     """
     check_file(path)
     # ffmpeg-python's own probe() leaves a hung ffprobe running when its timeout passes; this one is killed.
-    command = [tool("ffprobe"), "-v", "error", *SAFE_INPUT, "-show_format", "-show_streams", "-of", "json", str(path.absolute())]
+    command = [
+        tool("ffprobe"),
+        "-v",
+        "error",
+        *SAFE_INPUT,
+        "-show_format",
+        "-show_streams",
+        "-of",
+        "json",
+        str(path.absolute()),
+    ]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=decoding.probe_timeout_s, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            command, capture_output=True, timeout=decoding.probe_timeout_s, stdin=subprocess.DEVNULL, check=False
+        )
     except subprocess.TimeoutExpired:
-        raise RecordingError("probe_timeout", f"its header could not be read in {decoding.probe_timeout_s:g} s", "check the file") from None
+        raise RecordingError(
+            "probe_timeout", f"its header could not be read in {decoding.probe_timeout_s:g} s", "check the file"
+        ) from None
     try:
         facts = json.loads(done.stdout or b"{}")
     except json.JSONDecodeError:
@@ -128,7 +148,9 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
     streams = facts.get("streams", [])
     if done.returncode != 0 or not streams:
         detail = last_line(done.stderr.decode("utf-8", "replace"), path)
-        raise RecordingError("unreadable", f"not a recording that ffmpeg can read ({detail or 'no streams'})", "check the file")
+        raise RecordingError(
+            "unreadable", f"not a recording that ffmpeg can read ({detail or 'no streams'})", "check the file"
+        )
     return _read(facts, decoding)
 
 
@@ -153,7 +175,9 @@ def _read(facts: dict[str, Any], decoding: DecodingSettings) -> Probe:
         raise RecordingError("no_streams", "neither picture nor sound in it", "check the file")
     if audios and decoding.audio_track >= len(audios):
         raise RecordingError(
-            "no_such_track", f"has {len(audios)} audio track(s), but track {decoding.audio_track} was asked for", "set audio_track"
+            "no_such_track",
+            f"has {len(audios)} audio track(s), but track {decoding.audio_track} was asked for",
+            "set audio_track",
         )
     return Probe(
         container=container,
@@ -177,7 +201,9 @@ def _video(stream: dict[str, Any], container_start_s: float) -> VideoStream | No
     if width < 2 or height < 2:
         return None
     if width * height > MAX_PIXELS:
-        raise RecordingError("too_large", f"its header says {width}x{height} pixels", "check the file; the header is probably damaged")
+        raise RecordingError(
+            "too_large", f"its header says {width}x{height} pixels", "check the file; the header is probably damaged"
+        )
     aspect = _ratio(stream.get("sample_aspect_ratio", "1:1").replace(":", "/")) or Fraction(1)
     rotation = _rotation(stream)
     display_w = max(2, round(width * aspect))

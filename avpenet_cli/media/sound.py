@@ -24,7 +24,7 @@ _JITTER_S = 0.04
 _RUNAWAY_S = 60.0
 _RATE_GRAIN_HZ = 25
 _FALLBACK_RATE_HZ = 48_000
-"""Rates off the 25-Hz grain would need filters of tens of thousands of taps later on; ffmpeg brings them to this one."""
+"""Rates off the 25-Hz grain would need filters of tens of thousands of taps later on; ffmpeg converts those to this."""
 _BLOCK_SAMPLES = 1 << 16
 
 
@@ -37,8 +37,8 @@ class SoundStream:
     Attributes:
         rate_hz: samples per second of the blocks.
         present: [(start_s, end_s), ...] where the stream delivered sound.
-        end_s: end of the last sample delivered.
-        trouble: one line when the decoder crashed, stalled or gave up.
+        trouble: one line when the decoder crashed, stalled or gave up; empty when all went well.
+        complaint: the decoder's last word about damage it met; empty when it met none.
     """
 
     def __init__(self, path: Path, facts: Probe, decoding: DecodingSettings) -> None:
@@ -49,13 +49,15 @@ class SoundStream:
         self.rate_hz = working_rate(facts.audio)
         self.present: list[tuple[float, float]] = []
         self.trouble = ""
+        self.complaint = ""
 
     @property
     def end_s(self) -> float:
+        """End of the last sample delivered, seconds from the container's start."""
         return self.present[-1][1] if self.present else 0.0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        self.present, self.trouble = [], ""
+        self.present, self.trouble, self.complaint = [], "", ""
         child = DecoderChild(self._command, self._decoding.stall_s)
         try:
             yield from _joined(self._placed(child))
@@ -70,6 +72,7 @@ class SoundStream:
             self.trouble = f"the audio decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
         finally:
             child.close()
+            self.complaint = last_line(child.messages, self._path)
 
     def _placed(self, child: DecoderChild) -> Iterator[np.ndarray]:
         """Packets laid on the timeline: holes filled with zeros, overlaps dropped."""
@@ -81,7 +84,7 @@ class SoundStream:
             fields = line.split(",")
             time, size = int(fields[2]), int(fields[4])
             packet = np.empty(size // 4, np.float32)
-            if child.read_into(memoryview(packet).cast("B")) < packet.nbytes:
+            if child.read_into(packet.data.cast("B")) < packet.nbytes:
                 return
             if time > last:
                 self.trouble = f"timestamps run far beyond the {self._promised_s:.1f} s that the header promises"

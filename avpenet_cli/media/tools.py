@@ -26,7 +26,9 @@ def tool(name: str) -> str:
     # cron starts jobs with a PATH of /usr/bin:/bin, where a locally built ffmpeg would not be found.
     found = shutil.which(name) or shutil.which(name, path="/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin:/snap/bin")
     if found is None:
-        raise EnvironmentFault(f"{name} is not installed or not on the PATH", "install ffmpeg, e.g. apt-get install ffmpeg")
+        raise EnvironmentFault(
+            f"{name} is not installed or not on the PATH", "install ffmpeg, e.g. apt-get install ffmpeg"
+        )
     return found
 
 

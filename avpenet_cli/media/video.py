@@ -50,6 +50,7 @@ class FrameStream:
     Attributes:
         slots_end: one past the last slot delivered.
         trouble: one line when the decoder crashed, stalled or gave up; empty when all went well.
+        complaint: the decoder's last word about damage it met; empty when it met none.
     """
 
     def __init__(self, path: Path, facts: Probe, decoding: DecodingSettings) -> None:
@@ -59,6 +60,7 @@ class FrameStream:
         self._video = facts.video
         self.slots_end = 0
         self.trouble = ""
+        self.complaint = ""
         self.backend = choose_backend(facts, decoding)
 
     def _command(self, side: int) -> list[str]:
@@ -85,6 +87,7 @@ class FrameStream:
             self.trouble = f"the video decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
         finally:
             child.close()
+            self.complaint = last_line(child.messages, self._path)
 
     def _paired(self, child: DecoderChild, shape: tuple[int, int, int]) -> Iterator[tuple[int, np.ndarray]]:
         """Frames with their slots. Waiting for a frame's line before reading on could wait for ever: ffmpeg may be
@@ -95,7 +98,7 @@ class FrameStream:
         while True:
             if not payload_ended:
                 rgb = np.empty(shape, np.uint8)
-                payload_ended = child.read_into(memoryview(rgb).cast("B")) < rgb.nbytes
+                payload_ended = child.read_into(rgb.data.cast("B")) < rgb.nbytes
                 if not payload_ended:
                     frames.append(rgb)
             while (line := child.next_line(wait=payload_ended and bool(frames))) is not None:
@@ -175,7 +178,7 @@ def ffmpeg_command(path: Path, video: VideoStream, side: int) -> list[str]:
 
 
 def insert_options(command: list[str], per_output: list[str]) -> list[str]:
-    """Put the safe-input options before -i and `per_output` before each output, where ffmpeg-python has no place for them."""
+    """Safe-input options before -i and `per_output` before each output, where ffmpeg-python has no place for them."""
     at = command.index("-i")
     command = [*command[:at], *SAFE_INPUT, *command[at:]]
     result: list[str] = []

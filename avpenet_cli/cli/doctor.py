@@ -1,0 +1,169 @@
+"""`avpenet doctor`: is everything here that scoring needs, and what to do where it is not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from avpenet_cli.errors import AvpenetError, ExitCode
+
+_NEEDED_DECODERS = (
+    "h264",
+    "hevc",
+    "mpeg4",
+    "mpeg1video",
+    "mpeg2video",
+    "mjpeg",
+    "vp9",
+    "aac",
+    "mp3",
+    "mp2",
+    "pcm_s16le",
+    "pcm_s24le",
+    "amrnb",
+)
+_LOW_DISK_GIB = 1.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's result."""
+
+    state: Literal["ok", "warning", "missing"]
+    found: str
+    remedy: str = ""
+
+
+def doctor(
+    folder: Annotated[Path, typer.Option(help="Where tables would be written.")] = Path(),
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> int:
+    """Check ffmpeg, codecs, libraries, device, weights, disk and write access; exit 3 when something is missing."""
+    checks: dict[str, Callable[[], Finding]] = {
+        "ffmpeg": lambda: _tool("ffmpeg"),
+        "ffprobe": lambda: _tool("ffprobe"),
+        "codecs": _codecs,
+        "face detector": _detector,
+        "decord": _decord,
+        "device": _device,
+        "weights": _weights,
+        "disk": lambda: _disk(folder),
+        "write access": lambda: _write_access(folder),
+        "temporary files": _temporary,
+    }
+    table = Table(box=None, pad_edge=False)
+    for heading in ("check", "", "found", "what to do"):
+        table.add_column(heading, overflow="fold")
+    worst = "ok"
+    for name, check in checks.items():
+        try:
+            finding = check()
+        except AvpenetError as error:
+            finding = Finding("missing", error.message, error.remedy)
+        style = {"ok": "green", "warning": "yellow", "missing": "red"}[finding.state]
+        table.add_row(name, Text(finding.state, style=style), Text(finding.found), Text(finding.remedy))
+        worst = "missing" if "missing" in (worst, finding.state) else worst
+    console = Console() if Console().is_terminal else Console(width=10_000)
+    console.print(table)
+    return ExitCode.ENVIRONMENT if worst == "missing" else ExitCode.OK
+
+
+def _tool(name: str) -> Finding:
+    from avpenet_cli.media.tools import MIN_FFMPEG, ffmpeg_version, tool
+
+    path = tool(name)
+    version = ffmpeg_version()
+    if version < MIN_FFMPEG:
+        return Finding(
+            "missing", f"{path} {version[0]}.{version[1]}", f"install {MIN_FFMPEG[0]}.{MIN_FFMPEG[1]} or newer"
+        )
+    return Finding("ok", f"{path} {version[0]}.{version[1]}")
+
+
+def _codecs() -> Finding:
+    from avpenet_cli.media.tools import tool
+
+    listing = subprocess.run(
+        [tool("ffmpeg"), "-v", "error", "-decoders"], capture_output=True, text=True, timeout=30, check=False
+    )
+    known = {line.split()[1] for line in listing.stdout.splitlines() if len(line.split()) > 1}
+    absent = [name for name in _NEEDED_DECODERS if name not in known]
+    if absent:
+        return Finding("warning", f"no decoder for {', '.join(absent)}", "install your system's full build of ffmpeg")
+    return Finding("ok", f"{len(_NEEDED_DECODERS)} usual decoders of {len(known)}")
+
+
+def _detector() -> Finding:
+    import numpy as np
+    import torch
+
+    from avpenet_cli.face.detect import FaceDetector
+    from avpenet_cli.settings import FaceSettings
+
+    FaceDetector(FaceSettings(), torch.device("cpu")).detect([np.zeros((64, 64, 3), np.uint8)])
+    return Finding("ok", "MTCNN runs")
+
+
+def _decord() -> Finding:
+    from importlib.util import find_spec
+
+    if find_spec("decord") is None:
+        return Finding("warning", "not installed", "not needed: ffmpeg reads everything")
+    return Finding("ok", "installed; used only when a settings file asks for it")
+
+
+def _device() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        return Finding("ok", f"GPU: {names}")
+    return Finding("ok", f"CPU with {len(os.sched_getaffinity(0))} cores; no GPU that torch can use")
+
+
+def _weights() -> Finding:
+    from avpenet_cli.errors import WeightsError
+    from avpenet_cli.weights import default_entry, list_entries
+
+    unusable = [entry for entry in list_entries() if hasattr(entry, "problem")]
+    try:
+        entry = default_entry()
+    except WeightsError as error:
+        return Finding("warning", error.message, error.remedy)
+    if unusable:
+        return Finding("warning", f"{entry.name}; {len(unusable)} unusable", "see avpenet weights list")
+    return Finding("ok", f"{entry.name}@{entry.digest[:12]}")
+
+
+def _disk(folder: Path) -> Finding:
+    free_gib = shutil.disk_usage(folder).free / 2**30
+    if free_gib < _LOW_DISK_GIB:
+        return Finding("warning", f"{free_gib:.2f} GiB free in {folder.absolute()}", "free some before a long run")
+    return Finding("ok", f"{free_gib:.1f} GiB free")
+
+
+def _write_access(folder: Path) -> Finding:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return Finding("ok", str(folder.absolute()))
+    except OSError as error:
+        return Finding("missing", f"{folder.absolute()}: {error.strerror}", "choose another folder for --out")
+
+
+def _temporary() -> Finding:
+    try:
+        with tempfile.TemporaryFile():
+            return Finding("ok", tempfile.gettempdir())
+    except OSError as error:
+        return Finding("warning", str(error.strerror), "not needed for scoring")

@@ -1,0 +1,75 @@
+"""`avpenet score --dry-run`: what is there and what would be scored, without a network."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from avpenet_cli.errors import ExitCode, RecordingError
+
+if TYPE_CHECKING:
+    from avpenet_cli.inputs import Inputs
+    from avpenet_cli.media.probe import Probe
+    from avpenet_cli.settings import RunSettings
+
+
+def dry_run(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
+    """Print one line per recording on stdout; exit 1 when some cannot be read.
+
+    With pseudonyms the path is printed beside them: this list is how a site finds the recording behind a pseudonym.
+    """
+    from avpenet_cli.media.probe import probe
+    from avpenet_cli.scoring.windows import windows
+
+    table = Table(box=None, pad_edge=False)
+    for heading in [
+        "recording",
+        *(["path"] if pseudonymised else []),
+        "seconds",
+        "segments",
+        "video",
+        "audio",
+        "problem",
+    ]:
+        table.add_column(heading, overflow="fold", justify="right" if heading in {"seconds", "segments"} else "left")
+    problems, seconds, segments = 0, 0.0, 0
+    for recording in inputs.recordings:
+        names = [recording.name, *([os.fspath(recording.path)] if pseudonymised else [])]
+        try:
+            if recording.problem:
+                raise RecordingError("no_recordings", recording.problem)
+            facts = probe(recording.path, run.decoding)
+        except RecordingError as error:
+            problems += 1
+            table.add_row(*map(Text, [*names, "", "", "", "", str(error)]))
+            continue
+        count = len(windows(facts.nominal_s, run.stride_s, run.quality.short_tail_share))
+        seconds, segments = seconds + facts.nominal_s, segments + count
+        table.add_row(*map(Text, [*names, f"{facts.nominal_s:.1f}", str(count), _video(facts), _audio(facts), ""]))
+    # Into a pipe, lines are as long as they need to be.
+    console = Console() if Console().is_terminal else Console(width=10_000)
+    console.print(table)
+    total = len(inputs.recordings)
+    console.print(
+        f"{total} recordings, {problems} cannot be read, {seconds / 60:.1f} min promised, {segments} segments",
+        highlight=False,
+    )
+    return ExitCode.SOME_FAILED if problems else ExitCode.OK
+
+
+def _video(facts: Probe) -> str:
+    video = facts.video
+    if video is None:
+        return "none"
+    turned = f" turned {video.rotation_deg}" if video.rotation_deg else ""
+    return f"{video.codec} {video.width_px}x{video.height_px}{turned} {video.fps:.4g} fps"
+
+
+def _audio(facts: Probe) -> str:
+    audio = facts.audio
+    more = f", {facts.audio_tracks} tracks" if facts.audio_tracks > 1 else ""
+    return "none" if audio is None else f"{audio.codec} {audio.sample_rate_hz} Hz, {audio.channels} ch{more}"

@@ -1,0 +1,138 @@
+"""What a run says while it goes: progress bars on a terminal, plain or JSON lines elsewhere; all on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from avpenet_cli.errors import SettingsError
+
+LogFormat = Literal["text", "json"]
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        facts = getattr(record, "facts", {})
+        return json.dumps(
+            {"time": _now(record), "level": record.levelname.lower(), "message": record.getMessage()} | facts,
+            ensure_ascii=False,
+        )
+
+
+class _TextLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        # File names may hold newlines and terminal escapes; a log line stays one harmless line.
+        message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in record.getMessage())
+        return f"{_now(record)} {record.levelname.lower():7} {message}"
+
+
+def _now(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="seconds")
+
+
+class _ConsoleLines(logging.Handler):
+    """Lines above the progress bars."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno, "")
+        message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in record.getMessage())
+        self._console.print(Text(message, style=style))
+
+
+class Reporter:
+    """Progress and log of one run.
+
+    Args:
+        log_format: of the lines on stderr and in the log file.
+        log_file: appended to, readable by its owner only.
+        quiet: only warnings and errors.
+        verbose: also stage timings.
+        total: recordings in this run.
+    """
+
+    def __init__(self, log_format: LogFormat, log_file: Path | None, quiet: bool, verbose: bool, total: int) -> None:
+        self._log = logging.Logger("avpenet", logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+        formatter: logging.Formatter = _JsonLines() if log_format == "json" else _TextLines()
+        self._progress: Progress | None = None
+        if sys.stderr.isatty() and log_format == "text" and not quiet:
+            console = Console(stderr=True)
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=console,
+            )
+            self._all: TaskID = self._progress.add_task("recordings", total=total)
+            self._one: TaskID = self._progress.add_task("seconds", total=None)
+            handler: logging.Handler = _ConsoleLines(console)
+        else:
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(formatter)
+        self._log.addHandler(handler)
+        if log_file is not None:
+            self._log.addHandler(_file_handler(log_file, formatter))
+
+    def __enter__(self) -> Self:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        for handler in self._log.handlers:
+            handler.close()
+
+    def seconds(self, done_s: float, promised_s: float) -> None:
+        """The recording at hand has been read this far."""
+        if self._progress is not None:
+            self._progress.update(self._one, completed=int(done_s), total=int(promised_s) or None)
+
+    def advance(self) -> None:
+        """One more recording is dealt with."""
+        if self._progress is not None:
+            self._progress.advance(self._all)
+
+    def info(self, message: str, **facts: object) -> None:
+        """A line for the log; `facts` join it in JSON."""
+        self._log.info(message, extra={"facts": facts})
+
+    def detail(self, message: str, **facts: object) -> None:
+        """A line for -v."""
+        self._log.debug(message, extra={"facts": facts})
+
+    def warning(self, message: str, **facts: object) -> None:
+        """Something a person should look at."""
+        self._log.warning(message, extra={"facts": facts})
+
+    def trace(self, error: Exception, names_allowed: bool) -> None:
+        """A traceback for --debug; without the error's own words where they may hold a patient's name."""
+        lines = traceback.format_exception(error) if names_allowed else traceback.format_tb(error.__traceback__)
+        print("".join(lines), file=sys.stderr)
+
+
+def _file_handler(path: Path, formatter: logging.Formatter) -> logging.Handler:
+    try:
+        path.touch(mode=0o600, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise SettingsError(f"--log-file {path}: {error.strerror}", "name a file that can be written") from None
+    handler.setFormatter(formatter)
+    return handler

@@ -1,0 +1,127 @@
+"""`avpenet weights`: list, show, verify, import and install sets of weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from avpenet_cli.weights import WeightsEntry
+
+app = typer.Typer(help="Find, check and bring in the weights that scores come from.", no_args_is_help=True)
+
+NameOrPath = Annotated[str, typer.Argument(help="A name from `avpenet weights list`, or a .safetensors file.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace weights of the same name.")]
+
+
+@app.command("list")
+def list_weights() -> None:
+    """Every set of weights on the search path."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from avpenet_cli import weights
+
+    table = Table("name", "status", "network", "variant", "digest", "where", box=None, pad_edge=False)
+    for entry in weights.list_entries():
+        if isinstance(entry, weights.UnusableWeights):
+            cells = [entry.path.stem, "unusable", "", entry.problem, "", str(entry.path)]
+        else:
+            told = entry.description
+            variant = f"{told.architecture.fusion}, {told.architecture.pooling}"
+            where = "built in" if entry.path is None else str(entry.path)
+            cells = [entry.name, told.status, told.network, variant, entry.digest[:12], where]
+        table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+    console = Console()
+    console.print(table)
+    console.print("Looked in: " + ", ".join(map(str, weights.search_folders())), markup=False, highlight=False)
+
+
+@app.command("show")
+def show(
+    weights_name: NameOrPath, as_json: Annotated[bool, typer.Option("--json", help="The description file.")] = False
+) -> None:
+    """What a set of weights is, was trained on, and is not for."""
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from avpenet_cli import weights
+    from avpenet_cli.settings import flatten
+
+    told = weights.describe(weights.find(weights_name))
+    if as_json:
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for field, value in flatten(told).items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        table.add_row(field, Text(text, overflow="fold"))
+    Console().print(table)
+
+
+@app.command("verify")
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Names or .safetensors files; all when none.")] = None,
+) -> None:
+    """Check digests and every tensor's name, shape and type."""
+    from avpenet_cli import weights
+    from avpenet_cli.errors import WeightsError
+
+    problems: list[str] = []
+    everything = (e.name if isinstance(e, weights.WeightsEntry) else str(e.path) for e in weights.list_entries())
+    for name in names or everything:
+        try:
+            entry = weights.find(name)
+            weights.verify(entry)
+            typer.echo(f"{entry.name}: intact, digest {entry.digest}")
+        except WeightsError as error:
+            typer.echo(f"{name}: NOT usable: {error}")
+            problems.append(name)
+    if problems:
+        raise WeightsError(f"not usable: {', '.join(problems)}", "install them again from their source")
+
+
+@app.command("import")
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="A .pth file of the authors' training code.")],
+    name: Annotated[str | None, typer.Option(help="Name of the new weights; the file's stem by default.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where to put them; your store by default.")] = None,
+    training_data: Annotated[str, typer.Option(help="What it was trained on.")] = "not stated by the checkpoint",
+    licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "not stated by the checkpoint",
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert a checkpoint of the authors' code. Nothing in the file is executed."""
+    from avpenet_cli import weights
+
+    entry = weights.import_checkpoint(
+        checkpoint, folder, name, training_data=training_data, licence=licence, overwrite=overwrite
+    )
+    _say_how_to_use("imported", entry)
+
+
+@app.command("install")
+def install(
+    file: Annotated[Path, typer.Argument(help="A .safetensors file with its .json beside it.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Verify a pair of files and copy it into your store."""
+    from avpenet_cli import weights
+
+    _say_how_to_use("installed", weights.install(file, overwrite))
+
+
+def _say_how_to_use(done: str, entry: WeightsEntry) -> None:
+    from avpenet_cli.weights import search_folders
+
+    assert entry.path is not None
+    on_path = entry.path.parent.resolve() in [folder.resolve() for folder in search_folders()]
+    typer.echo(f"{done} {entry.name} as {entry.path}, digest {entry.digest}")
+    typer.echo(f"use it with: avpenet score ... --weights {entry.name if on_path else entry.path}")
+    if entry.description.notice:
+        typer.echo(entry.description.notice)

@@ -1,0 +1,1 @@
+"""Recordings -> segments -> batches -> scores. The only room that joins networks, weights and recordings."""

@@ -1,0 +1,203 @@
+"""The video's side of the evidence: faces found, tracked and encoded in one pass over the frames.
+
+Who the patient is can only be said at the end, but no frame is decoded twice and none is kept. So the widest few faces
+of every frame are encoded as they come, and the patient's embeddings are picked out afterwards. With one face in the
+picture, which is the rule, that costs nothing extra.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from avpenet_cli.face.align import align
+from avpenet_cli.face.detect import Face, TurningDetector
+from avpenet_cli.face.track import Tracker, patient_tracks
+from avpenet_cli.media.video import TimedFrame
+from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.stopwatch import Stopwatch
+from avpenet_cli.settings import FRAMES_PER_WINDOW, FaceSettings
+
+MAX_CANDIDATES = 3
+"""Faces of one frame that may be the patient, widest first; the rest are counted and not encoded."""
+
+
+class EmbeddingPool:
+    """Pooling by frame: one embedding per face, shared by all windows that hold its frame."""
+
+    def __init__(self, network: Network, batch_size: int) -> None:
+        self._network, self._batch_size = network, batch_size
+        self._keys: list[tuple[int, int]] = []
+        self._rows: dict[tuple[int, int], int] = {}
+        self._waiting: list[np.ndarray] = []
+        self._done: list[np.ndarray] = []
+        self._embeddings = np.empty((0, 0), np.float32)
+
+    def add(self, slot: int, track: int, crop: np.ndarray) -> None:
+        """Queue one crop; encode when a batch is full."""
+        self._rows[slot, track] = len(self._rows)
+        self._waiting.append(crop)
+        if len(self._waiting) >= self._batch_size:
+            self._encode()
+
+    def _encode(self) -> None:
+        if self._waiting:
+            self._done.append(self._network.encode_faces(self._waiting))
+            self._waiting.clear()
+
+    def passed(self, slot: int) -> None:
+        """Nothing here depends on windows."""
+
+    def finish(self) -> None:
+        """Encode what is left."""
+        self._encode()
+        if self._done:
+            self._embeddings = np.concatenate(self._done)
+            self._done.clear()
+
+    def tokens(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
+        """Embeddings (n, 512) of the faces of `tracks` in `slots`, in time order; None without any."""
+        rows = [self._rows[key] for slot in slots for track in tracks if (key := (slot, track)) in self._rows]
+        return self._embeddings[rows] if rows else None
+
+
+class ImagePool:
+    """Pooling by image, as the authors' `PainEstimator` has it: the crops of a window are averaged, then encoded once.
+
+    Should one window hold two tracks of the patient, their embeddings are averaged by number of frames.
+    """
+
+    def __init__(self, network: Network, batch_size: int, stride_frames: int) -> None:
+        self._network, self._batch_size, self._stride = network, batch_size, stride_frames
+        self._sums: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
+        self._waiting: list[tuple[tuple[int, int], np.ndarray, int]] = []
+        self._done: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
+
+    def add(self, slot: int, track: int, crop: np.ndarray) -> None:
+        """Add one crop to every window that holds its slot."""
+        last = slot // self._stride
+        first = max(0, -(-(slot - FRAMES_PER_WINDOW + 1) // self._stride))
+        for window in range(first, last + 1):
+            total, count = self._sums.get((window, track), (np.zeros(crop.shape, np.float32), 0))
+            total += crop
+            self._sums[window, track] = (total, count + 1)
+
+    def passed(self, slot: int) -> None:
+        """Close the windows that end at or before `slot`."""
+        for key in [k for k in self._sums if k[0] * self._stride + FRAMES_PER_WINDOW <= slot]:
+            total, count = self._sums.pop(key)
+            self._waiting.append((key, total / count, count))
+        if len(self._waiting) >= self._batch_size:
+            self._encode()
+
+    def _encode(self) -> None:
+        if self._waiting:
+            embeddings = self._network.encode_faces([image for _, image, _ in self._waiting])
+            for (key, _, count), embedding in zip(self._waiting, embeddings, strict=True):
+                self._done[key] = (embedding, count)
+            self._waiting.clear()
+
+    def finish(self) -> None:
+        """Close and encode what is left."""
+        self.passed(1 << 60)
+        self._encode()
+
+    def tokens(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
+        """The window's one embedding (1, 512), or None without a face."""
+        found = [self._done[key] for track in tracks if (key := (slots.start // self._stride, track)) in self._done]
+        if not found:
+            return None
+        weights = np.array([count for _, count in found], np.float32)
+        mean: np.ndarray = np.average([embedding for embedding, _ in found], axis=0, weights=weights)
+        return mean[None].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class FaceEvidence:
+    """What one segment's frames show.
+
+    Attributes:
+        rate: share of the segment's frames with the patient's face.
+        confidence, width_px: mean and median over those; None without one.
+        most: most lasting faces on screen at once.
+        stranger: somebody else was seen while the patient was not.
+        turned: the patient's face was found in a turned picture.
+        tokens: (n, 512) embeddings for the network, or None.
+    """
+
+    rate: float
+    confidence: float | None
+    width_px: float | None
+    most: int
+    stranger: bool
+    turned: bool
+    tokens: np.ndarray | None
+
+
+class FaceCollector:
+    """Takes a recording's frames chunk by chunk, then answers for any segment.
+
+    Args:
+        detector: remembers which way up the recording is.
+        settings: crop and alignment, from the weights' description.
+        pool: where crops become embeddings.
+        watch: stage timings.
+    """
+
+    def __init__(
+        self, detector: TurningDetector, settings: FaceSettings, pool: EmbeddingPool | ImagePool, watch: Stopwatch
+    ) -> None:
+        self._detector, self._settings, self._pool, self._watch = detector, settings, pool, watch
+        self._tracker = Tracker()
+        self._patient: dict[int, Face] = {}
+        self._patient_numbers: list[int] = []
+        self._count_at: defaultdict[int, int] = defaultdict(int)
+
+    def add(self, chunk: Sequence[TimedFrame]) -> None:
+        """Detect, track, crop and encode consecutive frames."""
+        with self._watch.stage("detect"):
+            found = self._detector.detect([frame.rgb for frame in chunk])
+        for frame, faces in zip(chunk, found, strict=True):
+            tracks = self._tracker.update(frame.slot, faces)
+            for face, track in list(zip(faces, tracks, strict=True))[:MAX_CANDIDATES]:
+                with self._watch.stage("crop"):
+                    crop = align(frame.rgb, face, self._settings)
+                with self._watch.stage("encode_faces"):
+                    self._pool.add(frame.slot, track.number, crop)
+        with self._watch.stage("encode_faces"):
+            self._pool.passed(chunk[-1].slot + 1)
+
+    def finish(self) -> None:
+        """The last frame has been added: say who the patient is."""
+        with self._watch.stage("encode_faces"):
+            self._pool.finish()
+        lasting = self._tracker.lasting()
+        for track in lasting:
+            for slot in track.slots:
+                self._count_at[slot] += 1
+        chosen = patient_tracks(lasting)
+        self._patient_numbers = [track.number for track in chosen]
+        self._patient = {slot: face for track in chosen for slot, face in zip(track.slots, track.faces, strict=True)}
+
+    @property
+    def orientation_deg(self) -> int | None:
+        """The turn under which the patient's face was found most often; None without a patient."""
+        turns = [face.turn_deg for face in self._patient.values()]
+        return max(sorted(set(turns)), key=turns.count) if turns else None
+
+    def evidence(self, slots: range) -> FaceEvidence:
+        """What the frames in `slots` show."""
+        seen = [self._patient[slot] for slot in slots if slot in self._patient]
+        tokens = self._pool.tokens(slots, self._patient_numbers)
+        return FaceEvidence(
+            rate=len(seen) / len(slots),
+            confidence=float(np.mean([face.confidence for face in seen])) if seen else None,
+            width_px=float(np.median([face.width_px for face in seen])) if seen else None,
+            most=max((self._count_at[slot] for slot in slots if slot in self._count_at), default=0),
+            stranger=any(slot in self._count_at and slot not in self._patient for slot in slots),
+            turned=any(face.turn_deg != self._settings.rotations_deg[0] for face in seen),
+            tokens=tokens,
+        )

@@ -1,0 +1,53 @@
+"""One run at a time per output."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from avpenet_cli.errors import Locked
+from avpenet_cli.tables import storage_fault, write_json
+
+
+@contextlib.contextmanager
+def held(output: Path) -> Iterator[None]:
+    """Hold `output` for this process. The kernel lets go when the process ends, however it ends.
+
+    Raises:
+        Locked: another run holds it; says who.
+    """
+    lock_path = output.with_name(output.name + ".lock")
+    # The lock file itself is emptied by whoever tries the lock, so the holder's name lies beside it.
+    holder_path = output.with_name(output.name + ".holder")
+    lock = FileLock(lock_path, timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Locked(
+            f"{output} is being written by {_holder(holder_path)}", "wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise storage_fault(lock_path, error) from None
+    try:
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_json(holder_path, {"pid": os.getpid(), "host": socket.gethostname(), "since": now})
+        yield
+    finally:
+        holder_path.unlink(missing_ok=True)
+        # Removing the lock file while others may wait for it would let two of them in; it stays.
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {facts['pid']} on {facts['host']} since {facts['since']}"
+    except (OSError, ValueError, KeyError):
+        return "another run"

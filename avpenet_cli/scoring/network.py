@@ -1,0 +1,92 @@
+"""A loaded network ready to score: batches in, embeddings and scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from avpenet_cli.errors import EnvironmentFault, SettingsError
+from avpenet_cli.model.inference import mc_scores
+from avpenet_cli.settings import RunSettings
+from avpenet_cli.weights import WeightsEntry, load
+
+
+def choose_device(wanted: str) -> torch.device:
+    """`auto` takes a GPU where there is one; anything else is taken at its word.
+
+    Raises:
+        EnvironmentFault: a GPU was asked for and is not there.
+        SettingsError: not a device's name.
+    """
+    if wanted == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if wanted == "cpu":
+        return torch.device("cpu")
+    name, _, number = wanted.partition(":")
+    if name != "cuda" or (number and not number.isdigit()):
+        raise SettingsError(f"--device {wanted}: no such kind of device", "use auto, cpu, cuda or cuda:N")
+    index = int(number or 0)
+    if not torch.cuda.is_available():
+        raise EnvironmentFault(f"--device {wanted}: no usable GPU here", "see avpenet doctor, or use --device cpu")
+    if index >= torch.cuda.device_count():
+        raise EnvironmentFault(f"--device {wanted}: there are {torch.cuda.device_count()} GPUs, counted from 0", "")
+    return torch.device("cuda", index)
+
+
+class Network:
+    """Encoders and fusion on one device.
+
+    Args:
+        entry: which weights; verified while loading.
+        run: device, precision, batch size, Monte Carlo samples, seed.
+    """
+
+    def __init__(self, entry: WeightsEntry, run: RunSettings) -> None:
+        self.device = choose_device(run.device)
+        self.model, self.description = load(entry, str(self.device), run.precision)
+        face = self.description.preprocessing.face
+        self._mean = torch.tensor(face.pixel_mean, device=self.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(face.pixel_std, device=self.device).view(1, 3, 1, 1)
+        self._run = run
+        self._batch = run.batch_size
+
+    @torch.inference_mode()
+    def encode_faces(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """Face crops (crop_px, crop_px, 3), uint8 or float32 in [0, 255] -> embeddings (n, 512) float32."""
+        parts = []
+        for start in range(0, len(crops), self._batch):
+            batch = torch.from_numpy(np.stack(crops[start : start + self._batch])).to(self.device)
+            pixels = (batch.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std
+            parts.append(self.model.encode_faces(pixels).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def encode_sound(self, mels: Sequence[np.ndarray]) -> np.ndarray:
+        """Log-mel segments (128, 300) float32 in [0, 1] -> audio tokens (n, 10, 512) float32."""
+        parts = []
+        for start in range(0, len(mels), self._batch):
+            batch = torch.from_numpy(np.stack(mels[start : start + self._batch]))[:, None].to(self.device)
+            parts.append(self.model.encode_audio(batch).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def score(self, sound: np.ndarray | None, faces: np.ndarray | None, segment: int) -> tuple[float, np.ndarray]:
+        """One segment, by itself, so that its number cannot depend on its neighbours.
+
+        Args:
+            sound: audio tokens (10, 512), or None where the segment has none and the weights allow it.
+            faces: one embedding per frame with the patient's face, (n, 512), or None likewise.
+            segment: its index, part of the Monte Carlo seed.
+
+        Returns:
+            The score in [0, 10], and Monte Carlo samples (mc_samples,), empty unless asked for.
+        """
+        sound_tokens = None if sound is None else torch.from_numpy(sound)[None].to(self.device)
+        face_tokens = None if faces is None else torch.from_numpy(faces)[None].to(self.device)
+        score = float(self.model.score(sound_tokens, face_tokens, None)[0])
+        if not self._run.mc_samples:
+            return score, np.empty(0, np.float32)
+        samples = mc_scores(self.model, sound_tokens, face_tokens, None, self._run.mc_samples, self._run.seed + segment)
+        return score, samples.float().cpu().numpy()

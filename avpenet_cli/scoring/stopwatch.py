@@ -1,0 +1,42 @@
+"""Seconds per stage of the pipeline."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Adds up wall-clock seconds by stage name."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a block."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+    def waiting(self, name: str, source: Iterable[T]) -> Iterator[T]:
+        """Time what it takes `source` to deliver each item."""
+        iterator = iter(source)
+        while True:
+            with self.stage(name):
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+            yield item
+
+    def rounded(self) -> dict[str, float]:
+        """For the manifest."""
+        return {name: round(seconds, 3) for name, seconds in self.seconds.items()}

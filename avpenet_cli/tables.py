@@ -1,0 +1,233 @@
+"""The score table: its columns, its three formats, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
+
+from avpenet_cli.errors import EnvironmentFault, OutputError, SettingsError
+from avpenet_cli.records import SegmentScore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Value = str | int | float | None
+Row = dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `decimals` applies to floats."""
+
+    name: str
+    kind: Literal["text", "integer", "float"]
+    meaning: str
+    decimals: int = 3
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("recording", "text", "path relative to the inputs' common folder, or its pseudonym"),
+    Column("segment", "integer", "number of the segment in its recording, from 0"),
+    Column("start_s", "float", "where the segment starts, seconds after the recording's start"),
+    Column("end_s", "float", "where it ends; less than 3 s later only in a padded last segment"),
+    Column("score", "float", "pain, 0 to 10; empty when unscorable"),
+    Column("label", "text", "`low`, `moderate` or `high` by the weights' cut points"),
+    Column("status", "text", "`scored` or `unscorable`"),
+    Column("reason", "text", "why there is no score: `no_video`, `no_face`, `no_audio`"),
+    Column("score_sd", "float", "standard deviation of the Monte Carlo dropout samples (`--mc-samples`)"),
+    Column("score_lo", "float", "their 2.5th percentile"),
+    Column("score_hi", "float", "their 97.5th percentile"),
+    Column("face_rate", "float", "share of the segment's frames with the patient's face"),
+    Column("face_confidence", "float", "mean confidence of the face detector in those"),
+    Column("face_px", "float", "median width of the face, pixels of the recording", 1),
+    Column("faces", "integer", "most faces on screen at once"),
+    Column("voiced", "float", "share of the segment in which there is voice or another sound of its kind"),
+    Column("snr_db", "float", "level over the recording's own noise floor, dB", 1),
+    Column("level_dbfs", "float", "level before any processing, dB of full scale", 1),
+    Column("flags", "text", "what to know about this segment, separated by blanks; see Flags"),
+    Column("weights", "text", "name and digest of the weights, and what they are not for"),
+)
+
+SUFFIXES = (".csv", ".parquet", ".jsonl")
+
+
+def check_format(path: Path) -> None:
+    """Is the output's suffix one that can be written?
+
+    Raises:
+        SettingsError: it is not.
+    """
+    if path.suffix not in SUFFIXES:
+        raise SettingsError(f"--out {path}: cannot tell the format", f"end the name in one of {', '.join(SUFFIXES)}")
+
+
+def row(recording: str, segment: SegmentScore, weights: str) -> Row:
+    """One segment as a row of the table, floats rounded as each column says."""
+    quality = segment.quality
+    values: Row = {
+        "recording": recording,
+        "segment": segment.segment,
+        "start_s": segment.start_s,
+        "end_s": segment.end_s,
+        "score": segment.score,
+        "label": segment.label,
+        "status": segment.status.value,
+        "reason": segment.reason,
+        "score_sd": segment.score_sd,
+        "score_lo": segment.score_lo,
+        "score_hi": segment.score_hi,
+        "face_rate": quality.face_rate,
+        "face_confidence": quality.face_confidence,
+        "face_px": quality.face_px,
+        "faces": quality.faces,
+        "voiced": quality.voiced,
+        "snr_db": quality.snr_db,
+        "level_dbfs": quality.level_dbfs,
+        "flags": " ".join(segment.flags),
+        "weights": weights,
+    }
+    return {column.name: _rounded(values[column.name], column) for column in COLUMNS}
+
+
+def _rounded(value: Value, column: Column) -> Value:
+    return round(value, column.decimals) + 0.0 if isinstance(value, float) else value
+
+
+def write_table(path: Path, rows: Iterable[Row]) -> str:
+    """Write the table in the format of `path`'s suffix; it appears whole, readable by its owner only.
+
+    Args:
+        path: ends in .csv, .parquet or .jsonl.
+        rows: taken one by one, so that the table need not fit in memory.
+
+    Returns:
+        SHA-256 of the file, hexadecimal.
+
+    Raises:
+        SettingsError: another suffix.
+        EnvironmentFault: no space, or the disk failed.
+        OutputError: the folder cannot be written.
+    """
+    check_format(path)
+    writers: dict[str, Callable[[IO[bytes], Iterable[Row]], None]] = {
+        ".csv": _write_csv,
+        ".jsonl": _write_jsonl,
+        ".parquet": _write_parquet,
+    }
+    with appearing_whole(path) as file:
+        writers[path.suffix](file, rows)
+        file.flush()
+        file.seek(0)
+        digest = hashlib.file_digest(cast(io.BufferedRandom, file), "sha256").hexdigest()
+    return digest
+
+
+def _write_csv(file: IO[bytes], rows: Iterable[Row]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(column.name for column in COLUMNS)
+    for one in rows:
+        writer.writerow(_csv_value(one[column.name], column) for column in COLUMNS)
+    text.detach()
+
+
+def _csv_value(value: Value, column: Column) -> str:
+    if value is None:
+        return ""
+    return f"{value:.{column.decimals}f}" if column.kind == "float" else str(value)
+
+
+def _write_jsonl(file: IO[bytes], rows: Iterable[Row]) -> None:
+    for one in rows:
+        file.write(json.dumps(one, ensure_ascii=False).encode() + b"\n")
+
+
+def _write_parquet(file: IO[bytes], rows: Iterable[Row]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds: dict[str, pa.DataType] = {"text": pa.string(), "integer": pa.int64(), "float": pa.float64()}
+    schema = pa.schema([(column.name, kinds[column.kind]) for column in COLUMNS])
+    with pq.ParquetWriter(file, schema) as writer:
+        for batch in _batches(rows, 50_000):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+
+
+def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    for one in rows:
+        batch.append(one)
+        if len(batch) >= size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def write_json(path: Path, plain: dict[str, Any]) -> None:
+    """Write a JSON file that appears whole, readable by its owner only; raises as `write_table`."""
+    with appearing_whole(path) as file:
+        file.write(json.dumps(plain, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def appearing_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes `path`'s place only when the block ends well: temporary name, fsync, rename.
+
+    Raises:
+        EnvironmentFault: no space, or the disk failed.
+        OutputError: the folder cannot be written.
+    """
+    folder = path.parent
+    try:
+        handle, name = tempfile.mkstemp(prefix=temporary_prefix(path), suffix=".tmp", dir=folder)
+    except OSError as error:
+        raise storage_fault(path, error) from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(folder)
+    except OSError as error:
+        raise storage_fault(path, error) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def temporary_prefix(path: Path) -> str:
+    """How the temporary files of an output begin; a killed run's leftovers are known by it."""
+    return f".{path.name}."
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def storage_fault(path: Path, error: OSError) -> EnvironmentFault | OutputError:
+    """What an operating-system error means for whoever writes `path`."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return EnvironmentFault(f"no space left to write {path}", "free some, then run the same command again to go on")
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return OutputError(
+            f"{path} cannot be written: {error.strerror}", "choose another --out or mend the permissions"
+        )
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return OutputError(f"{path} cannot be written: its folder does not exist", "create the folder first")
+    return EnvironmentFault(f"{path} cannot be written: {error.strerror or error}", "check the disk")

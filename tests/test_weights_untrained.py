@@ -1,0 +1,82 @@
+"""The built-in weights: the same everywhere, never by default, never without their notice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from avpenet_cli import weights
+from avpenet_cli.errors import ExitCode, WeightsError
+
+FIRST_HEAD_WEIGHT = 0.10696891695261002
+FIRST_LAYER_SUM = -1.2598962369329456
+"""Printed once by the seeded scheme; if they must change, so must `initialise.SCHEME`."""
+
+_PRINT_SCORES = """
+import sys, torch
+from avpenet_cli import weights
+torch.manual_seed(int(sys.argv[1])); torch.rand(7)
+entry = weights.find("untrained")
+model, description = weights.load(entry)
+mel = torch.linspace(0, 1, 128 * 300).reshape(1, 1, 128, 300)
+clip = torch.linspace(-2, 2, 3 * 224 * 224).reshape(1, 3, 224, 224)
+print(entry.digest, round(float(model(mel, clip)), 5))
+"""
+
+
+def test_digest_and_scores_are_the_same_in_every_process() -> None:
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", _PRINT_SCORES, seed],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(answers) == 1
+    assert next(iter(answers)).startswith(weights.untrained_entry().digest)
+
+
+def test_initialisation_has_not_drifted() -> None:
+    state = weights.load_network(weights.find("untrained")).state_dict()
+    assert float(state["head.fc1.weight"][0, 0]) == pytest.approx(FIRST_HEAD_WEIGHT, abs=1e-9)
+    assert float(state["visual_encoder.conv1.weight"].double().sum()) == pytest.approx(FIRST_LAYER_SUM, abs=1e-6)
+
+
+def test_loading_leaves_the_global_generator_alone() -> None:
+    state = torch.get_rng_state()
+    weights.load_network(weights.find("untrained"))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_it_says_that_its_scores_mean_nothing() -> None:
+    told = weights.find("untrained").description
+    assert told.status == "untrained"
+    assert told.notice == "UNTRAINED weights: these scores mean nothing and must not be used"
+    assert told.architecture.fusion == "tokens"
+    assert told.modalities_needed == ("audio", "face")
+
+
+def test_no_weights_are_taken_by_default_and_the_error_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path))
+    with pytest.raises(WeightsError) as caught:
+        weights.default_entry()
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+    assert "--weights untrained" in caught.value.remedy
+    assert "avpenet weights import" in caught.value.remedy
+
+
+def test_cut_points_are_inclusive_at_their_upper_end() -> None:
+    label = weights.untrained_entry().description.label
+    assert [label(score) for score in (0.0, 3.0, 3.001, 6.0, 6.001, 10.0)] == [
+        "low", "low", "moderate", "moderate", "high", "high",
+    ]  # fmt: skip
