@@ -17,7 +17,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from avpenet_cli import weights
+from avpenet_cli import checkpoints, weights
 from avpenet_cli.cli.weights import app
 from avpenet_cli.errors import WeightsError
 from tests.test_model_parity import published_inputs, published_network, published_state
@@ -55,7 +55,7 @@ def checkpoint(path: Path, prefix: str = "", config: object = CONFIG) -> Path:
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_imported_checkpoint_scores_as_the_published_model_on_averaged_images(scratch: Path, prefix: str) -> None:
-    entry = weights.import_checkpoint(checkpoint(scratch / "avpenet_best.pth", prefix), scratch / "store")
+    entry = checkpoints.import_checkpoint(checkpoint(scratch / "avpenet_best.pth", prefix), scratch / "store")
     assert entry.path == scratch / "store" / "avpenet_best.safetensors"
     told = weights.find(entry.path).description
     assert (told.status, told.architecture.fusion, told.architecture.pooling) == ("imported", "single", "image")
@@ -71,7 +71,7 @@ def test_imported_checkpoint_scores_as_the_published_model_on_averaged_images(sc
 def test_bare_state_dict_in_half_precision_is_taken_as_float32(scratch: Path) -> None:
     halved = {n: t.half() if t.is_floating_point() else t for n, t in published_state(1).items()}
     torch.save(halved, scratch / "bare.pth")
-    entry = weights.import_checkpoint(scratch / "bare.pth", scratch, "from-half", licence="MIT")
+    entry = checkpoints.import_checkpoint(scratch / "bare.pth", scratch, "from-half", licence="MIT")
     assert entry.description.licence == "MIT"
     assert {tensor.dtype for tensor in weights.load_network(entry).parameters()} == {torch.float32}
 
@@ -81,7 +81,7 @@ def test_incomplete_checkpoint_leaves_nothing_behind(scratch: Path) -> None:
     del state["head.fc3.bias"]
     torch.save({"model_state_dict": state}, scratch / "part.pth")
     with pytest.raises(WeightsError, match=r"part\.pth.*lacks tensor head\.fc3\.bias"):
-        weights.import_checkpoint(scratch / "part.pth", scratch / "store")
+        checkpoints.import_checkpoint(scratch / "part.pth", scratch / "store")
     assert not (scratch / "store").exists()
 
 
@@ -90,7 +90,7 @@ def test_other_sizes_are_refused_by_the_name_of_the_setting(scratch: Path, key: 
     config = {"model": CONFIG["model"] | {key: value}}
     torch.save({"config": config, "model_state_dict": {"x": torch.zeros(1)}}, scratch / "other.pth")
     with pytest.raises(WeightsError, match=f"config has {key} = {value!r}"):
-        weights.import_checkpoint(scratch / "other.pth", scratch / "store")
+        checkpoints.import_checkpoint(scratch / "other.pth", scratch / "store")
 
 
 class Bomb:
@@ -113,7 +113,7 @@ def test_malicious_pickle_is_refused_and_not_executed(scratch: Path, form: str) 
     else:
         torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
     with pytest.raises(WeightsError, match=r"evil\.pth holds more than tensors") as caught:
-        weights.import_checkpoint(path, scratch / "store")
+        checkpoints.import_checkpoint(path, scratch / "store")
     assert "source you trust" in caught.value.remedy
     assert not evidence.exists()
     with path.open("rb") as file:  # the bomb is live: an unsafe reader would have set it off
@@ -133,13 +133,13 @@ def test_what_is_no_checkpoint_gives_a_clear_error(scratch: Path, kind: str) -> 
     elif kind != "not there":
         path.write_bytes({"empty": b"", "text": b"hello there", "truncated": whole.getvalue()[:700]}[kind])
     with pytest.raises(WeightsError, match=r"odd\.pth"):
-        weights.import_checkpoint(path, scratch / "store")
+        checkpoints.import_checkpoint(path, scratch / "store")
 
 
 @pytest.mark.parametrize("name", ["", "../escape", "with space", "untrained", "-dash"])
 def test_names_that_cannot_be_a_file_or_are_taken_are_refused(scratch: Path, name: str) -> None:
     with pytest.raises(WeightsError):
-        weights.import_checkpoint(checkpoint(scratch / "c.pth"), scratch / "store", name)
+        checkpoints.import_checkpoint(checkpoint(scratch / "c.pth"), scratch / "store", name)
 
 
 def test_checkpoint_given_where_weights_are_wanted_says_to_import_it(scratch: Path) -> None:

@@ -97,9 +97,9 @@ def import_checkpoint(
     overwrite: Overwrite = False,
 ) -> None:
     """Convert a checkpoint of the authors' code. Nothing in the file is executed."""
-    from avpenet_cli import weights
+    from avpenet_cli import checkpoints
 
-    entry = weights.import_checkpoint(
+    entry = checkpoints.import_checkpoint(
         checkpoint, folder, name, training_data=training_data, licence=licence, overwrite=overwrite
     )
     _say_how_to_use("imported", entry)

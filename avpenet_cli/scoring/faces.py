@@ -15,6 +15,7 @@ import numpy as np
 
 from avpenet_cli.face.align import align
 from avpenet_cli.face.detect import Face, TurningDetector
+from avpenet_cli.face.landmarks import ShapePredictor
 from avpenet_cli.face.track import Tracker, patient_tracks
 from avpenet_cli.media.video import TimedFrame
 from avpenet_cli.scoring.network import Network
@@ -142,15 +143,22 @@ class FaceCollector:
 
     Args:
         detector: remembers which way up the recording is.
+        landmarks: finds the eyes better than the detector does, where the weights were trained so; else None.
         settings: crop and alignment, from the weights' description.
         pool: where crops become embeddings.
         watch: stage timings.
     """
 
     def __init__(
-        self, detector: TurningDetector, settings: FaceSettings, pool: EmbeddingPool | ImagePool, watch: Stopwatch
+        self,
+        detector: TurningDetector,
+        landmarks: ShapePredictor | None,
+        settings: FaceSettings,
+        pool: EmbeddingPool | ImagePool,
+        watch: Stopwatch,
     ) -> None:
-        self._detector, self._settings, self._pool, self._watch = detector, settings, pool, watch
+        self._detector, self._landmarks, self._settings = detector, landmarks, settings
+        self._pool, self._watch = pool, watch
         self._tracker = Tracker()
         self._patient: dict[int, Face] = {}
         self._patient_numbers: list[int] = []
@@ -164,7 +172,8 @@ class FaceCollector:
             tracks = self._tracker.update(frame.slot, faces)
             for face, track in list(zip(faces, tracks, strict=True))[:MAX_CANDIDATES]:
                 with self._watch.stage("crop"):
-                    crop = align(frame.rgb, face, self._settings)
+                    placed = self._landmarks.refine(frame.rgb, face) if self._landmarks else face
+                    crop = align(frame.rgb, placed, self._settings)
                 with self._watch.stage("encode_faces"):
                     self._pool.add(frame.slot, track.number, crop)
         with self._watch.stage("encode_faces"):

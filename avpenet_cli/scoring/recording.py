@@ -13,6 +13,7 @@ from avpenet_cli.audio.noise import survey
 from avpenet_cli.audio.segments import SegmentAudio, segments
 from avpenet_cli.errors import Interrupted, RecordingError
 from avpenet_cli.face.detect import CHUNK_FRAMES, FaceDetector, TurningDetector
+from avpenet_cli.face.landmarks import ShapePredictor
 from avpenet_cli.media.prefetch import prefetch
 from avpenet_cli.media.probe import Probe, probe
 from avpenet_cli.media.sound import SoundStream
@@ -55,7 +56,9 @@ class Scorer:
     def __init__(self, network: Network, run: RunSettings, stop: Callable[[], bool] = lambda: False) -> None:
         self._network, self._run, self._stop = network, run, stop
         self._preprocessing = network.description.preprocessing
-        self._detector = FaceDetector(self._preprocessing.face, network.device)
+        face = self._preprocessing.face
+        self._detector = FaceDetector(face, network.device)
+        self._landmarks = ShapePredictor(face) if face.landmarks == "dlib68" else None
 
     def score(self, path: Path, progress: Progress = lambda done_s, promised_s: None) -> RecordingOutcome:
         """Score one recording.
@@ -123,7 +126,7 @@ class Scorer:
             pool = ImagePool(self._network, self._run.batch_size, self._run.stride_frames)
         else:
             pool = EmbeddingPool(self._network, self._run.batch_size)
-        collector = FaceCollector(TurningDetector(self._detector, face), face, pool, watch)
+        collector = FaceCollector(TurningDetector(self._detector, face), self._landmarks, face, pool, watch)
         frame_bytes = 3 * facts.video.width_px * facts.video.height_px
         depth = max(1, min(self._run.decoding.queue_frames, _QUEUE_BYTES // frame_bytes))
         frames = prefetch(stream, depth)
