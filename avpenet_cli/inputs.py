@@ -101,7 +101,7 @@ def collect(paths: Sequence[str], files_from: str | None, recursive: bool, key_f
     key = _read_key(key_file) if key_file else None
     names = _names(list(seen))
     recordings = tuple(
-        Recording(path, _shown(name, key), _digest(os.fsencode(path), key), problem)
+        Recording(path, _pseudonym(name, key) if key else shown(name), _digest(os.fsencode(path), key), problem)
         for (path, problem), name in zip(seen.items(), names, strict=True)
     )
     return Inputs(recordings, len(found) - len(recordings), others)
@@ -121,10 +121,12 @@ def _listed(files_from: str | None) -> list[str]:
 def _expand(text: str, recursive: bool) -> Iterable[tuple[Path | None, str, int]]:
     """(path, problem, files left aside) for each recording that `text` stands for."""
     path = Path(text)
-    if path.is_dir():
-        inside, others = _recordings_in(path, recursive)
+    if os.path.isdir(text):  # noqa: PTH112  (Path.is_dir() raises where a folder may not be read or a name is too long)
+        inside, closed, others = _recordings_in(path, recursive)
         yield None, "", others
-        if not inside:
+        for folder in closed:
+            yield folder, "a folder that may not be read", 0
+        if not inside and not closed:
             yield path, "a folder without recordings" + ("" if recursive else " (--recursive looks deeper)"), 0
         for one in inside:
             yield one, "", 0
@@ -133,17 +135,19 @@ def _expand(text: str, recursive: bool) -> Iterable[tuple[Path | None, str, int]
         if not matches:
             yield path, "a pattern that matches nothing", 0
         for match in matches:
-            if Path(match).is_dir() and not recursive:
+            if os.path.isdir(match) and not recursive:  # noqa: PTH112
                 continue
             yield from _expand(match, recursive)
     else:
         yield path, "", 0
 
 
-def _recordings_in(folder: Path, recursive: bool) -> tuple[list[Path], int]:
+def _recordings_in(folder: Path, recursive: bool) -> tuple[list[Path], list[Path], int]:
+    """(recordings, folders that may not be read, how many other files)."""
     inside: list[Path] = []
+    closed: list[Path] = []
     others = 0
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         folders.sort()
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         for name in sorted(files):
@@ -151,7 +155,7 @@ def _recordings_in(folder: Path, recursive: bool) -> tuple[list[Path], int]:
                 inside.append(Path(parent) / name)
             else:
                 others += 1
-    return inside, others
+    return inside, closed, others
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -162,12 +166,13 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [os.path.relpath(path, common) for path in paths]
 
 
-def _shown(name: str, key: bytes | None) -> str:
-    """Text for outputs: the pseudonym, or the name with bytes that are no UTF-8 spelled out."""
-    raw = os.fsencode(name)
-    if key is not None:
-        return f"rec-{_digest(raw, key)[:_PSEUDONYM_DIGITS]}"
-    return raw.decode("utf-8", "backslashreplace")
+def shown(name: str) -> str:
+    """A name as text for outputs, with bytes that are no UTF-8 spelled out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _pseudonym(name: str, key: bytes) -> str:
+    return f"rec-{_digest(os.fsencode(name), key)[:_PSEUDONYM_DIGITS]}"
 
 
 def _digest(raw: bytes, key: bytes | None) -> str:

@@ -161,6 +161,9 @@ class RunSettings:
         return round(self.stride_s / FRAME_STEP_S)
 
 
+RESULTS_VERSION = 1
+"""Raised whenever a change to the program changes numbers, so that no table mixes the two."""
+
 _NOT_IN_FINGERPRINT = {"device", "batch_size", "decoding.stall_s", "decoding.probe_timeout_s", "decoding.queue_frames"}
 """Settings that change speed or patience, not numbers."""
 
@@ -218,7 +221,9 @@ def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def result_settings(run: RunSettings) -> dict[str, Any]:
     """The flat settings that change numbers; two runs that agree on them may share a journal."""
-    return {name: value for name, value in flatten(to_plain(run)).items() if name not in _NOT_IN_FINGERPRINT}
+    return {"results_version": RESULTS_VERSION} | {
+        name: value for name, value in flatten(to_plain(run)).items() if name not in _NOT_IN_FINGERPRINT
+    }
 
 
 def digest_of(plain: object) -> str:

@@ -135,9 +135,12 @@ def write_table(path: Path, rows: Iterable[Row]) -> str:
 def _write_csv(file: IO[bytes], rows: Iterable[Row]) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\n")
+    # Python before 3.13 leaves a name with a carriage return unquoted, and readers take it for the end of the row.
+    quoting_all = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(column.name for column in COLUMNS)
     for one in rows:
-        writer.writerow(_csv_value(one[column.name], column) for column in COLUMNS)
+        values = [_csv_value(one[column.name], column) for column in COLUMNS]
+        (quoting_all if any("\r" in value for value in values) else writer).writerow(values)
     text.detach()
 
 

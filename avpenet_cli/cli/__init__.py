@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import signal
 import sys
 from typing import Annotated
 
-import click
 import typer
+import typer.main
+from typer.exceptions import TyperException
 
 from avpenet_cli import __version__
 from avpenet_cli.cli import bench, doctor, score, weights
+from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import AvpenetError, ExitCode
 
 app = typer.Typer(
@@ -49,24 +54,37 @@ def main() -> None:
     # Threads that spin while they wait fight the decoder for the cores: 0.70 against 1.02 times real time on two
     # cores (CHANGELOG). Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A command that does more with signals sets its own handlers on top.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    # Names may hold bytes that are no characters, and the terminal may know few.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        # A command returns its exit code; outside standalone mode typer hands it through.
-        code = app(standalone_mode=False)
+        # Not `app()`, which has exit codes of its own for a broken pipe and for Ctrl-C. A command returns its code.
+        command = typer.main.get_command(app)
+        with command.make_context("avpenet", sys.argv[1:]) as context:
+            code = command.invoke(context)
+    except typer.Exit as done:
+        code = done.exit_code
     except AvpenetError as error:
         if debug and error.exit_code not in (ExitCode.LOCKED, ExitCode.INTERRUPTED):
             raise
         complain(str(error))
         code = error.exit_code
-    except click.exceptions.Abort:
-        code = ExitCode.INTERRUPTED
-    except click.ClickException as error:
-        complain(f"{error.format_message()}; see avpenet --help")
+    except TyperException as error:
+        if words := error.format_message():  # none when no arguments were given: then the help has been printed
+            complain(f"{words}; see avpenet --help")
         code = ExitCode.USAGE
     except KeyboardInterrupt:
+        complain("interrupted")
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # rich makes the one into the other
         # Whoever read our output has gone; Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         code = ExitCode.OK
     except Exception as error:
         if debug:
@@ -78,4 +96,5 @@ def main() -> None:
 
 def complain(message: str) -> None:
     """One line on stderr, whatever the message holds."""
-    print(f"avpenet: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    with contextlib.suppress(BrokenPipeError):
+        print(f"avpenet: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)

@@ -71,6 +71,10 @@ def doctor(
             finding = check()
         except AvpenetError as error:
             finding = Finding("missing", error.message, error.remedy)
+        except Exception as error:  # a broken library must not hide what the other checks find
+            if debug:
+                raise
+            finding = Finding("missing", f"{type(error).__name__}: {error}", "install again, e.g. with make setup")
         style = {"ok": "green", "warning": "yellow", "missing": "red"}[finding.state]
         table.add_row(name, Text(finding.state, style=style), Text(finding.found), Text(finding.remedy))
         worst = "missing" if "missing" in (worst, finding.state) else worst
@@ -147,7 +151,10 @@ def _weights() -> Finding:
 
 
 def _disk(folder: Path) -> Finding:
-    free_gib = shutil.disk_usage(folder).free / 2**30
+    try:
+        free_gib = shutil.disk_usage(folder).free / 2**30
+    except OSError as error:
+        return Finding("missing", f"{folder.absolute()}: {error.strerror}", "name a folder that exists")
     if free_gib < _LOW_DISK_GIB:
         return Finding("warning", f"{free_gib:.2f} GiB free in {folder.absolute()}", "free some before a long run")
     return Finding("ok", f"{free_gib:.1f} GiB free")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import ExitCode, RecordingError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def dry_run(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
 
     With pseudonyms the path is printed beside them: this list is how a site finds the recording behind a pseudonym.
     """
+    from avpenet_cli.inputs import shown
     from avpenet_cli.media.probe import probe
     from avpenet_cli.scoring.windows import windows
 
@@ -38,18 +39,18 @@ def dry_run(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
         table.add_column(heading, overflow="fold", justify="right" if heading in {"seconds", "segments"} else "left")
     problems, seconds, segments = 0, 0.0, 0
     for recording in inputs.recordings:
-        names = [recording.name, *([os.fspath(recording.path)] if pseudonymised else [])]
+        names = [recording.name, *([shown(str(recording.path))] if pseudonymised else [])]
         try:
             if recording.problem:
                 raise RecordingError("no_recordings", recording.problem)
             facts = probe(recording.path, run.decoding)
         except RecordingError as error:
             problems += 1
-            table.add_row(*map(Text, [*names, "", "", "", "", str(error)]))
+            table.add_row(*map(_cell, [*names, "", "", "", "", str(error)]))
             continue
         count = len(windows(facts.nominal_s, run.stride_s, run.quality.short_tail_share))
         seconds, segments = seconds + facts.nominal_s, segments + count
-        table.add_row(*map(Text, [*names, f"{facts.nominal_s:.1f}", str(count), _video(facts), _audio(facts), ""]))
+        table.add_row(*map(_cell, [*names, f"{facts.nominal_s:.1f}", str(count), _video(facts), _audio(facts), ""]))
     # Into a pipe, lines are as long as they need to be.
     console = Console() if Console().is_terminal else Console(width=10_000)
     console.print(table)
@@ -59,6 +60,10 @@ def dry_run(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
         highlight=False,
     )
     return ExitCode.SOME_FAILED if problems else ExitCode.OK
+
+
+def _cell(text: str) -> Text:
+    return Text(printable(text))
 
 
 def _video(facts: Probe) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -31,9 +32,12 @@ class _JsonLines(logging.Formatter):
 
 class _TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        # File names may hold newlines and terminal escapes; a log line stays one harmless line.
-        message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in record.getMessage())
-        return f"{_now(record)} {record.levelname.lower():7} {message}"
+        return f"{_now(record)} {record.levelname.lower():7} {printable(record.getMessage())}"
+
+
+def printable(text: str) -> str:
+    """One harmless line: file names may hold newlines and terminal escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _now(record: logging.LogRecord) -> str:
@@ -49,8 +53,7 @@ class _ConsoleLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno, "")
-        message = "".join(c if c.isprintable() else repr(c)[1:-1] for c in record.getMessage())
-        self._console.print(Text(message, style=style))
+        self._console.print(Text(printable(record.getMessage()), style=style))
 
 
 class Reporter:
@@ -98,7 +101,8 @@ class Reporter:
         if self._progress is not None:
             self._progress.stop()
         for handler in self._log.handlers:
-            handler.close()
+            with contextlib.suppress(OSError):  # said when it happened, see _LogFile
+                handler.close()
 
     def seconds(self, done_s: float, promised_s: float) -> None:
         """The recording at hand has been read this far."""
@@ -128,10 +132,21 @@ class Reporter:
         print("".join(lines), file=sys.stderr)
 
 
+class _LogFile(logging.FileHandler):
+    """A disk too full for the log is said once and ends no run."""
+
+    _said = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
+        if not self._said:
+            self._said = True
+            print(f"the log file {self.baseFilename} cannot be written: {sys.exc_info()[1]}", file=sys.stderr)
+
+
 def _file_handler(path: Path, formatter: logging.Formatter) -> logging.Handler:
     try:
         path.touch(mode=0o600, exist_ok=True)
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise SettingsError(f"--log-file {path}: {error.strerror}", "name a file that can be written") from None
     handler.setFormatter(formatter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +36,8 @@ class _Plan:
     debug: bool
     names_allowed: bool
     """False under --pseudonymise."""
+    stop: Callable[[], bool]
+    """Has an end been asked for?"""
 
 
 def score(
@@ -101,9 +103,12 @@ def score(
     from avpenet_cli.weights import default_entry, find
 
     check_format(out)
-    plan = _Plan(inputs, out, find(weights) if weights else default_entry(), run, debug, pseudonymise is None)
-    with Reporter(_log_format(log_format), log_file, quiet, verbose, len(inputs.recordings)) as reporter:
-        totals, last_line = _run(plan, overwrite, reporter)
+    # From here on, because loading libraries and weights takes seconds and does not take interruptions well.
+    with stop_on_signals() as stop:
+        entry = find(weights) if weights else default_entry()
+        plan = _Plan(inputs, out, entry, run, debug, pseudonymise is None, stop)
+        with Reporter(_log_format(log_format), log_file, quiet, verbose, len(inputs.recordings)) as reporter:
+            totals, last_line = _run(plan, overwrite, reporter)
     typer.echo(last_line, err=True)
     if totals.failed:
         return ExitCode.SOME_FAILED
@@ -138,9 +143,8 @@ def _run(plan: _Plan, overwrite: bool, reporter: Reporter) -> tuple[Totals, str]
     description = plan.entry.description
     _announce(plan, reporter)
     with held(plan.out):
-        leftovers = [
-            p for p in plan.out.parent.iterdir() if p.name.startswith(temporary_prefix(plan.out)) and p.suffix == ".tmp"
-        ]
+        prefixes = (temporary_prefix(plan.out), temporary_prefix(manifest_path(plan.out)))
+        leftovers = [p for p in plan.out.parent.iterdir() if p.name.startswith(prefixes) and p.suffix == ".tmp"]
         if overwrite:
             leftovers += [plan.out, journal_path(plan.out), manifest_path(plan.out)]
         try:
@@ -201,24 +205,24 @@ def _finished(plan: _Plan, journal: Journal, reporter: Reporter) -> Iterator[Fin
     from avpenet_cli.scoring.run import score_all
 
     device = choose_device(plan.run.device)
-    done = 0
-    with stop_on_signals() as stop:
-        reporter.info(f"scoring {len(plan.inputs.recordings)} recordings on {device_name(device)}", device=str(device))
-        scorer = Scorer(Network(plan.entry, plan.run), plan.run, stop)
-        try:
-            for finished in score_all(plan.inputs.recordings, scorer, journal, reporter.seconds):
-                done += 1
-                reporter.advance()
-                if finished.error is not None and plan.debug:
-                    reporter.trace(finished.error, plan.names_allowed)
-                yield finished
-                if stop() and done < len(plan.inputs.recordings):
-                    raise Interrupted("")
-        except Interrupted:
-            raise Interrupted(
-                f"interrupted after {done} of {len(plan.inputs.recordings)} recordings",
-                "run the same command again to go on",
-            ) from None
+    total, done = len(plan.inputs.recordings), 0
+    reporter.info(f"scoring {total} recordings on {device_name(device)}", device=str(device))
+    scorer = Scorer(Network(plan.entry, plan.run), plan.run, plan.stop)
+    outcomes = score_all(plan.inputs.recordings, scorer, journal, reporter.seconds)
+    try:
+        while done < total:
+            if plan.stop():
+                raise Interrupted("")
+            finished = next(outcomes)
+            done += 1
+            reporter.advance()
+            if finished.error is not None and plan.debug:
+                reporter.trace(finished.error, plan.names_allowed)
+            yield finished
+    except Interrupted:
+        raise Interrupted(
+            f"interrupted after {done} of {total} recordings", "run the same command again to go on"
+        ) from None
 
 
 def _say(finished: Finished, reporter: Reporter) -> None:

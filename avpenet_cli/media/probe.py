@@ -18,6 +18,9 @@ from avpenet_cli.settings import DecodingSettings
 MAX_PIXELS = 100_000_000
 """A frame above this is a damaged header, not a camera."""
 
+_PICTURE_CODECS = frozenset({"mjpeg", "png", "bmp", "gif", "webp"})
+"""Covers come in these; so do some recordings, mostly in the first."""
+
 
 @dataclass(frozen=True)
 class VideoStream:
@@ -170,6 +173,8 @@ def _read(facts: dict[str, Any], decoding: DecodingSettings) -> Probe:
         raise RecordingError("picture", "a picture, not a recording", "name a video file")
     start_s = _number(form.get("start_time"))
     videos = [s for s in streams if s.get("codec_type") == "video" and not _is_cover(s)]
+    # A picture in a picture's codec before the real stream may be a cover that nothing marks as one.
+    videos.sort(key=lambda s: s.get("codec_name") in _PICTURE_CODECS)
     audios = [s for s in streams if s.get("codec_type") == "audio" and _number(s.get("sample_rate")) > 0]
     if not videos and not audios:
         raise RecordingError("no_streams", "neither picture nor sound in it", "check the file")
@@ -192,7 +197,7 @@ def _read(facts: dict[str, Any], decoding: DecodingSettings) -> Probe:
 def _is_cover(stream: dict[str, Any]) -> bool:
     """Cover pictures come as video streams; some files mark them, others only carry one picture in a picture codec."""
     disposition = stream.get("disposition", {})
-    single_picture = stream.get("codec_name") in {"png", "bmp", "gif", "webp"} and stream.get("nb_frames") == "1"
+    single_picture = stream.get("codec_name") in _PICTURE_CODECS - {"mjpeg"} and stream.get("nb_frames") == "1"
     return bool(disposition.get("attached_pic")) or bool(disposition.get("timed_thumbnails")) or single_picture
 
 

@@ -16,7 +16,7 @@ from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
 from avpenet_cli.media.probe import AudioStream, Probe, last_line
 from avpenet_cli.media.tools import tool
-from avpenet_cli.media.video import insert_options
+from avpenet_cli.media.video import RECORDING, complete_command
 from avpenet_cli.settings import DecodingSettings
 
 _JITTER_S = 0.04
@@ -114,7 +114,7 @@ class SoundStream:
         return min(1.0, covered / (end_s - start_s)) if end_s > start_s else 0.0
 
     def _command(self, side: int) -> list[str]:
-        stream = ffmpeg.input(str(self._path.absolute()), nostdin=None, v="error")[str(self._audio.index)]
+        stream = ffmpeg.input(RECORDING, nostdin=None, v="error")[str(self._audio.index)]
         # The mean of the channels, as the authors' loader takes it; swresample's own float downmix sums them to over
         # full scale. Float before mixing, so that nothing is rounded to 16 bits on the way.
         # pan's `<` divides by the number of channels.
@@ -129,7 +129,7 @@ class SoundStream:
         samples = stream[0].output("pipe:1", format="f32le", acodec="pcm_f32le")
         clock = stream[1].output(f"pipe:{side}", format="framecrc", acodec="pcm_f32le", flush_packets=1)
         command: list[str] = ffmpeg.merge_outputs(samples, clock).compile(cmd=tool("ffmpeg"))
-        return insert_options(command, [])
+        return complete_command(command, self._path, self._audio.start_s)
 
 
 def working_rate(audio: AudioStream) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class FrameStream:
         self.slots_end = 0
         self.trouble = ""
         self.complaint = ""
-        self.backend = choose_backend(facts, decoding)
+        self.backend = choose_backend(path, facts, decoding)
 
     def _command(self, side: int) -> list[str]:
         if self.backend == "decord":
@@ -69,6 +69,7 @@ class FrameStream:
         return ffmpeg_command(self._path, self._video, side)
 
     def __iter__(self) -> Iterator[TimedFrame]:
+        self.slots_end, self.trouble, self.complaint = 0, "", ""
         height, width = self._video.height_px, self._video.width_px
         promised = self._facts.nominal_s
         last_slot = (2 * promised + _RUNAWAY_S) / FRAME_STEP_S if promised > 0 else float("inf")
@@ -127,16 +128,16 @@ def parse_slot(line: str) -> int | None:
     return int(fields[2]) if len(fields) > 2 else None
 
 
-def choose_backend(facts: Probe, decoding: DecodingSettings) -> str:
+def choose_backend(path: Path, facts: Probe, decoding: DecodingSettings) -> str:
     """Which decoder reads this file.
 
     `auto` is ffmpeg: on the 1080p yardstick clip decord took 0.94-1.16 times ffmpeg's wall time and more
     processor time (CHANGELOG has the figures), and it ignores start offsets, pixel aspect and interlacing.
     `decord` is taken at its word only where it gives the same frames.
     """
-    if decoding.backend == "decord" and facts.video is not None and decord_reads_well(facts):
-        return "decord"
-    return "ffmpeg"
+    # decord takes names as UTF-8 only; a name in another encoding has surrogates here.
+    named_in_utf8 = not any("\ud800" <= letter <= "\udfff" for letter in str(path.absolute()))
+    return "decord" if decoding.backend == "decord" and named_in_utf8 and decord_reads_well(facts) else "ffmpeg"
 
 
 def decord_reads_well(facts: Probe) -> bool:
@@ -155,7 +156,7 @@ def decord_reads_well(facts: Probe) -> bool:
 
 def ffmpeg_command(path: Path, video: VideoStream, side: int) -> list[str]:
     """ffmpeg, writing the grid's frames as raw RGB on stdout and their slots on `side`."""
-    source = ffmpeg.input(str(path.absolute()), nostdin=None, v="error")
+    source = ffmpeg.input(RECORDING, nostdin=None, v="error")
     # ffmpeg-python cannot address a stream by bare index through .video; the label form can.
     stream = source[str(video.index)]
     if video.interlaced:
@@ -174,18 +175,40 @@ def ffmpeg_command(path: Path, video: VideoStream, side: int) -> list[str]:
     frames = stream[0].output("pipe:1", format="rawvideo", vcodec="rawvideo")
     clock = stream[1].filter("crop", 2, 2).output(f"pipe:{side}", format="framecrc", vcodec="rawvideo", flush_packets=1)
     command: list[str] = ffmpeg.merge_outputs(frames, clock).compile(cmd=tool("ffmpeg"))
-    return insert_options(command, passthrough_option())
+    # A picture that changes its size midway would have the filters set up anew, and the frames in them lost. All but
+    # the deinterlacer and the turning that ffmpeg puts before them take the change as it comes.
+    changeable = not video.interlaced and video.rotation_deg == 0
+    per_input = ["-reinit_filter", "0"] if changeable else []
+    return complete_command(command, path, video.start_s, per_input, passthrough_option())
 
 
-def insert_options(command: list[str], per_output: list[str]) -> list[str]:
-    """Safe-input options before -i and `per_output` before each output, where ffmpeg-python has no place for them."""
-    at = command.index("-i")
-    command = [*command[:at], *SAFE_INPUT, *command[at:]]
+RECORDING = "RECORDING"
+"""Stands for the file in a command that ffmpeg-python builds; it cannot take a name that is not UTF-8."""
+
+
+def complete_command(
+    command: list[str], path: Path, start_s: float, per_input: Sequence[str] = (), per_output: Sequence[str] = ()
+) -> list[str]:
+    """The file, and the options that ffmpeg-python has no place for.
+
+    Args:
+        command: as ffmpeg-python compiled it, with `RECORDING` for the file.
+        path: the recording.
+        start_s: first presentation time of the stream decoded, from the container's start.
+        per_input: options before the input; those that make it safe come by themselves.
+        per_output: options before each output.
+    """
     result: list[str] = []
     for word in command:
-        if word == "-map":
+        if word == "-i":
+            result += [*SAFE_INPUT, *per_input]
+        elif word == "-map":
             result += per_output
-        result.append(word)
+        result.append(str(path.absolute()) if word == RECORDING else word)
+    if start_s > 0:
+        # In program and transport streams ffmpeg counts from the first of the streams in use, not from the
+        # container's start. So all are in use; copying packets to nowhere costs next to nothing.
+        result += ["-map", "0:v?", "-map", "0:a?", "-c", "copy", "-f", "null", "-"]
     return result
 
 

@@ -16,12 +16,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from avpenet_cli.errors import AvpenetError, OutputError
+from avpenet_cli.errors import AvpenetError, Locked, OutputError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.tables import storage_fault
 
 _FORMAT = "1"
+_PATIENCE_S = 30.0
+"""Someone may be looking into the journal with a database browser."""
 _OUTCOME = TypeAdapter(RecordingOutcome)
 
 
@@ -47,7 +49,7 @@ class Journal:
         with self._guarded():
             # Made here with its final mode: SQLite would use the umask's.
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._db = sqlite3.connect(self._path, isolation_level=None)
+            self._db = sqlite3.connect(self._path, timeout=_PATIENCE_S, isolation_level=None)
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA secure_delete = ON")
             with self._transaction():
@@ -68,6 +70,10 @@ class Journal:
         except sqlite3.Error as error:
             if "full" in str(error) or "disk I/O" in str(error):
                 raise storage_fault(self._path, OSError(28, str(error))) from None
+            if "locked" in str(error):
+                raise Locked(
+                    f"another program holds the journal {self._path} open", "close it, then try again"
+                ) from None
             if "unable to open" in str(error) or "readonly" in str(error):
                 raise storage_fault(self._path, OSError(13, str(error))) from None
             raise self._damaged(str(error)) from None
@@ -85,7 +91,8 @@ class Journal:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite has rolled back by itself after a full disk
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -28,13 +29,15 @@ def held(output: Path) -> Iterator[None]:
     holder_path = output.with_name(output.name + ".holder")
     lock = FileLock(lock_path, timeout=0, mode=0o600)
     try:
+        if not output.parent.is_dir():  # filelock would make it, and a slip of the pen with it
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         lock.acquire()
     except Timeout:
         raise Locked(
             f"{output} is being written by {_holder(holder_path)}", "wait for it, or choose another --out"
         ) from None
     except OSError as error:
-        raise storage_fault(lock_path, error) from None
+        raise storage_fault(output, error) from None
     try:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         write_json(holder_path, {"pid": os.getpid(), "host": socket.gethostname(), "since": now})
@@ -49,5 +52,5 @@ def _holder(path: Path) -> str:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         return f"process {facts['pid']} on {facts['host']} since {facts['since']}"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError):
         return "another run"

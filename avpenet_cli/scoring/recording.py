@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from avpenet_cli import __version__
 from avpenet_cli.audio.noise import survey
 from avpenet_cli.audio.segments import SegmentAudio, segments
 from avpenet_cli.errors import Interrupted, RecordingError
@@ -17,6 +18,7 @@ from avpenet_cli.face.landmarks import ShapePredictor
 from avpenet_cli.media.prefetch import prefetch
 from avpenet_cli.media.probe import Probe, probe
 from avpenet_cli.media.sound import SoundStream
+from avpenet_cli.media.tools import ffmpeg_version
 from avpenet_cli.media.video import FrameStream, TimedFrame
 from avpenet_cli.records import Balance, Flag, Quality, Reason, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.scoring.faces import EmbeddingPool, FaceCollector, FaceEvidence, ImagePool
@@ -108,7 +110,7 @@ class Scorer:
             balance=balance(nominal_s, length_s, scored),
             message="; ".join(_troubles(frames, sound_stream)),
             orientation_deg=faces.orientation_deg if faces else None,
-            facts=_facts(facts, frames, sound_stream),
+            facts=_facts(facts, frames, sound_stream, str(self._network.device)),
             stage_s=watch.rounded(),
         )
 
@@ -314,9 +316,14 @@ def failed(error: RecordingError, nominal_s: float = 0.0) -> RecordingOutcome:
     )
 
 
-def _facts(facts: Probe, frames: FrameStream | None, sound: SoundStream | None) -> dict[str, object]:
+def _facts(facts: Probe, frames: FrameStream | None, sound: SoundStream | None, device: str) -> dict[str, object]:
     """What the manifest says of a recording's streams."""
-    plain: dict[str, object] = {"container": facts.container, "audio_tracks": facts.audio_tracks}
+    plain: dict[str, object] = {
+        "container": facts.container,
+        "audio_tracks": facts.audio_tracks,
+        # A table may be finished on another machine or by a newer version than began it.
+        "scored_with": {"avpenet": __version__, "ffmpeg": ".".join(map(str, ffmpeg_version())), "device": device},
+    }
     if facts.video is not None and frames is not None:
         plain["video"] = dataclasses.asdict(facts.video) | {"decoder": frames.backend, "complaint": frames.complaint}
     if facts.audio is not None and sound is not None:
