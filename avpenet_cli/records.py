@@ -18,6 +18,7 @@ class Flag(StrEnum):
     """What a reader should know of a segment. README's table is checked against these by a test."""
 
     NO_VIDEO = "no_video"
+    VIDEO_GAP = "video_gap"
     NO_FACE = "no_face"
     LOW_FACE_RATE = "low_face_rate"
     LOW_CONFIDENCE = "low_confidence"
@@ -37,6 +38,7 @@ class Flag(StrEnum):
 
 FLAG_MEANINGS: dict[Flag, str] = {
     Flag.NO_VIDEO: "the recording has no video stream, or none on screen in this segment",
+    Flag.VIDEO_GAP: "the video stream covers only part of this segment; the rest counts as without a face",
     Flag.NO_FACE: "the patient's face was found in none of the frames",
     Flag.LOW_FACE_RATE: "the patient's face was found in under half of the frames",
     Flag.LOW_CONFIDENCE: "mean detector confidence under 0.85",

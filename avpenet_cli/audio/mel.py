@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -54,7 +55,7 @@ def log_mel(segment: np.ndarray, settings: AudioSettings) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def mel_bank(rate_hz: int, fft_samples: int, bands: int, low_hz: float, high_hz: float) -> np.ndarray:
-    """Triangular filters of equal area on Slaney's mel scale (Auditory Toolbox, 1998), as librosa builds them.
+    """Triangular filters of equal area on Slaney's mel scale (Auditory Toolbox, 1998), by librosa.
 
     Narrow low bands that fall between two frequencies of the transform stay empty, as in the published front end.
 
@@ -69,28 +70,13 @@ def mel_bank(rate_hz: int, fft_samples: int, bands: int, low_hz: float, high_hz:
             f"mel_low_hz = {low_hz} and mel_high_hz = {high_hz} must be in order and at most {rate_hz / 2} Hz",
             "correct them",
         )
-    edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(low_hz), _hz_to_mel(high_hz), bands + 2))
-    bins_hz = np.fft.rfftfreq(fft_samples, 1 / rate_hz)
-    widths_hz = np.diff(edges_hz)
-    rising = (bins_hz - edges_hz[:-2, None]) / widths_hz[:-1, None]
-    falling = (edges_hz[2:, None] - bins_hz) / widths_hz[1:, None]
-    areas = 2 / (edges_hz[2:] - edges_hz[:-2])
-    bank: np.ndarray = (np.maximum(0, np.minimum(rising, falling)) * areas[:, None]).astype(np.float32)
+    from librosa.filters import mel
+
+    with warnings.catch_warnings():
+        # It warns of the empty bands, which are meant.
+        warnings.simplefilter("ignore", UserWarning)
+        bank: np.ndarray = mel(
+            sr=rate_hz, n_fft=fft_samples, n_mels=bands, fmin=low_hz, fmax=high_hz, htk=False, norm="slaney"
+        )
     bank.setflags(write=False)
     return bank
-
-
-_MEL_STEP_HZ = 200 / 3
-"""Below the knee a mel is this wide."""
-_KNEE_HZ = 1000.0
-_KNEE_MEL = _KNEE_HZ / _MEL_STEP_HZ
-_LOG_STEP = np.log(6.4) / 27
-"""Above the knee each mel is this much wider than the last, on a logarithmic scale."""
-
-
-def _hz_to_mel(hz: float) -> float:
-    return float(_KNEE_MEL + np.log(hz / _KNEE_HZ) / _LOG_STEP) if hz >= _KNEE_HZ else hz / _MEL_STEP_HZ
-
-
-def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
-    return np.where(mel >= _KNEE_MEL, _KNEE_HZ * np.exp(_LOG_STEP * (mel - _KNEE_MEL)), _MEL_STEP_HZ * mel)

@@ -48,7 +48,9 @@ def survey(blocks: Iterable[np.ndarray], rate_hz: int, settings: AudioSettings) 
     """Learn the noise of a recording in one read and bounded memory.
 
     `quietest-frames` takes the quietest `quiet_share` of all frames, leaving out those under
-    `DIGITAL_SILENCE_DBFS` (a muted stretch says nothing of the room) and those that reach over an end.
+    `DIGITAL_SILENCE_DBFS` (a muted stretch says nothing of the room) and those that reach over an end. A stretch that a
+    lossy codec left with faint hiss is not told from a very quiet room: then too little is subtracted. The other
+    mistake, to take for noise what a noise gate left of the voice, would be worse.
     `first-frames` takes the first `noise_frames` frames, as the authors' code does.
 
     Args:

@@ -40,7 +40,6 @@ def bench(
     wall_s = time.perf_counter() - begun
     seconds = outcome.balance.nominal_s if outcome.balance else 0.0
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    decoder_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     figures = {
         "device": device_name(network.device),
         "recorded_s": round(seconds, 2),
@@ -49,7 +48,6 @@ def bench(
         "segments": len(outcome.segments),
         "ms_per_segment": round(1000 * wall_s / max(1, len(outcome.segments)), 1),
         "peak_rss_mib": round(peak_kib / 1024),
-        "decoder_peak_rss_mib": round(decoder_kib / 1024),
     }
     if as_json:
         print(json.dumps(figures | {"stage_s": outcome.stage_s}))

@@ -42,16 +42,19 @@ class Track:
         number: counts from 0 in the order of first sightings.
         slots: where on the grid it was seen, increasing.
         faces: the sightings.
+        weight: face width summed over them: size times persistence.
     """
 
     number: int
     slots: list[int] = field(default_factory=list)
     faces: list[Face] = field(default_factory=list)
+    weight: float = 0.0
 
-    @property
-    def weight(self) -> float:
-        """Face width summed over frames: size times persistence."""
-        return sum(face.width_px for face in self.faces)
+    def add(self, slot: int, face: Face) -> None:
+        """One more sighting."""
+        self.slots.append(slot)
+        self.faces.append(face)
+        self.weight += face.width_px
 
 
 class Tracker:
@@ -73,8 +76,7 @@ class Tracker:
         linked = []
         for face, known in zip(faces, result, strict=True):
             track = known or self._begin()
-            track.slots.append(slot)
-            track.faces.append(face)
+            track.add(slot, face)
             linked.append(track)
         return linked
 
@@ -96,10 +98,12 @@ def patient_tracks(tracks: Sequence[Track]) -> list[Track]:
         tracks: all lasting tracks of a recording.
     """
     by_weight = sorted(tracks, key=lambda track: (-track.weight, track.number))
-    chosen: list[Track] = []
-    for track in by_weight:
-        if not chosen or _same_person(track, chosen):
-            chosen.append(track)
+    chosen = by_weight[:1]
+    rest = by_weight[1:]
+    # A track may bridge the way to one that was refused before it.
+    while joined := next((track for track in rest if _same_person(track, chosen)), None):
+        chosen.append(joined)
+        rest.remove(joined)
     return chosen
 
 

@@ -22,8 +22,9 @@ from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.stopwatch import Stopwatch
 from avpenet_cli.settings import FRAMES_PER_WINDOW, FaceSettings
 
-MAX_CANDIDATES = 3
-"""Faces of one frame that may be the patient, widest first; the rest are counted and not encoded."""
+MAX_CANDIDATES = 2
+"""Faces of one frame that may be the patient: those of the weightiest tracks so far. The rest are counted, not encoded;
+memory and time for a crowd stay those of two faces."""
 
 
 class EmbeddingPool:
@@ -121,6 +122,7 @@ class FaceEvidence:
     """What one segment's frames show.
 
     Attributes:
+        shown: share of the segment's time in which the video stream had a picture.
         rate: share of the segment's frames with the patient's face.
         confidence, width_px: mean and median over those; None without one.
         most: most lasting faces on screen at once.
@@ -129,6 +131,7 @@ class FaceEvidence:
         tokens: (n, 512) embeddings for the network, or None.
     """
 
+    shown: float
     rate: float
     confidence: float | None
     width_px: float | None
@@ -160,6 +163,8 @@ class FaceCollector:
         self._detector, self._landmarks, self._settings = detector, landmarks, settings
         self._pool, self._watch = pool, watch
         self._tracker = Tracker()
+        self._shown: set[int] = set()
+        self._encoded: set[tuple[int, int]] = set()
         self._patient: dict[int, Face] = {}
         self._patient_numbers: list[int] = []
         self._count_at: defaultdict[int, int] = defaultdict(int)
@@ -169,8 +174,11 @@ class FaceCollector:
         with self._watch.stage("detect"):
             found = self._detector.detect([frame.rgb for frame in chunk])
         for frame, faces in zip(chunk, found, strict=True):
+            self._shown.add(frame.slot)
             tracks = self._tracker.update(frame.slot, faces)
-            for face, track in list(zip(faces, tracks, strict=True))[:MAX_CANDIDATES]:
+            candidates = sorted(zip(faces, tracks, strict=True), key=lambda pair: -pair[1].weight)[:MAX_CANDIDATES]
+            for face, track in candidates:
+                self._encoded.add((frame.slot, track.number))
                 with self._watch.stage("crop"):
                     placed = self._landmarks.refine(frame.rgb, face) if self._landmarks else face
                     crop = align(frame.rgb, placed, self._settings)
@@ -189,7 +197,18 @@ class FaceCollector:
                 self._count_at[slot] += 1
         chosen = patient_tracks(lasting)
         self._patient_numbers = [track.number for track in chosen]
-        self._patient = {slot: face for track in chosen for slot, face in zip(track.slots, track.faces, strict=True)}
+        # Only faces that were encoded are evidence: a face that was merely seen stands behind no number.
+        self._patient = {
+            slot: face
+            for track in chosen
+            for slot, face in zip(track.slots, track.faces, strict=True)
+            if (slot, track.number) in self._encoded
+        }
+
+    @property
+    def patient_tracks(self) -> int:
+        """How many tracks were joined as the patient's."""
+        return len(self._patient_numbers)
 
     @property
     def orientation_deg(self) -> int | None:
@@ -202,6 +221,7 @@ class FaceCollector:
         seen = [self._patient[slot] for slot in slots if slot in self._patient]
         tokens = self._pool.tokens(slots, self._patient_numbers)
         return FaceEvidence(
+            shown=sum(slot in self._shown for slot in slots) / len(slots),
             rate=len(seen) / len(slots),
             confidence=float(np.mean([face.confidence for face in seen])) if seen else None,
             width_px=float(np.median([face.width_px for face in seen])) if seen else None,

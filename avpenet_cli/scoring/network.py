@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from avpenet_cli.errors import EnvironmentFault, SettingsError
+from avpenet_cli.errors import EnvironmentFault, RecordingError, SettingsError
 from avpenet_cli.model.inference import mc_scores
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry, load
@@ -25,7 +26,7 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "cpu":
         return torch.device("cpu")
     name, _, number = wanted.partition(":")
-    if name != "cuda" or (number and not number.isdigit()):
+    if name != "cuda" or (number and not number.isdecimal()):
         raise SettingsError(f"--device {wanted}: no such kind of device", "use auto, cpu, cuda or cuda:N")
     index = int(number or 0)
     if not torch.cuda.is_available():
@@ -72,13 +73,14 @@ class Network:
         return np.concatenate(parts)
 
     @torch.inference_mode()
-    def score(self, sound: np.ndarray | None, faces: np.ndarray | None, segment: int) -> tuple[float, np.ndarray]:
+    def score(self, sound: np.ndarray | None, faces: np.ndarray | None, first_slot: int) -> tuple[float, np.ndarray]:
         """One segment, by itself, so that its number cannot depend on its neighbours.
 
         Args:
             sound: audio tokens (10, 512), or None where the segment has none and the weights allow it.
             faces: one embedding per frame with the patient's face, (n, 512), or None likewise.
-            segment: its index, part of the Monte Carlo seed.
+            first_slot: its place on the frame grid, part of the Monte Carlo seed, so that a segment has the same band at
+                every stride.
 
         Returns:
             The score in [0, 10], and Monte Carlo samples (mc_samples,), empty unless asked for.
@@ -86,7 +88,11 @@ class Network:
         sound_tokens = None if sound is None else torch.from_numpy(sound)[None].to(self.device)
         face_tokens = None if faces is None else torch.from_numpy(faces)[None].to(self.device)
         score = float(self.model.score(sound_tokens, face_tokens, None)[0])
+        if not math.isfinite(score):
+            raise RecordingError("not_a_number", "the network gave no number", "check the weights and report it")
         if not self._run.mc_samples:
             return score, np.empty(0, np.float32)
-        samples = mc_scores(self.model, sound_tokens, face_tokens, None, self._run.mc_samples, self._run.seed + segment)
+        samples = mc_scores(
+            self.model, sound_tokens, face_tokens, None, self._run.mc_samples, self._run.seed + first_slot
+        )
         return score, samples.float().cpu().numpy()

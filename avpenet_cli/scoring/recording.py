@@ -30,6 +30,8 @@ from avpenet_cli.settings import FRAME_STEP_S, WINDOW_S, RunSettings
 _PROMISE_SLACK_S = 0.15
 """Header and last frame may differ by about one step of the frame grid without anything being lost."""
 _TRUNCATED_S = 0.5
+_NEARLY_ALL = 1 - 1.01 * FRAME_STEP_S / WINDOW_S
+"""Of a segment covered by a stream: a step of the frame grid at an end is rounding, more is a gap."""
 _QUEUE_BYTES = 256 << 20
 _SOUND_BATCH = 16
 
@@ -97,11 +99,15 @@ class Scorer:
         if sound_stream is not None and profile is not None and sound_stream.present:
             places = [(window.start_s, WINDOW_S) for window in plan]
             with watch.stage("sound"):
-                blocks = self._checked(sound_stream)
+                # A second stream object: what the first found out about the recording stays as it was.
+                again = SoundStream(path, facts, self._run.decoding)
+                blocks = self._checked(again)
                 full_scale = self._run.quality.full_scale
                 audio = self._preprocessing.audio
                 cut = segments(blocks, sound_stream.rate_hz, places, profile, audio, full_scale)
                 sound = self._encode_sound(sound_stream, cut, watch)
+            if again.trouble and not sound_stream.trouble:
+                raise RecordingError("decoder", f"could not be read twice alike: {again.trouble}", "score it again")
         recording_flags = _recording_flags(nominal_s - length_s, frames, sound_stream)
         scored = tuple(self._segment(window, faces, sound, recording_flags, watch) for window in plan)
         return RecordingOutcome(
@@ -110,7 +116,8 @@ class Scorer:
             balance=balance(nominal_s, length_s, scored),
             message="; ".join(_troubles(frames, sound_stream)),
             orientation_deg=faces.orientation_deg if faces else None,
-            facts=_facts(facts, frames, sound_stream, str(self._network.device)),
+            facts=_facts(facts, frames, sound_stream, str(self._network.device))
+            | {"patient_tracks": faces.patient_tracks if faces else 0},
             stage_s=watch.rounded(),
         )
 
@@ -181,7 +188,7 @@ class Scorer:
         needed = self._network.description.modalities_needed
         reason = ""
         if not has_face and ("face" in needed or not has_sound):
-            reason = Reason.NO_FACE if seen is not None else Reason.NO_VIDEO
+            reason = Reason.NO_FACE if seen is not None and seen.shown > 0 else Reason.NO_VIDEO
         elif not has_sound and ("audio" in needed or not has_face):
             reason = Reason.NO_AUDIO
         flags = {*recording_flags, *self._face_flags(seen), *self._sound_flags(heard, present)}
@@ -193,7 +200,7 @@ class Scorer:
             end_s=window.end_s,
             status=Status.UNSCORABLE if reason else Status.SCORED,
             reason=str(reason),
-            quality=_quality(seen, heard if present > 0 else None),
+            quality=_quality(seen if seen and seen.shown > 0 else None, heard if present > 0 else None),
             flags=tuple(flag for flag in Flag if flag in flags),
         )
         if reason:
@@ -203,7 +210,7 @@ class Scorer:
             score, samples = self._network.score(
                 sound.tokens[window.index] if has_sound and sound.tokens is not None else None,
                 seen.tokens if has_face and seen is not None else None,
-                window.index,
+                window.first_slot,
             )
         score = round(score, 3)
         result = dataclasses.replace(result, score=score, label=self._network.description.label(score))
@@ -214,10 +221,12 @@ class Scorer:
         return result
 
     def _face_flags(self, seen: FaceEvidence | None) -> set[Flag]:
-        if seen is None:
+        if seen is None or seen.shown == 0:
             return {Flag.NO_VIDEO}
         limits = self._run.quality
         flags = set()
+        if seen.shown < _NEARLY_ALL:
+            flags.add(Flag.VIDEO_GAP)
         if seen.rate == 0:
             flags.add(Flag.NO_FACE)
         elif seen.rate < limits.low_face_rate:
@@ -239,7 +248,7 @@ class Scorer:
             return {Flag.NO_AUDIO}
         limits = self._run.quality
         flags = set()
-        if present < 1 - FRAME_STEP_S / WINDOW_S:
+        if present < _NEARLY_ALL:
             flags.add(Flag.AUDIO_GAP)
         if heard.level_dbfs is None or heard.level_dbfs < limits.silent_dbfs:
             flags.add(Flag.SILENT)
