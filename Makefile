@@ -13,6 +13,8 @@ SHELL := /bin/sh
 unexport PYTHONPATH PYTHONHOME
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# As the program sets it for itself: threads that spin while they wait fight the decoders for the cores.
+export OMP_WAIT_POLICY := PASSIVE
 
 PYTHON :=
 VENV_PYTHON := .venv/bin/python

@@ -79,8 +79,8 @@ class Network:
         Args:
             sound: audio tokens (10, 512), or None where the segment has none and the weights allow it.
             faces: one embedding per frame with the patient's face, (n, 512), or None likewise.
-            first_slot: its place on the frame grid, part of the Monte Carlo seed, so that a segment has the same band at
-                every stride.
+            first_slot: its place on the frame grid, part of the Monte Carlo seed: the same segment has the same band
+                at every stride.
 
         Returns:
             The score in [0, 10], and Monte Carlo samples (mc_samples,), empty unless asked for.
