@@ -101,7 +101,7 @@ def collect(paths: Sequence[str], files_from: str | None, recursive: bool, key_f
     key = _read_key(key_file) if key_file else None
     names = _names(list(seen))
     recordings = tuple(
-        Recording(path, _pseudonym(name, key) if key else shown(name), _digest(os.fsencode(path), key), problem)
+        Recording(path, _pseudonym(path, key) if key else shown(name), _digest(os.fsencode(path), key), problem)
         for (path, problem), name in zip(seen.items(), names, strict=True)
     )
     return Inputs(recordings, len(found) - len(recordings), others)
@@ -171,8 +171,10 @@ def shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _pseudonym(name: str, key: bytes) -> str:
-    return f"rec-{_digest(os.fsencode(name), key)[:_PSEUDONYM_DIGITS]}"
+def _pseudonym(path: Path, key: bytes) -> str:
+    """Of the whole path: names shrink and grow with the inputs' common folder, and two patients' `cry.mp4`, scored by
+    two runs, must not share one."""
+    return f"rec-{_digest(os.fsencode(path), key)[:_PSEUDONYM_DIGITS]}"
 
 
 def _digest(raw: bytes, key: bytes | None) -> str:

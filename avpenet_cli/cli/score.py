@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import typer
 
 from avpenet_cli.cli.reporter import LogFormat, Reporter
 from avpenet_cli.cli.signals import stop_on_signals
-from avpenet_cli.errors import ExitCode, Interrupted, SettingsError
+from avpenet_cli.errors import ExitCode, Interrupted, OutputError, SettingsError
 
 if TYPE_CHECKING:
     from avpenet_cli.inputs import Inputs, Recording
@@ -137,12 +138,18 @@ def _run(plan: _Plan, overwrite: bool, reporter: Reporter) -> tuple[Totals, str]
     from avpenet_cli.scoring.journal import Journal, journal_path
     from avpenet_cli.scoring.lock import held
     from avpenet_cli.scoring.manifest import Totals, manifest_path
+    from avpenet_cli.scoring.network import choose_device
     from avpenet_cli.tables import storage_fault, temporary_prefix
+    from avpenet_cli.weights import verify
 
     begun = time.monotonic()
     description = plan.entry.description
     _announce(plan, reporter)
+    # Before anything old is removed.
+    choose_device(plan.run.device)
+    verify(plan.entry)
     with held(plan.out):
+        _check_manifest(plan.out)
         prefixes = (temporary_prefix(plan.out), temporary_prefix(manifest_path(plan.out)))
         leftovers = [p for p in plan.out.parent.iterdir() if p.name.startswith(prefixes) and p.suffix == ".tmp"]
         if overwrite:
@@ -172,6 +179,19 @@ def _run(plan: _Plan, overwrite: bool, reporter: Reporter) -> tuple[Totals, str]
     if description.notice:
         reporter.warning(description.notice)
     return totals, _last_line(totals, time.monotonic() - begun)
+
+
+def _check_manifest(out: Path) -> None:
+    """`scores.csv` and `scores.parquet` would share a manifest; one must not vouch for the other."""
+    from avpenet_cli.scoring.manifest import manifest_path
+
+    path = manifest_path(out)
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))["table"]["file"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if owner != out.name:
+        raise OutputError(f"{path} belongs to {owner}", "choose an --out whose name differs in more than its suffix")
 
 
 def _announce(plan: _Plan, reporter: Reporter) -> None:

@@ -58,6 +58,10 @@ class Journal:
                     "CREATE TABLE IF NOT EXISTS finished (recording TEXT PRIMARY KEY, size INTEGER NOT NULL, "
                     "mtime_ns INTEGER NOT NULL, outcome TEXT NOT NULL)"
                 )
+                # Apart, so that a night on which the archive cannot be reached does not cost what was scored before.
+                self._db.execute(
+                    "CREATE TABLE IF NOT EXISTS failed (recording TEXT PRIMARY KEY, outcome TEXT NOT NULL)"
+                )
             if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("quick_check failed")
             self._agree(settings)
@@ -110,7 +114,8 @@ class Journal:
             with self._transaction():
                 self._db.executemany("INSERT INTO run VALUES (?, ?)", wanted.items())
             return
-        differing = [name for name in sorted(stored.keys() | wanted.keys()) if stored.get(name) != wanted.get(name)]
+        # The weights come first: they must not be among those that are only counted.
+        differing = [name for name in wanted | stored if stored.get(name) != wanted.get(name)]
         if differing:
             shown = "; ".join(
                 f"{name} was {stored.get(name, 'unset')}, now {wanted.get(name, 'unset')}" for name in differing[:4]
@@ -131,13 +136,17 @@ class Journal:
             if found is None:
                 return None
             outcome = self._read(found[0])
-        return None if outcome.status is Status.FAILED else outcome
+            self._db.execute("DELETE FROM failed WHERE recording = ?", (recording.key,))
+        return outcome
 
     def latest(self, recording: Recording) -> RecordingOutcome | None:
         """What this run or an earlier one last noted, whatever it was."""
         with self._guarded():
-            found = self._db.execute("SELECT outcome FROM finished WHERE recording = ?", (recording.key,)).fetchone()
-            return None if found is None else self._read(found[0])
+            for table in ("failed", "finished"):
+                query = f"SELECT outcome FROM {table} WHERE recording = ?"
+                if found := self._db.execute(query, (recording.key,)).fetchone():
+                    return self._read(found[0])
+        return None
 
     def _read(self, text: str) -> RecordingOutcome:
         try:
@@ -146,12 +155,21 @@ class Journal:
             raise self._damaged(f"an entry cannot be read: {type(error).__name__}") from None
 
     def note(self, recording: Recording, facts: os.stat_result | None, outcome: RecordingOutcome) -> None:
-        """Store one finished recording; on disk when this returns."""
-        size, mtime_ns = (facts.st_size, facts.st_mtime_ns) if facts else (-1, -1)
+        """Store one recording's outcome; on disk when this returns.
+
+        Args:
+            facts: of the file before it was read; None where there was none, which only a failure may have.
+        """
+        text = _OUTCOME.dump_json(outcome).decode()
         with self._guarded(), self._transaction():
+            self._db.execute("DELETE FROM failed WHERE recording = ?", (recording.key,))
+            if outcome.status is Status.FAILED:
+                self._db.execute("INSERT INTO failed VALUES (?, ?)", (recording.key, text))
+                return
+            assert facts is not None
             self._db.execute(
                 "INSERT OR REPLACE INTO finished VALUES (?, ?, ?, ?)",
-                (recording.key, size, mtime_ns, _OUTCOME.dump_json(outcome).decode()),
+                (recording.key, facts.st_size, facts.st_mtime_ns, text),
             )
 
     def others(self, recordings: tuple[Recording, ...]) -> int:
