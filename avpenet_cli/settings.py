@@ -36,6 +36,9 @@ WINDOW_S = 3.0
 FRAME_STEP_S = 0.1
 """The frame grid: frame i of a segment is the one on screen at t0 + (i + 0.5) * FRAME_STEP_S."""
 
+MAX_HOLD_S = 1.0
+"""A frame on screen for longer is a picture that froze, not evidence of what the patient does."""
+
 FRAMES_PER_WINDOW = round(WINDOW_S / FRAME_STEP_S)
 """30 of the article's 90 frames."""
 

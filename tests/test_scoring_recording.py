@@ -139,7 +139,7 @@ def test_image_pooling_encodes_the_mean_picture_of_each_window(network: Network)
         pool.passed(slot + 1)
     pool.finish()
     for first in (0, 10, 20):
-        mean = np.mean(made[first : first + 30], axis=0, dtype=np.float32)
+        mean = np.asarray(np.mean(made[first : first + 30], axis=0, dtype=np.float32))
         expected = network.encode_faces([mean])
         tokens = pool.tokens(range(first, first + 30), [0])
         assert tokens is not None

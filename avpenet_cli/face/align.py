@@ -14,7 +14,7 @@ _MAX_TILT_DEG = 45.0
 """Eye points that say the head is tilted further are wrong: such a face would have been found under another turn."""
 
 _MAX_REDUCTION = 2.0
-"""Bilinear sampling skips source pixels, and so aliases, when it reduces by more than this."""
+"""Bilinear sampling skips source pixels when it reduces by more than this, and begins to alias before."""
 
 
 def crop_map(face: Face, settings: FaceSettings) -> np.ndarray:
@@ -53,9 +53,11 @@ def align(frame: np.ndarray, face: Face, settings: FaceSettings) -> np.ndarray:
     """
     matrix = crop_map(face, settings)
     size = settings.crop_px
-    factor = max(np.linalg.norm(matrix[:, 0]), np.linalg.norm(matrix[:, 1])) / _MAX_REDUCTION
-    if factor > 1:
-        frame, matrix = _reduced(frame, matrix, size, math.ceil(factor))
+    steps_px = np.linalg.norm(matrix[:, :2], axis=0)
+    # All whole steps by averaging, so that little is left for the warp, and none that would blur the crop.
+    by = max(math.floor(steps_px.min() + 1e-3), math.ceil(steps_px.max() / _MAX_REDUCTION - 1e-3))
+    if by > 1:
+        frame, matrix = _reduced(frame, matrix, size, by)
     return cv2.warpAffine(
         frame,
         matrix,

@@ -129,8 +129,9 @@ class FaceDetector:
                     nets.factor,
                     self._device,
                 )
-        except RuntimeError as error:
-            # facenet-pytorch 2.5.3 concatenates an empty list when every candidate lies outside the picture.
+        except (RuntimeError, ValueError) as error:
+            # facenet-pytorch 2.5.3 concatenates an empty list when no step of its pyramid fits into the picture, and
+            # when every candidate lies outside it. Which of the two errors that is depends on torch's version.
             if "non-empty" not in str(error):
                 raise
             boxes = [np.empty((0, 5), np.float32) for _ in batch]

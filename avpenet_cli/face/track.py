@@ -1,8 +1,8 @@
 """Faces over time -> tracks -> the patient.
 
-The patient is the largest persistent face: the track with the most face width summed over frames, together with
-earlier or later tracks of the same place and size. A nurse who leans in is wide but does not last; a face in a poster
-lasts but is small.
+The patient is the largest persistent face: tracks that follow each other at the same place and size are one person,
+and the person with the most face width summed over frames is the patient. A nurse who leans in is wide but does not
+last; a face in a poster lasts but is small.
 
 Linking needs no more than an optimal assignment of boxes between consecutive frames of a 10-Hz grid. The field's
 trackers were looked at first (CHANGELOG): norfair cannot be installed beside numpy 2, roboflow's trackers brings the
@@ -31,7 +31,9 @@ _SAME_SIZE = 1.7
 """... and differ in width by less than this factor."""
 MIN_TRACK_FRAMES = 3
 """Shorter tracks are the detector's false alarms."""
-_IMPOSSIBLE = 1e6
+_UNLINKED = _MAX_MOVE + 0.5 * (_MAX_GROWTH - 1) + 0.1
+"""Cost of leaving a face and a track unlinked: over that of any allowed link, and not far over it. Were it enormous,
+two people would be exchanged whenever that saves one of them from a link that is not allowed."""
 
 
 @dataclass
@@ -71,7 +73,7 @@ class Tracker:
         if self._live and faces:
             cost = np.array([[_cost(track.faces[-1], face) for face in faces] for track in self._live])
             for row, column in zip(*linear_sum_assignment(cost), strict=True):
-                if cost[row, column] < _IMPOSSIBLE:
+                if cost[row, column] < _UNLINKED:
                     result[column] = self._live[row]
         linked = []
         for face, known in zip(faces, result, strict=True):
@@ -97,26 +99,38 @@ def patient_tracks(tracks: Sequence[Track]) -> list[Track]:
     Args:
         tracks: all lasting tracks of a recording.
     """
-    by_weight = sorted(tracks, key=lambda track: (-track.weight, track.number))
-    chosen = by_weight[:1]
-    rest = by_weight[1:]
-    # A track may bridge the way to one that was refused before it.
-    while joined := next((track for track in rest if _same_person(track, chosen)), None):
-        chosen.append(joined)
-        rest.remove(joined)
-    return chosen
+    rest = sorted(tracks, key=lambda track: (-track.weight, track.number))
+    patient: list[Track] = []
+    while _weight(rest) > _weight(patient):
+        person = [rest.pop(0)]
+        joined = True
+        while joined:
+            # A track may bridge the way to one that was refused before it: go round until nothing joins.
+            joined = False
+            for track in list(rest):
+                if _same_person(track, person):
+                    person.append(track)
+                    rest.remove(track)
+                    joined = True
+        if _weight(person) > _weight(patient):
+            patient = person
+    return patient
+
+
+def _weight(tracks: Sequence[Track]) -> float:
+    return sum(track.weight for track in tracks)
 
 
 def _same_person(track: Track, chosen: Sequence[Track]) -> bool:
     """Never seen together, and next to the nearest sighting in time it has the same place and size."""
-    own = set(track.slots)
-    if any(not own.isdisjoint(other.slots) for other in chosen):
-        return False
     nearest = min(chosen, key=lambda other: _gap(track, other))
     before = nearest.slots[0] < track.slots[0]
     there = _sighting_before(nearest, track.slots[0]) if before else nearest.faces[0]
     here = track.faces[0] if before else track.faces[-1]
-    return _distance(there, here) <= _SAME_PLACE and _size_ratio(there, here) <= _SAME_SIZE
+    if _distance(there, here) > _SAME_PLACE or _size_ratio(there, here) > _SAME_SIZE:
+        return False
+    own = set(track.slots)
+    return all(own.isdisjoint(other.slots) for other in chosen)
 
 
 def _gap(a: Track, b: Track) -> int:
@@ -140,4 +154,4 @@ def _size_ratio(a: Face, b: Face) -> float:
 
 def _cost(last: Face, face: Face) -> float:
     move, growth = _distance(last, face), _size_ratio(last, face)
-    return move + 0.5 * (growth - 1) if move <= _MAX_MOVE and growth <= _MAX_GROWTH else _IMPOSSIBLE
+    return move + 0.5 * (growth - 1) if move <= _MAX_MOVE and growth <= _MAX_GROWTH else _UNLINKED

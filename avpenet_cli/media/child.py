@@ -16,8 +16,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 from avpenet_cli.errors import EnvironmentFault
+from avpenet_cli.media.tools import open_recording, stand_in
 
 _PIPE_BYTES = 1 << 20
 _POLL_S = 0.25
@@ -32,25 +34,34 @@ class DecoderStalled(Exception):
 class DecoderChild:
     """One running decoder.
 
+    The recording is opened here and the decoder is given `/dev/fd/N`: so neither the process list nor the decoder's
+    messages hold its name, which may be a patient's, and no name can be taken for an option or a pattern.
+
     Args:
-        command: given the side channel's file descriptor, the command line.
+        path: the recording.
+        command: given the side channel's file descriptor and the recording's stand-in, the command line.
         stall_s: silence after which the child is killed.
+
+    Raises:
+        RecordingError: the recording cannot be opened.
+        EnvironmentFault: the decoder cannot be started.
     """
 
-    def __init__(self, command: Callable[[int], list[str]], stall_s: float) -> None:
+    def __init__(self, path: Path, command: Callable[[int, str], list[str]], stall_s: float) -> None:
         self._stall_s = stall_s
         self._closed = threading.Event()
         self._messages: deque[str] = deque(maxlen=40)
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        source = open_recording(path)
         side_read, side_write = os.pipe()
         try:
             # Its own session: Ctrl-C reaches this program, which then ends its decoders itself.
             self._process = subprocess.Popen(
-                command(side_write),
+                command(side_write, stand_in(source)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                pass_fds=(side_write,),
+                pass_fds=(side_write, source),
                 start_new_session=True,
                 bufsize=0,
             )
@@ -59,6 +70,7 @@ class DecoderChild:
             raise EnvironmentFault(f"cannot start a decoder: {error}", "see avpenet doctor") from None
         finally:
             os.close(side_write)
+            os.close(source)
         assert self._process.stdout is not None
         self._payload = self._process.stdout.fileno()
         with contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 """decord as a child process: `python -m avpenet_cli.media.decord_child FILE START_S SIDE_FD`.
 
-Writes the frames of the grid as raw RGB on stdout and one framecrc-like line per frame on SIDE_FD.
+Writes the frames of the grid as raw RGB on stdout and, on SIDE_FD, framecrc-like lines of
+two clocks as ffmpeg does in `video.ffmpeg_command`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from avpenet_cli.settings import FRAME_STEP_S
 
+_TICKS_PER_S = 1_000_000
 _TICK_S = 5e-4
 """decord keeps times as float32, good to half a millisecond at two hours."""
 
@@ -30,7 +32,8 @@ def main(path: str, start_s: float, side: int) -> None:
             if index < 0 or at_s >= end_s:
                 continue
             frame = video[index].asnumpy()
-            lines.write(f"0, {slot}, {slot}, 1, {frame.nbytes}, 0\n")
+            shown = round((begins[index] - FRAME_STEP_S / 2) * _TICKS_PER_S)
+            lines.write(f"1, {shown}, {shown}, 1, 0, 0\n0, {slot}, {slot}, 1, {frame.nbytes}, 0\n")
             lines.flush()
             sys.stdout.buffer.write(frame.data)
     sys.stdout.buffer.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from avpenet_cli.errors import RecordingError
-from avpenet_cli.media.tools import SAFE_INPUT, tool
+from avpenet_cli.media.tools import SAFE_INPUT, open_recording, stand_in, tool
 from avpenet_cli.settings import DecodingSettings
 
 MAX_PIXELS = 100_000_000
@@ -95,6 +96,8 @@ def check_file(path: Path) -> os.stat_result:
         raise RecordingError("no_permission", "its folder may not be read", "give this user read access") from None
     except OSError as error:
         raise RecordingError("unreadable", f"{error.strerror or error}", "check the path and the disk") from None
+    except ValueError:
+        raise RecordingError("missing", "no file can have this name", "look for stray bytes in the list") from None
     if stat.S_ISDIR(facts.st_mode):
         raise RecordingError("not_a_file", "a folder, not a recording", "name its files or use --recursive")
     if not stat.S_ISREG(facts.st_mode):
@@ -124,6 +127,7 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
         RecordingError: the file cannot be read, is no recording, or has neither picture nor sound.
     """
     check_file(path)
+    source = open_recording(path)
     # ffmpeg-python's own probe() leaves a hung ffprobe running when its timeout passes; this one is killed.
     command = [
         tool("ffprobe"),
@@ -134,36 +138,42 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
         "-show_streams",
         "-of",
         "json",
-        str(path.absolute()),
+        stand_in(source),
     ]
     try:
         done = subprocess.run(
-            command, capture_output=True, timeout=decoding.probe_timeout_s, stdin=subprocess.DEVNULL, check=False
+            command,
+            capture_output=True,
+            timeout=decoding.probe_timeout_s,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(source,),
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise RecordingError(
             "probe_timeout", f"its header could not be read in {decoding.probe_timeout_s:g} s", "check the file"
         ) from None
+    finally:
+        os.close(source)
     try:
         facts = json.loads(done.stdout or b"{}")
     except json.JSONDecodeError:
         facts = {}
     streams = facts.get("streams", [])
     if done.returncode != 0 or not streams:
-        detail = last_line(done.stderr.decode("utf-8", "replace"), path)
+        detail = last_line(done.stderr.decode("utf-8", "replace"))
         raise RecordingError(
             "unreadable", f"not a recording that ffmpeg can read ({detail or 'no streams'})", "check the file"
         )
     return _read(facts, decoding)
 
 
-def last_line(messages: str, path: Path) -> str:
-    """ffmpeg's last word, without the file's path (which may hold a patient's name)."""
+def last_line(messages: str) -> str:
+    """ffmpeg's last word, without the stand-in it knows the file by and the addresses of its parts."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     if not lines:
         return ""
-    line = lines[-1].replace(f"{path.absolute()}: ", "").replace(str(path.absolute()), "the file")
-    return line.replace(path.name, "the file")
+    return re.sub(r"/dev/fd/\d+(: )?|(?<=\w) @ 0x[0-9a-f]+", "", lines[-1])
 
 
 def _read(facts: dict[str, Any], decoding: DecodingSettings) -> Probe:
@@ -172,7 +182,7 @@ def _read(facts: dict[str, Any], decoding: DecodingSettings) -> Probe:
     if container.endswith("_pipe") or container == "image2":
         raise RecordingError("picture", "a picture, not a recording", "name a video file")
     start_s = _number(form.get("start_time"))
-    videos = [s for s in streams if s.get("codec_type") == "video" and not _is_cover(s)]
+    videos = [s for s in streams if s.get("codec_type") == "video" and not _is_cover(s) and not _is_text(s)]
     # A picture in a picture's codec before the real stream may be a cover that nothing marks as one.
     videos.sort(key=lambda s: s.get("codec_name") in _PICTURE_CODECS)
     audios = [s for s in streams if s.get("codec_type") == "audio" and _number(s.get("sample_rate")) > 0]
@@ -199,6 +209,11 @@ def _is_cover(stream: dict[str, Any]) -> bool:
     disposition = stream.get("disposition", {})
     single_picture = stream.get("codec_name") in _PICTURE_CODECS - {"mjpeg"} and stream.get("nb_frames") == "1"
     return bool(disposition.get("attached_pic")) or bool(disposition.get("timed_thumbnails")) or single_picture
+
+
+def _is_text(stream: dict[str, Any]) -> bool:
+    """ffmpeg draws text files of certain suffixes (.txt, .nfo, .bin) as pictures."""
+    return stream.get("codec_name") in {"ansi", "bintext", "xbin", "idf"}
 
 
 def _video(stream: dict[str, Any], container_start_s: float) -> VideoStream | None:

@@ -16,7 +16,7 @@ from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
 from avpenet_cli.media.probe import AudioStream, Probe, last_line
 from avpenet_cli.media.tools import tool
-from avpenet_cli.media.video import RECORDING, complete_command
+from avpenet_cli.media.video import complete_command
 from avpenet_cli.settings import DecodingSettings
 
 _JITTER_S = 0.04
@@ -58,21 +58,26 @@ class SoundStream:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         self.present, self.trouble, self.complaint = [], "", ""
-        child = DecoderChild(self._command, self._decoding.stall_s)
+        child = DecoderChild(self._path, self._command, self._decoding.stall_s)
         try:
-            yield from _joined(self._placed(child))
+            yield from _joined(self._until_stalled(self._placed(child)))
             if not self.trouble:
                 status = child.finish()
                 if status < 0:
                     self.trouble = f"the audio decoder crashed (signal {-status})"
                 elif status > 0:
-                    detail = last_line(child.messages, self._path) or f"status {status}"
+                    detail = last_line(child.messages) or f"status {status}"
                     self.trouble = f"the audio decoder gave up ({detail})"
-        except DecoderStalled:
-            self.trouble = f"the audio decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
         finally:
             child.close()
-            self.complaint = last_line(child.messages, self._path)
+            self.complaint = last_line(child.messages)
+
+    def _until_stalled(self, packets: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """A stall ends the packets like any other end, so that those before it are handed on."""
+        try:
+            yield from packets
+        except DecoderStalled:
+            self.trouble = f"the audio decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
 
     def _placed(self, child: DecoderChild) -> Iterator[np.ndarray]:
         """Packets laid on the timeline: holes filled with zeros, overlaps dropped."""
@@ -113,8 +118,8 @@ class SoundStream:
         covered = sum(max(0.0, min(end_s, b) - max(start_s, a)) for a, b in self.present)
         return min(1.0, covered / (end_s - start_s)) if end_s > start_s else 0.0
 
-    def _command(self, side: int) -> list[str]:
-        stream = ffmpeg.input(RECORDING, nostdin=None, v="error")[str(self._audio.index)]
+    def _command(self, side: int, source: str) -> list[str]:
+        stream = ffmpeg.input(source, nostdin=None, v="error")[str(self._audio.index)]
         # The mean of the channels, as the authors' loader takes it; swresample's own float downmix sums them to over
         # full scale. Float before mixing, so that nothing is rounded to 16 bits on the way.
         # pan's `<` divides by the number of channels.
@@ -129,7 +134,7 @@ class SoundStream:
         samples = stream[0].output("pipe:1", format="f32le", acodec="pcm_f32le")
         clock = stream[1].output(f"pipe:{side}", format="framecrc", acodec="pcm_f32le", flush_packets=1)
         command: list[str] = ffmpeg.merge_outputs(samples, clock).compile(cmd=tool("ffmpeg"))
-        return complete_command(command, self._path, self._audio.start_s)
+        return complete_command(command, self._audio.start_s)
 
 
 def working_rate(audio: AudioStream) -> int:

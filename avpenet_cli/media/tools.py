@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
-from avpenet_cli.errors import EnvironmentFault
+from avpenet_cli.errors import EnvironmentFault, RecordingError
 
 MIN_FFMPEG = (4, 3)
 """Oldest version whose options this program uses."""
@@ -30,6 +32,23 @@ def tool(name: str) -> str:
             f"{name} is not installed or not on the PATH", "install ffmpeg, e.g. apt-get install ffmpeg"
         )
     return found
+
+
+def open_recording(path: Path) -> int:
+    """A file descriptor to hand to a child process; the caller closes its own copy.
+
+    Raises:
+        RecordingError: it cannot be opened.
+    """
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise RecordingError("unreadable", f"cannot be opened: {error.strerror or error}", "check the file") from None
+
+
+def stand_in(descriptor: int) -> str:
+    """What a child process that inherits `descriptor` opens in place of the recording's name."""
+    return f"/dev/fd/{descriptor}"
 
 
 @functools.cache

@@ -10,6 +10,7 @@ interface, both as child processes that speak the same protocol:
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -23,8 +24,12 @@ from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
 from avpenet_cli.media.probe import Probe, VideoStream, last_line
 from avpenet_cli.media.tools import SAFE_INPUT, passthrough_option, tool
-from avpenet_cli.settings import FRAME_STEP_S, DecodingSettings
+from avpenet_cli.settings import FRAME_STEP_S, MAX_HOLD_S, DecodingSettings
 
+_TICKS_PER_S = 1_000_000
+"""Time base of the source frames' clock."""
+_SOURCE_CLOCK = 1
+"""Its stream number in the side channel; the grid's is 0."""
 _RUNAWAY_S = 60.0
 """Frames this far beyond twice the promised length come from broken timestamps."""
 
@@ -45,10 +50,11 @@ class TimedFrame:
 class FrameStream:
     """Iterate over the grid's frames of one recording; afterwards ask how it ended.
 
-    Slots come in increasing order. Slots before the stream starts or after it ends do not come.
+    Slots come in increasing order. Slots before the stream starts or after it ends do not come, nor do those at which
+    the frame on screen is older than `MAX_HOLD_S`: a picture that froze says nothing of the patient.
 
     Attributes:
-        slots_end: one past the last slot delivered.
+        slots_end: one past the last slot at which the stream had a picture.
         trouble: one line when the decoder crashed, stalled or gave up; empty when all went well.
         complaint: the decoder's last word about damage it met; empty when it met none.
     """
@@ -61,40 +67,45 @@ class FrameStream:
         self.slots_end = 0
         self.trouble = ""
         self.complaint = ""
-        self.backend = choose_backend(path, facts, decoding)
+        self.backend = choose_backend(facts, decoding)
 
-    def _command(self, side: int) -> list[str]:
+    def _command(self, side: int, source: str) -> list[str]:
         if self.backend == "decord":
-            return decord_command(self._path, self._video, side)
-        return ffmpeg_command(self._path, self._video, side)
+            return decord_command(source, self._video, side)
+        return ffmpeg_command(source, self._video, side)
 
     def __iter__(self) -> Iterator[TimedFrame]:
         self.slots_end, self.trouble, self.complaint = 0, "", ""
         height, width = self._video.height_px, self._video.width_px
         promised = self._facts.nominal_s
         last_slot = (2 * promised + _RUNAWAY_S) / FRAME_STEP_S if promised > 0 else float("inf")
-        child = DecoderChild(self._command, self._decoding.stall_s)
+        child = DecoderChild(self._path, self._command, self._decoding.stall_s)
         try:
-            for slot, rgb in self._paired(child, (height, width, 3)):
+            for slot, frozen, rgb in self._paired(child, (height, width, 3)):
                 if slot > last_slot:
                     self.trouble = f"timestamps run far beyond the {promised:.1f} s that the header promises"
                     break
                 if slot >= self.slots_end:
                     self.slots_end = slot + 1
-                    yield TimedFrame(slot, rgb)
+                    if not frozen:
+                        yield TimedFrame(slot, rgb)
             if not self.trouble:
                 self._judge(child.finish(), child.messages)
         except DecoderStalled:
             self.trouble = f"the video decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
         finally:
             child.close()
-            self.complaint = last_line(child.messages, self._path)
+            self.complaint = last_line(child.messages)
 
-    def _paired(self, child: DecoderChild, shape: tuple[int, int, int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Frames with their slots. Waiting for a frame's line before reading on could wait for ever: ffmpeg may be
-        blocked writing the frame itself, or the next, before it comes to the line."""
+    def _paired(self, child: DecoderChild, shape: tuple[int, int, int]) -> Iterator[tuple[int, bool, np.ndarray]]:
+        """Frames with their slots, and whether the picture has frozen there.
+
+        Waiting for a frame's line before reading on could wait for ever: ffmpeg may be blocked writing the frame
+        itself, or the next, before it comes to the line.
+        """
         frames: deque[np.ndarray] = deque()
-        slots: deque[int] = deque()
+        slots: deque[tuple[int, bool]] = deque()
+        last_source_s = -math.inf
         payload_ended = False
         while True:
             if not payload_ended:
@@ -102,14 +113,17 @@ class FrameStream:
                 payload_ended = child.read_into(rgb.data.cast("B")) < rgb.nbytes
                 if not payload_ended:
                     frames.append(rgb)
-            while (line := child.next_line(wait=payload_ended and bool(frames))) is not None:
-                slot = parse_slot(line)
-                if slot is not None:
-                    slots.append(slot)
-                if payload_ended and len(slots) >= len(frames):
-                    break
+            while (line := child.next_line(wait=payload_ended and len(slots) < len(frames))) is not None:
+                clock = parse_clock(line)
+                if clock is None:
+                    continue
+                stream, time = clock
+                if stream == _SOURCE_CLOCK:
+                    last_source_s = time / _TICKS_PER_S
+                else:
+                    slots.append((time, time * FRAME_STEP_S - last_source_s > MAX_HOLD_S))
             while frames and slots:
-                yield slots.popleft(), frames.popleft()
+                yield *slots.popleft(), frames.popleft()
             if payload_ended:
                 return
 
@@ -117,27 +131,25 @@ class FrameStream:
         if status < 0:
             self.trouble = f"the video decoder crashed (signal {-status})"
         elif status > 0:
-            self.trouble = f"the video decoder gave up ({last_line(messages, self._path) or f'status {status}'})"
+            self.trouble = f"the video decoder gave up ({last_line(messages) or f'status {status}'})"
 
 
-def parse_slot(line: str) -> int | None:
-    """The presentation time, in grid steps, from one line of ffmpeg's framecrc format; None for its header."""
+def parse_clock(line: str) -> tuple[int, int] | None:
+    """Stream number and presentation time in its time base, from a line of ffmpeg's framecrc; None for its head."""
     if line.startswith("#"):
         return None
     fields = line.split(",")
-    return int(fields[2]) if len(fields) > 2 else None
+    return (int(fields[0]), int(fields[2])) if len(fields) > 2 else None
 
 
-def choose_backend(path: Path, facts: Probe, decoding: DecodingSettings) -> str:
+def choose_backend(facts: Probe, decoding: DecodingSettings) -> str:
     """Which decoder reads this file.
 
     `auto` is ffmpeg: on the 1080p yardstick clip decord took 0.94-1.16 times ffmpeg's wall time and more
     processor time (CHANGELOG has the figures), and it ignores start offsets, pixel aspect and interlacing.
     `decord` is taken at its word only where it gives the same frames.
     """
-    # decord takes names as UTF-8 only; a name in another encoding has surrogates here.
-    named_in_utf8 = not any("\ud800" <= letter <= "\udfff" for letter in str(path.absolute()))
-    return "decord" if decoding.backend == "decord" and named_in_utf8 and decord_reads_well(facts) else "ffmpeg"
+    return "decord" if decoding.backend == "decord" and decord_reads_well(facts) else "ffmpeg"
 
 
 def decord_reads_well(facts: Probe) -> bool:
@@ -154,18 +166,22 @@ def decord_reads_well(facts: Probe) -> bool:
     )
 
 
-def ffmpeg_command(path: Path, video: VideoStream, side: int) -> list[str]:
-    """ffmpeg, writing the grid's frames as raw RGB on stdout and their slots on `side`."""
-    source = ffmpeg.input(RECORDING, nostdin=None, v="error")
+def ffmpeg_command(source: str, video: VideoStream, side: int) -> list[str]:
+    """ffmpeg, writing the grid's frames as raw RGB on stdout and two clocks on `side`: the frames' slots as stream 0,
+    the times of the frames they were made from as stream 1."""
     # ffmpeg-python cannot address a stream by bare index through .video; the label form can.
-    stream = source[str(video.index)]
+    stream = ffmpeg.input(source, nostdin=None, v="error")[str(video.index)]
     if video.interlaced:
         stream = stream.filter("bwdif", mode="send_frame", deint="interlaced")
     # fps with round=up shows, at slot k, the latest frame whose time is at or before the slot's; the shift by half
     # a step puts slots in the middle of their tenth. Microseconds first, or a coarse time base would round the shift.
-    stream = (
-        stream.filter("settb", "1/1000000")
+    decoded = (
+        stream.filter("settb", f"1/{_TICKS_PER_S}")
         .filter("setpts", f"PTS-{FRAME_STEP_S / 2}/TB")
+        .filter_multi_output("split")
+    )
+    stream = (
+        decoded[0]
         .filter("fps", fps=round(1 / FRAME_STEP_S), round="up")
         .filter("scale", w=video.width_px, h=video.height_px)
         .filter("setsar", 1)
@@ -173,27 +189,25 @@ def ffmpeg_command(path: Path, video: VideoStream, side: int) -> list[str]:
         .filter_multi_output("split")
     )
     frames = stream[0].output("pipe:1", format="rawvideo", vcodec="rawvideo")
-    clock = stream[1].filter("crop", 2, 2).output(f"pipe:{side}", format="framecrc", vcodec="rawvideo", flush_packets=1)
+    clocks = [stream[1].filter("crop", 2, 2), decoded[1].filter("crop", 2, 2)]
+    # Left to itself the encoder rounds times to the stream's stated rate.
+    ticks = {f"enc_time_base:v:{_SOURCE_CLOCK}": f"1/{_TICKS_PER_S}"}
+    clock = ffmpeg.output(*clocks, f"pipe:{side}", format="framecrc", vcodec="rawvideo", flush_packets=1, **ticks)
     command: list[str] = ffmpeg.merge_outputs(frames, clock).compile(cmd=tool("ffmpeg"))
     # A picture that changes its size midway would have the filters set up anew, and the frames in them lost. All but
     # the deinterlacer and the turning that ffmpeg puts before them take the change as it comes.
     changeable = not video.interlaced and video.rotation_deg == 0
     per_input = ["-reinit_filter", "0"] if changeable else []
-    return complete_command(command, path, video.start_s, per_input, passthrough_option())
-
-
-RECORDING = "RECORDING"
-"""Stands for the file in a command that ffmpeg-python builds; it cannot take a name that is not UTF-8."""
+    return complete_command(command, video.start_s, per_input, passthrough_option())
 
 
 def complete_command(
-    command: list[str], path: Path, start_s: float, per_input: Sequence[str] = (), per_output: Sequence[str] = ()
+    command: list[str], start_s: float, per_input: Sequence[str] = (), per_output: Sequence[str] = ()
 ) -> list[str]:
-    """The file, and the options that ffmpeg-python has no place for.
+    """The options that ffmpeg-python has no place for.
 
     Args:
-        command: as ffmpeg-python compiled it, with `RECORDING` for the file.
-        path: the recording.
+        command: as ffmpeg-python compiled it.
         start_s: first presentation time of the stream decoded, from the container's start.
         per_input: options before the input; those that make it safe come by themselves.
         per_output: options before each output.
@@ -204,7 +218,7 @@ def complete_command(
             result += [*SAFE_INPUT, *per_input]
         elif word == "-map":
             result += per_output
-        result.append(str(path.absolute()) if word == RECORDING else word)
+        result.append(word)
     if start_s > 0:
         # In program and transport streams ffmpeg counts from the first of the streams in use, not from the
         # container's start. So all are in use; copying packets to nowhere costs next to nothing.
@@ -212,6 +226,6 @@ def complete_command(
     return result
 
 
-def decord_command(path: Path, video: VideoStream, side: int) -> list[str]:
+def decord_command(source: str, video: VideoStream, side: int) -> list[str]:
     """decord in a Python of its own, speaking the same protocol."""
-    return [sys.executable, "-m", "avpenet_cli.media.decord_child", str(path.absolute()), str(video.start_s), str(side)]
+    return [sys.executable, "-m", "avpenet_cli.media.decord_child", source, str(video.start_s), str(side)]

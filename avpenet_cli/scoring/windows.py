@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from avpenet_cli.records import Balance, Reason, SegmentScore, Status
 from avpenet_cli.settings import FRAME_STEP_S, FRAMES_PER_WINDOW, WINDOW_S
 
+_DECIMALS = 6
+"""Times are kept to a millionth of a second."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -39,19 +42,20 @@ def windows(length_s: float, stride_s: float, short_tail_share: float) -> list[W
     """
     result: list[Window] = []
     while True:
-        start_s = round(len(result) * stride_s, 6)
-        left_s = length_s - start_s
-        short = left_s < WINDOW_S - FRAME_STEP_S
+        start_s = round(len(result) * stride_s, _DECIMALS)
+        # Decimal fractions are rounded sums here: half a window must not become a hair less.
+        left_s = round(length_s - start_s, _DECIMALS)
+        short = round(WINDOW_S - left_s, _DECIMALS) >= FRAME_STEP_S
         if short and left_s < short_tail_share * WINDOW_S:
             return result
         end_s = start_s + WINDOW_S if left_s > WINDOW_S else length_s
-        result.append(Window(len(result), start_s, round(end_s, 6), short))
+        result.append(Window(len(result), start_s, round(end_s, _DECIMALS), short))
 
 
 def balance(nominal_s: float, length_s: float, segments: Sequence[SegmentScore]) -> Balance:
     """Account for every second: scored if any scored window covers it, else lost to the first window that covers it,
     else to the tail, else undecodable."""
-    cuts = sorted({0.0, length_s, *(s.start_s for s in segments), *(s.end_s for s in segments)})
+    cuts = sorted({0.0, round(length_s, _DECIMALS), *(s.start_s for s in segments), *(s.end_s for s in segments)})
     scored_s = 0.0
     lost_s: dict[str, float] = {}
     first = 0
@@ -71,6 +75,6 @@ def balance(nominal_s: float, length_s: float, segments: Sequence[SegmentScore])
     return Balance(
         nominal_s=round(nominal_s, 3),
         scored_s=round(scored_s, 3),
-        unscorable_s={reason: round(seconds, 3) for reason, seconds in lost_s.items()},
+        unscorable_s={reason: lost for reason, seconds in lost_s.items() if (lost := round(seconds, 3)) > 0},
         undecodable_s=round(max(0.0, nominal_s - length_s), 3),
     )

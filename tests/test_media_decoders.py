@@ -1,0 +1,361 @@
+"""Decoders that crash, hang, are abandoned, or are lured to a network address."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avpenet_cli.errors import EnvironmentFault, RecordingError
+from avpenet_cli.media.child import DecoderChild, DecoderStalled
+from avpenet_cli.media.prefetch import prefetch
+from avpenet_cli.media.probe import Probe, VideoStream, probe
+from avpenet_cli.media.sound import SoundStream
+from avpenet_cli.media.tools import passthrough_option
+from avpenet_cli.media.video import FrameStream, ffmpeg_command
+from avpenet_cli.settings import DecodingSettings
+from tests.conftest import ClipMaker
+
+SHORT_STALL_S = 0.6
+BACKENDS = ["ffmpeg", "decord"]
+
+
+def children() -> set[int]:
+    """Living and dead but unburied child processes of this one."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found |= {int(word) for word in (task / "children").read_text().split()}
+        except FileNotFoundError:  # the thread ended meanwhile
+            continue
+    return found
+
+
+def open_files() -> set[str]:
+    """What this process's descriptors point to; the listing's own descriptor is left out."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except FileNotFoundError:
+            continue
+        if not target.startswith("/proc/"):
+            found.add(f"{entry.name} {target}")
+    return found
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """No process, thread or descriptor outlives the test."""
+    before = children(), open_files(), threading.active_count()
+    yield
+    deadline = time.monotonic() + 2
+    while (children(), open_files(), threading.active_count()) != before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert children() == before[0]
+    assert open_files() == before[1]
+    assert threading.active_count() == before[2]
+
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+def long_video(clips: ClipMaker) -> Path:
+    """20 s of 320x240: far more than pipes and queues hold."""
+    return clips.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=10:d=20", "-pix_fmt", "yuv420p")
+
+
+def long_sound(clips: ClipMaker) -> Path:
+    return clips.ffmpeg("-f", "lavfi", "-i", "sine=d=120:sample_rate=48000", "-ac", "2", suffix=".mp2")
+
+
+def frames_of(path: Path, stall_s: float = 60.0, backend: str = "ffmpeg") -> FrameStream:
+    decoding = DecodingSettings(stall_s=stall_s, backend=backend)  # type: ignore[arg-type]
+    stream = FrameStream(path, probe(path, decoding), decoding)
+    assert stream.backend == backend
+    return stream
+
+
+def sound_of(path: Path, stall_s: float = 60.0) -> SoundStream:
+    decoding = DecodingSettings(stall_s=stall_s)
+    return SoundStream(path, probe(path, decoding), decoding)
+
+
+def the_child(before: set[int]) -> int:
+    (child,) = children() - before
+    return child
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_crashed_video_decoder_takes_the_run_or_the_frames_with_it(clips: ClipMaker, backend: str) -> None:
+    stream, before, slots = frames_of(long_video(clips), backend=backend), children(), []
+    for frame in stream:
+        slots.append(frame.slot)
+        if len(slots) == 5:
+            os.kill(the_child(before), signal.SIGKILL)
+    assert stream.trouble == "the video decoder crashed (signal 9)"
+    assert slots == list(range(len(slots)))
+    assert 5 <= len(slots) < 100
+    assert stream.slots_end == len(slots)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_hanging_video_decoder_hangs_the_run(clips: ClipMaker, backend: str) -> None:
+    stream, before, slots = frames_of(long_video(clips), SHORT_STALL_S, backend), children(), []
+    began = 0.0
+    for frame in stream:
+        slots.append(frame.slot)
+        if len(slots) == 5:
+            os.kill(the_child(before), signal.SIGSTOP)
+            began = time.monotonic()
+    assert time.monotonic() - began < SHORT_STALL_S + 5
+    assert stream.trouble == "the video decoder delivered nothing for 0.6 s and was stopped"
+    assert slots == list(range(len(slots)))
+    assert 5 <= len(slots) < 100
+
+
+def test_slow_consumer_passes_for_a_hanging_decoder(clips: ClipMaker) -> None:
+    stream = frames_of(long_video(clips), SHORT_STALL_S)
+    count = 0
+    for frame in stream:
+        count += 1
+        if frame.slot in {3, 150}:
+            time.sleep(2 * SHORT_STALL_S)
+    assert (count, stream.trouble) == (200, "")
+
+
+def test_crashed_sound_decoder_takes_the_run_or_the_sound_with_it(clips: ClipMaker) -> None:
+    stream, before, count = sound_of(long_sound(clips)), children(), 0
+    for block in stream:
+        if count == 0:
+            os.kill(the_child(before), signal.SIGKILL)
+        count += block.size
+    assert stream.trouble == "the audio decoder crashed (signal 9)"
+    assert 65_536 <= count < 100 * 48_000
+    assert stream.end_s == pytest.approx(count / 48_000, abs=1e-6)
+
+
+def test_hanging_sound_decoder_hangs_the_run(clips: ClipMaker) -> None:
+    stream, before, count = sound_of(long_sound(clips), SHORT_STALL_S), children(), 0
+    for block in stream:
+        if count == 0:
+            os.kill(the_child(before), signal.SIGSTOP)
+        count += block.size
+    assert stream.trouble == "the audio decoder delivered nothing for 0.6 s and was stopped"
+    assert 65_536 <= count < 100 * 48_000
+    assert stream.end_s == pytest.approx(count / 48_000, abs=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_abandoned_video_leaves_its_decoder_running(clips: ClipMaker, backend: str) -> None:
+    before = children()
+    frames = iter(frames_of(long_video(clips), backend=backend))
+    next(frames)
+    child = the_child(before)
+    frames.close()  # type: ignore[attr-defined]
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_abandoned_sound_leaves_its_decoder_running(clips: ClipMaker) -> None:
+    blocks = iter(sound_of(long_sound(clips)))
+    next(blocks)
+    blocks.close()  # type: ignore[attr-defined]
+
+
+def test_decoding_ahead_leaves_thread_and_decoder_running(clips: ClipMaker) -> None:
+    frames = prefetch(frames_of(long_video(clips)), 3)
+    assert next(frames).slot == 0
+    frames.close()  # type: ignore[attr-defined]
+
+
+def test_decoding_ahead_changes_order_or_loses_the_error(clips: ClipMaker) -> None:
+    stream = frames_of(long_video(clips))
+    assert [frame.slot for frame in prefetch(stream, 3)] == list(range(200))
+    assert stream.trouble == ""
+
+    def breaking() -> Iterator[int]:
+        yield 1
+        raise RecordingError("unreadable", "broke")
+
+    ahead = prefetch(breaking(), 2)
+    assert next(ahead) == 1
+    with pytest.raises(RecordingError, match="broke"):
+        next(ahead)
+
+
+def test_decoding_ahead_runs_away(clips: ClipMaker) -> None:
+    taken = []
+
+    def endless() -> Iterator[int]:
+        for number in range(1_000):
+            taken.append(number)
+            yield number
+
+    ahead = prefetch(endless(), 4)
+    next(ahead)
+    time.sleep(0.3)
+    assert len(taken) <= 1 + 4 + 2
+    ahead.close()  # type: ignore[attr-defined]
+
+
+def test_many_recordings_use_up_descriptors(clips: ClipMaker) -> None:
+    path = clips.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x64:r=10:d=0.5", "-pix_fmt", "yuv420p")
+    before = len(open_files())
+    for _ in range(6):
+        assert len(list(frames_of(path))) == 5
+    assert len(open_files()) == before
+
+
+def test_vanished_recording_ends_in_a_traceback_with_its_name(clips: ClipMaker, tmp_path: Path) -> None:
+    path = tmp_path / "gone.mp4"
+    path.write_bytes(clips.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x64:r=10:d=1", "-pix_fmt", "yuv420p").read_bytes())
+    stream = frames_of(path)
+    path.unlink()
+    with pytest.raises(RecordingError, match="No such file") as failure:
+        list(stream)
+    assert "gone.mp4" not in str(failure.value)
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.7])
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".avi", ".mpg"])
+def test_cut_off_recording_gives_nothing_or_too_much(clips: ClipMaker, tmp_path: Path, suffix: str, cut: float) -> None:
+    moving = ["-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=4", "-f", "lavfi", "-i", "sine=d=4", "-g", "12"]
+    whole = clips.ffmpeg(*moving, "-c:v", "mpeg2video", "-c:a", "mp2", "-b:v", "2M", suffix=suffix).read_bytes()
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(whole[: int(len(whole) * cut)])
+    stream = frames_of(path)
+    slots = [frame.slot for frame in stream]
+    assert slots == list(range(len(slots)))
+    assert len(slots) == pytest.approx(40 * cut, abs=10)
+    sound = sound_of(path)
+    assert sum(block.size for block in sound) / sound.rate_hz == pytest.approx(4 * cut, abs=1)
+
+
+def test_damage_is_kept_quiet(clips: ClipMaker, tmp_path: Path) -> None:
+    whole = bytearray(
+        clips.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=4", "-g", "12", "-pix_fmt", "yuv420p").read_bytes()
+    )
+    media = whole.index(b"mdat")
+    rng = np.random.default_rng(1)
+    for at in rng.integers(media + 5_000, media + len(whole) // 2, 60):
+        whole[at] ^= 0xFF
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(whole)
+    stream = frames_of(path)
+    slots = [frame.slot for frame in stream]
+    assert len(slots) > 20
+    assert stream.complaint
+    assert "damaged.mp4" not in stream.complaint
+
+
+def test_timestamps_far_in_the_future_fill_the_memory(clips: ClipMaker) -> None:
+    far = ["-vf", "setpts='PTS+gte(N,10)*100000/TB'", *passthrough_option(), "-pix_fmt", "yuv420p"]
+    path = clips.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x64:r=10:d=2", *far, suffix=".mkv")
+    decoding = DecodingSettings()
+    facts = probe(path, decoding)
+    promised = Probe(facts.container, 2.0, facts.start_s, facts.video, None, 0)
+    stream = FrameStream(path, promised, decoding)
+    count = sum(1 for _ in stream)
+    assert stream.trouble == "timestamps run far beyond the 2.0 s that the header promises"
+    assert count <= 10 * (2 * 2 + 60) + 1
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Somebody who would notice a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        yield server
+
+
+PLAYLISTS = {
+    "hls": "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\n{url}/a.ts\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile '{url}/a.mp4'\nduration 2\n",
+    "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+    'mediaPresentationDuration="PT2S"><Period><AdaptationSet mimeType="video/mp4"><Representation id="1" '
+    'bandwidth="1" codecs="avc1"><BaseURL>{url}/a.mp4</BaseURL></Representation></AdaptationSet></Period></MPD>',
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 96\n"
+    "a=rtpmap:96 H264/90000\n",
+    "rtsp": "RTSPtextRTSP://127.0.0.1:{port}/a",
+    "asx": '<asx version="3.0"><entry><ref href="{url}/a.asf"/></entry></asx>',
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+@pytest.mark.parametrize("suffix", [".mp4", ".m3u8"])
+def test_playlist_dressed_as_a_recording_opens_a_connection(
+    tmp_path: Path, listener: socket.socket, kind: str, suffix: str
+) -> None:
+    port = listener.getsockname()[1]
+    path = tmp_path / f"ward{suffix}"
+    path.write_text(PLAYLISTS[kind].format(url=f"http://127.0.0.1:{port}", port=port))
+    decoding = DecodingSettings(probe_timeout_s=5, stall_s=5)
+    with pytest.raises(RecordingError):
+        probe(path, decoding)
+    video = VideoStream(0, "h264", 64, 64, 0, 1.0, 25.0, "yuv420p", False, 0.0)
+    assert list(FrameStream(path, Probe("mp4", 2.0, 0.0, video, None, 0), decoding)) == []
+    with pytest.raises(TimeoutError):
+        listener.accept()
+
+
+def test_playlist_test_would_notice_a_connection(tmp_path: Path, listener: socket.socket) -> None:
+    """The same file connects where ffprobe is allowed to."""
+    path = tmp_path / "ward.m3u8"
+    path.write_text(PLAYLISTS["hls"].format(url=f"http://127.0.0.1:{listener.getsockname()[1]}"))
+    command = ["ffprobe", "-v", "quiet", "-protocol_whitelist", "file,http,tcp", str(path)]
+    direct = {**os.environ, "no_proxy": "127.0.0.1"}
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=direct) as free:
+        listener.settimeout(5)
+        connection, _ = listener.accept()
+        connection.close()
+        free.kill()
+
+
+def test_safe_input_comes_after_the_input() -> None:
+    video = VideoStream(0, "h264", 64, 64, 0, 1.0, 25.0, "yuv420p", False, 0.0)
+    command = ffmpeg_command("/dev/fd/9", video, 5)
+    at = command.index("-i")
+    assert command[command.index("-protocol_whitelist") + 1] == "file,pipe"
+    assert command.index("-protocol_whitelist") < at
+    assert command[at + 1] == "/dev/fd/9"
+
+
+def test_missing_decoder_leaves_a_traceback_or_descriptors() -> None:
+    with pytest.raises(EnvironmentFault, match="cannot start a decoder"):
+        DecoderChild(Path("/dev/null"), lambda side, source: ["/nowhere/ffmpeg", str(side)], 1.0)
+
+
+def test_stop_during_a_wait_is_noticed_late() -> None:
+    child = DecoderChild(
+        Path("/dev/null"), lambda side, source: [sys.executable, "-c", "import time; time.sleep(60)"], 60.0
+    )
+    closer = threading.Timer(0.3, child.close)
+    closer.start()
+    began = time.monotonic()
+    assert child.next_line() is None
+    assert time.monotonic() - began < 3
+    closer.join()
+
+
+def test_grandchild_survives_its_killed_decoder(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    program = (
+        "import subprocess, sys, time;"
+        f"p = subprocess.Popen(['sleep', '60']); open({str(note)!r}, 'w').write(str(p.pid)); time.sleep(60)"
+    )
+    child = DecoderChild(Path("/dev/null"), lambda side, source: [sys.executable, "-c", program], 1.0)
+    with pytest.raises(DecoderStalled):
+        child.read_into(memoryview(bytearray(10)))
+    child.close()
+    state = Path(f"/proc/{note.read_text()}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
