@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +18,9 @@ import numpy as np
 import pytest
 
 from examples.make_examples import CRY, MOAN, SAMPLE_RATE_HZ, Frame, Waveform, portrait_frames, utter, write_recording
+
+# As the program itself does: threads that spin while they wait slow everything down where cores are few.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -80,6 +87,11 @@ class ClipMaker:
             write_recording(path, frames, fps, _voice(sound, seconds), ["-preset", "ultrafast", *extra])
         return path
 
+    def brief(self, sound: str = "cry", seconds: float = 1.6) -> Path:
+        """The cheapest recording that is scored: one padded window, a face in five frames, then no picture."""
+        picture, voice = self.face(0.5, "160x120", 10.0, None), self.face(seconds, "160x120", 10.0, sound)
+        return self.ffmpeg("-i", str(picture), "-i", str(voice), "-map", "0:v", "-map", "1:a", "-c", "copy")
+
     def ffmpeg(self, *arguments: str, suffix: str = ".mp4") -> Path:
         """Whatever `ffmpeg ARGUMENTS... FILE` writes, e.g. from `-f lavfi -i testsrc2=d=2` or from another clip."""
         path = self._path(("ffmpeg", arguments), suffix)
@@ -137,5 +149,43 @@ def run_avpenet() -> RunAvpenet:
             text=True,
             timeout=timeout,
         )
+
+    return run
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command gave: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last_line(self) -> str:
+        """The last line on standard error."""
+        return self.err.splitlines()[-1]
+
+
+@pytest.fixture(scope="session")
+def avpenet_here() -> Callable[..., Answer]:
+    """`avpenet ARGS...` within this process, the command's whole way; saves loading the libraries each time."""
+    from avpenet_cli.cli import main
+
+    def run(*args: str | Path) -> Answer:
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        argv, sys.argv = sys.argv, ["avpenet", *map(str, args)]
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
+                main()
+        finally:
+            sys.argv = argv
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        for stream in (out, err):
+            stream.seek(0)
+        assert isinstance(stop.value.code, int)
+        return Answer(stop.value.code, out.read(), err.read())
 
     return run

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,6 +55,9 @@ def main() -> None:
     # Threads that spin while they wait fight the decoder for the cores: 0.70 against 1.02 times real time on two
     # cores (CHANGELOG). Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # torch, when loaded, makes a folder for compiled code where temporary files go, and fails where none may. Nothing
+    # is compiled here; a folder that exists keeps it from making one.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).parent))
     # A command that does more with signals sets its own handlers on top.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:

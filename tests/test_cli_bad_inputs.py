@@ -1,0 +1,178 @@
+"""Bad recordings among good ones: a clear line for each, and the others are scored."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avpenet_cli.inputs import shown
+from tests.conftest import REPOSITORY, Answer, ClipMaker
+from tests.test_inputs import give_up_reading_everything
+
+GOOD = ["good.mp4", "-dash 'two words\".mp4", "new\nline müde.mp4", os.fsdecode(b"inv\xfflid.mp4")]
+
+FAILED = {
+    "empty.mp4": ("empty_file", "an empty file"),
+    "text.mp4": ("unreadable", "not a recording that ffmpeg can read"),
+    "line\nbreak.mp4": ("unreadable", "not a recording that ffmpeg can read"),
+    "picture.mp4": ("picture", "a picture, not a recording"),
+    "photo.mp4": ("picture", "a picture, not a recording"),
+    "no-index.mp4": ("unreadable", "not a recording that ffmpeg can read"),
+    "no-recordings": ("no_recordings", "a folder without recordings"),
+    "fifo.mp4": ("not_a_file", "not a regular file"),
+    "link.mp4": ("broken_link", "a link to a file that is not there"),
+    "loop.mp4": ("unreadable", "Too many levels of symbolic links"),
+    "closed.mp4": ("no_permission", "may not be read by this user"),
+    "closed/inside.mp4": ("no_permission", "its folder may not be read"),
+    "vanished.mp4": ("missing", "no such file"),
+    "good.mp4/inside.mp4": ("unreadable", "Not a directory"),
+    "x" * 300 + ".mp4": ("unreadable", "File name too long"),
+    "*.xyz": ("no_recordings", "a pattern that matches nothing"),
+}
+
+UNSCORABLE = {"silent-film.mp4": "no_audio", "audio-only.mp4": "no_video"}
+
+
+@dataclass(frozen=True)
+class Night:
+    """One run over everything."""
+
+    status: int
+    out: str
+    err: str
+    rows: list[dict[str, str]]
+    manifest: dict[str, Any]
+
+
+def _fill(archive: Path, clips: ClipMaker) -> None:
+    for name in GOOD:
+        shutil.copy(clips.brief(), archive / name)
+    (archive / "empty.mp4").touch()
+    (archive / "text.mp4").write_text("Dear colleague, the video is on the other server.\n" * 50)
+    (archive / "line\nbreak.mp4").write_text("no recording")
+    shutil.copy(clips.ffmpeg("-f", "lavfi", "-i", "testsrc2", "-frames:v", "1", suffix=".png"), archive / "picture.mp4")
+    shutil.copy(clips.ffmpeg("-f", "lavfi", "-i", "testsrc2", "-frames:v", "1", suffix=".jpg"), archive / "photo.mp4")
+    whole = clips.brief().read_bytes()
+    (archive / "no-index.mp4").write_bytes(whole[: len(whole) // 2])
+    (archive / "no-recordings").mkdir()
+    (archive / "no-recordings" / "notes.txt").touch()
+    os.mkfifo(archive / "fifo.mp4")
+    (archive / "link.mp4").symlink_to("nowhere.mp4")
+    (archive / "loop.mp4").symlink_to("loop.mp4")
+    shutil.copy(clips.brief(), archive / "closed.mp4")
+    (archive / "closed.mp4").chmod(0)
+    (archive / "closed").mkdir()
+    (archive / "closed").chmod(0)
+    shutil.copy(clips.face(1.6, "160x120", 10.0, sound=None), archive / "silent-film.mp4")
+    shutil.copy(clips.ffmpeg("-i", str(clips.brief()), "-vn", "-c", "copy"), archive / "audio-only.mp4")
+    long = clips.ffmpeg("-i", str(clips.face(4.6, "160x120", 10.0)), "-c", "copy", suffix=".mkv").read_bytes()
+    (archive / "cut.mkv").write_bytes(long[: len(long) // 2])
+
+
+@pytest.fixture(scope="module")
+def night(clips: ClipMaker, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    archive = tmp_path_factory.mktemp("archive")
+    folder = tmp_path_factory.mktemp("night")
+    _fill(archive, clips)
+    listed = folder / "list"
+    names = [*GOOD, *FAILED, *UNSCORABLE, "cut.mkv", "good.mp4"]
+    listed.write_bytes(b"\0".join(map(os.fsencode, names)))
+    out = folder / "scores.csv"
+    args = ["--files-from", str(listed), "--weights", "untrained", "--out", str(out), "--", GOOD[1], "./empty.mp4"]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "avpenet_cli", "score", *args],
+            cwd=archive,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            preexec_fn=give_up_reading_everything,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    except subprocess.SubprocessError:
+        pytest.skip("root may not give up its privileges here")
+    finally:
+        (archive / "closed").chmod(0o700)
+    assert out.exists(), done.stderr
+    with out.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    manifest = json.loads(out.with_suffix(".run.json").read_text(encoding="utf-8"))
+    return Night(done.returncode, done.stdout, done.stderr, rows, manifest)
+
+
+@pytest.mark.slow
+def test_failures_pass_unnoticed(night: Night) -> None:
+    assert night.status == 1
+    assert night.out == ""
+    assert "Traceback" not in night.err
+    recordings = len(GOOD) + len(FAILED) + len(UNSCORABLE) + 1
+    last = night.err.splitlines()[-1]
+    assert last.startswith(f"avpenet: {recordings} recordings, {len(FAILED)} failed, 2 unscorable segments, ")
+
+
+def test_good_recordings_are_lost_among_bad_ones(night: Night) -> None:
+    scored = [one for one in night.rows if one["status"] == "scored" and one["recording"] != "cut.mkv"]
+    assert sorted(one["recording"] for one in scored) == sorted(map(shown, GOOD))
+    assert len({one["score"] for one in scored}) == 1
+
+
+def test_recording_is_left_out_of_the_manifest(night: Night) -> None:
+    told = [one["recording"] for one in night.manifest["recordings"]]
+    wanted = [*GOOD, *FAILED, *UNSCORABLE, "cut.mkv"]
+    assert sorted(told) == sorted(map(shown, wanted))
+    # What was named on the command line comes first.
+    assert told[:3] == ["-dash 'two words\".mp4", "empty.mp4", "good.mp4"]
+    assert "3 inputs were named more than once" in night.err
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_failure_is_not_explained(name: str, night: Night) -> None:
+    reason, words = FAILED[name]
+    (told,) = [one for one in night.manifest["recordings"] if one["recording"] == name]
+    assert (told["status"], told["reason"]) == ("failed", reason)
+    assert words in told["message"]
+    assert "internal" not in told["message"]
+    printed = name.replace("\n", r"\n")
+    (line,) = [line for line in night.err.splitlines() if f" {printed}: failed: " in line]
+    assert words in line
+    assert not [one for one in night.rows if one["recording"] == name]
+
+
+@pytest.mark.parametrize("name", UNSCORABLE)
+def test_missing_stream_is_scored(name: str, night: Night) -> None:
+    (one,) = [one for one in night.rows if one["recording"] == name]
+    assert (one["status"], one["reason"], one["score"]) == ("unscorable", UNSCORABLE[name], "")
+    assert UNSCORABLE[name] in one["flags"].split()
+
+
+def test_truncation_passes_for_the_whole(night: Night) -> None:
+    told = next(one for one in night.manifest["recordings"] if one["recording"] == "cut.mkv")
+    balance = told["balance_s"]
+    assert balance["nominal_s"] == pytest.approx(4.6, abs=0.1)
+    assert balance["undecodable_s"] > 1
+    accounted = balance["scored_s"] + sum(balance["unscorable_s"].values()) + balance["undecodable_s"]
+    assert accounted == pytest.approx(balance["nominal_s"], abs=0.1)
+    rows = [one for one in night.rows if one["recording"] == "cut.mkv"]
+    assert rows
+    assert all("truncated" in one["flags"].split() for one in rows)
+
+
+def test_only_bad_recordings_make_no_table(avpenet_here: Callable[..., Answer], tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    out = tmp_path / "scores.csv"
+    answer = avpenet_here("score", tmp_path, "--out", out, "--weights", "untrained")
+    assert answer.code == 1
+    assert len(out.read_text().splitlines()) == 1
+    # It is tried again: it may have been copied again.
+    assert "failed: an empty file" in avpenet_here("score", tmp_path, "--out", out, "--weights", "untrained").err

@@ -1,0 +1,220 @@
+"""The surroundings of a run: an empty environment, another folder, a terminal, a reader that leaves, no ffmpeg."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from avpenet_cli.media import tools
+from tests.conftest import Answer, ClipMaker
+from tests.test_inputs import give_up_reading_everything
+
+Avpenet = Callable[..., Answer]
+PROGRAM = Path(sys.executable).parent / "avpenet"
+
+
+@pytest.fixture
+def somewhere(clips: ClipMaker, tmp_path: Path) -> Path:
+    """A folder with a blank in its name and one recording in it."""
+    folder = tmp_path / "ward round"
+    folder.mkdir()
+    shutil.copy(clips.brief(), folder / "one recording.mp4")
+    return folder
+
+
+@pytest.mark.slow
+def test_pictures_or_sound_are_written_somewhere(somewhere: Path, tmp_path: Path) -> None:
+    """Run on a terminal, from another folder, without a PATH; what a folder held in between shows in its own time."""
+    watched = {name: tmp_path / name for name in ("TMPDIR", "HOME")}
+    for folder in watched.values():
+        folder.mkdir()
+    watched["cwd"] = somewhere
+    out = tmp_path / "out"
+    out.mkdir()
+    before = {name: folder.stat().st_mtime_ns for name, folder in watched.items()}
+    terminal, other_end = pty.openpty()
+    with subprocess.Popen(
+        [PROGRAM, "score", "one recording.mp4", "--weights", "untrained", "--out", out / "scores.csv"],
+        cwd=somewhere,
+        env={"TMPDIR": str(watched["TMPDIR"]), "HOME": str(watched["HOME"]), "TERM": "xterm"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=other_end,
+    ) as process:
+        os.close(other_end)
+        seen = b""
+        try:
+            while chunk := os.read(terminal, 1 << 16):
+                seen += chunk
+        except OSError:  # how a terminal says that its other end is closed
+            pass
+        os.close(terminal)
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+    assert process.returncode == 0, seen.decode()
+    assert b"\x1b[" in seen
+    assert "━".encode() in seen
+    assert b"one recording.mp4: 1 segments" in seen
+    assert b"avpenet: 1 recordings, 0 failed" in seen.splitlines()[-1]
+    assert {name: folder.stat().st_mtime_ns for name, folder in watched.items()} == before
+    assert {path.name for path in out.iterdir()} == {
+        "scores.csv",
+        "scores.csv.journal",
+        "scores.csv.lock",
+        "scores.run.json",
+    }
+
+
+def test_empty_environment_ends_in_a_traceback(somewhere: Path) -> None:
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAM, *args], cwd="/", env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+
+    assert run("--version").returncode == 0
+    listed = run("score", str(somewhere), "--dry-run")
+    assert listed.returncode == 0, listed.stderr
+    assert "one recording.mp4" in listed.stdout
+    shown = run("weights", "list")
+    assert shown.returncode == 0, shown.stderr
+    assert "untrained" in shown.stdout
+
+
+@pytest.mark.slow
+def test_run_ends_with_whoever_read_its_log(somewhere: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    command = '"$0" score "$1" --weights untrained --out "$2" 2>&1 | head -1; echo ${PIPESTATUS[0]}'
+    done = subprocess.run(
+        ["bash", "-c", command, PROGRAM, somewhere, out], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    first, status = done.stdout.splitlines()
+    assert "UNTRAINED" in first
+    assert status == "0"
+    assert done.stderr == ""
+    assert len(out.read_text().splitlines()) == 2
+
+
+def test_folder_that_may_not_be_written_ends_in_a_traceback(somewhere: Path, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0o500)
+    try:
+        done = subprocess.run(
+            [PROGRAM, "score", somewhere, "--weights", "untrained", "--out", closed / "scores.csv"],
+            preexec_fn=give_up_reading_everything,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+    except subprocess.SubprocessError:
+        pytest.skip("root may not give up its privileges here")
+    assert done.returncode == 2, done.stderr
+    assert f"avpenet: {closed}/scores.csv cannot be written: Permission denied" in done.stderr.splitlines()[-1]
+    assert list(closed.iterdir()) == []
+
+
+@pytest.fixture
+def no_tools() -> Iterator[None]:
+    """Tools are looked for anew, here and afterwards."""
+    for found in (tools.tool, tools.ffmpeg_version):
+        found.cache_clear()
+    yield
+    for found in (tools.tool, tools.ffmpeg_version):
+        found.cache_clear()
+
+
+def _lines(answer: Answer) -> dict[str, str]:
+    return {line[:15].strip(): line for line in answer.out.splitlines()}
+
+
+def test_doctor_finds_fault_where_there_is_none(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    answer = avpenet_here("doctor", "--folder", tmp_path)
+    assert answer.code == 0, answer.out
+    lines = _lines(answer)
+    checks = {"ffmpeg", "ffprobe", "codecs", "face detector", "decord", "device", "weights", "disk", "write access"}
+    assert checks <= lines.keys()
+    assert not [line for line in lines.values() if " missing " in line]
+    assert "\x1b" not in answer.out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_tools")
+def test_doctor_passes_over_a_missing_ffmpeg(
+    avpenet_here: Avpenet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The program also looks where cron's PATH does not, so an empty PATH alone hides nothing.
+    monkeypatch.setattr(shutil, "which", lambda *args, **options: None)
+    answer = avpenet_here("doctor", "--folder", tmp_path / "none")
+    assert answer.code == 3
+    lines = _lines(answer)
+    for check in ("ffmpeg", "ffprobe", "codecs"):
+        assert " missing " in lines[check]
+        assert "apt-get install ffmpeg" in lines[check]
+    assert " missing " in lines["write access"]
+    assert " missing " in lines["disk"]
+    assert " ok " in lines["face detector"]
+
+
+@pytest.mark.usefixtures("no_tools")
+def test_doctor_takes_an_old_ffmpeg(avpenet_here: Avpenet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ffmpeg", "ffprobe"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {name} version 4.1.11-0+deb10u1 Copyright\n")
+        (tmp_path / name).chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    answer = avpenet_here("doctor", "--folder", tmp_path)
+    assert answer.code == 3
+    assert "install 4.3 or newer" in _lines(answer)["ffmpeg"]
+    assert "no decoder for" in _lines(answer)["codecs"]
+
+
+@pytest.mark.usefixtures("no_tools")
+def test_missing_ffmpeg_fails_every_recording(
+    somewhere: Path, avpenet_here: Avpenet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *args, **options: None)
+    answer = avpenet_here("score", somewhere, "--weights", "untrained", "--out", tmp_path / "scores.csv")
+    assert answer.code == 3
+    assert "is not installed or not on the PATH; install ffmpeg" in answer.last_line
+    assert not (tmp_path / "scores.csv").exists()
+
+
+@pytest.mark.slow
+def test_bench_gives_no_figures(clips: ClipMaker, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    answer = avpenet_here("bench", clips.brief(), "--json", "--device", "cpu")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    assert told["device"] == "cpu"
+    assert told["segments"] == 1
+    assert told["recorded_s"] == pytest.approx(1.6, abs=0.1)
+    assert told["x_realtime"] == pytest.approx(told["recorded_s"] / told["wall_s"], rel=0.05)
+    assert {"detect", "encode_faces", "sound", "fuse"} <= told["stage_s"].keys()
+    people = avpenet_here("bench", clips.brief(), "--stride", "1.5")
+    assert people.code == 0
+    assert {"x_realtime", "ms_per_segment", "encode_faces"} <= {line.split()[0] for line in people.out.splitlines()}
+    missing = avpenet_here("bench", tmp_path / "none.mp4")
+    assert missing.code == 1
+    assert missing.last_line.startswith("avpenet: no such file")
+
+
+def test_log_is_open_to_others(somewhere: Path, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    (somewhere / "one recording.mp4").write_bytes(b"")
+    log = tmp_path / "log"
+    mask = os.umask(0)
+    try:
+        command = ["score", somewhere, "--weights", "untrained", "--out", tmp_path / "scores.csv", "--log-file", log]
+        assert avpenet_here(*command).code == 1
+        once = log.read_text()
+        assert avpenet_here(*command).code == 1
+    finally:
+        os.umask(mask)
+    assert log.read_text().startswith(once)
+    assert log.read_text().count("failed: an empty file") == 2
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600

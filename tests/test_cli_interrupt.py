@@ -1,0 +1,185 @@
+"""SIGTERM, Ctrl-C, and a second run on the same output."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, Answer, ClipMaker
+
+AFTER_A_RUN = {"scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.run.json"}
+
+
+class Run:
+    """A run under way in a process of its own."""
+
+    def __init__(self, args: Sequence[str | Path]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "avpenet_cli", "score", *map(str, args), "--weights", "untrained"],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+
+    def wait_for(self, words: str) -> None:
+        """Until a line with `words` has come."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+            if words in line:
+                return
+        raise AssertionError(f"ended before it said {words!r}: {self.lines}")
+
+    def end(self) -> tuple[int, str]:
+        """Exit status and last line."""
+        out, err = self.process.communicate(timeout=120)
+        self.lines += err.splitlines()
+        assert out == ""
+        assert "Traceback" not in "\n".join(self.lines)
+        return self.process.returncode, self.lines[-1]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Run]]:
+    with contextlib.ExitStack() as stack:
+
+        def begin(*args: str | Path) -> Run:
+            run = Run(args)
+            stack.enter_context(run.process)
+            stack.callback(run.process.kill)
+            return run
+
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def archive(clips: ClipMaker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One short recording, then one that is not done within a moment."""
+    folder = tmp_path_factory.mktemp("archive")
+    shutil.copy(clips.brief(), folder / "1.mp4")
+    shutil.copy(clips.face(5.0, "160x120", 10.0), folder / "2.mp4")
+    return folder
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _ffmpegs_with(folder: Path) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            if b"ffmpeg" in command.split(b"\0")[0] and os.fsencode(folder) in command:
+                found.append(entry.name)
+    return found
+
+
+@pytest.mark.slow
+def test_interruption_loses_what_was_done(
+    archive: Path, start: Callable[..., Run], avpenet_here: Callable[..., Answer], tmp_path: Path
+) -> None:
+    out = tmp_path / "scores.csv"
+    run = start(archive, "--out", out)
+    run.wait_for("1.mp4: 1 segments")
+    run.process.send_signal(signal.SIGTERM)
+    status, last = run.end()
+    assert status == 130
+    assert last == "avpenet: interrupted after 1 of 2 recordings; run the same command again to go on"
+    assert {path.name for path in tmp_path.iterdir()} == {"scores.csv.journal", "scores.csv.lock"}
+    assert _ffmpegs_with(archive) == []
+    again = avpenet_here("score", archive, "--out", out, "--weights", "untrained")
+    assert again.code == 0
+    assert re.search(r"1\.mp4: .* known from an earlier run", again.err)
+    assert not re.search(r"2\.mp4: .* known from an earlier run", again.err)
+    assert [one["recording"] for one in _rows(out)] == ["1.mp4", "2.mp4", "2.mp4"]
+    assert {path.name for path in tmp_path.iterdir()} == AFTER_A_RUN
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_interruption_while_loading_ends_in_a_traceback(
+    number: signal.Signals, archive: Path, start: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = start(archive, "--out", tmp_path / "scores.csv")
+    if number is signal.SIGTERM:
+        run.wait_for("scoring 2 recordings")  # the network is loaded next
+    else:
+        time.sleep(1.5)  # in the midst of the libraries
+    run.process.send_signal(number)
+    status, last = run.end()
+    assert status == 130
+    assert last == "avpenet: interrupted after 0 of 2 recordings; run the same command again to go on"
+
+
+def test_interruption_at_once_is_no_interruption(start: Callable[..., Run], tmp_path: Path) -> None:
+    fifo = tmp_path / "list"
+    os.mkfifo(fifo)
+    run = start("--files-from", fifo, "--out", tmp_path / "scores.csv")
+    writer = fifo.open("w")  # opens when the program has: it waits for the list now
+    time.sleep(0.2)
+    run.process.terminate()
+    assert run.end() == (130, "avpenet: interrupted")
+    writer.close()
+
+
+def test_second_signal_is_not_heard(archive: Path, start: Callable[..., Run], tmp_path: Path) -> None:
+    run = start(archive, "--out", tmp_path / "scores.csv")
+    run.wait_for("scoring 2 recordings")
+    run.process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    run.process.send_signal(signal.SIGINT)
+    status, last = run.end()
+    assert status == 130
+    assert last.startswith("avpenet: interrupted")
+
+
+@pytest.mark.slow
+def test_nohup_is_undone(archive: Path, start: Callable[..., Run], tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run = start(archive / "1.mp4", "--out", tmp_path / "scores.csv")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    run.wait_for("scoring 1 recordings")
+    run.process.send_signal(signal.SIGHUP)
+    status, last = run.end()
+    assert status == 0
+    assert last.startswith("avpenet: 1 recordings, 0 failed")
+
+
+@pytest.mark.slow
+def test_two_runs_write_one_output(
+    archive: Path, start: Callable[..., Run], avpenet_here: Callable[..., Answer], tmp_path: Path
+) -> None:
+    out = tmp_path / "scores.csv"
+    command = ["score", archive, "--out", out, "--weights", "untrained"]
+    holder = start(archive, "--out", out)
+    holder.wait_for("1.mp4: 1 segments")
+    holder.process.send_signal(signal.SIGSTOP)
+    for options in ([], ["--overwrite"]):
+        refused = avpenet_here(*command, *options)
+        assert refused.code == 75
+        assert f"avpenet: {out} is being written by process {holder.process.pid} on " in refused.last_line
+    holder.process.kill()
+    holder.process.wait()
+    taken_over = avpenet_here(*command)
+    assert taken_over.code == 0
+    assert taken_over.err.count("known from an earlier run") == 1
+    assert len(_rows(out)) == 3
+    assert {path.name for path in tmp_path.iterdir()} == AFTER_A_RUN

@@ -1,0 +1,343 @@
+"""`avpenet score` from the first run to the tenth: what it writes, what it reuses, what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import resource
+import shutil
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from avpenet_cli.settings import RunSettings, to_plain
+from tests.conftest import Answer, ClipMaker
+
+Avpenet = Callable[..., Answer]
+
+NOTICE = "UNTRAINED weights: these scores mean nothing and must not be used"
+
+
+def rows(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def manifest(table: Path) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(table.with_suffix(".run.json").read_text(encoding="utf-8"))
+    return plain
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """One real run over three recordings; tests copy the folder and go on from there."""
+
+    recordings: tuple[Path, ...]
+    folder: Path
+    answer: Answer
+
+    def copy(self, folder: Path) -> Path:
+        """The outputs in a folder of their own; returns the table."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return folder / "scores.csv"
+
+
+@pytest.fixture(scope="module")
+def first(clips: ClipMaker, avpenet_here: Avpenet, tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
+    archive = tmp_path_factory.mktemp("archive")
+    made = {
+        "cry.mp4": clips.face(4.6, "160x120", 10.0),
+        "dumb.mp4": clips.face(1.6, "160x120", 10.0, sound=None),
+        "moan.mp4": clips.brief("moan"),
+    }
+    for name, clip in made.items():
+        shutil.copy(clip, archive / name)
+    folder = tmp_path_factory.mktemp("first")
+    mask = os.umask(0)
+    try:
+        answer = avpenet_here("score", archive, "--out", folder / "scores.csv", "--weights", "untrained")
+    finally:
+        os.umask(mask)
+    assert answer.code == 0, answer.err
+    return FirstRun(tuple(archive / name for name in made), folder, answer)
+
+
+def test_run_leaves_more_than_it_should(first: FirstRun) -> None:
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in first.folder.iterdir()}
+    assert modes == dict.fromkeys(["scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.run.json"], 0o600)
+
+
+def test_standard_output_is_not_clean(first: FirstRun) -> None:
+    assert first.answer.out == ""
+    assert "\x1b" not in first.answer.err
+    assert first.answer.last_line.startswith(
+        "avpenet: 3 recordings, 0 failed, 1 unscorable segments, 0.1 min scored in"
+    )
+    assert "cpu" in first.answer.err or "cuda" in first.answer.err
+
+
+def test_segments_are_missing_from_the_table(first: FirstRun) -> None:
+    table = rows(first.folder / "scores.csv")
+    assert [(one["recording"], one["segment"], one["status"]) for one in table] == [
+        ("cry.mp4", "0", "scored"),
+        ("cry.mp4", "1", "scored"),
+        ("dumb.mp4", "0", "unscorable"),
+        ("moan.mp4", "0", "scored"),
+    ]
+    dumb = table[2]
+    assert (dumb["reason"], dumb["score"], dumb["label"]) == ("no_audio", "", "")
+    assert dumb["voiced"] == dumb["snr_db"] == dumb["level_dbfs"] == ""
+    assert dumb["flags"] == "small_face no_audio short_tail"
+    for one in table:
+        assert one["score_sd"] == one["score_lo"] == one["score_hi"] == ""
+        assert float(one["face_rate"]) > 0.25
+        assert one["faces"] == "1"
+    for one in (table[0], table[1], table[3]):
+        assert 0 < float(one["score"]) < 10
+        assert one["label"] in {"low", "moderate", "high"}
+
+
+def test_untrained_scores_pass_for_real_ones(first: FirstRun) -> None:
+    assert first.answer.err.count(NOTICE) == 2
+    assert manifest(first.folder / "scores.csv")["notice"] == NOTICE
+    assert all("UNTRAINED: scores mean nothing" in one["weights"] for one in rows(first.folder / "scores.csv"))
+
+
+def test_manifest_cannot_trace_the_table(first: FirstRun) -> None:
+    told = manifest(first.folder / "scores.csv")
+    digest = hashlib.sha256((first.folder / "scores.csv").read_bytes()).hexdigest()
+    assert told["table"] == {"file": "scores.csv", "sha256": digest, "rows": 4}
+    assert told["settings"] == to_plain(RunSettings())
+    assert {"avpenet", "python", "platform", "ffmpeg", "torch", "facenet-pytorch"} <= told["software"].keys()
+    assert "absent" not in told["software"].values()
+    assert told["weights"]["digest"][:12] in rows(first.folder / "scores.csv")[0]["weights"]
+    assert told["weights"]["cut_points"] == [3.0, 6.0]
+    assert told["totals"]["recordings"] == {"scored": 2, "unscorable": 1}
+    assert [one["recording"] for one in told["recordings"]] == ["cry.mp4", "dumb.mp4", "moan.mp4"]
+    assert [one["orientation_deg"] for one in told["recordings"]] == [0, 0, 0]
+
+
+def test_seconds_are_lost_without_account(first: FirstRun) -> None:
+    for one, seconds in zip(manifest(first.folder / "scores.csv")["recordings"], (4.6, 1.6, 1.6), strict=True):
+        balance = one["balance_s"]
+        accounted = balance["scored_s"] + sum(balance["unscorable_s"].values()) + balance["undecodable_s"]
+        assert balance["nominal_s"] == pytest.approx(accounted, abs=0.1)
+        assert balance["nominal_s"] == pytest.approx(seconds, abs=0.15)
+
+
+def test_second_run_scores_everything_again(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    out = first.copy(tmp_path)
+    before = out.read_bytes()
+    other_machine = ["--batch-size", "3", "--device", "cpu"]
+    again = avpenet_here("score", *first.recordings, "--out", out, "--weights", "untrained", *other_machine)
+    assert again.code == 0
+    assert again.err.count("known from an earlier run") == 3
+    assert out.read_bytes() == before
+    assert all(one["from_earlier_run"] for one in manifest(out)["recordings"])
+
+
+def test_row_order_is_not_the_input_order(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    out = first.copy(tmp_path)
+    backwards = first.recordings[::-1]
+    assert avpenet_here("score", *backwards, "--out", out, "--weights", "untrained").code == 0
+    assert [one["recording"] for one in rows(out)] == ["moan.mp4", "dumb.mp4", "cry.mp4", "cry.mp4"]
+
+
+def test_removed_recording_stays_in_the_table(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    out = first.copy(tmp_path)
+    fewer = avpenet_here("score", *first.recordings[:2], "--out", out, "--weights", "untrained")
+    assert fewer.code == 0
+    assert "1 recordings scored earlier are not among the inputs now" in fewer.err
+    assert {one["recording"] for one in rows(out)} == {"cry.mp4", "dumb.mp4"}
+
+
+def test_strict_run_passes_over_unscorable_segments(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    out = first.copy(tmp_path)
+    strict = avpenet_here("score", *first.recordings, "--out", out, "--weights", "untrained", "--strict")
+    assert strict.code == 1
+    one = avpenet_here("score", first.recordings[2], "--out", out, "--weights", "untrained", "--strict", "-q")
+    assert one.code == 0
+    assert [line[26:33] for line in one.err.splitlines()] == ["warning"] * 3 + [one.last_line[26:33]]
+
+
+@pytest.mark.slow
+def test_changed_or_added_recordings_are_not_scored(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    for source, name in zip(first.recordings[1:], ("a.mp4", "b.mp4"), strict=True):
+        shutil.copy(source, archive / name)
+    out = tmp_path / "scores.parquet"
+    command = ["score", archive, "--out", out, "--weights", "untrained"]
+    assert avpenet_here(*command).code == 0
+    assert pd.read_parquet(out)["status"].tolist() == ["unscorable", "scored"]
+    shutil.copy(first.recordings[2], archive / "a.mp4")
+    shutil.copy(first.recordings[1], archive / "c.mp4")
+    again = avpenet_here(*command)
+    assert again.code == 0
+    assert again.err.count("known from an earlier run") == 1
+    table = pd.read_parquet(out)
+    assert table["status"].tolist() == ["scored", "scored", "unscorable"]
+    assert table["score"][0] == table["score"][1]
+    assert [one["from_earlier_run"] for one in manifest(out)["recordings"]] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--stride", "1"], "stride_s was 3.0, now 1.0"),
+        (["--mc-samples", "5"], "mc_samples was 0, now 5"),
+        (["--precision", "bfloat16"], "precision was"),
+        (["--pseudonymise", "KEY"], "recordings' names was"),
+    ],
+)
+def test_other_settings_are_mixed_in(
+    options: list[str], named: str, first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    out = first.copy(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    key = tmp_path / "key"
+    key.write_bytes(b"0123456789abcdef")
+    key.chmod(0o600)
+    options = [str(key) if option == "KEY" else option for option in options]
+    refused = avpenet_here("score", *first.recordings, "--out", out, "--weights", "untrained", *options)
+    assert refused.code == 2
+    assert refused.last_line.startswith(f"avpenet: {out} was made with other weights or settings: ")
+    assert named in refused.last_line
+    assert "--overwrite" in refused.last_line
+    key.unlink()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_overwrite_is_refused(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    out = first.copy(tmp_path)
+    for leftover in (".scores.csv.x1.tmp", ".scores.run.json.x2.tmp", ".scores.csv.holder.x3.tmp"):
+        (tmp_path / leftover).touch()
+    (tmp_path / ".other.csv.x4.tmp").touch()
+    command = ["score", first.recordings[2], "--out", out, "--weights", "untrained", "--overwrite", "--mc-samples", "9"]
+    assert avpenet_here(*command).code == 0
+    (one,) = rows(out)
+    assert float(one["score_lo"]) <= float(one["score_hi"])
+    assert float(one["score_sd"]) > 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ".other.csv.x4.tmp",
+        "scores.csv",
+        "scores.csv.journal",
+        "scores.csv.lock",
+        "scores.run.json",
+    }
+
+
+def test_table_without_journal_is_replaced(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    out.write_text("someone else's")
+    refused = avpenet_here("score", first.recordings[2], "--out", out, "--weights", "untrained")
+    assert (refused.code, out.read_text()) == (2, "someone else's")
+    assert "exists, but not its journal" in refused.last_line
+
+
+def test_two_tables_share_a_manifest(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    first.copy(tmp_path)
+    refused = avpenet_here("score", *first.recordings, "--out", tmp_path / "scores.jsonl", "--weights", "untrained")
+    assert refused.code == 2
+    assert "scores.run.json belongs to scores.csv" in refused.last_line
+    assert not (tmp_path / "scores.jsonl").exists()
+
+
+@pytest.mark.parametrize(("room_bytes", "where"), [(500, "scores.csv"), (2000, "scores.run.json"), (50, "holder")])
+def test_full_disk_tears_the_output(
+    room_bytes: int, where: str, first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    out = first.copy(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, limit[1]))
+    try:
+        full = avpenet_here("score", *first.recordings, "--out", out, "--weights", "untrained")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert full.code == 3
+    assert full.last_line.startswith(f"avpenet: no space left to write {tmp_path}/")
+    assert where in full.last_line
+    assert "Traceback" not in full.err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_full_disk_tears_a_new_journal(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    command = ["score", first.recordings[2], "--out", tmp_path / "scores.csv", "--weights", "untrained"]
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
+    try:
+        full = avpenet_here(*command)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert full.code == 3
+    assert "no space left to write" in full.last_line
+    assert avpenet_here(*command).code == 0
+
+
+def test_log_that_cannot_be_written_ends_the_run(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    out = first.copy(tmp_path)
+    command = ["score", *first.recordings, "--out", out, "--weights", "untrained", "--log-file", "/dev/full"]
+    answer = avpenet_here(*command)
+    assert answer.code == 0
+    assert answer.err.count("the log file /dev/full cannot be written") == 1
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("damage", [b"\0\1\2" * 3000, None])
+def test_damaged_journal_ends_in_a_traceback(
+    damage: bytes | None, first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    out = first.copy(tmp_path)
+    journal = tmp_path / "scores.csv.journal"
+    journal.write_bytes(damage or journal.read_bytes()[:-5000])
+    refused = avpenet_here("score", *first.recordings, "--out", out, "--weights", "untrained")
+    assert refused.code == 2
+    assert f"the journal {journal} is damaged" in refused.last_line
+    assert "Traceback" not in refused.err
+    assert out.read_bytes() == (first.folder / "scores.csv").read_bytes()
+
+
+def test_log_lines_cannot_be_parsed(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    out, log = first.copy(tmp_path), tmp_path / "log"
+    options = ["--log-format", "json", "--log-file", log, "-v"]
+    mask = os.umask(0)
+    try:
+        answer = avpenet_here("score", *first.recordings, "--out", out, "--weights", "untrained", *options)
+    finally:
+        os.umask(mask)
+    assert answer.code == 0
+    *lines, last = answer.err.splitlines()
+    assert last.startswith("avpenet: 3 recordings")
+    assert log.read_text().splitlines() == lines
+    told = [json.loads(line) for line in lines]
+    assert all({"time", "level", "message"} <= one.keys() for one in told)
+    assert [one["recording"] for one in told if one.get("event") == "recording" and one["level"] == "info"] == [
+        "cry.mp4",
+        "dumb.mp4",
+        "moan.mp4",
+    ]
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_settings_file_is_ignored(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    config = tmp_path / "site.toml"
+    config.write_text("mc_samples = 3\nstride_s = 1\n[quality]\nsmall_face_px = 9\n[decoding]\nqueue_frames = 2\n")
+    out = tmp_path / "scores.jsonl"
+    command = ["score", first.recordings[2], "--weights", "untrained", "--config", config, "--stride", "1.5"]
+    assert avpenet_here(*command, "--out", out).code == 0
+    settings = manifest(out)["settings"]
+    # The command line goes over the file.
+    assert (settings["mc_samples"], settings["stride_s"], settings["quality"]["small_face_px"]) == (3, 1.5, 9)
+    assert settings["decoding"]["queue_frames"] == 2
+    (one,) = [json.loads(line) for line in out.read_text().splitlines()]
+    assert "short_tail" in one["flags"]
+    assert "small_face" not in one["flags"]
+    assert one["score_lo"] <= one["score_hi"]

@@ -1,0 +1,185 @@
+"""The score table: its columns, the same values in three formats, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import resource
+import stat
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from avpenet_cli.errors import AvpenetError, EnvironmentFault, ExitCode, OutputError, SettingsError
+from avpenet_cli.records import Flag, Quality, SegmentScore, Status
+from avpenet_cli.tables import COLUMNS, Row, appearing_whole, check_format, row, write_json, write_table
+
+AGREED = (
+    "recording segment start_s end_s score label status reason score_sd score_lo score_hi face_rate face_confidence "
+    "face_px faces voiced snr_db level_dbfs flags weights"
+)
+"""As the issue says."""
+
+ODD_NAMES = [
+    "plain.mp4",
+    "two words.mp4",
+    "quo\"te's.mp4",
+    "com,ma;semicolon.mp4",
+    "line\nbreak.mp4",
+    "carriage\rreturn.mp4",
+    "müde Ärztin 日本.mp4",
+    "m\\xfcde.mp4",
+    "-dash.mp4",
+    " blanks ",
+]
+
+SCORED = SegmentScore(
+    segment=0,
+    start_s=0.0,
+    end_s=3.0,
+    status=Status.SCORED,
+    quality=Quality(0.96666, 0.99951, 120.26, 2, 0.5, -0.04, -23.456),
+    score=4.5674,
+    label="moderate",
+    score_sd=0.1,
+    score_lo=4.25,
+    score_hi=4.875,
+    flags=(Flag.SEVERAL_FACES, Flag.LOW_SNR),
+)
+UNSCORABLE = SegmentScore(
+    1, 3.0, 4.6, Status.UNSCORABLE, Quality(), reason="no_face", flags=(Flag.NO_FACE, Flag.NO_AUDIO)
+)
+
+
+def _rows() -> Iterator[Row]:
+    for name in ODD_NAMES:
+        yield row(name, SCORED, "untrained@0123 (UNTRAINED: scores mean nothing)")
+        yield row(name, UNSCORABLE, "untrained@0123 (UNTRAINED: scores mean nothing)")
+
+
+def _csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_columns_differ_from_what_was_agreed(tmp_path: Path) -> None:
+    assert " ".join(column.name for column in COLUMNS) == AGREED
+    write_table(tmp_path / "t.csv", [])
+    assert (tmp_path / "t.csv").read_text() == AGREED.replace(" ", ",") + "\n"
+
+
+def test_csv_rounds_or_fills_in(tmp_path: Path) -> None:
+    write_table(tmp_path / "t.csv", _rows())
+    scored, unscorable = _csv(tmp_path / "t.csv")[:2]
+    assert "|".join(scored.values()) == (
+        "plain.mp4|0|0.000|3.000|4.567|moderate|scored||0.100|4.250|4.875|0.967|1.000|120.3|2|0.500|0.0|-23.5|"
+        "several_faces low_snr|untrained@0123 (UNTRAINED: scores mean nothing)"
+    )
+    assert "|".join(unscorable.values()) == (
+        "plain.mp4|1|3.000|4.600|||unscorable|no_face||||||||||"
+        "|no_face no_audio|untrained@0123 (UNTRAINED: scores mean nothing)"
+    )
+
+
+def test_odd_names_tear_the_table(tmp_path: Path) -> None:
+    for suffix in (".csv", ".jsonl", ".parquet"):
+        write_table(tmp_path / f"t{suffix}", _rows())
+    wanted = [name for name in ODD_NAMES for _ in range(2)]
+    assert [one["recording"] for one in _csv(tmp_path / "t.csv")] == wanted
+    assert pd.read_csv(tmp_path / "t.csv")["recording"].tolist() == wanted
+    assert pd.read_parquet(tmp_path / "t.parquet")["recording"].tolist() == wanted
+    lines = (tmp_path / "t.jsonl").read_text(encoding="utf-8").split("\n")
+    assert [json.loads(line)["recording"] for line in lines if line] == wanted
+
+
+def test_formats_disagree(tmp_path: Path) -> None:
+    for suffix in (".csv", ".jsonl", ".parquet"):
+        write_table(tmp_path / f"t{suffix}", _rows())
+    from_parquet = pd.read_parquet(tmp_path / "t.parquet")
+    assert " ".join(from_parquet.columns) == AGREED
+    text = [column.name for column in COLUMNS if column.kind == "text"]
+    from_csv = pd.read_csv(tmp_path / "t.csv", dtype=dict.fromkeys(text, str)).fillna(dict.fromkeys(text, ""))
+    pd.testing.assert_frame_equal(from_csv, from_parquet, check_dtype=False)
+    lines = (tmp_path / "t.jsonl").read_text(encoding="utf-8").splitlines()
+    from_lines = pd.DataFrame([json.loads(line) for line in lines])
+    pd.testing.assert_frame_equal(from_lines, from_parquet, check_dtype=False)
+    assert all(" ".join(json.loads(line)) == AGREED for line in lines)
+    assert json.loads(lines[1])["score"] is None
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_digest_is_not_the_files(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"t{suffix}"
+    assert write_table(path, _rows()) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["scores.txt", "scores", "scores.csv.gz", "scores.CSV"])
+def test_unknown_format_is_found_out_after_the_night(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"\.csv, \.parquet, \.jsonl"):
+        check_format(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_others_may_read_the_table(suffix: str, tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        write_table(tmp_path / f"t{suffix}", _rows())
+        write_json(tmp_path / "t.json", {})
+    finally:
+        os.umask(mask)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+def _breaking() -> Iterator[Row]:
+    yield from _rows()
+    raise RuntimeError("halfway")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_error_halfway_leaves_half_a_table(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"t{suffix}"
+    path.write_text("the old table")
+    with pytest.raises(RuntimeError, match="halfway"):
+        write_table(path, _breaking())
+    assert path.read_text() == "the old table"
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_full_disk_leaves_half_a_table(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"t{suffix}"
+    path.write_text("the old table")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+    try:
+        with pytest.raises(EnvironmentFault, match="no space left to write") as fault:
+            write_table(path, _rows())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert fault.value.exit_code == ExitCode.ENVIRONMENT
+    assert path.read_text() == "the old table"
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_folder_in_the_way_ends_in_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").mkdir()
+    with pytest.raises(AvpenetError, match=r"t\.csv cannot be written"):
+        write_table(tmp_path / "t.csv", _rows())
+    with pytest.raises(OutputError, match="its folder does not exist"), appearing_whole(tmp_path / "no" / "t.csv"):
+        pass
+    assert [one.name for one in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_table_must_fit_in_memory(suffix: str, tmp_path: Path) -> None:
+    many = (row("a.mp4", SCORED, "untrained") for _ in range(60_000 if suffix == ".parquet" else 10_000))
+    tracemalloc.start()
+    write_table(tmp_path / f"t{suffix}", many)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < (100e6 if suffix == ".parquet" else 2e6)
