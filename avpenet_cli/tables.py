@@ -1,22 +1,19 @@
-"""The score table: its columns, its three formats, and files that appear whole or not at all."""
+"""The score table: its columns and its three formats."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import errno
 import hashlib
 import io
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, cast
+from typing import IO, TYPE_CHECKING, Literal, cast
 
-from avpenet_cli.errors import EnvironmentFault, OutputError, SettingsError
+from avpenet_cli.errors import SettingsError
 from avpenet_cli.records import SegmentScore
+from avpenet_cli.storage import appearing_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -175,62 +172,3 @@ def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
             batch = []
     if batch:
         yield batch
-
-
-def write_json(path: Path, plain: dict[str, Any]) -> None:
-    """Write a JSON file that appears whole, readable by its owner only; raises as `write_table`."""
-    with appearing_whole(path) as file:
-        file.write(json.dumps(plain, indent=1, ensure_ascii=False).encode() + b"\n")
-
-
-@contextlib.contextmanager
-def appearing_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes `path`'s place only when the block ends well: temporary name, fsync, rename.
-
-    Raises:
-        EnvironmentFault: no space, or the disk failed.
-        OutputError: the folder cannot be written.
-    """
-    folder = path.parent
-    try:
-        handle, name = tempfile.mkstemp(prefix=temporary_prefix(path), suffix=".tmp", dir=folder)
-    except OSError as error:
-        raise storage_fault(path, error) from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(folder)
-    except OSError as error:
-        raise storage_fault(path, error) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def temporary_prefix(path: Path) -> str:
-    """How the temporary files of an output begin; a killed run's leftovers are known by it."""
-    return f".{path.name}."
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def storage_fault(path: Path, error: OSError) -> EnvironmentFault | OutputError:
-    """What an operating-system error means for whoever writes `path`."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return EnvironmentFault(f"no space left to write {path}", "free some, then run the same command again to go on")
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return OutputError(
-            f"{path} cannot be written: {error.strerror}", "choose another --out or mend the permissions"
-        )
-    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-        return OutputError(f"{path} cannot be written: its folder does not exist", "create the folder first")
-    return EnvironmentFault(f"{path} cannot be written: {error.strerror or error}", "check the disk")

@@ -26,6 +26,7 @@ from pydantic.dataclasses import dataclass
 from avpenet_cli.errors import EnvironmentFault, SettingsError, WeightsError
 from avpenet_cli.model.architecture import MODALITIES, Architecture, Modality
 from avpenet_cli.settings import Preprocessing, digest_of, from_plain, to_plain
+from avpenet_cli.storage import sync_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -562,7 +563,7 @@ def _write_pair(
             written[target] = _write_temporary(target, write)
         for target, temporary in written.items():
             temporary.replace(target)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise EnvironmentFault(
             f"cannot write weights to {path.parent}: {error.strerror or error}", "check space and permissions"
@@ -585,11 +586,3 @@ def _write_temporary(path: Path, write: Callable[[BinaryIO], object]) -> Path:
         Path(temporary).unlink()
         raise
     return Path(temporary)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

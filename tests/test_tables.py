@@ -17,7 +17,8 @@ import pytest
 
 from avpenet_cli.errors import AvpenetError, EnvironmentFault, ExitCode, OutputError, SettingsError
 from avpenet_cli.records import Flag, Quality, SegmentScore, Status
-from avpenet_cli.tables import COLUMNS, Row, appearing_whole, check_format, row, write_json, write_table
+from avpenet_cli.storage import appearing_whole, write_json
+from avpenet_cli.tables import COLUMNS, Row, check_format, row, write_table
 
 AGREED = (
     "recording segment start_s end_s score label status reason score_sd score_lo score_hi face_rate face_confidence "

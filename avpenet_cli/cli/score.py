@@ -139,7 +139,7 @@ def _run(plan: _Plan, overwrite: bool, reporter: Reporter) -> tuple[Totals, str]
     from avpenet_cli.scoring.lock import held
     from avpenet_cli.scoring.manifest import Totals, manifest_path
     from avpenet_cli.scoring.network import choose_device
-    from avpenet_cli.tables import storage_fault, temporary_prefix
+    from avpenet_cli.storage import storage_fault, temporary_prefix
     from avpenet_cli.weights import verify
 
     begun = time.monotonic()
@@ -153,13 +153,14 @@ def _run(plan: _Plan, overwrite: bool, reporter: Reporter) -> tuple[Totals, str]
         prefixes = (temporary_prefix(plan.out), temporary_prefix(manifest_path(plan.out)))
         leftovers = [p for p in plan.out.parent.iterdir() if p.name.startswith(prefixes) and p.suffix == ".tmp"]
         if overwrite:
-            leftovers += [plan.out, journal_path(plan.out), manifest_path(plan.out)]
+            # The old table and manifest stay until the new ones take their place.
+            leftovers.append(journal_path(plan.out))
         try:
             for path in leftovers:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise storage_fault(plan.out, error) from None
-        journal = Journal(plan.out, _fingerprint(plan))
+        journal = Journal(plan.out, _fingerprint(plan), replacing=overwrite)
         try:
             if others := journal.others(plan.inputs.recordings):
                 reporter.warning(
@@ -274,7 +275,8 @@ def _write(plan: _Plan, journal: Journal, totals: Totals, reused: set[str], begu
     """The table, then the manifest that vouches for it."""
     from avpenet_cli.scoring.manifest import device_name, manifest, manifest_path, recording_entry
     from avpenet_cli.scoring.network import choose_device
-    from avpenet_cli.tables import write_json, write_table
+    from avpenet_cli.storage import write_json
+    from avpenet_cli.tables import write_table
 
     description = plan.entry.description
     digest = write_table(plan.out, _rows(plan, journal))

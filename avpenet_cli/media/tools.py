@@ -53,8 +53,15 @@ def stand_in(descriptor: int) -> str:
 
 @functools.cache
 def ffmpeg_version() -> tuple[int, int]:
-    """(major, minor); a build from git without a number counts as the newest."""
-    text = subprocess.run([tool("ffmpeg"), "-version"], capture_output=True, text=True, timeout=30, check=False).stdout
+    """(major, minor); a build from git without a number counts as the newest.
+
+    Raises:
+        EnvironmentFault: ffmpeg is there, but does not run.
+    """
+    done = subprocess.run([tool("ffmpeg"), "-version"], capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode != 0:
+        raise EnvironmentFault(f"{tool('ffmpeg')} does not run (status {done.returncode})", "install ffmpeg anew")
+    text = done.stdout
     match = re.search(r"version n?(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2])) if match else (99, 0)
 

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from avpenet_cli.errors import AvpenetError, Locked, OutputError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.records import RecordingOutcome, Status
-from avpenet_cli.tables import storage_fault
+from avpenet_cli.storage import storage_fault
 
 _FORMAT = "1"
 _PATIENCE_S = 30.0
@@ -38,12 +38,13 @@ class Journal:
     Args:
         output: the score table it belongs to.
         settings: flat; what two runs must agree on to share a journal.
+        replacing: a table without a journal is in order; this run is to replace it.
 
     Raises:
         OutputError: the journal is damaged, or belongs to a run with other weights or settings.
     """
 
-    def __init__(self, output: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, output: Path, settings: dict[str, Any], *, replacing: bool = False) -> None:
         self._path = journal_path(output)
         self._output = output
         with self._guarded():
@@ -64,7 +65,7 @@ class Journal:
                 )
             if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("quick_check failed")
-            self._agree(settings)
+            self._agree(settings, replacing)
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -100,11 +101,11 @@ class Journal:
             raise
         self._db.execute("COMMIT")
 
-    def _agree(self, settings: dict[str, Any]) -> None:
+    def _agree(self, settings: dict[str, Any], replacing: bool) -> None:
         stored = dict(self._db.execute("SELECT name, value FROM run"))
         wanted = {"journal_format": _FORMAT} | {name: json.dumps(value) for name, value in settings.items()}
         if not stored:
-            if self._output.exists():
+            if self._output.exists() and not replacing:
                 self.close()
                 self._path.unlink()
                 raise OutputError(

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from avpenet_cli.errors import Locked
-from avpenet_cli.tables import storage_fault, write_json
+from avpenet_cli.storage import storage_fault, write_json
 
 
 @contextlib.contextmanager

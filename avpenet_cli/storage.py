@@ -1,0 +1,74 @@
+"""Files that appear whole or not at all, readable by their owner only."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from avpenet_cli.errors import EnvironmentFault, OutputError
+
+
+def write_json(path: Path, plain: dict[str, Any]) -> None:
+    """Write a JSON file that appears whole, readable by its owner only; raises as `appearing_whole`."""
+    with appearing_whole(path) as file:
+        file.write(json.dumps(plain, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def appearing_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes `path`'s place only when the block ends well: temporary name, fsync, rename.
+
+    Raises:
+        EnvironmentFault: no space, or the disk failed.
+        OutputError: the folder cannot be written.
+    """
+    folder = path.parent
+    try:
+        handle, name = tempfile.mkstemp(prefix=temporary_prefix(path), suffix=".tmp", dir=folder)
+    except OSError as error:
+        raise storage_fault(path, error) from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(folder)
+    except OSError as error:
+        raise storage_fault(path, error) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def temporary_prefix(path: Path) -> str:
+    """How the temporary files of an output begin; a killed run's leftovers are known by it."""
+    return f".{path.name}."
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def storage_fault(path: Path, error: OSError) -> EnvironmentFault | OutputError:
+    """What an operating-system error means for whoever writes `path`."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return EnvironmentFault(f"no space left to write {path}", "free some, then run the same command again to go on")
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return OutputError(
+            f"{path} cannot be written: {error.strerror}", "choose another --out or mend the permissions"
+        )
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        return OutputError(f"{path} cannot be written: its folder does not exist", "create the folder first")
+    return EnvironmentFault(f"{path} cannot be written: {error.strerror or error}", "check the disk")
