@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avpenet_cli.errors import EnvironmentFault, RecordingError
+from avpenet_cli.errors import EnvironmentFault, Interrupted, RecordingError
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
 from avpenet_cli.media.prefetch import prefetch
 from avpenet_cli.media.probe import Probe, VideoStream, probe
@@ -175,7 +175,7 @@ def test_abandoned_sound_leaves_its_decoder_running(clips: ClipMaker) -> None:
 def test_decoding_ahead_leaves_thread_and_decoder_running(clips: ClipMaker) -> None:
     frames = prefetch(frames_of(long_video(clips)), 3)
     assert next(frames).slot == 0
-    frames.close()  # type: ignore[attr-defined]
+    frames.close()
 
 
 def test_decoding_ahead_changes_order_or_loses_the_error(clips: ClipMaker) -> None:
@@ -205,7 +205,7 @@ def test_decoding_ahead_runs_away(clips: ClipMaker) -> None:
     next(ahead)
     time.sleep(0.3)
     assert len(taken) <= 1 + 4 + 2
-    ahead.close()  # type: ignore[attr-defined]
+    ahead.close()
 
 
 def test_many_recordings_use_up_descriptors(clips: ClipMaker) -> None:
@@ -359,3 +359,23 @@ def test_grandchild_survives_its_killed_decoder(tmp_path: Path) -> None:
     child.close()
     state = Path(f"/proc/{note.read_text()}/stat")
     assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def test_wish_to_stop_waits_for_a_hanging_decoder(clips: ClipMaker) -> None:
+    path, asked, before = long_video(clips), threading.Event(), children()
+
+    def check() -> None:
+        if asked.is_set():
+            raise Interrupted("stopped")
+
+    decoding = DecodingSettings(stall_s=60.0)
+    frames = prefetch(FrameStream(path, probe(path, decoding), decoding, check), 3)
+    next(frames)
+    child = the_child(before)
+    os.kill(child, signal.SIGSTOP)
+    asked.set()
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        list(frames)
+    assert time.monotonic() - began < 5
+    assert child not in children()

@@ -41,14 +41,22 @@ class DecoderChild:
         path: the recording.
         command: given the side channel's file descriptor and the recording's stand-in, the command line.
         stall_s: silence after which the child is killed.
+        while_waiting: called several times a second while nothing comes; what it raises ends the wait.
 
     Raises:
         RecordingError: the recording cannot be opened.
         EnvironmentFault: the decoder cannot be started.
     """
 
-    def __init__(self, path: Path, command: Callable[[int, str], list[str]], stall_s: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        command: Callable[[int, str], list[str]],
+        stall_s: float,
+        while_waiting: Callable[[], None] = lambda: None,
+    ) -> None:
         self._stall_s = stall_s
+        self._while_waiting = while_waiting
         self._closed = threading.Event()
         self._messages: deque[str] = deque(maxlen=40)
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -106,6 +114,7 @@ class DecoderChild:
             except queue.Empty:
                 if not wait:
                     return None
+                self._while_waiting()
                 if time.monotonic() > deadline:
                     self.close()
                     raise DecoderStalled from None
@@ -121,6 +130,7 @@ class DecoderChild:
         while filled < len(buffer) and not self._closed.is_set():
             ready, _, _ = select.select([self._payload], [], [], _POLL_S)
             if not ready:
+                self._while_waiting()
                 if time.monotonic() - last > self._stall_s:
                     self.close()
                     raise DecoderStalled

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
 _POLL_S = 0.2
 
 
-def prefetch(source: Iterable[T], depth: int) -> Iterator[T]:
+def prefetch(source: Iterable[T], depth: int) -> Generator[T, None, None]:
     """The items of `source`, read by a thread up to `depth` items ahead.
 
     An error in `source` is raised here, in its place. Closing this generator ends the thread, and with it the source.

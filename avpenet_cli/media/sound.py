@@ -6,7 +6,7 @@ really was: absent sound must not pass for a quiet patient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ffmpeg
@@ -41,9 +41,12 @@ class SoundStream:
         complaint: the decoder's last word about damage it met; empty when it met none.
     """
 
-    def __init__(self, path: Path, facts: Probe, decoding: DecodingSettings) -> None:
+    def __init__(
+        self, path: Path, facts: Probe, decoding: DecodingSettings, while_waiting: Callable[[], None] = lambda: None
+    ) -> None:
         if facts.audio is None:
             raise RecordingError("no_audio", "no audio stream", "")
+        self._while_waiting = while_waiting
         self._path, self._decoding, self._audio = path, decoding, facts.audio
         self._promised_s = facts.nominal_s
         self.rate_hz = working_rate(facts.audio)
@@ -58,7 +61,7 @@ class SoundStream:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         self.present, self.trouble, self.complaint = [], "", ""
-        child = DecoderChild(self._path, self._command, self._decoding.stall_s)
+        child = DecoderChild(self._path, self._command, self._decoding.stall_s, self._while_waiting)
         try:
             yield from _joined(self._until_stalled(self._placed(child)))
             if not self.trouble:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,9 +59,12 @@ class FrameStream:
         complaint: the decoder's last word about damage it met; empty when it met none.
     """
 
-    def __init__(self, path: Path, facts: Probe, decoding: DecodingSettings) -> None:
+    def __init__(
+        self, path: Path, facts: Probe, decoding: DecodingSettings, while_waiting: Callable[[], None] = lambda: None
+    ) -> None:
         if facts.video is None:
             raise RecordingError("no_video", "no video stream", "")
+        self._while_waiting = while_waiting
         self._path, self._facts, self._decoding = path, facts, decoding
         self._video = facts.video
         self.slots_end = 0
@@ -79,7 +82,7 @@ class FrameStream:
         height, width = self._video.height_px, self._video.width_px
         promised = self._facts.nominal_s
         last_slot = (2 * promised + _RUNAWAY_S) / FRAME_STEP_S if promised > 0 else float("inf")
-        child = DecoderChild(self._path, self._command, self._decoding.stall_s)
+        child = DecoderChild(self._path, self._command, self._decoding.stall_s, self._while_waiting)
         try:
             for slot, frozen, rgb in self._paired(child, (height, width, 3)):
                 if slot > last_slot:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -60,8 +60,8 @@ class Totals:
 
     recordings: Counter[str] = field(default_factory=Counter)
     segments: Counter[str] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
-    unscorable_s: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    unscorable_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     truncated: int = 0
 
     def add(self, outcome: RecordingOutcome) -> None:
@@ -70,10 +70,11 @@ class Totals:
         self.segments.update(segment.status.value for segment in outcome.segments)
         self.truncated += "truncated" in {flag for segment in outcome.segments for flag in segment.flags}
         if outcome.balance is not None:
-            self.seconds["nominal"] += outcome.balance.nominal_s  # type: ignore[assignment]  # Counter of floats
-            self.seconds["scored"] += outcome.balance.scored_s  # type: ignore[assignment]
-            self.seconds["undecodable"] += outcome.balance.undecodable_s  # type: ignore[assignment]
-            self.unscorable_s.update(outcome.balance.unscorable_s)
+            self.seconds["nominal"] += outcome.balance.nominal_s
+            self.seconds["scored"] += outcome.balance.scored_s
+            self.seconds["undecodable"] += outcome.balance.undecodable_s
+            for reason, lost_s in outcome.balance.unscorable_s.items():
+                self.unscorable_s[reason] += lost_s
 
     @property
     def failed(self) -> int:

@@ -82,7 +82,7 @@ class Scorer:
         with watch.stage("probe"):
             facts = probe(path, self._run.decoding)
         frames, faces = self._watch_video(path, facts, watch, progress)
-        sound_stream = SoundStream(path, facts, self._run.decoding) if facts.audio else None
+        sound_stream = SoundStream(path, facts, self._run.decoding, self._check_stop) if facts.audio else None
         profile = None
         if sound_stream is not None:
             with watch.stage("sound"):
@@ -100,7 +100,7 @@ class Scorer:
             places = [(window.start_s, WINDOW_S) for window in plan]
             with watch.stage("sound"):
                 # A second stream object: what the first found out about the recording stays as it was.
-                again = SoundStream(path, facts, self._run.decoding)
+                again = SoundStream(path, facts, self._run.decoding, self._check_stop)
                 blocks = self._checked(again)
                 full_scale = self._run.quality.full_scale
                 audio = self._preprocessing.audio
@@ -127,7 +127,7 @@ class Scorer:
         """Decode, detect, track, crop and encode; every frame once."""
         if facts.video is None:
             return None, None
-        stream = FrameStream(path, facts, self._run.decoding)
+        stream = FrameStream(path, facts, self._run.decoding, self._check_stop)
         face = self._preprocessing.face
         architecture = self._network.description.architecture
         pool: EmbeddingPool | ImagePool
@@ -145,7 +145,7 @@ class Scorer:
                 collector.add(chunk)
                 progress(min(chunk[-1].slot * FRAME_STEP_S, facts.nominal_s), facts.nominal_s)
         finally:
-            frames.close()  # type: ignore[attr-defined]  # a generator; ends the decoder
+            frames.close()  # ends the decoder
         collector.finish()
         return stream, collector
 
