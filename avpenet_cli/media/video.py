@@ -148,7 +148,7 @@ def parse_clock(line: str) -> tuple[int, int] | None:
 def choose_backend(facts: Probe, decoding: DecodingSettings) -> str:
     """Which decoder reads this file.
 
-    `auto` is ffmpeg: on the 1080p yardstick clip decord took 0.94-1.16 times ffmpeg's wall time and more
+    `auto` is ffmpeg: on the 1080p yardstick clip decord took 1.07-1.16 times ffmpeg's wall time and more
     processor time (CHANGELOG has the figures), and it ignores start offsets, pixel aspect and interlacing.
     `decord` is taken at its word only where it gives the same frames.
     """
