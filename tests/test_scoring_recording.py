@@ -93,7 +93,21 @@ def test_a_face_on_its_side_is_found_and_scored_like_the_upright_one(scorer: Sco
     assert scores(turned)[0] == pytest.approx(scores(upright)[0], abs=0.1)
 
 
-def test_a_file_of_which_nothing_decodes_fails_with_what_it_promised(scorer: Scorer, shared: Path) -> None:
+def test_a_file_of_which_nothing_decodes_fails_with_what_it_promised(
+    scorer: Scorer, clips: ClipMaker, tmp_path: Path
+) -> None:
+    whole = bytearray(clips.face(seconds=3.0, sound=None).read_bytes())
+    start = whole.index(b"mdat") + 4
+    size = int.from_bytes(whole[start - 8 : start - 4], "big") - 8
+    whole[start : start + size] = bytes(size)
+    path = tmp_path / "hollow.mp4"
+    path.write_bytes(whole)
+    with pytest.raises(RecordingError, match=r"promises 3\.0 s, but nothing decodes") as failure:
+        scorer.score(path)
+    assert failure.value.code == "nothing_decodes"
+
+
+def test_scraps_of_sound_without_a_picture_get_no_number(scorer: Scorer, shared: Path) -> None:
     path = shared / "data" / "cries" / "dac_hu_04_f_1430045366784.3gp"
     outcome = scorer.score(path)
     assert outcome.status is Status.UNSCORABLE
