@@ -15,6 +15,7 @@ class ExitCode(IntEnum):
     SOME_FAILED = 1
     USAGE = 2
     ENVIRONMENT = 3
+    NOT_PASSED = 4
     LOCKED = 75
     INTERRUPTED = 130
 
