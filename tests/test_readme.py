@@ -73,3 +73,4 @@ def test_its_commands_run(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     assert (tmp_path / "scores.csv").read_text().startswith("recording,segment,")
     assert (tmp_path / "scores.run.json").exists()
+    assert (tmp_path / "study" / "report.html").exists()

@@ -151,6 +151,9 @@ def test_constant_scores_have_no_correlation() -> None:
         assert math.isnan(one.value)
         assert "constant" in one.reason
     assert found.ccc.value == pytest.approx(0.0, abs=1e-9)
+    for other in (4.0, 6.0):
+        apart = icc_of(Pairs.of(np.full(6, 4.0), np.full(6, other), np.array([0, 0, 0, 1, 1, 1])))
+        assert all(math.isnan(one.value) for one in (apart.icc_a1, apart.icc_c1, apart.icc_11))
     both = icc_of(Pairs.of(np.full(6, 4.0), np.full(6, 4.0), np.arange(6)))
     assert math.isnan(both.icc_a1.value)
     assert both.icc_a1.reason

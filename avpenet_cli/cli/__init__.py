@@ -15,7 +15,7 @@ import typer.main
 from typer.exceptions import TyperException
 
 from avpenet_cli import __version__
-from avpenet_cli.cli import bench, doctor, score, weights
+from avpenet_cli.cli import bench, doctor, report, score, weights
 from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import AvpenetError, ExitCode
 
@@ -29,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("score")(score.score)
+app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.add_typer(weights.app, name="weights")

@@ -17,6 +17,8 @@ from avpenet_cli.report.pairs import Array, Pairs
 # As in the papers, whose published limits would else differ in the third digit.
 Z = 1.96
 
+_EQUAL = "all differences are equal: there is no spread to judge by"
+
 Method = Literal["independent pairs", "repeated measures, changing truth", "repeated measures, constant truth"]
 
 
@@ -58,7 +60,7 @@ def limits(pairs: Pairs, bootstrap: SubjectBootstrap | None, constant_truth: boo
 
 
 def independent_limits(d: Array) -> Limits:
-    """Bland and Altman 1986; exact intervals of the limits by the non-central t (Carkeet 2015, J Biopharm Stat 25:71).
+    """Bland and Altman 1986; exact intervals of the limits by the non-central t (Carkeet 2015, Optom Vis Sci 92:e71).
 
     Args:
         d: (n,) differences, one per subject. Pooled repeated measures give the naive limits, too narrow in general.
@@ -70,21 +72,23 @@ def independent_limits(d: Array) -> Limits:
         bias = Estimate(float(d[0]), NO_INTERVAL, n, none.reason) if n else none
         return Limits(method, n, n, bias, NAN, none, none)
     mean, sd = float(d.mean()), float(d.std(ddof=1))
+    if sd < 1e-12:
+        same = Estimate(mean, NO_INTERVAL, n, _EQUAL)
+        return Limits(method, n, n, same, 0.0, same, same)
     t = stats.t.ppf((1 + LEVEL) / 2, n - 1)
     bias_ci = (mean - t * sd / np.sqrt(n), mean + t * sd / np.sqrt(n))
     near, far = _tolerance_factors(n)
     # Bland and Altman 1999, Stat Methods Med Res 8:135.
     error = t * sd * np.sqrt(1 / n + Z**2 / (2 * (n - 1)))
     lower, upper = mean - Z * sd, mean + Z * sd
-    reason = "" if sd > 0 else "all differences are equal"
     return Limits(
         method,
         n,
         n,
-        Estimate(mean, _floats(bias_ci), n, reason),
+        Estimate(mean, _floats(bias_ci), n),
         sd,
-        Estimate(lower, (mean - far * sd, mean - near * sd), n, reason),
-        Estimate(upper, (mean + near * sd, mean + far * sd), n, reason),
+        Estimate(lower, (mean - far * sd, mean - near * sd), n),
+        Estimate(upper, (mean + near * sd, mean + far * sd), n),
         approximate_lower_ci=_floats((lower - error, lower + error)),
         approximate_upper_ci=_floats((upper - error, upper + error)),
     )
@@ -197,6 +201,9 @@ class _Components:
         n = self.n_subjects
         total = self.between + sum(share * variance for share, variance, _ in self.within)
         sd = float(np.sqrt(total))
+        if sd < 1e-9:
+            same = Estimate(self.bias, NO_INTERVAL, self.n_pairs, _EQUAL)
+            return Limits(method, self.n_pairs, n, same, 0.0, same, same, between_sd=0.0, within_sd=0.0)
         parts = [(self.between, n - 1)] + [(share * v, freedom) for share, v, freedom in self.within if freedom]
         tail = (1 - LEVEL) / 2
         below = sum((v * (1 - f / stats.chi2.ppf(1 - tail, f))) ** 2 for v, f in parts)
@@ -208,7 +215,6 @@ class _Components:
         inward = np.hypot(of_bias, Z * (sd - least))
         lower, upper = self.bias - Z * sd, self.bias + Z * sd
         t = stats.t.ppf(1 - tail, n - 1) * np.sqrt(self.between / n)
-        reason = "" if total > 0 else "all differences are equal"
         within_sd = float(np.sqrt(sum(v for _, v, _ in self.within)))
         # What is left of the variance of means when the readings' own share is taken out; under 0 by chance.
         own = self.between - sum((1 - share) * v for share, v, _ in self.within)
@@ -216,10 +222,10 @@ class _Components:
             method,
             self.n_pairs,
             n,
-            Estimate(self.bias, _floats((self.bias - t, self.bias + t)), self.n_pairs, reason),
+            Estimate(self.bias, _floats((self.bias - t, self.bias + t)), self.n_pairs),
             sd,
-            Estimate(lower, _floats((lower - outward, lower + inward)), self.n_pairs, reason),
-            Estimate(upper, _floats((upper - inward, upper + outward)), self.n_pairs, reason),
+            Estimate(lower, _floats((lower - outward, lower + inward)), self.n_pairs),
+            Estimate(upper, _floats((upper - inward, upper + outward)), self.n_pairs),
             between_sd=float(np.sqrt(max(own, 0.0))),
             within_sd=within_sd,
         )

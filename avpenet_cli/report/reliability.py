@@ -43,8 +43,8 @@ def icc(ratings: Array, subject: np.ndarray[tuple[int], np.dtype[np.int64]], boo
             1996, table 7), otherwise by the subject bootstrap.
     """
     n, k = ratings.shape
-    if n < 2 or np.ptp(ratings) < 1e-12:
-        none = absent("fewer than two segments" if n < 2 else "all scores are the same", n)
+    if n < 2 or np.ptp(ratings, axis=0).max() < 1e-12:
+        none = absent("fewer than two segments" if n < 2 else "no variation between segments on either side", n)
         return Icc(none, none, none, n, k, "none")
     x = ratings - 5.0
     columns = [np.ones(n), (x**2).sum(axis=1), x.mean(axis=1) ** 2, *x.T]

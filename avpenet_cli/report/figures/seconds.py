@@ -1,0 +1,88 @@
+"""Where the recorded seconds went."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from avpenet_cli.report.figures.style import (
+    BLUE,
+    BOTTOM_IN,
+    FULL_IN,
+    INK,
+    PALE_ORANGE,
+    SMALL_PT,
+    Figure,
+    drawn,
+    finish,
+    note,
+    numbers,
+    panel,
+    sheet,
+)
+from avpenet_cli.report.figures.wording import UNKNOWN, in_words, number, percent, shorten
+
+
+@drawn
+def balance(parts: Sequence[tuple[str, float]], *, name: str = "balance") -> Figure:
+    """A bar for each part of the recorded seconds; the first part is what was scored, the others what was lost.
+
+    Args:
+        parts: (label, seconds >= 0), "scored" first; NaN is written "not computed".
+        name: start of the figure's ids.
+    """
+    labels = [in_words(label) for label, _ in parts]
+    seconds = numbers([value for _, value in parts])
+    whole = float(np.nansum(seconds))
+    shares = [value / whole if whole > 0 else math.nan for value in seconds.tolist()]
+    beside = [f"{duration(value)} ({percent(share, 1)})" for value, share in zip(seconds, shares, strict=True)]
+    rows = max(len(parts), 2)
+    on = sheet(FULL_IN, rows * 0.34 + 0.68)
+    axes = panel(on, left=2.0, right=1.75, bottom=BOTTOM_IN, top=0.1)
+    place = np.arange(len(parts))
+    widths = 100 * np.nan_to_num(np.array(shares))
+    colors = [BLUE if one == 0 else PALE_ORANGE for one in range(len(parts))]
+    # An edge keeps a part of seconds in a thousand hours visible.
+    axes.barh(place, widths, height=0.66, color=colors, edgecolor=INK, linewidth=0.9)
+    axes.set(xlim=(0, 100), ylim=(rows - 0.4, -0.6))
+    axes.set_yticks(place, [shorten(label, 1.82, SMALL_PT) for label, _ in parts])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("share of the recorded seconds (%)")
+    for at, text in enumerate(beside):
+        axes.annotate(
+            text,
+            xy=(1.0, at),
+            xycoords=("axes fraction", "data"),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=SMALL_PT,
+            annotation_clip=False,
+        )
+    if not whole > 0:
+        note(axes, "no seconds recorded")
+    said = "; ".join(f"{label} {text}" for label, text in zip(labels, beside, strict=True))
+    return finish(
+        on,
+        name,
+        title="Balance of seconds",
+        caption=(
+            f"Where the {duration(whole)} recorded went: the first bar was scored, each other bar was lost for the"
+            f" reason given. {said}."
+            if parts
+            else "No seconds were recorded."
+        ),
+        alternative=f"{duration(whole)} recorded: {said}." if parts else "Empty plot: no seconds were recorded.",
+    )
+
+
+def duration(seconds: float) -> str:
+    """42 as "42.0 s"; 600 as "10.0 min"; 7200 as "2.0 h"; NaN as "not computed"."""
+    if not math.isfinite(seconds):
+        return UNKNOWN
+    if seconds < 120:
+        return f"{number(seconds, 1)} s"
+    return f"{number(seconds / 60, 1)} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"

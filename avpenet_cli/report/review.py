@@ -1,0 +1,79 @@
+"""Which segments a person should look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from avpenet_cli.records import Flag
+from avpenet_cli.report.classes import class_of
+from avpenet_cli.storage import appearing_whole
+
+COLUMNS = ["recording", "start_s", "end_s", "score", "reference", "difference", "flags", "why"]
+
+RATED = (
+    "Scored segments that lie outside the limits of agreement, or low on one side and high on the other; the largest "
+    "differences first."
+)
+UNRATED = "Segments without a score, and scored segments flagged for thin evidence; the highest scores first."
+
+_THIN = {
+    Flag.VIDEO_GAP,
+    Flag.LOW_FACE_RATE,
+    Flag.LOW_CONFIDENCE,
+    Flag.SMALL_FACE,
+    Flag.SEVERAL_FACES,
+    Flag.OTHER_FACE,
+    Flag.AUDIO_GAP,
+    Flag.SILENT,
+    Flag.CLIPPED,
+    Flag.LOW_SNR,
+    Flag.DAMAGED,
+}
+
+
+def disagreements(table: pd.DataFrame, loa: tuple[float, float], cut_points: tuple[float, float]) -> pd.DataFrame:
+    """With ratings: what lies outside the limits (NaN: unknown), or jumps two classes.
+
+    Args:
+        table: rated and scored segments with score, reference and the score table's columns.
+    """
+    d = table["score"].to_numpy() - table["reference"].to_numpy()
+    jump = np.abs(class_of(table["score"].to_numpy(), cut_points) - class_of(table["reference"].to_numpy(), cut_points))
+    outside = (d < loa[0]) | (d > loa[1])
+    chosen = outside | (jump == 2)
+    why = np.where(outside, "outside the limits of agreement", "")
+    why = np.where(jump == 2, np.where(outside, why + "; two classes apart", "two classes apart"), why)
+    found = table.assign(difference=d, why=why)[chosen]
+    order = np.lexsort((found["start_s"], found["recording"].astype(str), -found["difference"].abs()))
+    rows: pd.DataFrame = found.iloc[order].reindex(columns=COLUMNS)
+    return rows
+
+
+def thin_evidence(segments: pd.DataFrame) -> pd.DataFrame:
+    """Without ratings."""
+    flags = segments["flags"].fillna("").astype(str)
+    reasons = {text: _thin(text.split()) for text in flags.unique()}
+    unscorable = segments["status"] != "scored"
+    why = np.where(unscorable, "no score: " + segments["reason"].fillna("").astype(str), flags.map(reasons))
+    found = segments.assign(why=why, difference=np.nan)
+    if "reference" not in found:
+        found = found.assign(reference=np.nan)
+    found = found[found["why"] != ""]
+    order = np.lexsort((found["start_s"], found["recording"].astype(str), -found["score"].fillna(-1)))
+    return found.iloc[order].reindex(columns=COLUMNS)
+
+
+def _thin(flags: Iterable[str]) -> str:
+    return ", ".join(flag for flag in flags if flag in _THIN)
+
+
+def write_review(path: Path, rows: pd.DataFrame) -> None:
+    """As CSV, whole or not at all, readable by its owner only."""
+    with appearing_whole(path) as file:
+        file.write(
+            rows.to_csv(index=False, float_format="%.3f", lineterminator="\n").encode("utf-8", "surrogateescape")
+        )
