@@ -257,7 +257,7 @@ def _manifest(
         _entry(course.recording, "scored" if count["scored"] else "unscorable", count, seconds)
         for course, count, seconds in zip(courses, counts, balances, strict=True)
     ]
-    unread = _entry(f"north/rec-{len(courses) + 1:04d}.mp4", "failed", Counter(), None)
+    unread = _entry(f"north/rec-{len(courses) + 1:04d}.mp4", "failed", Counter(), Balance(0.0, 0.0, {}, 0.0))
     unread |= {"reason": "empty_file", "message": "the file is empty; copy it again from its source"}
     lost_s: Counter[str] = Counter()
     for seconds in balances:
@@ -288,7 +288,7 @@ def _manifest(
     }
 
 
-def _entry(recording: str, status: str, segments: Counter[str], seconds: Balance | None) -> dict[str, Any]:
+def _entry(recording: str, status: str, segments: Counter[str], seconds: Balance) -> dict[str, Any]:
     return {
         "recording": recording,
         "status": status,
@@ -296,7 +296,7 @@ def _entry(recording: str, status: str, segments: Counter[str], seconds: Balance
         "message": "",
         "orientation_deg": 0 if status == "scored" else None,
         "segments": dict(segments),
-        "balance_s": asdict(seconds) if seconds else None,
+        "balance_s": asdict(seconds),
         "streams": {},
         "stage_s": {},
         "from_earlier_run": False,
@@ -322,7 +322,7 @@ def _ratings(courses: Sequence[Course], raters: int, draw: np.random.Generator) 
     late_s = rated[1].length_s + RATING_S * np.arange(1.0, 4.0)
     parts.append(_rated(rated[1].recording, late_s, late_s + RATING_S, np.array([2.0, 1.0, 1.0]), "self", "NRS"))
     lone_s = np.array([0.0, WINDOW_S])
-    parts.append(_rated("north/rec-9999.mp4", lone_s, lone_s + WINDOW_S, np.array([4.0, 5.0]), "nurse-1", "NIPS"))
+    parts.append(_rated("north/no-such-rec.mp4", lone_s, lone_s + WINDOW_S, np.array([4.0, 5.0]), "nurse-1", "NIPS"))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -159,11 +159,11 @@ def test_percentiles_stand_where_they_are_and_their_intervals_around_them() -> N
     rng = np.random.default_rng(5)
     subject = np.repeat(np.arange(50), 20)
     d = rng.normal(0, 0.5, 50)[subject] + rng.standard_t(3, 1000)
-    lower, upper = nonparametric_limits(Pairs.of(d, np.zeros(1000), subject))
+    lower, upper = nonparametric_limits(Pairs.of(d, np.zeros(1000), subject), SubjectBootstrap(50, 400, 1))
     assert (lower.value, upper.value) == pytest.approx(tuple(np.percentile(d, [2.5, 97.5])))
     assert lower.ci[0] < lower.value < lower.ci[1]
     assert upper.ci[0] < upper.value < upper.ci[1]
-    few, _ = nonparametric_limits(Pairs.of(d[:30], np.zeros(30), subject[:30]))
+    few, _ = nonparametric_limits(Pairs.of(d[:30], np.zeros(30), subject[:30]), SubjectBootstrap(2, 400, 1))
     assert "under 40 pairs" in few.reason
 
 

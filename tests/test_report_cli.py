@@ -89,7 +89,7 @@ def test_everything_asked_for_is_in_the_json(avpenet_here: Avpenet, study: Path,
     }
     for section, names in wanted.items():
         assert set(names.split()) <= set(found[section]), section
-    assert {one["column"] for one in found["strata"]} >= {"age_group", "site", "sex", "quality"}
+    assert {one["column"] for one in found["strata"]} >= {"age_group", "site", "sex", "quality flags"}
     assert found["agreement"]["method"] == "repeated measures, changing truth"
     assert found["verdict"]["limit_source"] == "protocol 7"
     assert found["headline"]["n_raters"] == 4
@@ -189,7 +189,7 @@ def test_several_tables_make_one_report_with_a_row_for_each(avpenet_here: Avpene
     parts = (tmp_path / "october.csv", tmp_path / "november.csv", "--reference", study / "ratings.csv")
     found = run(avpenet_here, tmp_path / "r.html", *parts)
     assert found["drift_by"] == "score table"
-    assert [row["batch"] for row in found["drift"]] == ["november.csv", "october.csv"]
+    assert [row["batch"] for row in found["drift"]] == ["1: october.csv", "2: november.csv"]
     assert found["headline"]["n_segments"] == len(rows) - 1
     assert sum("no readable run manifest" in one["text"] for one in found["notices"]) == 2
 

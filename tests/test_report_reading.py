@@ -197,7 +197,13 @@ def test_two_weights_are_refused_within_a_table_and_across(tmp_path: Path) -> No
 
 def manifest(folder: Path, name: str, digest: str, cut_points: Any = (4.0, 7.0), file: str = "") -> None:
     weights = {"name": "w", "digest": "0123456789ab" + "0" * 52, "cut_points": cut_points}
-    plain = {"table": {"file": file or f"{name}.csv", "sha256": digest, "rows": 3}, "weights": weights}
+    plain = {
+        "table": {"file": file or f"{name}.csv", "sha256": digest, "rows": 3},
+        "weights": weights,
+        "software": {},
+        "timing": {"finished": "2026-11-01T00:00:00+00:00"},
+        "recordings": [],
+    }
     (folder / f"{name}.run.json").write_text(json.dumps(plain))
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -228,8 +229,25 @@ def grouped(levels: dict[str, int]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["subject", "recording", "model", "reference", "site"])
 
 
+def by_site(table: pd.DataFrame, silent: str = "") -> list[dict[str, Any]]:
+    """`silent`: a site none of whose recordings has a pair."""
+    recordings = table.drop_duplicates("recording").set_index("recording")["site"]
+    if silent:
+        recordings[f"of {silent}"] = silent
+    seconds = pd.DataFrame({"nominal_s": 10.0, "scored_s": 9.0}, index=recordings.index)
+    seconds.loc[recordings == silent, "scored_s"] = 0.0
+    return strata(table, {"site": table["site"]}, {"site": recordings}, seconds, Resampling(300, 1))
+
+
+def test_a_group_whose_recordings_all_failed_keeps_its_row() -> None:
+    (found,) = by_site(grouped({"a": 12, "b": 12}), silent="ruined")
+    row = next(one for one in found["levels"] if one["level"] == "ruined")
+    assert (row["n_pairs"], row["suppressed"], row["coverage_share"]) == (0, True, 0.0)
+    assert next(one for one in found["levels"] if one["level"] == "a")["coverage_share"] == pytest.approx(0.9)
+
+
 def test_groups_under_ten_subjects_are_suppressed_and_not_compared() -> None:
-    (found,) = strata(grouped({"a": 12, "b": 15, "c": 9}), ["site"], None, Resampling(300, 1))
+    (found,) = by_site(grouped({"a": 12, "b": 15, "c": 9}))
     by_level = {row["level"]: row for row in found["levels"]}
     assert by_level["c"]["suppressed"]
     assert by_level["c"]["bias"] is None
@@ -243,7 +261,7 @@ def test_groups_under_ten_subjects_are_suppressed_and_not_compared() -> None:
 def test_a_subject_in_two_groups_is_not_tested_as_two_people() -> None:
     table = grouped({"a": 12, "b": 12})
     table["subject"] = [name[1:] for name in table["subject"]]
-    (found,) = strata(table, ["site"], None, Resampling(300, 1))
+    (found,) = by_site(table)
     assert found["comparisons"] == []
     assert "same subjects" in found["note"]
 

@@ -49,7 +49,7 @@ def report(
         list[str] | None, typer.Option(metavar="RECORDING", help="Draw this recording's trajectory; may be repeated.")
     ] = None,
     bootstrap: Annotated[int, typer.Option(help="Resamples of subjects.", min=200, max=100_000)] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the resampling.")] = 42,
+    seed: Annotated[int, typer.Option(help="Of the resampling.", min=0)] = 42,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> int:
@@ -60,7 +60,7 @@ def report(
         raise SettingsError(f"--limit {limit:g}: not a distance on the 0-10 scale", "give points, over 0 and up to 10")
     if limit is not None and not limit_source.strip():
         raise SettingsError("--limit without --limit-source", "say where the limit comes from, for the page")
-    if limit is not None and reference is None and not compare:
+    if limit is not None and reference is None:
         raise SettingsError("--limit without --reference", "there is nothing to hold against it")
     if fail_on_limit and limit is None:
         raise SettingsError("--fail-on-limit without --limit", "give the limit and its source")
@@ -69,7 +69,9 @@ def report(
 
     outputs = [out, out.with_suffix(".json"), out.with_suffix(".review.csv")]
     given = [*scores, *(compare or []), *(one for one in (reference, subjects, events) if one)]
-    _refuse_to_overwrite(outputs, given)
+    kept = [one.with_suffix(".run.json") for one in (*scores, *(compare or []))]
+    kept += [one.with_name(one.name + ".journal") for one in scores]
+    _refuse_to_overwrite(outputs, given + kept)
 
     from avpenet_cli.report.analysis import ReportSettings
     from avpenet_cli.report.bootstrap import Resampling
@@ -81,7 +83,7 @@ def report(
         limit_points=limit,
         limit_source=limit_source.strip(),
         resampling=Resampling(bootstrap, seed),
-        command=shlex.join(["avpenet", *sys.argv[1:]]),
+        command=_command(sys.argv[1:]),
     )
     document = write_report(_read(scores, reference, compare, subjects, events), settings, out, tuple(show or ()))
     if not quiet:
@@ -96,7 +98,15 @@ def _refuse_to_overwrite(outputs: list[Path], inputs: list[Path]) -> None:
     for output in outputs:
         for one in inputs:
             if output.exists() and one.exists() and output.samefile(one):
-                raise SettingsError(f"--out {outputs[0]}: would overwrite {one}, which is read", "give another name")
+                raise SettingsError(
+                    f"--out {outputs[0]}: would overwrite {one}, which belongs to the scores or ratings",
+                    "give another name",
+                )
+
+
+def _command(arguments: list[str]) -> str:
+    """To repeat the report; without folders, which say something of a machine and its user."""
+    return shlex.join(["avpenet", *(Path(one).name if "/" in one else one for one in arguments)])
 
 
 def _read(
@@ -144,6 +154,6 @@ def _points(section: dict[str, Any], key: str) -> str:
     reason = section["reasons"].get(key, "")
     if value is None:
         return f"not computable: {reason}"
-    if low is None:
+    if low is None or high is None:
         return f"{value:.2f} (no interval: {reason})"
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"

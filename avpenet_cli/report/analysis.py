@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 from avpenet_cli import __version__
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.report import review, sections
-from avpenet_cli.report.agreement import Limits, Z, verdict
+from avpenet_cli.report.agreement import Limits, Z, judged, verdict
 from avpenet_cli.report.bootstrap import LEVEL, Resampling
 from avpenet_cli.report.checklist import checklist
 from avpenet_cli.report.classes import LABELS, class_of
@@ -24,9 +25,9 @@ from avpenet_cli.report.estimate import plain
 from avpenet_cli.report.pairing import Pairing, pair
 from avpenet_cli.report.pairs import Pairs
 from avpenet_cli.report.raters import raters
-from avpenet_cli.report.ratings import Events, Ratings, Subjects
+from avpenet_cli.report.ratings import NOT_STATED, Events, Ratings, Subjects
 from avpenet_cli.report.reading import Scores
-from avpenet_cli.report.strata import group, strata
+from avpenet_cli.report.strata import MINIMUM_SUBJECTS, group, share_scored, strata
 from avpenet_cli.settings import WINDOW_S
 
 REPORT_VERSION = 1
@@ -34,7 +35,10 @@ REPORT_VERSION = 1
 # Of SUBJECTS' columns, the ones that say when; the first of them found makes the drift table.
 _TIMES = ("batch", "month", "date")
 _LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "jinja2")
-_SHOWN = 20
+# Of unmatched ratings in the JSON file; the page shows the first 20.
+_MOST_LISTED = 10_000
+# Share of the ratings from which on something is wrong with their names or times.
+_MANY_UNMATCHED = 0.05
 _ON_PAGE = 25
 
 _UNTRAINED = "UNTRAINED WEIGHTS. The scores on this page mean nothing and must not be used for anything."
@@ -133,10 +137,14 @@ def analyse(inputs: Inputs, settings: ReportSettings) -> Analysis:
         compared = align(segments, inputs.other, ("the score tables", "the other"))
         document["comparison"] = {
             "other": {"files": [one.name for one in inputs.other.sources], "weights": inputs.other.weights}
-        } | compare(compared, scores.cut_points, of, settings.constant_truth)
-    document["verdict"] = plain(verdict(limits, settings.limit_points, settings.limit_source))
+        } | compare(compared, (scores.cut_points, inputs.other.cut_points), of, settings.constant_truth)
+    document["verdict"] = plain(verdict(limits, settings.limit_points, settings.limit_source)) | {
+        "other_methods": _other_verdicts(document, settings) if limits else []
+    }
     if limits is not None:
-        to_review = review.disagreements(rated, (limits.lower.value, limits.upper.value), scores.cut_points)
+        to_review = review.disagreements(
+            rated, (limits.lower.value, limits.upper.value), scores.cut_points, settings.limit_points
+        )
         criterion = review.RATED
     else:
         to_review, criterion = review.thin_evidence(segments), review.UNRATED
@@ -148,6 +156,21 @@ def analyse(inputs: Inputs, settings: ReportSettings) -> Analysis:
     }
     document["checklist"] = checklist(document)
     return Analysis(document, inputs, pairing, segments, rated, pairs, limits, compared, to_review)
+
+
+def _other_verdicts(document: dict[str, Any], settings: ReportSettings) -> list[dict[str, str]]:
+    """What the verdict would be by the limits that stand beside those it rests on."""
+    found = []
+    beside = {
+        "subject bootstrap": document["agreement"]["bootstrap"],
+        "percentiles": document["agreement"]["nonparametric"],
+    }
+    for name, ends in beside.items():
+        if settings.limit_points is None or not ends or None in (*ends["loa_lower_ci"], *ends["loa_upper_ci"]):
+            continue
+        word = judged(tuple(ends["loa_lower_ci"]), tuple(ends["loa_upper_ci"]), settings.limit_points)
+        found.append({"method": name, "result": word})
+    return found
 
 
 def _check_labels(scores: Scores) -> None:
@@ -181,7 +204,7 @@ def _head(
         "title": "Agreement of pain scores with human ratings" if ratings else "Pain scores: description and coverage",
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": settings.command,
-        "notices": _notices(inputs, covered),
+        "notices": _notices(inputs, covered, rated, len(pairing.unmatched_ratings)),
         "software": {"avpenet": __version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "inputs": _inputs(inputs),
@@ -198,10 +221,12 @@ def _head(
         },
         "headline": {
             "n_subjects": int(segments["subject"].nunique()),
-            "n_recordings": len(covered.by_recording) + len(covered.failed_recordings),
+            "n_recordings": len(covered.by_recording),
             "n_segments": len(segments),
             "n_scored": int(scored.sum()),
             "n_pairs": len(rated),
+            "n_pair_subjects": int(rated["subject"].nunique()),
+            "n_recordings_scored": int(segments.loc[scored, "recording"].nunique()),
             "n_raters": len(ratings.raters) if ratings else 0,
         },
         "coverage": plain(covered.plain()),
@@ -228,6 +253,7 @@ def _inputs(inputs: Inputs) -> dict[str, Any]:
             file(one)
             | {
                 "manifest_state": one.manifest_state,
+                "manifest_sha256": one.manifest_sha256,
                 "manifest": {name: one.manifest.get(name) for name in ("device", "software", "notice", "timing")}
                 if one.manifest
                 else None,
@@ -259,7 +285,14 @@ _WEIGHTS = ("status", "notice", "intended_use", "not_intended_use", "training_da
 
 def _weights(scores: Scores) -> dict[str, Any]:
     name, _, rest = scores.weights.partition("@")
-    said: dict[str, Any] = next((one.manifest["weights"] for one in scores.sources if one.manifest), {})
+    shown = f"{name}@{rest.partition(' ')[0]}"
+    said: dict[str, Any] = {}
+    for one in scores.sources:
+        described = (one.manifest or {}).get("weights", {})
+        # A manifest of other weights, left beside a table, says nothing of these.
+        if f"{described.get('name')}@{str(described.get('digest'))[:12]}" == shown:
+            said = described
+            break
     return {
         "mark": scores.weights,
         "name": said.get("name", name),
@@ -268,7 +301,24 @@ def _weights(scores: Scores) -> dict[str, Any]:
     } | {key: str(said.get(key, "")) for key in _WEIGHTS}
 
 
-def _notices(inputs: Inputs, covered: Coverage) -> list[dict[str, str]]:
+def _few(rated: pd.DataFrame) -> list[str]:
+    pairs = rated["subject"].value_counts()
+    if not len(pairs):
+        return []
+    found = []
+    if len(pairs) < MINIMUM_SUBJECTS:
+        found.append(
+            f"Only {len(pairs)} subjects have pairs: intervals are wide, and no verdict on so few carries far."
+        )
+    if len(pairs) > 1 and pairs.iloc[0] > pairs.sum() / 2:
+        share = 100 * pairs.iloc[0] / pairs.sum()
+        found.append(
+            f"One subject holds {share:.0f} % of the pairs: what counts pairs is mostly about that one."
+        )
+    return found
+
+
+def _notices(inputs: Inputs, covered: Coverage, rated: pd.DataFrame, lost: int) -> list[dict[str, str]]:
     found = []
 
     def say(level: str, text: str) -> None:
@@ -292,6 +342,10 @@ def _notices(inputs: Inputs, covered: Coverage) -> list[dict[str, str]]:
                 )
             elif source.manifest_state != "verified":
                 say("warning", f"{source.name} has no readable run manifest beside it: its origin cannot be traced.")
+    for text in _few(rated):
+        say("warning", text)
+    if inputs.ratings is not None and lost > _MANY_UNMATCHED * inputs.ratings.file.rows:
+        say("warning", f"{lost} of {inputs.ratings.file.rows} ratings match no segment: are names and times right?")
     if covered.source == "table":
         say("note", "Without verified manifests, seconds outside the segments and failed recordings are not known.")
     elif not covered.balanced:
@@ -322,7 +376,7 @@ def _pairing(pairing: Pairing, inputs: Inputs, settings: ReportSettings) -> dict
         "unmatched_ratings": {
             "count": len(lost),
             "by_reason": {str(why): int(n) for why, n in lost["why"].value_counts().items()},
-            "examples": [plain(one) for one in lost.head(_SHOWN).to_dict("records")],
+            "listed": [plain(one) for one in lost.head(_MOST_LISTED).to_dict("records")],
         },
         "recordings_without_subject": list(pairing.recordings_without_subject),
         "subjects_without_recording": list(pairing.subjects_without_recording),
@@ -338,22 +392,21 @@ def _overlapping(segments: pd.DataFrame) -> bool:
 
 
 def _strata(rated: pd.DataFrame, subjects: Subjects | None, covered: Coverage, of: Resampling) -> list[dict[str, Any]]:
-    table = rated[["recording", "subject", "model", "reference"]].copy()
-    names = table["recording"].astype(str)
-    by_recording = covered.by_recording.copy()
-    columns = []
+    names = rated["recording"].astype(str)
+    flags = rated["flags"].fillna("").astype(str)
+    of_pairs: dict[str, pd.Series[str]] = {}
+    of_recordings: dict[str, pd.Series[str]] = {}
     for column in subjects.columns if subjects else ():
-        if column in _TIMES:
+        if column == _time_column(subjects):
             continue
         levels = subjects.table[column] if subjects else pd.Series(dtype=str)
-        table[column] = names.map(levels).fillna("(not stated)")
-        by_recording[column] = levels.reindex(by_recording.index).fillna("(not stated)").to_numpy()
-        columns.append(column)
-    flags = rated["flags"].fillna("").astype(str)
-    table["quality"] = np.where(flags == "", "no flag", "flagged")
-    table["modality"] = flags.map({text: _modality(text.split()) for text in flags.unique()})
-    columns += ["quality"] + (["modality"] if table["modality"].nunique() > 1 else [])
-    return strata(table, columns, by_recording, of)
+        of_pairs[column] = names.map(levels).fillna(NOT_STATED)
+        of_recordings[column] = levels.reindex(covered.by_recording.index).fillna(NOT_STATED)
+    of_pairs["quality flags"] = flags.map(lambda text: "flagged" if text else "no flag")
+    modality = flags.map({text: _modality(text.split()) for text in flags.unique()})
+    if modality.nunique() > 1:
+        of_pairs["evidence"] = modality
+    return strata(rated, of_pairs, of_recordings, covered.by_recording, of)
 
 
 def _modality(flags: list[str]) -> str:
@@ -361,34 +414,52 @@ def _modality(flags: list[str]) -> str:
     return "neither" if blind and deaf else "voice only" if blind else "face only" if deaf else "face and voice"
 
 
+def _time_column(subjects: Subjects | None) -> str | None:
+    """Of SUBJECTS, the column that says when."""
+    columns = {column.lower(): column for column in (subjects.columns if subjects else ())}
+    return next((columns[name] for name in _TIMES if name in columns), None)
+
+
 def _drift(
     rated: pd.DataFrame, segments: pd.DataFrame, inputs: Inputs, covered: Coverage, of: Resampling
 ) -> tuple[list[dict[str, Any]], str]:
     """Bias and coverage by month or batch: a column of SUBJECTS, else the score tables in their order."""
-    subjects = inputs.subjects
-    column = next((name for name in _TIMES if subjects and name in subjects.columns), None)
-    recordings = segments.drop_duplicates("recording")[["recording", "source"]]
-    names = recordings["recording"].astype(str)
+    subjects, column = inputs.subjects, _time_column(inputs.subjects)
+    recordings = covered.by_recording.index
     if column and subjects:
-        batch = names.map(subjects.table[column]).fillna("(not stated)")
-        batch = batch.str[:7] if column == "date" else batch
+        batch = subjects.table[column].reindex(recordings).fillna(NOT_STATED)
+        if column.lower() == "date":
+            batch = batch.map(_month)
+        order = sorted(batch.unique(), key=_naturally)
     elif len(inputs.scores.sources) > 1:
         column = "score table"
-        batch = recordings["source"].map(dict(enumerate(one.name for one in inputs.scores.sources)))
+        first = segments.drop_duplicates("recording").set_index("recording")["source"]
+        first.index = first.index.astype(str)
+        labels = [f"{place + 1}: {one.name}" for place, one in enumerate(inputs.scores.sources)]
+        batch = first.map(dict(enumerate(labels))).reindex(recordings).fillna("failed in every table")
+        order = [label for label in [*labels, "failed in every table"] if (batch == label).any()]
     else:
         return [], ""
-    of_recording = pd.Series(batch.to_numpy(), index=names.to_numpy())
-    seconds = covered.by_recording.assign(batch=of_recording.reindex(covered.by_recording.index).to_numpy())
-    which = rated["recording"].astype(str).map(of_recording)
+    which = rated["recording"].astype(str).map(batch)
     rows = []
-    for name in sorted(of_recording.unique(), key=str):
-        of_batch = seconds[seconds["batch"] == name]
-        nominal = float(of_batch["nominal_s"].sum())
-        row = group(rated[which == name], of)
-        row |= {
-            "batch": str(name),
-            "n_recordings": int((of_recording == name).sum()),
-            "coverage_share": float(of_batch["scored_s"].sum()) / nominal if nominal else None,
-        }
-        rows.append(row)
+    for name in order:
+        row = group(rated[(which == name).to_numpy()], of)
+        chosen = covered.by_recording[(batch == name).to_numpy()]
+        rows.append(row | {"batch": str(name), "n_recordings": len(chosen), "coverage_share": share_scored(chosen)})
     return rows, column
+
+
+def _month(text: str) -> str:
+    if text == NOT_STATED:
+        return text
+    try:
+        return datetime.date.fromisoformat(text[:10]).strftime("%Y-%m")
+    except ValueError:
+        raise SettingsError(
+            f"--subjects: date is {text!r}, which cannot be placed in a month", "write dates as 2026-03-31"
+        ) from None
+
+
+def _naturally(text: str) -> list[tuple[int, int, str]]:
+    """So that batch 10 comes after batch 9."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", text) if part]

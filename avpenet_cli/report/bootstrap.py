@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from scipy import stats
 
 from avpenet_cli.report.estimate import NO_INTERVAL, Estimate, Interval
 from avpenet_cli.report.pairs import Array
@@ -20,6 +21,10 @@ Scale = Literal["identity", "log", "fisher", "logit"]
 Statistic = Callable[[Array], Array]
 
 LEVEL = 0.95
+FEWEST_SUBJECTS = 5
+"""With fewer a resample is one of a handful, and its intervals are absurdly wide or narrow."""
+# Errors are studentised on the log scale, and none is larger than the scale of pain is long.
+_LARGEST_ERROR = 10.0
 # Of the resamples; with more undefined the rest would not speak for all.
 _MOST_UNDEFINED = 0.05
 _CHUNK = 250
@@ -86,8 +91,9 @@ class SubjectBootstrap:
 
         with np.errstate(all="ignore"):
             value = statistic(sums.sum(axis=0))
-            if self.n_subjects < 2:
-                return [Estimate(float(one), NO_INTERVAL, n, "one subject: nothing to resample") for one in value]
+            if self.n_subjects < FEWEST_SUBJECTS:
+                why = "one subject" if self.n_subjects < 2 else f"fewer than {FEWEST_SUBJECTS} subjects"
+                return [Estimate(float(one), NO_INTERVAL, n, f"{why}: too few to resample") for one in value]
             centre = scaled(sums.sum(axis=0))
             spread = _jackknife(scaled, sums)
             errors = np.concatenate(
@@ -149,8 +155,24 @@ def _interval(centre: float, spread: float, errors: Array, scale: Scale) -> tupl
         low = -high
     else:
         low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    ends = _from_scale(np.array([centre - high * spread, centre - low * spread]), scale)
+    with np.errstate(all="ignore"):
+        ends = _from_scale(np.array([centre - high * spread, centre - low * spread]), scale)
+    if not np.isfinite(ends).all() or (scale == "log" and ends[1] > _LARGEST_ERROR):
+        return NO_INTERVAL, "the interval would be wider than the scale: too few subjects for it"
     return (float(ends[0]), float(ends[1])), ""
+
+
+def percentile_interval(resampled: Array, n_subjects: int) -> Interval:
+    """Expanded percentile interval (Hesterberg 2015, The American Statistician 69:371), for what is not smooth.
+
+    Args:
+        resampled: (replicates,) the statistic in every resample.
+        n_subjects: at least 2; the wider percentiles make up for resamples of few subjects being too alike.
+    """
+    t = stats.t.ppf((1 + LEVEL) / 2, n_subjects - 1)
+    tail = stats.norm.cdf(-np.sqrt(n_subjects / (n_subjects - 1)) * t)
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def _to_scale(values: Array, scales: Sequence[Scale]) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,12 @@ def align(these: pd.DataFrame, other: Scores, names: tuple[str, str]) -> pd.Data
         SettingsError: the two do not describe the same segments.
     """
     left, right = _keyed(these), _keyed(other.segments)
+    for keyed, name in ((left, names[0]), (right, names[1])):
+        if not keyed.is_unique:
+            recording, start_s, _ = keyed[keyed.duplicated()][0]
+            raise SettingsError(
+                f"--compare: {name} has two segments of {recording} at {start_s:g} s", "give a table with one of them"
+            )
     missing, extra = left.difference(right), right.difference(left)
     if len(missing) or len(extra):
         recording, start_s, _ = (missing if len(missing) else extra)[0]
@@ -51,12 +56,16 @@ def _keyed(segments: pd.DataFrame) -> pd.MultiIndex:
 
 
 def compare(
-    table: pd.DataFrame, cut_points: tuple[float, float], resampling: Resampling, constant_truth: bool
+    table: pd.DataFrame,
+    cut_points: tuple[tuple[float, float], tuple[float, float]],
+    resampling: Resampling,
+    constant_truth: bool,
 ) -> dict[str, Any]:
     """Agreement of the other table with this one (other - this), changes of class and status, and both against ratings.
 
     Args:
         table: from `align`, with `subject` and `reference` (NaN where none).
+        cut_points: of this table's weights, and of the other's; each side is classified by its own.
     """
     this, other = table["status"] == "scored", table["other_status"] == "scored"
     both = table[this & other]
@@ -70,6 +79,7 @@ def compare(
         "agreement": None,
         "error": None,
         "class_changes": None,
+        "cut_points": {"this": list(cut_points[0]), "other": list(cut_points[1])},
         "against_reference": None,
     }
     if not len(both):
@@ -78,7 +88,7 @@ def compare(
     section["agreement"] = sections.agreement(pairs, resampling, False)[0]
     section["error"] = sections.error(pairs, resampling)
     changes = np.zeros((3, 3), dtype=np.int64)
-    np.add.at(changes, (class_of(pairs.reference, cut_points), class_of(pairs.model, cut_points)), 1)
+    np.add.at(changes, (class_of(pairs.reference, cut_points[0]), class_of(pairs.model, cut_points[1])), 1)
     section["class_changes"] = plain(changes)
     rated = both[both["reference"].notna()]
     if len(rated):
@@ -110,8 +120,3 @@ def _against_reference(rated: pd.DataFrame, resampling: Resampling, constant_tru
 
 
 _LIMITS = ("bias", "bias_ci", "loa_lower", "loa_upper", "loa_lower_ci", "loa_upper_ci")
-
-
-def table_names(paths: list[Path]) -> str:
-    """For messages: file names, not folders."""
-    return ", ".join(path.name for path in paths)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from avpenet_cli.records import FLAG_MEANINGS, Flag
+from avpenet_cli.records import FLAG_MEANINGS, Flag, Status
 from avpenet_cli.report.reading import Scores
 
 # What rounding to milliseconds may add up to, per recording.
@@ -24,7 +24,7 @@ class Coverage:
         source: `manifest` where every table has a verified one, else `table`, which knows nothing outside segments.
         unscorable_s: by reason.
         failed_recordings: recording, reason, message; known from manifests only.
-        by_recording: index recording; nominal_s, scored_s.
+        by_recording: index recording, failed ones included; nominal_s, scored_s.
     """
 
     source: str
@@ -47,7 +47,8 @@ class Coverage:
 
     def plain(self) -> dict[str, Any]:
         """For the document."""
-        scored = self.by_recording["scored_s"]
+        failed = {one["recording"] for one in self.failed_recordings}
+        silent = self.by_recording.index[self.by_recording["scored_s"] <= 0]
         return {
             "source": self.source,
             "nominal_s": self.nominal_s,
@@ -58,7 +59,7 @@ class Coverage:
             "unaccounted_s": self.unaccounted_s,
             "balanced": self.balanced,
             "share_scored": self.scored_s / self.nominal_s if self.nominal_s else None,
-            "recordings_without_score": [str(name) for name in self.by_recording.index[scored <= 0]],
+            "recordings_without_score": [str(name) for name in silent if name not in failed],
         }
 
 
@@ -70,18 +71,26 @@ def coverage(scores: Scores) -> Coverage:
 
 
 def _from_manifests(manifests: list[dict[str, Any]]) -> Coverage:
+    entries: dict[str, dict[str, Any]] = {}
+    for one in (entry for manifest in manifests for entry in manifest["recordings"]):
+        # What failed in one run and was scored in another is scored.
+        if one["recording"] not in entries or entries[one["recording"]]["status"] == Status.FAILED:
+            entries[one["recording"]] = one
     unscorable: Counter[str] = Counter()
     undecodable = 0.0
     failed, rows = [], []
-    for entry in (one for manifest in manifests for one in manifest["recordings"]):
-        if entry["status"] == "failed":
+    for name, entry in entries.items():
+        if entry["status"] == Status.FAILED:
             failed.append({key: str(entry.get(key, "")) for key in ("recording", "reason", "message")})
-        balance = entry.get("balance_s")
-        if not balance:
-            continue
+        balance = entry.get("balance_s") or {
+            "nominal_s": 0.0,
+            "scored_s": 0.0,
+            "unscorable_s": {},
+            "undecodable_s": 0.0,
+        }
         unscorable.update(balance["unscorable_s"])
         undecodable += balance["undecodable_s"]
-        rows.append((entry["recording"], balance["nominal_s"], balance["scored_s"]))
+        rows.append((name, balance["nominal_s"], balance["scored_s"]))
     table = pd.DataFrame(rows, columns=["recording", "nominal_s", "scored_s"]).set_index("recording")
     return Coverage(
         "manifest",
@@ -97,16 +106,18 @@ def _from_manifests(manifests: list[dict[str, Any]]) -> Coverage:
 def _from_segments(segments: pd.DataFrame) -> Coverage:
     """Seconds covered by any segment; what two overlapping ones share counts once, scored if either is."""
     covered = _union_s(segments)
-    scored = _union_s(segments[segments["status"] == "scored"]).reindex(covered.index, fill_value=0.0)
+    scored = _union_s(segments[segments["status"] == Status.SCORED]).reindex(covered.index, fill_value=0.0)
     table = pd.DataFrame({"nominal_s": covered, "scored_s": scored})
-    lost = float((covered - scored).sum())
-    reasons = segments.loc[segments["status"] != "scored", "reason"].fillna("").replace("", "not stated")
-    shares = reasons.astype(str).value_counts(normalize=True)
+    lost = segments[segments["status"] != Status.SCORED]
+    reasons = lost["reason"].fillna("").replace("", "not stated").astype(str)
+    by_reason = (lost["end_s"] - lost["start_s"]).groupby(reasons.to_numpy()).sum()
+    # Overlapping segments lose some of these seconds twice, and some not at all.
+    total, left = float(by_reason.sum()), float((covered - scored).sum())
     return Coverage(
         "table",
         float(covered.sum()),
         float(scored.sum()),
-        {str(reason): lost * float(share) for reason, share in shares.items()},
+        {str(reason): float(seconds) * left / total for reason, seconds in by_reason.items()},
         0.0,
         (),
         table,

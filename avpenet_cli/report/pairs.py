@@ -31,7 +31,7 @@ class Pairs:
     @classmethod
     def of(cls, model: Array, reference: Array, subject: NDArray[np.generic]) -> Pairs:
         """From aligned columns; subjects may be named by anything."""
-        codes, names = pd.factorize(np.asarray(subject))
+        codes, names = pd.factorize(np.asarray(subject), sort=True)
         return cls(
             np.asarray(model, dtype=np.float64),
             np.asarray(reference, dtype=np.float64),

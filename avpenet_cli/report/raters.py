@@ -54,16 +54,21 @@ def raters(
             | flat(icc_a1=found.icc_a1, icc_c1=found.icc_c1, icc_11=found.icc_11)
         )
     sets.sort(key=lambda one: -int(one["n_segments"]))
-    sides: dict[str, Array] = {"model": np.asarray(model, dtype=np.float64)}
-    sides |= {str(name): by_rater[name].to_numpy(np.float64) for name in by_rater.columns}
+    # Pairs of name and values, for a rater may be called "model" too.
+    sides: list[tuple[str, Array]] = [("model", np.asarray(model, dtype=np.float64))]
+    sides += [
+        (f"rater {name}" if name == "model" else str(name), by_rater[name].to_numpy(np.float64))
+        for name in by_rater.columns
+    ]
     couples = []
-    for a, b in combinations(sides, 2):
-        both = np.isfinite(sides[a]) & np.isfinite(sides[b])
+    for a, b in combinations(range(len(sides)), 2):
+        both = np.isfinite(sides[a][1]) & np.isfinite(sides[b][1])
         if both.sum() >= _LEAST_SEGMENTS:
             couples.append((int(both.sum()), a, b, both))
-    couples.sort(key=lambda one: (one[1] != "model", -one[0]))
+    couples.sort(key=lambda one: (one[1] != 0, -one[0]))
     rows_ = [
-        {"a": a, "b": b} | agreement_row(Pairs.of(sides[a][both], sides[b][both], whose[both]), cut, of.of)
+        {"a": sides[a][0], "b": sides[b][0]}
+        | agreement_row(Pairs.of(sides[a][1][both], sides[b][1][both], whose[both]), cut, of.of)
         for _, a, b, both in couples[:_MOST_PAIRS]
     ]
     return {"sets": sets, "pairs": rows_, "pairs_left_out": max(0, len(couples) - _MOST_PAIRS)}

@@ -109,7 +109,7 @@ def read_ratings(path: Path) -> Ratings:
             "end_s": end_s,
             # The product first, so that the end of a scale is 10 and not a hair beside it.
             "value": value * _HIGHEST / highest,
-            "rater": sheet.strings("rater").fillna(ONE_RATER) if "rater" in sheet.columns else one,
+            "rater": sheet.strings("rater").str.strip().replace("", ONE_RATER).fillna(ONE_RATER) if "rater" in sheet.columns else one,
             "scale": scale,
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class ScoreSource(SourceFile):
 
     manifest: dict[str, Any] | None
     manifest_state: ManifestState
+    manifest_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,11 @@ def _source(sheet: Sheet) -> ScoreSource:
     file = sheet.file
     manifest: dict[str, Any] | None = None
     state: ManifestState = "unreadable"
+    digest_of_manifest = ""
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        digest_of_manifest = hashlib.sha256(content).hexdigest()
+        plain = json.loads(content.decode("utf-8"))
         table = plain["table"]
         digest, name = table["sha256"], table["file"]
     except FileNotFoundError:
@@ -128,7 +133,27 @@ def _source(sheet: Sheet) -> ScoreSource:
         else:
             # The manifest of `scores.csv` lies beside a `scores.parquet` too, and says nothing of it.
             state = "absent"
-    return ScoreSource(file.name, file.sha256, file.rows, manifest, state)
+    if manifest is not None and not _well_formed(manifest):
+        manifest, state = None, "unreadable"
+    return ScoreSource(file.name, file.sha256, file.rows, manifest, state, manifest_sha256=digest_of_manifest)
+
+
+def _well_formed(manifest: dict[str, Any]) -> bool:
+    """Does it hold what the report reads in it, in the forms that `avpenet score` writes?"""
+    try:
+        for entry in manifest["recordings"]:
+            balance = entry["balance_s"]
+            known = isinstance(entry["recording"], str) and isinstance(entry["status"], str)
+            if balance is not None:
+                seconds = [balance["nominal_s"], balance["scored_s"], balance["undecodable_s"]]
+                known &= all(isinstance(one, int | float) for one in [*seconds, *balance["unscorable_s"].values()])
+            if not known:
+                return False
+        weights, timing = manifest["weights"], manifest["timing"]
+        texts = [weights["name"], weights["digest"], timing["finished"]]
+        return isinstance(manifest["software"], dict) and all(isinstance(one, str) for one in texts)
+    except (KeyError, TypeError, AttributeError):
+        return False
 
 
 def _one_weights(sheets: Sequence[Sheet]) -> str:
@@ -200,9 +225,26 @@ def _joined(sheets: Sequence[Sheet]) -> pd.DataFrame:
     same = np.logical_and.reduce([array[1:] == array[:-1] for array in ordered])
     if same.any():
         raise _twice(sheets, np.repeat(np.arange(len(sheets)), rows), order, np.flatnonzero(same))
+    _one_table_each(sheets, segments)
     if (np.diff(order) != 1).any():
         segments = segments.take(order)
     return segments.reset_index(drop=True)
+
+
+def _one_table_each(sheets: Sequence[Sheet], segments: pd.DataFrame) -> None:
+    """Windows of two runs over one recording need not begin at the same hundredths, and would count twice."""
+    if len(sheets) < 2:
+        return
+    where = segments[["recording", "source"]].drop_duplicates()
+    twice = where["recording"].duplicated()
+    if twice.any():
+        name = where["recording"][twice].iloc[0]
+        first, second = where.loc[where["recording"] == name, "source"].iloc[:2]
+        raise SettingsError(
+            f"{sheets[first].path} and {sheets[second].path}: both hold {shown(str(name))} ({int(twice.sum())} such "
+            "recordings)",
+            "give each recording in one table",
+        )
 
 
 def _text(sheet: Sheet, name: str) -> Any:

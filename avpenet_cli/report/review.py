@@ -15,8 +15,8 @@ from avpenet_cli.storage import appearing_whole
 COLUMNS = ["recording", "start_s", "end_s", "score", "reference", "difference", "flags", "why"]
 
 RATED = (
-    "Scored segments that lie outside the limits of agreement, or low on one side and high on the other; the largest "
-    "differences first."
+    "Scored segments that lie outside the limits of agreement, beyond the accepted difference where one was given, or "
+    "low on one side and high on the other; the largest differences first."
 )
 UNRATED = "Segments without a score, and scored segments flagged for thin evidence; the highest scores first."
 
@@ -35,8 +35,13 @@ _THIN = {
 }
 
 
-def disagreements(table: pd.DataFrame, loa: tuple[float, float], cut_points: tuple[float, float]) -> pd.DataFrame:
-    """With ratings: what lies outside the limits (NaN: unknown), or jumps two classes.
+def disagreements(
+    table: pd.DataFrame,
+    loa: tuple[float, float],
+    cut_points: tuple[float, float],
+    limit_points: float | None,
+) -> pd.DataFrame:
+    """With ratings: what lies outside the limits (NaN: unknown) or the acceptance limit, or jumps two classes.
 
     Args:
         table: rated and scored segments with score, reference and the score table's columns.
@@ -44,10 +49,16 @@ def disagreements(table: pd.DataFrame, loa: tuple[float, float], cut_points: tup
     d = table["score"].to_numpy() - table["reference"].to_numpy()
     jump = np.abs(class_of(table["score"].to_numpy(), cut_points) - class_of(table["reference"].to_numpy(), cut_points))
     outside = (d < loa[0]) | (d > loa[1])
-    chosen = outside | (jump == 2)
-    why = np.where(outside, "outside the limits of agreement", "")
-    why = np.where(jump == 2, np.where(outside, why + "; two classes apart", "two classes apart"), why)
-    found = table.assign(difference=d, why=why)[chosen]
+    beyond = np.abs(d) > (np.inf if limit_points is None else limit_points)
+    reasons = (
+        (outside, "outside the limits of agreement"),
+        (beyond, "beyond the accepted difference"),
+        (jump == 2, "two classes apart"),
+    )
+    why = np.full(len(table), "", dtype=object)
+    for applies, words in reasons:
+        why[applies] = why[applies] + np.where(why[applies] == "", "", "; ") + words
+    found = table.assign(difference=d, why=why)[why != ""]
     order = np.lexsort((found["start_s"], found["recording"].astype(str), -found["difference"].abs()))
     rows: pd.DataFrame = found.iloc[order].reindex(columns=COLUMNS)
     return rows
@@ -73,7 +84,9 @@ def _thin(flags: Iterable[str]) -> str:
 
 def write_review(path: Path, rows: pd.DataFrame) -> None:
     """As CSV, whole or not at all, readable by its owner only."""
+    text = [name for name in rows.columns if name in ("recording", "flags", "why")]
+    # A spreadsheet takes a text that begins so for a formula.
+    harmless = {name: rows[name].astype(str).str.replace(r"^(?=[=+@\t\r-])", "'", regex=True) for name in text}
+    csv = rows.assign(**harmless).to_csv(index=False, float_format="%.3f", lineterminator="\n")
     with appearing_whole(path) as file:
-        file.write(
-            rows.to_csv(index=False, float_format="%.3f", lineterminator="\n").encode("utf-8", "surrogateescape")
-        )
+        file.write(csv.encode("utf-8", "surrogateescape"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def agreement(pairs: Pairs, resampling: Resampling, constant_truth: bool) -> tup
     """Bias and limits by the fitting method, and everything beside them."""
     found = limits(pairs, resampling.of(pairs.n_subjects), constant_truth)
     naive = independent_limits(pairs.difference)
-    lower, upper = nonparametric_limits(pairs)
+    lower, upper = nonparametric_limits(pairs, resampling.of(pairs.n_subjects))
     bias = proportional_bias(pairs)
     spread = heteroscedasticity(pairs, bias)
     section = {
@@ -132,9 +133,11 @@ def calibration_section(pairs: Pairs, resampling: Resampling) -> dict[str, Any]:
         if not chosen.any():
             continue
         part = Pairs.of(pairs.model[chosen], pairs.reference[chosen], pairs.subject[chosen])
-        sums = part.per_subject(np.ones(part.n), part.reference)
+        # As a share of the scale, whose logit keeps the interval within it.
+        sums = part.per_subject(np.ones(part.n), part.reference / 10)
         bootstrap = resampling.of(part.n_subjects)
-        mean = bootstrap.estimate(lambda total: total[..., 1:] / total[..., :1], sums, ("identity",), part.n)[0]
+        share = bootstrap.estimate(lambda total: total[..., 1:] / total[..., :1], sums, ("logit",), part.n)[0]
+        mean = replace(share, value=10 * share.value, ci=(10 * share.ci[0], 10 * share.ci[1]))
         bins.append(
             {"from": low, "to": low + 1, "mean_score": float(part.model.mean()), "n_pairs": part.n}
             | {"n_subjects": part.n_subjects}

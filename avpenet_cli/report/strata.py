@@ -22,28 +22,42 @@ _MOST_LEVELS = 30
 
 
 def strata(
-    table: pd.DataFrame, columns: list[str], coverage: pd.DataFrame | None, resampling: Resampling
+    table: pd.DataFrame,
+    levels_of_pairs: dict[str, pd.Series[str]],
+    levels_of_recordings: dict[str, pd.Series[str]],
+    seconds: pd.DataFrame,
+    resampling: Resampling,
 ) -> list[dict[str, Any]]:
     """Bias and MAE in every level of every column, and the levels compared.
 
     Args:
-        table: one row per pair: subject, recording, model, reference, and the columns.
-        coverage: index recording; nominal_s, scored_s and the columns of SUBJECTS; for the share of seconds scored.
+        table: one row per pair: subject, recording, model, reference.
+        levels_of_pairs: by column, the level of each row of `table`.
+        levels_of_recordings: by column, the level of each recording of `seconds`; columns of segments are not in it. A
+            level without a pair, whose recordings all failed, keeps its row.
+        seconds: index recording; nominal_s, scored_s; for the share of seconds scored.
     """
     found: list[dict[str, Any]] = []
-    for column in columns:
-        levels = sorted(table[column].unique(), key=str)
+    for column, of_pairs in levels_of_pairs.items():
+        of_recordings = levels_of_recordings.get(column)
+        levels = sorted({*of_pairs.unique(), *(() if of_recordings is None else of_recordings.unique())}, key=str)
         if len(levels) > _MOST_LEVELS:
             found.append({"column": column, "levels": [], "comparisons": [], "note": f"{len(levels)} levels: too many"})
             continue
-        parts = {str(level): table[table[column] == level] for level in levels}
-        rows = [
-            {"level": level} | _level(part, _share(coverage, column, level), resampling)
-            for level, part in parts.items()
-        ]
+        parts = {str(level): table[(of_pairs == level).to_numpy()] for level in levels}
+        rows = []
+        for level, part in parts.items():
+            chosen = None if of_recordings is None else seconds[(of_recordings == level).to_numpy()]
+            rows.append({"level": level} | _level(part, share_scored(chosen), resampling))
         compared, note = _comparisons(parts)
         found.append({"column": column, "levels": rows, "comparisons": compared, "note": note})
     return found
+
+
+def share_scored(seconds: pd.DataFrame | None) -> float | None:
+    """Of the seconds recorded; None where there are none, or none are known."""
+    nominal = 0.0 if seconds is None else float(seconds["nominal_s"].sum())
+    return float(seconds["scored_s"].sum()) / nominal if seconds is not None and nominal else None
 
 
 def group(table: pd.DataFrame, resampling: Resampling) -> dict[str, Any]:
@@ -68,14 +82,6 @@ def _level(table: pd.DataFrame, share: float | None, resampling: Resampling) -> 
     bootstrap = resampling.of(pairs.n_subjects)
     # The limits' own bootstrap is not shown here.
     return row | flat(bias=limits(pairs, None).bias, mae=mean_absolute_error(pairs, bootstrap))
-
-
-def _share(coverage: pd.DataFrame | None, column: str, level: str) -> float | None:
-    if coverage is None or column not in coverage:
-        return None
-    chosen = coverage[coverage[column].astype(str) == level]
-    nominal = float(chosen["nominal_s"].sum())
-    return float(chosen["scored_s"].sum()) / nominal if nominal else None
 
 
 def subject_means(table: pd.DataFrame) -> pd.DataFrame:
