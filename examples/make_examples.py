@@ -6,17 +6,17 @@ parts. Nothing here is a recording of a patient, and no voice here is a person's
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
-import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from skimage import data
+
+from avpenet_cli.phantom import encode
 
 Frame = npt.NDArray[np.uint8]
 Waveform = npt.NDArray[np.float64]
@@ -146,48 +146,10 @@ def portrait_frames(
 def write_recording(
     path: Path, frames: Iterator[Frame], fps: float, sound: Waveform | None, ffmpeg_options: Sequence[str] = ()
 ) -> None:
-    """Encode frames and sound with ffmpeg: H.264 and AAC unless `ffmpeg_options` say otherwise.
-
-    Args:
-        path: file to write; its suffix chooses the container. Replaced when it exists.
-        frames: (height, width, 3) uint8 RGB, one size.
-        fps: frames per second.
-        sound: (samples,) float64 in [-1, 1], 48 kHz, written as 16 bits; None for a recording without audio stream.
-        ffmpeg_options: output options, after the defaults, so that they win.
-
-    Raises:
-        RuntimeError: ffmpeg failed; with its own words.
-    """
+    """As `avpenet_cli.phantom.encode` does, taking the size from the first of the frames."""
     first = next(frames)
     height_px, width_px = first.shape[:2]
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"]
-        command += ["-s", f"{width_px}x{height_px}", "-r", str(fps), "-i", "pipe:0"]
-        if sound is not None:
-            voice = Path(folder) / "voice.wav"
-            with wave.open(str(voice), "wb") as file:
-                file.setnchannels(1)
-                file.setsampwidth(2)
-                file.setframerate(SAMPLE_RATE_HZ)
-                file.writeframes(np.round(sound * 32_767).astype("<i2").tobytes())
-            command += ["-i", str(voice), "-c:a", "aac", "-b:a", "96k"]
-        command += ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "23", "-threads", "1"]
-        # No dates and no program versions in the file: the same script gives the same bytes.
-        command += ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", "-map_metadata", "-1"]
-        command += [*ffmpeg_options, f"file:{path.absolute()}"]
-        errors = Path(folder) / "errors"
-        with errors.open("wb") as stderr, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr) as ffmpeg:
-            assert ffmpeg.stdin is not None
-            try:
-                ffmpeg.stdin.write(first.tobytes())
-                for frame in frames:
-                    ffmpeg.stdin.write(frame.tobytes())
-                ffmpeg.stdin.close()
-            except BrokenPipeError:
-                pass  # ffmpeg has stopped; its exit status and its words say why
-        if ffmpeg.returncode != 0:
-            path.unlink(missing_ok=True)
-            raise RuntimeError(f"ffmpeg could not write {path}: {errors.read_text(errors='replace').strip()}")
+    encode.write_recording(path, chain([first], frames), (width_px, height_px), fps, sound, ffmpeg_options)
 
 
 def main() -> None:

@@ -74,3 +74,4 @@ def test_its_commands_run(tmp_path: Path) -> None:
     assert (tmp_path / "scores.csv").read_text().startswith("recording,segment,")
     assert (tmp_path / "scores.run.json").exists()
     assert (tmp_path / "study" / "report.html").exists()
+    assert (tmp_path / "phantom-report.html").exists()

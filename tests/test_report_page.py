@@ -319,14 +319,16 @@ def test_each_checklist_item_is_answered_or_given_to_a_person(report: Report) ->
     assert all(" ".join(one["answer"].split()) in said for one in items)
 
 
-def test_the_wheel_holds_the_templates(tmp_path: Path) -> None:
+def test_the_wheel_holds_templates_and_numbers(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="needs the build backend, which `make setup` installs")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     done = subprocess.run(build, cwd=REPOSITORY, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     (wheel,) = tmp_path.glob("*.whl")
-    templates = REPOSITORY / "avpenet_cli/report/templates"
-    wanted = {f.relative_to(REPOSITORY).as_posix() for f in templates.rglob("*") if f.is_file()}
+    folders = [REPOSITORY / "avpenet_cli" / name for name in ("report/templates", "phantom/numbers")]
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    wanted = {file.relative_to(REPOSITORY).as_posix() for file in files}
+    assert {".j2", ".css", ".toml"} == {file.suffix for file in files}
     assert wanted <= set(zipfile.ZipFile(wheel).namelist())
 
 

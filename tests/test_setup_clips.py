@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from avpenet_cli.errors import EnvironmentFault
 from examples.make_examples import BACKGROUND_DBFS, SAMPLE_RATE_HZ, background
 from tests.conftest import ClipMaker
 
@@ -63,7 +64,7 @@ def test_ffmpeg_options_win_over_the_defaults(clips: ClipMaker) -> None:
 
 
 def test_ffmpeg_failure_is_not_a_clip(clips: ClipMaker) -> None:
-    with pytest.raises(RuntimeError, match="no_such_codec"):
+    with pytest.raises(EnvironmentFault, match="no_such_codec"):
         clips.face(seconds=0.4, size="320x240", extra=("-c:v", "no_such_codec"))
 
 

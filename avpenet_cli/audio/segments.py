@@ -24,6 +24,8 @@ class SegmentAudio:
 
     Attributes:
         mel: (mel_bands, mel_frames) = (128, 300) float32 in [0, 1]; all zeros for a segment without sound.
+        cleaned: (samples,) = (48000,) float32, full scale 1, 16 kHz: the denoised sound that the mel was made of; all
+            zeros for a segment without sound.
         voiced: share of the segment's voice-activity frames that are voiced, [0, 1].
         level_dbfs: RMS level of the raw native samples, over the part of the window that lies before the recording's
             end. None when that is digital silence, or nothing.
@@ -32,6 +34,7 @@ class SegmentAudio:
     """
 
     mel: np.ndarray
+    cleaned: np.ndarray
     voiced: float
     level_dbfs: float | None
     snr_db: float | None
@@ -115,12 +118,13 @@ def _describe(
     if level_dbfs is None:
         # Filters and neighbouring frames leak a trace of sound into a muted stretch; it must not be amplified.
         silent = np.zeros((settings.mel_bands, settings.mel_frames), np.float32)
-        return SegmentAudio(silent, 0.0, None, None, clipped_share)
+        return SegmentAudio(silent, np.zeros(cleaned.window_samples, np.float32), 0.0, None, None, clipped_share)
     segment = cleaned.window(start_s)
     segment = np.pad(segment, (0, cleaned.window_samples - segment.size))
     activity = voice_activity(segment, settings, native_rate_hz=raw.rate_hz)
     return SegmentAudio(
         mel=log_mel(segment, settings),
+        cleaned=segment,
         voiced=float(activity.mean()) if activity.size else 0.0,
         level_dbfs=level_dbfs,
         snr_db=None if profile.floor_dbfs is None else 10 * math.log10(power) - profile.floor_dbfs,

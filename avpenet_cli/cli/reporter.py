@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -130,6 +131,16 @@ class Reporter:
         """A traceback for --debug; without the error's own words where they may hold a patient's name."""
         lines = traceback.format_exception(error) if names_allowed else traceback.format_tb(error.__traceback__)
         print("".join(lines), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int, quiet: bool) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, nothing elsewhere; gives what to call for each that is done."""
+    shown = sys.stderr.isatty() and not quiet
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bars:
+        task = bars.add_task(description, total=total)
+        yield lambda: bars.advance(task)
 
 
 class _LogFile(logging.FileHandler):

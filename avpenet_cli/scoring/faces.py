@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,6 +26,26 @@ from avpenet_cli.settings import FRAMES_PER_WINDOW, FaceSettings
 MAX_CANDIDATES = 2
 """Faces of one frame that may be the patient: those of the weightiest tracks so far. The rest are counted, not encoded;
 memory and time for a crowd stay those of two faces."""
+
+
+T = TypeVar("T")
+Kept_co = TypeVar("Kept_co", covariant=True)
+
+
+class Pool(Protocol[Kept_co]):
+    """Where a recording's crops go, and what becomes of them."""
+
+    def add(self, slot: int, track: int, crop: np.ndarray) -> None:
+        """Take one crop, (crop_px, crop_px, 3) uint8 RGB."""
+
+    def passed(self, slot: int) -> None:
+        """No crop from before `slot` will come."""
+
+    def finish(self) -> None:
+        """No crop will come."""
+
+    def tokens(self, slots: range, tracks: Sequence[int]) -> Kept_co | None:
+        """What has become of the faces of `tracks` in `slots`; None without any."""
 
 
 class EmbeddingPool:
@@ -118,7 +139,7 @@ class ImagePool:
 
 
 @dataclass(frozen=True)
-class FaceEvidence:
+class FaceEvidence(Generic[T]):
     """What one segment's frames show.
 
     Attributes:
@@ -128,7 +149,7 @@ class FaceEvidence:
         most: most lasting faces on screen at once.
         stranger: somebody else was seen while the patient was not.
         turned: the patient's face was found in a turned picture.
-        tokens: (n, 512) embeddings for the network, or None.
+        tokens: what the pool made of them, such as (n, 512) embeddings for the network; None without one.
     """
 
     shown: float
@@ -138,17 +159,17 @@ class FaceEvidence:
     most: int
     stranger: bool
     turned: bool
-    tokens: np.ndarray | None
+    tokens: T | None
 
 
-class FaceCollector:
+class FaceCollector(Generic[T]):
     """Takes a recording's frames chunk by chunk, then answers for any segment.
 
     Args:
         detector: remembers which way up the recording is.
         landmarks: finds the eyes better than the detector does, where the weights were trained so; else None.
         settings: crop and alignment, from the weights' description.
-        pool: where crops become embeddings.
+        pool: where the crops go.
         watch: stage timings.
     """
 
@@ -157,7 +178,7 @@ class FaceCollector:
         detector: TurningDetector,
         landmarks: ShapePredictor | None,
         settings: FaceSettings,
-        pool: EmbeddingPool | ImagePool,
+        pool: Pool[T],
         watch: Stopwatch,
     ) -> None:
         self._detector, self._landmarks, self._settings = detector, landmarks, settings
@@ -216,7 +237,7 @@ class FaceCollector:
         turns = [face.turn_deg for face in self._patient.values()]
         return max(sorted(set(turns)), key=turns.count) if turns else None
 
-    def evidence(self, slots: range) -> FaceEvidence:
+    def evidence(self, slots: range) -> FaceEvidence[T]:
         """What the frames in `slots` show."""
         seen = [self._patient[slot] for slot in slots if slot in self._patient]
         tokens = self._pool.tokens(slots, self._patient_numbers)

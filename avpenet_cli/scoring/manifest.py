@@ -130,13 +130,7 @@ def manifest(
     return {
         "manifest_version": MANIFEST_VERSION,
         "notice": description.notice,
-        "software": {
-            "avpenet": __version__,
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "ffmpeg": ".".join(map(str, ffmpeg_version())),
-            **{name: _version(name) for name in _LIBRARIES},
-        },
+        "software": software(),
         "device": device,
         "weights": plain_weights | {"digest": description.digest},
         "preprocessing": preprocessing,
@@ -145,6 +139,17 @@ def manifest(
         "totals": totals.plain(),
         "timing": timing,
         "recordings": list(recordings),
+    }
+
+
+def software() -> dict[str, str]:
+    """Versions of everything that numbers depend on."""
+    return {
+        "avpenet": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "ffmpeg": ".".join(map(str, ffmpeg_version())),
+        **{name: _version(name) for name in _LIBRARIES},
     }
 
 

@@ -10,8 +10,9 @@ from avpenet_cli.errors import AvpenetError, RecordingError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.media.probe import check_file
 from avpenet_cli.records import RecordingOutcome
+from avpenet_cli.scoring.evidence import Progress
 from avpenet_cli.scoring.journal import Journal
-from avpenet_cli.scoring.recording import Progress, Scorer, failed
+from avpenet_cli.scoring.recording import Scorer, failed
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,19 @@ def score_all(
         except AvpenetError:
             raise
         except Exception as error:  # one recording must not end a night's run; --debug shows the traceback
-            finished = Finished(recording, _unexpected(error), error=error)
+            finished = Finished(recording, failed(unexpected(error, "scored")), error=error)
         journal.note(recording, facts, finished.outcome)
         yield finished
 
 
-def _unexpected(error: Exception) -> RecordingOutcome:
+def unexpected(error: Exception, done: str) -> RecordingError:
+    """A mistake of the program's, or of the memory's, as the failure of the recording at which it happened.
+
+    Args:
+        done: what could not be done with the recording, such as `scored`.
+    """
     # An exception's text may hold the path, and the path a patient's name.
     memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
     code = "out_of_memory" if memory else "internal_error"
-    remedy = "use a smaller --batch-size" if memory else "report it, with what --debug prints"
-    return failed(RecordingError(code, f"could not be scored ({type(error).__name__})", remedy))
+    remedy = "use a smaller --batch-size" if memory and done == "scored" else "report it, with what --debug prints"
+    return RecordingError(code, f"could not be {done} ({type(error).__name__})", remedy)

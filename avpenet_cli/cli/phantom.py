@@ -1,0 +1,96 @@
+"""`avpenet phantom`: synthetic patients with a known course of pain."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avpenet_cli.errors import ExitCode, SettingsError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Synthetic patients with a known course of pain: to commission, to teach, to demonstrate. No evidence.",
+)
+
+_ENCODERS = {
+    "h264": ("libx264", ()),
+    "hevc": ("libx265", ("-x265-params", "log-level=error:pools=1")),
+    "mpeg4": ("mpeg4", ("-q:v", "4")),
+    "vp9": ("libvpx-vp9", ("-deadline", "realtime", "-cpu-used", "8", "-b:v", "1M")),
+}
+_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm")
+
+
+@app.callback()
+def _phantom() -> None:
+    """Synthetic patients."""
+
+
+@app.command("make")
+def make(
+    out: Annotated[Path, typer.Option(help="Folder to make them in.", show_default=False)],
+    subjects: Annotated[int, typer.Option(help="How many synthetic patients.", min=1, max=100_000)] = 10,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same patients.", min=0)] = 1,
+    minutes: Annotated[float, typer.Option(help="Length of each recording.", min=0.1, max=120.0)] = 1.0,
+    recordings: Annotated[int, typer.Option(help="Recordings of each patient.", min=1, max=1000)] = 1,
+    age_group: Annotated[str, typer.Option(help="neonate, adult or both.")] = "both",
+    head_model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Head meshes to use in place of the built-in head.")
+    ] = None,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size of the pictures; by default each site's own.")] = "",
+    fps: Annotated[float | None, typer.Option(help="Pictures per second; by default each site's own.")] = None,
+    codec: Annotated[str, typer.Option(help=f"Of the pictures: {', '.join(_ENCODERS)}.")] = "h264",
+    suffix: Annotated[str, typer.Option(help=f"Container: {', '.join(_SUFFIXES)}.")] = ".mp4",
+    jobs: Annotated[int | None, typer.Option(help="Processes; by default one for each core.", min=1)] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> int:
+    """Make recordings of synthetic patients, with truth.csv, subjects.csv and events.csv for `avpenet report`.
+
+    Given again, the same command goes on where it was stopped.
+    """
+    groups = {"neonate": "neonate", "adult": "adult", "both": "both"}
+    if age_group not in groups:
+        raise SettingsError(f"--age-group {age_group}: no such group", "use neonate, adult or both")
+    if codec not in _ENCODERS:
+        raise SettingsError(f"--codec {codec}: no such codec", f"use one of {', '.join(_ENCODERS)}")
+    if suffix not in _SUFFIXES:
+        raise SettingsError(f"--suffix {suffix}: no such container", f"use one of {', '.join(_SUFFIXES)}")
+    if fps is not None and not 1 <= fps <= 120:
+        raise SettingsError(f"--fps {fps:g}: out of range", "give 1 to 120")
+
+    from avpenet_cli.cli.reporter import progress
+    from avpenet_cli.phantom.make import PhantomOrder, make_phantoms
+
+    encoder, options = _ENCODERS[codec]
+    order = PhantomOrder(
+        subjects=subjects,
+        seed=seed,
+        minutes=minutes,
+        recordings=recordings,
+        age_groups=groups[age_group],  # type: ignore[arg-type]
+        head_file=head_model,
+        size_px=_size(size),
+        fps=fps,
+        suffix=suffix,
+        encoding=("-c:v", encoder, *options) + (("-c:a", "libopus") if suffix == ".webm" else ()),
+    )
+    with progress("phantoms", subjects * recordings, quiet) as advance:
+        counts = make_phantoms(order, out, jobs or os.cpu_count() or 1, lambda name: advance())
+    if not quiet:
+        typer.echo(f"{counts['made']} recordings made, {counts['kept']} were there: {out}", err=True)
+    return ExitCode.OK
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    sides = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not all(96 <= side <= 4096 and side % 2 == 0 for side in sides):
+        raise SettingsError(f"--size {text}: not a size", "give WxH with even sides of 96 to 4096, e.g. 640x480")
+    return sides

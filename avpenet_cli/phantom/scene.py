@@ -1,0 +1,248 @@
+"""One recording of one subject: its pictures and its sound, before any codec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from avpenet_cli.phantom.behaviour import Motion, draw_motion
+from avpenet_cli.phantom.cast import Subject
+from avpenet_cli.phantom.course import Course, draw_course
+from avpenet_cli.phantom.course_numbers import CameraNumbers, course_numbers
+from avpenet_cli.phantom.face_covers import Cover
+from avpenet_cli.phantom.head import Expression, HeadModel, Look
+from avpenet_cli.phantom.head_built_in import built_in_head
+from avpenet_cli.phantom.render import NO_COVER, FaceRenderer, Frame, Light, View
+from avpenet_cli.phantom.room import recorded, site_named
+from avpenet_cli.phantom.sounds import ordinary_utterances, voiced_utterances
+from avpenet_cli.phantom.utterance import Utterance
+from avpenet_cli.phantom.voice import pain_utterances, pain_voice
+from avpenet_cli.phantom.voice_numbers import PAIN_RATE_HZ, SAMPLE_RATE_HZ
+
+CoverKind = Literal["none", "mask", "tube", "hand"]
+
+# Fields of sensor noise, drawn once; each frame takes one of them, shifted.
+_NOISE_FIELDS = 6
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody else who is in the picture for a while.
+
+    Attributes:
+        view: where; smaller than the patient and to one side.
+    """
+
+    look: Look
+    view: View
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that a recording shows and sounds, drawn and ready to be rendered.
+
+    Attributes:
+        view: camera and light; each frame turns and shifts it.
+        cover: what hides part of the face, and `covered_s` from when to when.
+        visitor: somebody else, or nobody.
+        noise_levels: standard deviation of the sensor's noise, of 255.
+        seed: of what is drawn while rendering.
+    """
+
+    subject: Subject
+    course: Course
+    utterances: tuple[Utterance, ...]
+    ordinary: tuple[Utterance, ...]
+    motion: Motion
+    view: View
+    cover: Cover
+    covered_s: tuple[tuple[float, float], ...]
+    visitor: Visitor | None
+    fps: float
+    noise_levels: float
+    seed: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the recording."""
+        return len(self.course.pain) / PAIN_RATE_HZ
+
+    def cover_at(self, time_s: float) -> Cover:
+        """What hides part of the face then."""
+        covered = any(start_s <= time_s < end_s for start_s, end_s in self.covered_s)
+        return self.cover if covered else NO_COVER
+
+
+def draw_scene(
+    subject: Subject,
+    duration_s: float,
+    seed: int,
+    size_px: tuple[int, int] | None = None,
+    fps: float | None = None,
+) -> Scene:
+    """Draw one recording.
+
+    Args:
+        seed: not negative; the same seed, subject, duration, size and rate give the same scene.
+        size_px, fps: None for those of the subject's site.
+    """
+    rng = np.random.default_rng([seed, 1])
+    camera = course_numbers().cameras[subject.site]
+    size_px, fps = size_px or camera.size_px, fps or camera.fps
+    course = draw_course(duration_s, np.random.default_rng([seed, 2]))
+    of_pain = pain_utterances(subject.vocality, course.pain, seed)
+    ordinary = _at_ease(ordinary_utterances(subject.age_group, duration_s, seed), of_pain, course)
+    motion = draw_motion(subject, course, (*of_pain, *ordinary), fps, np.random.default_rng([seed, 3]))
+    view = _view(camera, size_px, rng)
+    cover, covered_s = _cover(duration_s, rng)
+    return Scene(
+        subject=subject,
+        course=course,
+        utterances=of_pain,
+        ordinary=ordinary,
+        motion=motion,
+        view=view,
+        cover=cover,
+        covered_s=covered_s,
+        visitor=_visitor(view, duration_s, rng),
+        fps=fps,
+        noise_levels=float(rng.uniform(*camera.noise_levels)),
+        seed=seed,
+    )
+
+
+def _at_ease(ordinary: tuple[Utterance, ...], of_pain: tuple[Utterance, ...], course: Course) -> tuple[Utterance, ...]:
+    """Nobody talks or laughs while crying out, or in strong pain."""
+
+    def free(one: Utterance) -> bool:
+        end_s = one.start_s + one.length_s
+        crying = any(
+            other.start_s < end_s and other.start_s + other.length_s > one.start_s
+            for other in of_pain
+            if other.mouth_open > 0.1
+        )
+        return not crying and (one.kind in ("cough", "hiccup") or course.mean_over(one.start_s, end_s + 0.2) < 5.0)
+
+    return tuple(one for one in ordinary if free(one))
+
+
+def _view(camera: CameraNumbers, size_px: tuple[int, int], rng: np.random.Generator) -> View:
+    warmth = float(rng.uniform(*camera.warmth))
+    return View(
+        width_px=size_px[0],
+        height_px=size_px[1],
+        face_width_px=float(rng.uniform(*camera.face_share)) * size_px[1],
+        offset_px=(float(rng.normal(0.0, 0.04)) * size_px[0], float(rng.normal(-0.02, 0.03)) * size_px[1]),
+        light=Light(
+            azimuth_deg=float(rng.uniform(-60.0, 60.0)),
+            elevation_deg=float(rng.uniform(15.0, 65.0)),
+            intensity=float(rng.uniform(*camera.intensity)),
+            contrast=float(rng.uniform(*camera.contrast)),
+            colour=(float(np.sqrt(warmth)), 1.0, float(1.0 / np.sqrt(warmth))),
+        ),
+    )
+
+
+def _cover(duration_s: float, rng: np.random.Generator) -> tuple[Cover, tuple[tuple[float, float], ...]]:
+    cast = course_numbers().cast
+    kinds: list[CoverKind] = ["none", "mask", "tube", "hand"]
+    kind = kinds[int(rng.choice(len(kinds), p=[cast.cover[name] for name in kinds]))]
+    side: Literal[-1, 1] = 1 if rng.random() < 0.5 else -1
+    if kind == "none":
+        return NO_COVER, ()
+    if kind != "hand":
+        return Cover(kind, side), ((0.0, duration_s),)
+    at = (float(rng.uniform(-0.8, 0.8)), float(rng.uniform(-2.4, -0.6)))
+    hand = Cover(kind, side, bool(rng.random() < 0.7), at, float(rng.uniform(5.0, 50.0)))
+    starts = np.sort(rng.uniform(0.0, duration_s, max(1, rng.poisson(cast.hand_per_minute * duration_s / 60.0))))
+    return hand, tuple((float(start), float(start + rng.uniform(*cast.hand_s))) for start in starts)
+
+
+def _visitor(view: View, duration_s: float, rng: np.random.Generator) -> Visitor | None:
+    cast = course_numbers().cast
+    if rng.random() >= cast.second_person_share:
+        return None
+    side = 1.0 if rng.random() < 0.5 else -1.0
+    look = Look("adult", int(rng.integers(2**31)), int(rng.integers(1, 11)), "short", float(rng.random()))
+    start_s = float(rng.uniform(0.0, 0.8 * duration_s))
+    return Visitor(
+        look,
+        replace(
+            view,
+            face_width_px=view.face_width_px * float(rng.uniform(*cast.second_person_size)),
+            offset_px=(side * 0.34 * view.width_px, -0.12 * view.height_px),
+            yaw_deg=-side * 25.0,
+        ),
+        start_s,
+        start_s + float(rng.uniform(*cast.second_person_s)),
+    )
+
+
+def frames(scene: Scene, head: HeadModel) -> Iterator[Frame]:
+    """Render.
+
+    Yields:
+        (height, width, 3) uint8 RGB, `duration_s * fps` of them.
+    """
+    rng = np.random.default_rng([scene.seed, 4])
+    renderer = FaceRenderer(head, scene.subject.look)
+    visitor = scene.visitor
+    visiting = FaceRenderer(_head_for(head, visitor.look), visitor.look) if visitor else None
+    view = scene.view
+    ground = background(view, rng)
+    shape = ground.shape
+    fields = [np.round(rng.normal(0.0, scene.noise_levels, shape)).astype(np.int16) for _ in range(_NOISE_FIELDS)]
+    motion = scene.motion
+    for index in range(len(motion.units)):
+        shift = motion.sway[index] * view.face_width_px
+        seen = replace(
+            view,
+            yaw_deg=float(motion.yaw_deg[index]),
+            pitch_deg=float(motion.pitch_deg[index]),
+            roll_deg=float(motion.roll_deg[index]),
+            offset_px=(view.offset_px[0] + float(shift[0]), view.offset_px[1] + float(shift[1])),
+        )
+        time_s = (index + 0.5) / scene.fps
+        behind = ground
+        if visitor and visiting and visitor.start_s <= time_s < visitor.end_s:
+            behind = visiting.frame(Expression(), visitor.view, ground)
+        picture = renderer.frame(motion.expression(index), seen, behind, scene.cover_at(time_s))
+        noise = np.roll(fields[index % _NOISE_FIELDS], int(rng.integers(shape[0])), axis=0)
+        yield np.asarray(cv2.add(picture, noise, dtype=cv2.CV_8U), dtype=np.uint8)
+
+
+def _head_for(head: HeadModel, look: Look) -> HeadModel:
+    """A model without adults cannot show a visitor."""
+    return head if look.age_group in head.age_groups else built_in_head()
+
+
+def background(view: View, rng: np.random.Generator) -> Frame:
+    """A bed, a wall, or both, out of focus: (height, width, 3) uint8 RGB."""
+    height, width = view.height_px, view.width_px
+    base = rng.uniform(60.0, 190.0) + rng.normal(0.0, 12.0, 3)
+    coarse = rng.normal(0.0, 22.0, (6, 8, 1)) + rng.normal(0.0, 5.0, (6, 8, 3))
+    cloth = cv2.resize(coarse.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    fine = rng.normal(0.0, 6.0, (height // 4, width // 4, 1)).astype(np.float32)
+    weave = cv2.resize(cv2.GaussianBlur(fine, (5, 5), 1.2), (width, height))[:, :, None]
+    picture = base + cloth + weave
+    edge = float(rng.uniform(0.1, 0.9)) * width
+    picture[:, int(edge) :] *= rng.uniform(0.7, 1.2)
+    lit = picture * min(1.3, view.light.intensity) * np.array(view.light.colour)
+    blurred = cv2.GaussianBlur(lit.astype(np.float32), (9, 9), 3.0)
+    return np.asarray(np.clip(blurred, 0, 255), dtype=np.uint8)
+
+
+def sound(scene: Scene) -> npt.NDArray[np.float32]:
+    """(duration_s * 48000,) float32 in [-1, 1]: what the site's microphone gives."""
+    near = pain_voice(scene.subject.vocality, scene.course.pain, scene.seed).astype(np.float64)
+    near += voiced_utterances(scene.ordinary, scene.subject.vocality, scene.duration_s, scene.seed)
+    heard = recorded(site_named(scene.subject.site), np.clip(near, -1.0, 1.0), scene.seed)
+    assert len(heard) == round(scene.duration_s * SAMPLE_RATE_HZ)
+    return heard
