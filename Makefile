@@ -111,8 +111,9 @@ lint: setup
 	@$(VENV_PYTHON) -m mypy
 	@.venv/bin/lint-imports --no-logo
 
+# Two workers, each with one thread: most tests wait for processes, and a file's tests share what they have made.
 test: lint
-	@$(VENV_PYTHON) -m pytest -q
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile
 
 demo: setup
 	@mkdir -p demo

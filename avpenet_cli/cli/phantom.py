@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from avpenet_cli.errors import ExitCode, SettingsError
+
+if TYPE_CHECKING:
+    from avpenet_cli.phantom.cast import AgeGroups
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,7 +56,7 @@ def make(
 
     Given again, the same command goes on where it was stopped.
     """
-    groups = {"neonate": "neonate", "adult": "adult", "both": "both"}
+    groups: dict[str, AgeGroups] = {"neonate": "neonate", "adult": "adult", "both": "both"}
     if age_group not in groups:
         raise SettingsError(f"--age-group {age_group}: no such group", "use neonate, adult or both")
     if codec not in _ENCODERS:
@@ -72,7 +75,7 @@ def make(
         seed=seed,
         minutes=minutes,
         recordings=recordings,
-        age_groups=groups[age_group],  # type: ignore[arg-type]
+        age_groups=groups[age_group],
         head_file=head_model,
         size_px=_size(size),
         fps=fps,

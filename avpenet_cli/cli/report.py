@@ -13,7 +13,7 @@ from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import ExitCode, SettingsError
 
 if TYPE_CHECKING:
-    from avpenet_cli.report.analysis import Inputs
+    from avpenet_cli.report.inputs import Inputs
 
 
 def report(
@@ -112,7 +112,7 @@ def _command(arguments: list[str]) -> str:
 def _read(
     scores: list[Path], reference: Path | None, compare: list[Path] | None, subjects: Path | None, events: Path | None
 ) -> Inputs:
-    from avpenet_cli.report.analysis import Inputs
+    from avpenet_cli.report.inputs import Inputs
     from avpenet_cli.report.ratings import read_events, read_ratings, read_subjects
     from avpenet_cli.report.reading import read_scores
 

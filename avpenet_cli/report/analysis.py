@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,29 +21,21 @@ from avpenet_cli.report.classes import LABELS, class_of
 from avpenet_cli.report.comparison import align, compare
 from avpenet_cli.report.coverage import Coverage, coverage, flag_counts
 from avpenet_cli.report.estimate import plain
+from avpenet_cli.report.grouping import drift, groups
+from avpenet_cli.report.inputs import Inputs, described_weights
+from avpenet_cli.report.notices import notices
 from avpenet_cli.report.pairing import Pairing, pair
 from avpenet_cli.report.pairs import Pairs
 from avpenet_cli.report.raters import raters
-from avpenet_cli.report.ratings import NOT_STATED, Events, Ratings, Subjects
 from avpenet_cli.report.reading import Scores
-from avpenet_cli.report.strata import MINIMUM_SUBJECTS, group, share_scored, strata
 from avpenet_cli.settings import WINDOW_S
 
 REPORT_VERSION = 1
 
-# Of SUBJECTS' columns, the ones that say when; the first of them found makes the drift table.
-_TIMES = ("batch", "month", "date")
 _LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "jinja2")
 # Of unmatched ratings in the JSON file; the page shows the first 20.
 _MOST_LISTED = 10_000
-# Share of the ratings from which on something is wrong with their names or times.
-_MANY_UNMATCHED = 0.05
 _ON_PAGE = 25
-
-_UNTRAINED = "UNTRAINED WEIGHTS. The scores on this page mean nothing and must not be used for anything."
-_DEMONSTRATION = (
-    "DEMONSTRATION WEIGHTS. They were not trained on patients; the scores on this page say nothing about patients."
-)
 
 
 @dataclass(frozen=True)
@@ -65,17 +56,6 @@ class ReportSettings:
     limit_source: str = ""
     resampling: Resampling = field(default_factory=Resampling)
     command: str = ""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """All tables of a report."""
-
-    scores: Scores
-    ratings: Ratings | None = None
-    subjects: Subjects | None = None
-    events: Events | None = None
-    other: Scores | None = None
 
 
 @dataclass(frozen=True)
@@ -130,8 +110,8 @@ def analyse(inputs: Inputs, settings: ReportSettings) -> Analysis:
         document["classes"] = sections.class_agreement(pairs, of, scores.cut_points)
         document["calibration"] = sections.calibration_section(pairs, of)
         document["raters"] = raters(pairing.by_rater, segments["score"], segments["subject"], scores.cut_points, of)
-        document["strata"] = _strata(rated, inputs.subjects, covered, of)
-    document["drift"], document["drift_by"] = _drift(rated, segments, inputs, covered, of)
+        document["strata"] = groups(rated, inputs.subjects, covered, of)
+    document["drift"], document["drift_by"] = drift(rated, segments, inputs, covered, of)
     compared = None
     if inputs.other is not None:
         compared = align(segments, inputs.other, ("the score tables", "the other"))
@@ -204,11 +184,11 @@ def _head(
         "title": "Agreement of pain scores with human ratings" if ratings else "Pain scores: description and coverage",
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": settings.command,
-        "notices": _notices(inputs, covered, rated, len(pairing.unmatched_ratings)),
+        "notices": notices(inputs, covered, rated, len(pairing.unmatched_ratings)),
         "software": {"avpenet": __version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "inputs": _inputs(inputs),
-        "weights": _weights(scores),
+        "weights": described_weights(scores),
         "settings": {
             "confidence": LEVEL,
             "z": Z,
@@ -280,79 +260,6 @@ def _unknown(inputs: Inputs) -> list[str]:
     return sorted(set(inputs.events.rows["recording"]) - known) if inputs.events else []
 
 
-_WEIGHTS = ("status", "notice", "intended_use", "not_intended_use", "training_data", "licence")
-
-
-def _weights(scores: Scores) -> dict[str, Any]:
-    name, _, rest = scores.weights.partition("@")
-    shown = f"{name}@{rest.partition(' ')[0]}"
-    said: dict[str, Any] = {}
-    for one in scores.sources:
-        described = (one.manifest or {}).get("weights", {})
-        # A manifest of other weights, left beside a table, says nothing of these.
-        if f"{described.get('name')}@{str(described.get('digest'))[:12]}" == shown:
-            said = described
-            break
-    return {
-        "mark": scores.weights,
-        "name": said.get("name", name),
-        "digest": said.get("digest", rest.partition(" ")[0]),
-        "cut_points": list(scores.cut_points),
-    } | {key: str(said.get(key, "")) for key in _WEIGHTS}
-
-
-def _few(rated: pd.DataFrame) -> list[str]:
-    pairs = rated["subject"].value_counts()
-    if not len(pairs):
-        return []
-    found = []
-    if len(pairs) < MINIMUM_SUBJECTS:
-        found.append(
-            f"Only {len(pairs)} subjects have pairs: intervals are wide, and no verdict on so few carries far."
-        )
-    if len(pairs) > 1 and pairs.iloc[0] > pairs.sum() / 2:
-        share = 100 * pairs.iloc[0] / pairs.sum()
-        found.append(
-            f"One subject holds {share:.0f} % of the pairs: what counts pairs is mostly about that one."
-        )
-    return found
-
-
-def _notices(inputs: Inputs, covered: Coverage, rated: pd.DataFrame, lost: int) -> list[dict[str, str]]:
-    found = []
-
-    def say(level: str, text: str) -> None:
-        found.append({"level": level, "text": text})
-
-    for scores, whose in ((inputs.scores, ""), (inputs.other, "The other table: ")):
-        if scores is None:
-            continue
-        described = _weights(scores)
-        if described["status"] == "untrained" or "UNTRAINED" in scores.weights:
-            say("danger", whose + _UNTRAINED)
-        elif described["status"] == "demonstration" or "demonstration" in scores.weights:
-            say("danger", whose + _DEMONSTRATION)
-        elif described["notice"]:
-            say("warning", whose + described["notice"])
-        for source in scores.sources:
-            if source.manifest_state == "altered":
-                say(
-                    "danger",
-                    f"{source.name} is not the table that its manifest vouches for: it was changed after the run.",
-                )
-            elif source.manifest_state != "verified":
-                say("warning", f"{source.name} has no readable run manifest beside it: its origin cannot be traced.")
-    for text in _few(rated):
-        say("warning", text)
-    if inputs.ratings is not None and lost > _MANY_UNMATCHED * inputs.ratings.file.rows:
-        say("warning", f"{lost} of {inputs.ratings.file.rows} ratings match no segment: are names and times right?")
-    if covered.source == "table":
-        say("note", "Without verified manifests, seconds outside the segments and failed recordings are not known.")
-    elif not covered.balanced:
-        say("danger", f"The balance of seconds does not add up: {covered.unaccounted_s:.1f} s are missing.")
-    return found
-
-
 def _range_note(reference: np.ndarray[Any, Any]) -> str:
     if not len(reference):
         return ""
@@ -389,77 +296,3 @@ def _overlapping(segments: pd.DataFrame) -> bool:
     """Do windows share seconds (a stride under their length)?"""
     starts = segments.groupby("recording", observed=True, sort=False)["start_s"].diff()
     return bool((starts < WINDOW_S - 0.01).any())
-
-
-def _strata(rated: pd.DataFrame, subjects: Subjects | None, covered: Coverage, of: Resampling) -> list[dict[str, Any]]:
-    names = rated["recording"].astype(str)
-    flags = rated["flags"].fillna("").astype(str)
-    of_pairs: dict[str, pd.Series[str]] = {}
-    of_recordings: dict[str, pd.Series[str]] = {}
-    for column in subjects.columns if subjects else ():
-        if column == _time_column(subjects):
-            continue
-        levels = subjects.table[column] if subjects else pd.Series(dtype=str)
-        of_pairs[column] = names.map(levels).fillna(NOT_STATED)
-        of_recordings[column] = levels.reindex(covered.by_recording.index).fillna(NOT_STATED)
-    of_pairs["quality flags"] = flags.map(lambda text: "flagged" if text else "no flag")
-    modality = flags.map({text: _modality(text.split()) for text in flags.unique()})
-    if modality.nunique() > 1:
-        of_pairs["evidence"] = modality
-    return strata(rated, of_pairs, of_recordings, covered.by_recording, of)
-
-
-def _modality(flags: list[str]) -> str:
-    blind, deaf = bool({"no_face", "no_video"} & set(flags)), "no_audio" in flags
-    return "neither" if blind and deaf else "voice only" if blind else "face only" if deaf else "face and voice"
-
-
-def _time_column(subjects: Subjects | None) -> str | None:
-    """Of SUBJECTS, the column that says when."""
-    columns = {column.lower(): column for column in (subjects.columns if subjects else ())}
-    return next((columns[name] for name in _TIMES if name in columns), None)
-
-
-def _drift(
-    rated: pd.DataFrame, segments: pd.DataFrame, inputs: Inputs, covered: Coverage, of: Resampling
-) -> tuple[list[dict[str, Any]], str]:
-    """Bias and coverage by month or batch: a column of SUBJECTS, else the score tables in their order."""
-    subjects, column = inputs.subjects, _time_column(inputs.subjects)
-    recordings = covered.by_recording.index
-    if column and subjects:
-        batch = subjects.table[column].reindex(recordings).fillna(NOT_STATED)
-        if column.lower() == "date":
-            batch = batch.map(_month)
-        order = sorted(batch.unique(), key=_naturally)
-    elif len(inputs.scores.sources) > 1:
-        column = "score table"
-        first = segments.drop_duplicates("recording").set_index("recording")["source"]
-        first.index = first.index.astype(str)
-        labels = [f"{place + 1}: {one.name}" for place, one in enumerate(inputs.scores.sources)]
-        batch = first.map(dict(enumerate(labels))).reindex(recordings).fillna("failed in every table")
-        order = [label for label in [*labels, "failed in every table"] if (batch == label).any()]
-    else:
-        return [], ""
-    which = rated["recording"].astype(str).map(batch)
-    rows = []
-    for name in order:
-        row = group(rated[(which == name).to_numpy()], of)
-        chosen = covered.by_recording[(batch == name).to_numpy()]
-        rows.append(row | {"batch": str(name), "n_recordings": len(chosen), "coverage_share": share_scored(chosen)})
-    return rows, column
-
-
-def _month(text: str) -> str:
-    if text == NOT_STATED:
-        return text
-    try:
-        return datetime.date.fromisoformat(text[:10]).strftime("%Y-%m")
-    except ValueError:
-        raise SettingsError(
-            f"--subjects: date is {text!r}, which cannot be placed in a month", "write dates as 2026-03-31"
-        ) from None
-
-
-def _naturally(text: str) -> list[tuple[int, int, str]]:
-    """So that batch 10 comes after batch 9."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", text) if part]

@@ -109,7 +109,7 @@ def read_ratings(path: Path) -> Ratings:
             "end_s": end_s,
             # The product first, so that the end of a scale is 10 and not a hair beside it.
             "value": value * _HIGHEST / highest,
-            "rater": sheet.strings("rater").str.strip().replace("", ONE_RATER).fillna(ONE_RATER) if "rater" in sheet.columns else one,
+            "rater": _raters(sheet) if "rater" in sheet.columns else one,
             "scale": scale,
         }
     )
@@ -121,6 +121,11 @@ def read_ratings(path: Path) -> Ratings:
             "keep one of them, or name who rated in a column `rater`",
         )
     return Ratings(sheet.file, rows, tuple(map(str, rows["scale"].unique())), tuple(map(str, rows["rater"].unique())))
+
+
+def _raters(sheet: Sheet) -> pd.Series[str]:
+    """Names without the blanks around them, which nobody sees."""
+    return sheet.strings("rater").str.strip().replace("", ONE_RATER).fillna(ONE_RATER)
 
 
 def _times(sheet: Sheet) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from avpenet_cli.report.bootstrap import LEVEL, SubjectBootstrap
+from avpenet_cli.report.bootstrap import FEWEST_SUBJECTS, LEVEL, SubjectBootstrap
 from avpenet_cli.report.estimate import NO_INTERVAL, Estimate, Interval, absent
 from avpenet_cli.report.pairs import Array
 
@@ -52,8 +52,11 @@ def icc(ratings: Array, subject: np.ndarray[tuple[int], np.dtype[np.int64]], boo
     sums: Array = np.stack([np.bincount(subject, one, n_subjects) for one in columns], axis=1).astype(np.float64)
     if n == n_subjects:
         values = _of_sums(k, n, sums.sum(axis=0))
-        intervals = _exact(*_mean_squares(k, n, sums.sum(axis=0)), n, k)
-        found = [Estimate(float(one), ci, n) for one, ci in zip(values, intervals, strict=True)]
+        # With two or three rows the exact interval leaves the range of a correlation.
+        few = n < FEWEST_SUBJECTS
+        intervals = [NO_INTERVAL] * 3 if few else _exact(*_mean_squares(k, n, sums.sum(axis=0)), n, k)
+        why = f"fewer than {FEWEST_SUBJECTS} segments" if few else ""
+        found = [Estimate(float(one), ci, n, why) for one, ci in zip(values, intervals, strict=True)]
         return Icc(found[0], found[1], found[2], n, k, "exact (F)")
     found = bootstrap.estimate(partial(_of_sums, k, n), sums, ("fisher", "fisher", "fisher"), n)
     return Icc(found[0], found[1], found[2], n, k, "subject bootstrap")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from avpenet_cli.report.analysis import Inputs, ReportSettings, analyse
+from avpenet_cli.report.analysis import ReportSettings, analyse
 from avpenet_cli.report.drawing import draw
+from avpenet_cli.report.inputs import Inputs
 from avpenet_cli.report.page import render
 from avpenet_cli.report.review import write_review
 from avpenet_cli.storage import appearing_whole, write_json
