@@ -75,3 +75,4 @@ def test_its_commands_run(tmp_path: Path) -> None:
     assert (tmp_path / "scores.run.json").exists()
     assert (tmp_path / "study" / "report.html").exists()
     assert (tmp_path / "phantom-report.html").exists()
+    assert "PHANTOMS" in (tmp_path / "store" / "store.json").read_text()

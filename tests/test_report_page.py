@@ -22,11 +22,12 @@ from typing import Any
 import pytest
 
 from avpenet_cli.report import phrasing
-from avpenet_cli.report.analysis import Analysis, Inputs, ReportSettings, analyse
+from avpenet_cli.report.analysis import Analysis, ReportSettings, analyse
 from avpenet_cli.report.bootstrap import Resampling
 from avpenet_cli.report.checklist import checklist
 from avpenet_cli.report.drawing import draw
 from avpenet_cli.report.figures import Figure
+from avpenet_cli.report.inputs import Inputs
 from avpenet_cli.report.page import render
 from avpenet_cli.report.ratings import read_events, read_ratings, read_subjects
 from avpenet_cli.report.reading import read_scores

@@ -132,9 +132,18 @@ def _run(
         prepared = list(
             _said(prepare_all(inputs.recordings, preparer, reporter.seconds), inputs, reporter, stop, debug)
         )
-        summary = finish(out, about, prepared, truth, settings)
+        summary = finish(out, about, prepared, truth, settings, _notice(inputs))
         _warn(summary, len(unused(shards, prepared)), reporter)
     return prepared, summary
+
+
+def _notice(inputs: Inputs) -> str:
+    """Recordings that lie beside a phantoms' account are phantoms, and weights trained on them say so."""
+    folders = {recording.path.parent for recording in inputs.recordings}
+    for note in sorted(folder / "phantoms.json" for folder in folders):
+        if note.is_file():
+            return "PHANTOMS: made of synthetic patients; weights trained on it are a demonstration"
+    return ""
 
 
 def _make_folders(out: Path, shards: Path) -> None:

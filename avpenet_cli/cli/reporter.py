@@ -66,9 +66,18 @@ class Reporter:
         quiet: only warnings and errors.
         verbose: also stage timings.
         total: recordings in this run.
+        counted: what the two bars count, all of them and those of the one at hand.
     """
 
-    def __init__(self, log_format: LogFormat, log_file: Path | None, quiet: bool, verbose: bool, total: int) -> None:
+    def __init__(
+        self,
+        log_format: LogFormat,
+        log_file: Path | None,
+        quiet: bool,
+        verbose: bool,
+        total: int,
+        counted: tuple[str, str] = ("recordings", "seconds"),
+    ) -> None:
         self._log = logging.Logger("avpenet", logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
         formatter: logging.Formatter = _JsonLines() if log_format == "json" else _TextLines()
         self._progress: Progress | None = None
@@ -81,8 +90,8 @@ class Reporter:
                 TimeElapsedColumn(),
                 console=console,
             )
-            self._all: TaskID = self._progress.add_task("recordings", total=total)
-            self._one: TaskID = self._progress.add_task("seconds", total=None)
+            self._all: TaskID = self._progress.add_task(counted[0], total=total)
+            self._one: TaskID = self._progress.add_task(counted[1], total=None)
             handler: logging.Handler = _ConsoleLines(console)
         else:
             handler = logging.StreamHandler(sys.stderr)

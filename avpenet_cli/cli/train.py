@@ -67,7 +67,7 @@ def train(
         settings = _settings(config, device)
         from avpenet_cli.training.store import SegmentStore
 
-        with Reporter("text", None, quiet, False, settings.epochs) as reporter:
+        with Reporter("text", None, quiet, False, settings.epochs, ("epochs", "batches")) as reporter:
             last = _run(SegmentStore.open(store), out, settings, init or [], resume, demonstration, reporter, stop)
     if _first_process():
         typer.echo(f"{last} in {(time.monotonic() - begun) / 60:.1f} min", err=True)
@@ -100,7 +100,8 @@ def _run(
 ) -> str:
     """All of it; returns the last line."""
     from avpenet_cli.scoring.lock import held
-    from avpenet_cli.training.fit import CHECKPOINT_FILE, Told, check_store, claim, fit
+    from avpenet_cli.training.claim import CHECKPOINT_FILE, check_store, claim
+    from avpenet_cli.training.fit import Told, fit
 
     folder = out.with_suffix(".train")
     rows = check_store(store, settings.left_out_site)

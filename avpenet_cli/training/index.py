@@ -163,13 +163,19 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def finish(
-    folder: Path, about: dict[str, Any] | None, prepared: Sequence[Prepared], truth: Truth, settings: PrepareSettings
+    folder: Path,
+    about: dict[str, Any] | None,
+    prepared: Sequence[Prepared],
+    truth: Truth,
+    settings: PrepareSettings,
+    notice: str = "",
 ) -> Summary:
     """Write index and account. Until the account is in place the store is what it was before.
 
     Args:
         about: what `store.json` held before.
         prepared: all recordings, in input order.
+        notice: what weights trained on this store must say of themselves.
 
     Raises:
         SettingsError: the same file under two subjects; a leak.
@@ -193,6 +199,7 @@ def finish(
         unrated_recordings=pairing.unrated_recordings if pairing else (),
     )
     account = _account(settings, truth, summary) | {
+        "notice": notice,
         "index": {"file": INDEX_FILE, "sha256": digest, "rows": len(index)},
         "recordings": [_recording_entry(one) for one in prepared],
     }

@@ -1,0 +1,156 @@
+"""Segments of a store as batches for the network. What comes is a pure function of seed, epoch and segment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from avpenet_cli.audio.mel import log_mel
+from avpenet_cli.settings import FRAMES_PER_WINDOW
+from avpenet_cli.training.augmentation import augmented_faces, augmented_sound
+from avpenet_cli.training.settings import TrainSettings
+from avpenet_cli.training.store import SegmentStore
+
+# What a generator is drawn for; keeps their streams apart.
+ORDER, SEGMENT, MIXUP, NETWORK = range(4)
+
+
+def generator_of(seed: int, purpose: int, *place: int) -> np.random.Generator:
+    """The source of chance for one thing at one place of a run, whatever was drawn before."""
+    return np.random.default_rng([seed, purpose, *place])
+
+
+class Ticket(NamedTuple):
+    """Which segment to load, and for which epoch's chance."""
+
+    epoch: int
+    row: int
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B segments.
+
+    Attributes:
+        mel: (B, 1, 128, 300) float32 in [0, 1].
+        faces: (N, 3, side, side) uint8 RGB, those of the first segment, then of the second, and so on.
+        counts: (B,) int64, how many faces each segment has; their sum is N.
+        truth: (B,) float32, pain 0 to 10.
+        rows: (B,) int64, each segment's row in the store's index.
+    """
+
+    mel: Tensor
+    faces: Tensor
+    counts: Tensor
+    truth: Tensor
+    rows: Tensor
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
+        """The same on another device; `counts` and `rows` stay, for they are read on the CPU."""
+        return replace(
+            self,
+            mel=self.mel.to(device, non_blocking=non_blocking),
+            faces=self.faces.to(device, non_blocking=non_blocking),
+            truth=self.truth.to(device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> Batch:
+        """Where a GPU can fetch it from."""
+        return replace(self, mel=self.mel.pin_memory(), faces=self.faces.pin_memory(), truth=self.truth.pin_memory())
+
+
+class Item(NamedTuple):
+    """One segment of a batch: arrays as in `Batch`, without its first dimension."""
+
+    mel: np.ndarray
+    faces: np.ndarray
+    truth: float
+    row: int
+
+
+class SegmentDataset(Dataset[Item]):
+    """Loads segments by ticket.
+
+    Args:
+        store: is pickled into the loading processes.
+        settings: of the run.
+        augmented: for training; else spectrogram and faces are as `score` has them.
+        frames: how many faces of a segment, at most. Drawn when augmented, else evenly spaced.
+    """
+
+    def __init__(self, store: SegmentStore, settings: TrainSettings, augmented: bool, frames: int) -> None:
+        self._store, self._settings = store, settings
+        self._augmented, self._frames = augmented, frames
+        self._audio = store.preprocessing.audio
+        self._crops = store.index["crops"].to_numpy()
+
+    def __getitem__(self, ticket: Ticket) -> Item:
+        chance = generator_of(self._settings.seed, SEGMENT, ticket.epoch, ticket.row)
+        # Where every frame has its face, the pictures that are not wanted need not be decoded.
+        whole = int(self._crops[ticket.row]) == FRAMES_PER_WINDOW
+        wanted = self._chosen(FRAMES_PER_WINDOW, chance) if whole else None
+        segment = self._store.segment(ticket.row, wanted)
+        faces = segment.faces if whole else segment.faces[self._chosen(len(segment.faces), chance)]
+        mel = segment.spectrogram
+        if self._augmented:
+            sound = augmented_sound(segment.waveform, self._audio.sample_rate_hz, self._settings.sound, chance)
+            if sound is not segment.waveform:
+                mel = log_mel(sound, self._audio)
+            faces = augmented_faces(faces, self._settings.face, chance)
+        return Item(mel[None], faces.transpose(0, 3, 1, 2), segment.reference, ticket.row)
+
+    def _chosen(self, count: int, chance: np.random.Generator) -> list[int]:
+        """Places of the frames to take, of `count`, rising."""
+        if count <= self._frames:
+            return list(range(count))
+        if self._augmented:
+            return sorted(chance.choice(count, self._frames, replace=False).tolist())
+        return [int((place + 0.5) * count / self._frames) for place in range(self._frames)]
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Join segments into a batch."""
+    return Batch(
+        mel=torch.from_numpy(np.stack([item.mel for item in items])),
+        faces=torch.from_numpy(np.concatenate([item.faces for item in items])),
+        counts=torch.tensor([len(item.faces) for item in items], dtype=torch.int64),
+        truth=torch.tensor([item.truth for item in items], dtype=torch.float32),
+        rows=torch.tensor([item.row for item in items], dtype=torch.int64),
+    )
+
+
+class EpochSampler(Sampler[Ticket]):
+    """Tickets of one process for one epoch; Lightning says which epoch with `set_epoch`.
+
+    Args:
+        rows: of all segments.
+        seed: of the order; None keeps it.
+        rank, world: this process, and of how many. With a seed every process has as many, which leaves up to world - 1
+            segments out of an epoch, others each time.
+    """
+
+    def __init__(self, rows: np.ndarray, seed: int | None, rank: int = 0, world: int = 1) -> None:
+        self._rows, self._seed, self._rank, self._world = rows, seed, rank, world
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next iteration is for this epoch, counted from 0."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        even = len(self._rows) // self._world
+        extra = self._seed is None and self._rank < len(self._rows) % self._world
+        return even + int(extra)
+
+    def __iter__(self) -> Iterator[Ticket]:
+        rows = self._rows
+        if self._seed is not None:
+            rows = rows[generator_of(self._seed, ORDER, self._epoch).permutation(len(rows))]
+        own = rows[self._rank :: self._world][: len(self)]
+        return iter([Ticket(self._epoch, int(row)) for row in own])

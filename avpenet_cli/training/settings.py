@@ -1,0 +1,145 @@
+"""Every number of a training run: METHOD.md's protocol as frozen dataclasses; the shape of `train.toml`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from avpenet_cli.model.architecture import Architecture
+from avpenet_cli.model.losses import LossSettings
+from avpenet_cli.settings import FRAMES_PER_WINDOW, Count, Positive, Share, flatten, to_plain
+
+_STRICT = ConfigDict(extra="forbid")
+Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+Frames = Annotated[int, Field(ge=1, le=FRAMES_PER_WINDOW)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class StageSettings:
+    """One stage of the protocol: so many epochs at these learning rates."""
+
+    epochs: Annotated[int, Field(ge=0, le=100_000)]
+    encoder_rate: Rate
+    """Learning rate of both encoders at the stage's start; 0 freezes them, their batch norms included."""
+    fusion_rate: Annotated[float, Field(gt=0.0, le=1.0)]
+    """Of fusion and head."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SoundAugmentation:
+    """Changes to the waveform before its spectrogram (METHOD.md, Algorithm 1)."""
+
+    probability: Share = 0.5
+    """Of each of the three, by itself."""
+    stretch: tuple[Positive, Positive] = (0.9, 1.1)
+    """Range of the speed; pitch stays."""
+    pitch_semitones: Annotated[float, Field(ge=0.0, le=12.0)] = 2.0
+    """Up or down by at most this much; length stays."""
+    noise_snr_db: tuple[float, float] = (20.0, 30.0)
+    """White noise, so many dB below the segment's own power."""
+
+    def __post_init__(self) -> None:
+        _check_ranges(stretch=self.stretch, noise_snr_db=self.noise_snr_db)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class FaceAugmentation:
+    """Changes to the face crops, the same for all of a segment (METHOD.md, Algorithm 2)."""
+
+    probability: Share = 1.0
+    """Of changing a segment's faces at all. Chosen: the article states none, and a draw may be close to nothing."""
+    rotation_deg: Annotated[float, Field(ge=0.0, le=180.0)] = 15.0
+    translation_px: Annotated[float, Field(ge=0.0, le=112.0)] = 10.0
+    """Of a 224-px crop; in proportion for other sizes."""
+    scale: tuple[Positive, Positive] = (0.95, 1.05)
+    brightness: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+    """The values times 1 - this to 1 + this."""
+    contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+    """Their distance from the crop's mean times 1 - this to 1 + this."""
+
+    def __post_init__(self) -> None:
+        _check_ranges(scale=self.scale)
+
+
+def _check_ranges(**ranges: tuple[float, float]) -> None:
+    for name, (low, high) in ranges.items():
+        if low > high:
+            raise ValueError(f"{name} must rise; got {low}, {high}")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrainSettings:
+    """One training run. Defaults are the article's protocol (METHOD.md, Loss and training)."""
+
+    stage_1: StageSettings = Field(default_factory=lambda: StageSettings(30, 0.0, 1e-3))
+    stage_2: StageSettings = Field(default_factory=lambda: StageSettings(70, 1e-5, 1e-4))
+    final_rate: Rate = 1e-6
+    """Where the cosine of each stage ends. Chosen: one cosine a stage, by epoch; the article does not say."""
+    weight_decay: Rate = 0.01
+    gradient_norm: Positive = 1.0
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Segments at a time on each device."""
+    accumulate: Annotated[int, Field(ge=1, le=4096)] = 4
+    """Batches to one step: 32 x 4 = 128, the article's effective batch."""
+    label_smoothing: Share = 0.1
+    """Targets move by this share of their distance towards 5."""
+    mixup_alpha: Annotated[float, Field(ge=0.0, le=10.0)] = 0.2
+    """Of Beta(alpha, alpha), one draw a batch; 0 mixes nothing."""
+    modality_dropout: Share = 0.0
+    """How often a training segment loses one of the modalities that `architecture.may_be_missing` lists."""
+    patience_epochs: Count = 15
+    """Without a better validation MAE, in the last stage: a first stage that stalls still has its second before it."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """`auto`: float32 on a CPU, mixed bfloat16 on a GPU that has it, mixed float16 on others."""
+    device: str = "auto"
+    """auto (all GPUs there are, else the CPU), cpu, cuda or cuda:N."""
+    workers: Annotated[int, Field(ge=0, le=256)] | None = None
+    """Processes that load data; by default none on a CPU, else one for each core but one, at most 12."""
+    frames_per_segment: Frames = FRAMES_PER_WINDOW
+    """So many of a segment's faces, drawn anew each epoch, are trained on. 30: all, as the article does."""
+    validation_frames: Frames = FRAMES_PER_WINDOW
+    """So many, evenly spaced, after each epoch. The final figures are always of all of them."""
+    left_out_site: str | None = None
+    """Train and test on the stored leave-one-site-out splits of this site."""
+    licence: str = "not stated"
+    """Of the weights, for their description."""
+    architecture: Architecture = Field(default_factory=Architecture)
+    loss: LossSettings = Field(default_factory=LossSettings)
+    sound: SoundAugmentation = Field(default_factory=SoundAugmentation)
+    face: FaceAugmentation = Field(default_factory=FaceAugmentation)
+
+    def __post_init__(self) -> None:
+        if not self.epochs:
+            raise ValueError("stage_1.epochs and stage_2.epochs are both 0: nothing would be trained")
+        if bool(self.modality_dropout) != bool(self.architecture.may_be_missing):
+            raise ValueError(
+                "modality_dropout and architecture.may_be_missing go together: weights may do without a modality only "
+                "if they were trained without it"
+            )
+
+    @property
+    def epochs(self) -> int:
+        """Of both stages."""
+        return self.stage_1.epochs + self.stage_2.epochs
+
+    @property
+    def of_results(self) -> dict[str, Any]:
+        """The flat settings that change what is learned; a resumed run must agree on them."""
+        return {name: value for name, value in flatten(to_plain(self)).items() if name not in _OF_SPEED_ONLY}
+
+    def stage_at(self, epoch: int) -> tuple[int, StageSettings, int]:
+        """(number of the stage, the stage, the epoch within it) at an epoch counted from 0."""
+        if epoch < self.stage_1.epochs:
+            return 1, self.stage_1, epoch
+        return 2, self.stage_2, epoch - self.stage_1.epochs
+
+    @property
+    def last_stage_starts(self) -> int:
+        """First epoch of the last stage that has any, from 0; patience is counted from there."""
+        return self.stage_1.epochs if self.stage_2.epochs else 0
+
+
+_OF_SPEED_ONLY = {"device", "workers", "licence"}
