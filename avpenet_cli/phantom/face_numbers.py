@@ -262,6 +262,7 @@ class LightNumbers:
     camera_face_widths: Positive
     blur_px: Positive
     exposure_follows: Share
+    exposure: Positive
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -181,7 +181,7 @@ def _face(look: Look, marks: Landmarks, rng: np.random.Generator) -> Float:
         colour = colour * (1.0 - lash * canvas.line(upper, 1.5, 0.35)[..., None])
         colour = colour * (1.0 - 0.35 * lash * canvas.line(np.r_[outline, outline[:1]], 0.9, 0.4)[..., None])
     brows = head.brow_density * _brows(marks, canvas, rng, head.brow_thickness_mm)
-    colour = _covered(colour, brows, hair_albedo(look.hair_tone * skin.brow_hair_share))
+    colour = _covered(colour, brows, hair * skin.brow_hair_share)
     if look.age_group == "neonate" and look.hair != "cap":
         above = np.clip((head.hairline_front_mm / head.eye_x_mm - _heights()) * -2.0, 0.0, 1.0)
         strands = np.clip(0.6 + 0.5 * _noise(rng, *shape, 3.0), 0, 1)

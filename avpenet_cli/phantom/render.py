@@ -96,7 +96,7 @@ class FaceRenderer:
         self._meshes = {NO_COVER: _Mesh(shape, around, open_to_room(shape, around))}
         numbers = face_numbers().light
         middle, tone = luminance(skin_albedo(5, "adult")), luminance(skin_albedo(look.skin_tone, look.age_group))
-        self._exposure = (middle / tone) ** numbers.exposure_follows
+        self._exposure = numbers.exposure * (middle / tone) ** numbers.exposure_follows
         self._encode = _srgb_table()
 
     def _mesh(self, cover: Cover) -> _Mesh:
