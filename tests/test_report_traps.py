@@ -175,3 +175,31 @@ def test_no_folder_and_no_manifest_is_harmed(avpenet_here: Avpenet, study: Path,
     done = avpenet_here("report", tmp_path / "scores.csv", "--out", tmp_path / "scores.run.html")
     assert done.code == 2
     assert (tmp_path / "scores.run.json").read_bytes() == (study / "scores.run.json").read_bytes()
+
+
+def test_the_command_keeps_texts_with_slashes_and_loses_folders(
+    avpenet_here: Avpenet, study: Path, tmp_path: Path
+) -> None:
+    limit = ("--limit", "3", "--limit-source", "protocol 7/2026")
+    found = run(avpenet_here, tmp_path / "r.html", *full(study), *limit)
+    assert "'protocol 7/2026'" in found["command"]
+    assert "--out r.html" in found["command"]
+    assert str(tmp_path) not in found["command"]
+
+
+def test_units_that_look_wrong_are_pointed_out(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    rows = many()
+    scores = table(tmp_path / "scores.csv", rows)
+
+    def warned(lines: list[str]) -> str:
+        (tmp_path / "ratings.csv").write_text("\n".join(lines) + "\n")
+        found = run(avpenet_here, tmp_path / "r.html", scores, "--reference", tmp_path / "ratings.csv")
+        return " ".join(one["text"] for one in found["notices"])
+
+    head = "recording,start_s,end_s,value,scale"
+    in_cm = [f"{name},{start},{start + 3},{(value or 0):.1f},VAS" for name, start, value in rows]
+    assert "No VAS rating lies over a tenth" in warned([head, *in_cm])
+    in_mm = [f"{name},{start},{start + 3},{10 * (value or 0):.1f},VAS" for name, start, value in rows]
+    assert "tenth" not in warned([head, *in_mm])
+    in_ms = [f"{name},{1000 * start},{1000 * (start + 3)},{10 * (value or 0):.1f},VAS" for name, start, value in rows]
+    assert "are times in seconds?" in warned([head, *in_ms])

@@ -106,7 +106,14 @@ def _refuse_to_overwrite(outputs: list[Path], inputs: list[Path]) -> None:
 
 def _command(arguments: list[str]) -> str:
     """To repeat the report; without folders, which say something of a machine and its user."""
-    return shlex.join(["avpenet", *(Path(one).name if "/" in one else one for one in arguments)])
+
+    def bare(text: str) -> str:
+        option, equals, value = text.partition("=") if text.startswith("--") else ("", "", text)
+        # A text with a slash is not always a path.
+        named = Path(value).name if "/" in value and Path(value).parent.is_dir() else value
+        return option + equals + named
+
+    return shlex.join(["avpenet", *map(bare, arguments)])
 
 
 def _read(

@@ -14,6 +14,10 @@ _DEMONSTRATION = (
 )
 # Share of the ratings from which on something is wrong with their names or times.
 _MANY_UNMATCHED = 0.05
+# Ratings of a scale that never reach further up than this, points, and how many it takes to wonder.
+_LOW_ON_SCALE = 1.0
+_ENOUGH_TO_DOUBT = 20
+_LATE_S = 10.0
 
 
 def _few(rated: pd.DataFrame) -> list[str]:
@@ -28,6 +32,23 @@ def _few(rated: pd.DataFrame) -> list[str]:
     if len(pairs) > 1 and pairs.iloc[0] > pairs.sum() / 2:
         share = 100 * pairs.iloc[0] / pairs.sum()
         found.append(f"One subject holds {share:.0f} % of the pairs: what counts pairs is mostly about that one.")
+    return found
+
+
+def _doubtful(inputs: Inputs) -> list[str]:
+    """Ratings that a wrong unit would explain."""
+    if inputs.ratings is None:
+        return []
+    rows, found = inputs.ratings.rows, []
+    for scale, values in rows.groupby("scale", observed=True)["value"]:
+        if len(values) >= _ENOUGH_TO_DOUBT and values.max() <= _LOW_ON_SCALE:
+            found.append(f"No {scale} rating lies over a tenth of its scale: is it the right scale (a VAS in cm)?")
+    last_s = inputs.scores.segments.groupby("recording", observed=True)["end_s"].max()
+    late = rows["end_s"] > rows["recording"].map(last_s.to_dict()) + _LATE_S
+    if late.any():
+        found.append(
+            f"{int(late.sum())} ratings end over {_LATE_S:.0f} s after their recording does: are times in seconds?"
+        )
     return found
 
 
@@ -62,6 +83,8 @@ def notices(inputs: Inputs, covered: Coverage, rated: pd.DataFrame, lost: int) -
             elif source.manifest_state != "verified":
                 say("warning", f"{source.name} has no readable run manifest beside it: its origin cannot be traced.")
     for text in _few(rated):
+        say("warning", text)
+    for text in _doubtful(inputs):
         say("warning", text)
     if inputs.ratings is not None and lost > _MANY_UNMATCHED * inputs.ratings.file.rows:
         say("warning", f"{lost} of {inputs.ratings.file.rows} ratings match no segment: are names and times right?")
