@@ -289,3 +289,14 @@ def test_no_nan_reaches_json() -> None:
         "b": [3, None],
         "3": [1.5],
     }
+
+
+def test_an_interval_has_both_ends_or_neither() -> None:
+    """Few subjects once gave [x, nothing], which broke the summary after the files were written."""
+    for seed in range(60):
+        pairs = study(n_subjects=5 + seed % 3, seed=seed)
+        found = accuracy(pairs, SubjectBootstrap(pairs.n_subjects, 200, seed))
+        for name, one in found.__dict__.items():
+            assert math.isnan(one.ci[0]) == math.isnan(one.ci[1]), name
+            assert not math.isnan(one.ci[0]) or one.reason, name
+        assert math.isnan(found.mae.ci[1]) or found.mae.ci[1] <= 10

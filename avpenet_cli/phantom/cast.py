@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from avpenet_cli.phantom.course_numbers import course_numbers
-from avpenet_cli.phantom.head import AgeGroup, Hair, Look
+from avpenet_cli.phantom.head import AgeGroup, Look, draw_look
 from avpenet_cli.phantom.vocality import Vocality, draw_vocality
 from avpenet_cli.phantom.voice_numbers import Sex
 
@@ -66,13 +66,7 @@ def draw_subject(number: int, seed: int, age_groups: AgeGroups) -> Subject:
         age_group=age_group,
         sex=sex,
         site=site,
-        look=Look(
-            age_group=age_group,
-            identity=int(rng.integers(2**31)),
-            skin_tone=int(rng.integers(1, 11)),
-            hair=_hair(cast.hair_neonate if newborn else cast.hair_adult, rng),
-            hair_tone=float(rng.random()),
-        ),
+        look=draw_look(age_group, rng),
         vocality=draw_vocality(age_group, sex, rng),
         expressiveness=float(rng.uniform(*(cast.stoic_expressiveness if stoic else cast.expressiveness))),
         delay_s=float(rng.uniform(*cast.delay_s)),
@@ -80,9 +74,3 @@ def draw_subject(number: int, seed: int, age_groups: AgeGroups) -> Subject:
         threshold_points=float(rng.normal(0.0, cast.asymmetry_points)),
         gains={unit: float(rng.uniform(*one.gain)) for unit, one in numbers.pain_units.items()},
     )
-
-
-def _hair(shares: dict[str, float], rng: np.random.Generator) -> Hair:
-    names: list[Hair] = ["none", "short", "long", "cap"]
-    weights = np.array([shares.get(name, 0.0) for name in names])
-    return names[int(rng.choice(len(names), p=weights / weights.sum()))]

@@ -57,8 +57,6 @@ class CastNumbers:
     delay_s: Range
     smoothing_s: Range
     asymmetry_points: float
-    hair_adult: dict[str, Share]
-    hair_neonate: dict[str, Share]
     cover: dict[str, Share]
     hand_per_minute: float
     hand_s: Range

@@ -15,7 +15,7 @@ from avpenet_cli.phantom.cast import Subject
 from avpenet_cli.phantom.course import Course, draw_course
 from avpenet_cli.phantom.course_numbers import CameraNumbers, course_numbers
 from avpenet_cli.phantom.face_covers import Cover
-from avpenet_cli.phantom.head import Expression, HeadModel, Look
+from avpenet_cli.phantom.head import Expression, HeadModel, Look, draw_look
 from avpenet_cli.phantom.head_built_in import built_in_head
 from avpenet_cli.phantom.render import NO_COVER, FaceRenderer, Frame, Light, View
 from avpenet_cli.phantom.room import recorded, site_named
@@ -170,7 +170,7 @@ def _visitor(view: View, duration_s: float, rng: np.random.Generator) -> Visitor
     if rng.random() >= cast.second_person_share:
         return None
     side = 1.0 if rng.random() < 0.5 else -1.0
-    look = Look("adult", int(rng.integers(2**31)), int(rng.integers(1, 11)), "short", float(rng.random()))
+    look = draw_look("adult", rng)
     start_s = float(rng.uniform(0.0, 0.8 * duration_s))
     return Visitor(
         look,

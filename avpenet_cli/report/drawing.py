@@ -148,13 +148,7 @@ def _of_comparison(found: Analysis) -> dict[str, Figure]:
             sides=("other table", "this table"),
             name="comparison",
         ),
-        "class_changes": figures.confusion(
-            section["class_changes"],
-            LABELS,
-            axis_names=("this table", "other table"),
-            title="Classes in the two tables",
-            name="class-changes",
-        ),
+        "class_changes": figures.class_changes(section["class_changes"], LABELS),
     }
 
 

@@ -138,7 +138,7 @@ def _luminance(color: ColorType) -> float:
 
 
 def class_changes(matrix: npt.ArrayLike, labels: Sequence[str], *, name: str = "class-changes") -> Figure:
-    """The same for two score tables of the same segments: rows the old class, columns the new one.
+    """The same for two score tables of the same segments: rows the class in this one, columns in the other.
 
     Args:
         matrix: (classes, classes) counts.
@@ -149,5 +149,5 @@ def class_changes(matrix: npt.ArrayLike, labels: Sequence[str], *, name: str = "
         ValueError: a matrix that is not (classes, classes).
     """
     return confusion(
-        matrix, labels, axis_names=("old scores", "new scores"), title="Classes before and after", name=name
+        matrix, labels, axis_names=("this table", "other table"), title="Classes in the two tables", name=name
     )
