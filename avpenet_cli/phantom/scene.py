@@ -128,7 +128,11 @@ def _at_ease(ordinary: tuple[Utterance, ...], of_pain: tuple[Utterance, ...], co
             for other in of_pain
             if other.mouth_open > 0.1
         )
-        return not crying and (one.kind in ("cough", "hiccup") or course.mean_over(one.start_s, end_s + 0.2) < 5.0)
+        if crying or one.kind in ("cough", "hiccup"):
+            return not crying
+        # What begins with the recording's last moment has no pain to go by any more.
+        begins = round(one.start_s * PAIN_RATE_HZ) < len(course.pain)
+        return begins and course.mean_over(one.start_s, end_s + 0.2) < 5.0
 
     return tuple(one for one in ordinary if free(one))
 
