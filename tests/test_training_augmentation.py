@@ -92,6 +92,12 @@ def test_faces_move_further_than_the_method_allows() -> None:
         assert np.ptp(np.array(moves)[:, 0]) > reach_px / 3
 
 
+def test_a_mirrored_face_is_turned_over_or_the_mirror_is_never_used() -> None:
+    still = FaceAugmentation(rotation_deg=0.0, translation_px=0.0, scale=(1.0, 1.0), brightness=0.0, contrast=0.0)
+    always = dataclasses.replace(still, mirror=1.0)
+    assert augmented_faces(_dot(), always, _chance()).tolist() == _dot()[:, :, ::-1].tolist()
+
+
 def test_light_changes_by_more_than_a_fifth() -> None:
     faces = np.stack([face(5.0, _chance(seed)) for seed in range(2)])
     bright = FaceAugmentation(rotation_deg=0.0, translation_px=0.0, scale=(1.0, 1.0), contrast=0.0)
@@ -138,6 +144,7 @@ def test_a_segment_comes_otherwise_than_it_did_in_the_same_epoch(tmp_path: Path)
     assert one.faces.tobytes() == again.faces.tobytes()
     assert one.mel.tobytes() != later.mel.tobytes()
     assert one.faces.tobytes() != later.faces.tobytes()
+
     assert one.truth == later.truth == store.segment(2).reference
     assert (one.mel.shape, one.faces.shape) == ((1, 128, 300), (4, 3, 64, 64))
     plain = SegmentDataset(store, settings, False, 30)[Ticket(5, 2)]
@@ -168,3 +175,16 @@ def test_settings_that_contradict_each_other_are_taken() -> None:
     ):  # fmt: skip
         with pytest.raises(SettingsError, match=words):
             from_plain(TrainSettings, plain, "train.toml")
+
+
+def test_training_at_reduced_size_leaves_weights_that_say_full_size(tmp_path: Path) -> None:
+    from avpenet_cli.training.account import seen_by_network
+    from avpenet_cli.training.data import SegmentDataset, Ticket
+
+    store = SegmentStore.open(make_store(tmp_path, subjects=4, segments=1, faces=3))
+    settings = TrainSettings(face_px=32, face=FaceAugmentation(probability=0.0))
+    small, whole = (SegmentDataset(store, one, True, 3)[Ticket(0, 1)].faces for one in (settings, TrainSettings()))
+    assert small.shape == (3, 3, 32, 32)
+    assert small.mean() == pytest.approx(whole.mean(), rel=0.1)
+    assert seen_by_network(store, settings).face.crop_px == 32
+    assert seen_by_network(store, TrainSettings()) == store.preprocessing

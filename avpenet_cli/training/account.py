@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from avpenet_cli.report.estimate import flat
 from avpenet_cli.report.pairs import Pairs
 from avpenet_cli.report.reliability import icc
 from avpenet_cli.scoring.manifest import software
-from avpenet_cli.settings import digest_of, flatten, to_plain
+from avpenet_cli.settings import Preprocessing, digest_of, flatten, to_plain
 from avpenet_cli.storage import write_json
 from avpenet_cli.training.fit import Trained
 from avpenet_cli.training.settings import TrainSettings
@@ -124,9 +125,17 @@ def describe_weights(
             f"{digest_of(account)}"
         ),
         architecture=settings.architecture,
-        preprocessing=store.preprocessing,
+        preprocessing=seen_by_network(store, settings),
         notice=_NOTICE if demonstration else "",
     )
+
+
+def seen_by_network(store: SegmentStore, settings: TrainSettings) -> Preprocessing:
+    """The store's preprocessing, with the crops' side that was trained on."""
+    seen = store.preprocessing
+    if settings.face_px is None:
+        return seen
+    return replace(seen, face=replace(seen.face, crop_px=settings.face_px))
 
 
 def _changed(settings: TrainSettings) -> str:

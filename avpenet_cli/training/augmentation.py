@@ -50,7 +50,7 @@ def augmented_sound(
 
 
 def augmented_faces(faces: np.ndarray, settings: FaceAugmentation, generator: np.random.Generator) -> np.ndarray:
-    """Turn, shift, scale, brighten and change the contrast of all crops of a segment alike.
+    """Mirror, turn, shift, scale, brighten and change the contrast of all crops of a segment alike.
 
     Args:
         faces: (k, side, side, 3) uint8 RGB.
@@ -64,6 +64,7 @@ def augmented_faces(faces: np.ndarray, settings: FaceAugmentation, generator: np
     scale = generator.uniform(*settings.scale)
     brightness = 1 + generator.uniform(-settings.brightness, settings.brightness)
     contrast = 1 + generator.uniform(-settings.contrast, settings.contrast)
+    mirrored = generator.random() < settings.mirror
     if not drawn or not len(faces):
         return faces
     side = faces.shape[1]
@@ -71,7 +72,9 @@ def augmented_faces(faces: np.ndarray, settings: FaceAugmentation, generator: np
     matrix = cv2.getRotationMatrix2D((middle, middle), angle_deg, scale)
     matrix[:, 2] += shift_px * (side / _ARTICLE_CROP_PX)
     out = np.empty_like(faces)
-    for place, face in enumerate(faces):
+    if mirrored:
+        faces = faces[:, :, ::-1]
+    for place, face in enumerate(np.ascontiguousarray(faces)):
         turned = cv2.warpAffine(face, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         bright = turned.astype(np.float32) * brightness
         mean = bright.mean()

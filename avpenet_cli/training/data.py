@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -97,6 +98,7 @@ class SegmentDataset(Dataset[Item]):
         wanted = self._chosen(FRAMES_PER_WINDOW, chance) if whole else None
         segment = self._store.segment(ticket.row, wanted)
         faces = segment.faces if whole else segment.faces[self._chosen(len(segment.faces), chance)]
+        faces = _shrunk(faces, self._settings.face_px)
         mel = segment.spectrogram
         if self._augmented:
             sound = augmented_sound(segment.waveform, self._audio.sample_rate_hz, self._settings.sound, chance)
@@ -112,6 +114,12 @@ class SegmentDataset(Dataset[Item]):
         if self._augmented:
             return sorted(chance.choice(count, self._frames, replace=False).tolist())
         return [int((place + 0.5) * count / self._frames) for place in range(self._frames)]
+
+
+def _shrunk(faces: np.ndarray, side_px: int | None) -> np.ndarray:
+    if side_px is None or not len(faces):
+        return faces if side_px is None else np.empty((0, side_px, side_px, 3), np.uint8)
+    return np.stack([cv2.resize(face, (side_px, side_px), interpolation=cv2.INTER_AREA) for face in faces])
 
 
 def collate(items: Sequence[Item]) -> Batch:

@@ -43,6 +43,8 @@ class Learner(lightning.LightningModule):
         super().__init__()
         self.network = network
         self.network.face_micro_batch = _FROZEN_MICRO_BATCH
+        # Faster for convolutions, on processors too; the numbers are the same.
+        self.network.visual_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._settings, self._store = settings, store
         face = store.preprocessing.face
         self._mean, self._std = face.pixel_mean, face.pixel_std

@@ -58,6 +58,8 @@ class FaceAugmentation:
     """The values times 1 - this to 1 + this."""
     contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """Their distance from the crop's mean times 1 - this to 1 + this."""
+    mirror: Share = 0.0
+    """How often left and right are exchanged. Not in the article; for training without pretrained encoders."""
 
     def __post_init__(self) -> None:
         _check_ranges(scale=self.scale)
@@ -102,6 +104,8 @@ class TrainSettings:
     """So many of a segment's faces, drawn anew each epoch, are trained on. 30: all, as the article does."""
     validation_frames: Frames = FRAMES_PER_WINDOW
     """So many, evenly spaced, after each epoch. The final figures are always of all of them."""
+    face_px: Annotated[int, Field(ge=32, le=1024)] | None = None
+    """Shrink the store's crops to this side: a quick step before training at full size, with --init."""
     left_out_site: str | None = None
     """Train and test on the stored leave-one-site-out splits of this site."""
     licence: str = "not stated"
