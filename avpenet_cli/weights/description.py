@@ -1,0 +1,140 @@
+"""What a set of weights says of itself: the file `NAME.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from avpenet_cli.model.architecture import MODALITIES, Architecture, Modality
+from avpenet_cli.settings import Preprocessing, digest_of, to_plain
+
+FORMAT_VERSION = 1
+
+UNTRAINED = "untrained"
+"""Name of the built-in entry. Reserved."""
+
+UNTRAINED_SEED = 42
+
+Status = Literal["untrained", "demonstration", "research", "imported", "validated"]
+Label = Literal["low", "moderate", "high"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+
+_MUST_HAVE_NOTICE: frozenset[Status] = frozenset({"untrained", "demonstration", "imported"})
+_UNSET_DIGEST = "0" * 64
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class WeightsDescription:
+    """What `NAME.json` says of its tensors.
+
+    Attributes:
+        name: also the stem of both files.
+        status: how far these weights may be trusted.
+        intended_use: one sentence.
+        not_intended_use: one sentence.
+        training_data: what they were trained on.
+        licence: of the weights.
+        created_with: the program that wrote them, and from what.
+        network: the registry's name of the network they fill.
+        architecture: the variant they were trained as.
+        preprocessing: what the network was trained to see; scoring reads it from here.
+        cut_points: on the 0-10 scale; low up to and including the first, moderate up to and including the second.
+        modalities: what the network reads.
+        notice: printed on every output; may be empty only for `research` and `validated`.
+        n_parameters: learnable numbers in the network.
+        tensors_sha256: of the bytes of `NAME.safetensors`.
+    """
+
+    name: Name
+    status: Status
+    intended_use: str
+    not_intended_use: str
+    training_data: str
+    licence: str
+    created_with: str
+    format_version: Literal[1] = 1
+    network: str = "avpenet"
+    architecture: Architecture = Field(default_factory=Architecture)
+    preprocessing: Preprocessing = Field(default_factory=Preprocessing)
+    cut_points: tuple[float, float] = (3.0, 6.0)
+    modalities: tuple[Modality, ...] = MODALITIES
+    notice: str = ""
+    n_parameters: Annotated[int, Field(ge=0)] = 0
+    tensors_sha256: Sha256 = _UNSET_DIGEST
+
+    def __post_init__(self) -> None:
+        low, high = self.cut_points
+        if not 0.0 < low < high < 10.0:
+            raise ValueError(f"cut_points must rise within 0 to 10; got {low}, {high}")
+        if self.status in _MUST_HAVE_NOTICE and not self.notice.strip():
+            raise ValueError(f"weights with status {self.status} need a notice")
+        if not set(self.architecture.may_be_missing) < set(self.modalities):
+            raise ValueError("may_be_missing must leave out at least one of the modalities")
+
+    @property
+    def modalities_needed(self) -> tuple[Modality, ...]:
+        """What a segment must have to be scored with these weights."""
+        return tuple(name for name in self.modalities if name not in self.architecture.may_be_missing)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical description; as that holds `tensors_sha256`, of both files. Hexadecimal."""
+        return digest_of(to_plain(self))
+
+    def label(self, score: float) -> Label:
+        """The class of a score in [0, 10]; the upper end of each class is inclusive."""
+        low, high = self.cut_points
+        return "low" if score <= low else "moderate" if score <= high else "high"
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsEntry:
+    """Weights that were found and whose description is sound.
+
+    Attributes:
+        path: of the tensors; None for the built-in entry.
+    """
+
+    description: WeightsDescription
+    path: Path | None
+
+    @property
+    def name(self) -> str:
+        """The description's name."""
+        return self.description.name
+
+    @property
+    def digest(self) -> str:
+        """The description's digest: SHA-256 over both files, hexadecimal."""
+        return self.description.digest
+
+
+def untrained_entry() -> WeightsEntry:
+    """The built-in entry: seeded initialisation, no file. Its scores mean nothing."""
+    from avpenet_cli.model.initialise import SCHEME
+
+    return WeightsEntry(
+        WeightsDescription(
+            name=UNTRAINED,
+            status="untrained",
+            intended_use="Trying out and testing the program.",
+            not_intended_use="Anything else: the network has learnt nothing.",
+            training_data="none",
+            licence="MIT",
+            created_with=f"built in, {SCHEME}, seed {UNTRAINED_SEED}",
+            notice="UNTRAINED weights: these scores mean nothing and must not be used",
+            n_parameters=51_247_459,
+            tensors_sha256=digest_of({"scheme": SCHEME, "seed": UNTRAINED_SEED, "network": "avpenet"}),
+        ),
+        path=None,
+    )
+
+
+def describe(entry: WeightsEntry) -> dict[str, Any]:
+    """The description as JSON-ready nested dictionaries with its digest, as `NAME.json` holds it."""
+    return to_plain(entry.description) | {"digest": entry.digest}

@@ -1,0 +1,191 @@
+"""Where weights are looked for, and reading their descriptions. The tensors are not touched here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import NoReturn
+
+from avpenet_cli.errors import SettingsError, WeightsError
+from avpenet_cli.settings import digest_of, from_plain
+from avpenet_cli.weights.description import (
+    FORMAT_VERSION,
+    UNTRAINED,
+    WeightsDescription,
+    WeightsEntry,
+    untrained_entry,
+)
+
+DEFAULT_NAME: str | None = None
+"""The weights used when none are named. There are no trained weights yet, and whichever happen to be installed are
+never taken without being asked for."""
+
+FOLDER_VARIABLE = "AVPENET_WEIGHTS"
+
+
+@dataclasses.dataclass(frozen=True)
+class UnusableWeights:
+    """A file on the search path that is not a usable set of weights, and why."""
+
+    path: Path
+    problem: str
+
+
+def user_folder() -> Path | None:
+    """Where `import` and `install` put weights: $AVPENET_WEIGHTS, else the user's data folder; None without either."""
+    if named := os.environ.get(FOLDER_VARIABLE):
+        return Path(named)
+    return _data_folder()
+
+
+def _data_folder() -> Path | None:
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if data.is_absolute():
+        return data / "avpenet" / "weights"
+    try:
+        return Path.home() / ".local" / "share" / "avpenet" / "weights"
+    except RuntimeError:  # `env -i` under a user without a passwd entry
+        return None
+
+
+def search_folders() -> tuple[Path, ...]:
+    """Where weights are looked for, in this order: $AVPENET_WEIGHTS, the user's data folder, `weights/` by the package.
+
+    A folder in the list need not exist.
+    """
+    folders = (user_folder(), _data_folder(), Path(__file__).resolve().parents[2] / "weights")
+    return tuple(dict.fromkeys(folder for folder in folders if folder is not None))
+
+
+def find(name_or_path: str | Path) -> WeightsEntry:
+    """The weights of that name on the search path, or in that file.
+
+    Args:
+        name_or_path: `untrained`, a name, or the path of a `.safetensors` file.
+
+    Raises:
+        WeightsError: not found, or its description is missing, unreadable or altered. The tensors are not read yet.
+    """
+    text = os.fspath(name_or_path)
+    if text == UNTRAINED:
+        return untrained_entry()
+    if _looks_like_path(text):
+        return entry_at(Path(text))
+    for folder in search_folders():
+        candidate = folder / f"{text}.safetensors"
+        if os.path.lexists(candidate):
+            return entry_at(candidate)
+    searched = ", ".join(str(folder) for folder in search_folders())
+    raise WeightsError(
+        f"no weights are called {text!r} (searched {searched})",
+        "see `avpenet weights list`, or give the path of a .safetensors file",
+    )
+
+
+def list_entries() -> list[WeightsEntry | UnusableWeights]:
+    """Everything on the search path by name, the built-in entry first. Of equal names the first found counts."""
+    found: dict[str, WeightsEntry | UnusableWeights] = {UNTRAINED: untrained_entry()}
+    for folder in search_folders():
+        try:
+            paths = sorted(path for path in folder.iterdir() if path.suffix == ".safetensors")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            found[str(folder)] = UnusableWeights(folder, f"cannot be read: {error.strerror}")
+            continue
+        for path in paths:
+            if path.stem in found or path.name.startswith("."):
+                continue
+            try:
+                found[path.stem] = entry_at(path)
+            except WeightsError as error:
+                found[path.stem] = UnusableWeights(path, error.message)
+    return list(found.values())
+
+
+def default_entry() -> WeightsEntry:
+    """The trained weights used when none are named.
+
+    Raises:
+        WeightsError: there are none; says what to do.
+    """
+    if DEFAULT_NAME is not None:
+        return find(DEFAULT_NAME)
+    installed = [e.name for e in list_entries() if isinstance(e, WeightsEntry) and e.name != UNTRAINED]
+    here = f"installed here: {', '.join(installed)}" if installed else "none are installed here either"
+    raise WeightsError(
+        f"no weights were named, and no trained weights come with this version ({here})",
+        "name some with --weights NAME|FILE.safetensors, bring a checkpoint in with `avpenet weights import FILE.pth`, "
+        "or pass --weights untrained to try the program out (its scores mean nothing)",
+    )
+
+
+def _looks_like_path(text: str) -> bool:
+    return os.sep in text or text.endswith((".safetensors", ".json", ".pth", ".pt"))
+
+
+def entry_at(path: Path) -> WeightsEntry:
+    """The weights in this file. Raises as `find`."""
+    if path.suffix in {".pth", ".pt"}:
+        raise WeightsError(f"{path} is a training checkpoint", f"convert it first: avpenet weights import {path}")
+    path = path.with_suffix(".safetensors") if path.suffix == ".json" else path
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"{path} is not a .safetensors file", "give the .safetensors file of the pair")
+    require_file(path, "the tensors")
+    beside = path.with_suffix(".json")
+    if not beside.exists():  # a link to the tensors alone: their description lies beside the target
+        beside = path.resolve().with_suffix(".json")
+    require_file(beside, "the description")
+    description = _read_description(beside)
+    if description.name != path.stem:
+        raise WeightsError(
+            f"{path} holds the weights called {description.name!r}", f"name both files {description.name} again"
+        )
+    if description.name == UNTRAINED:
+        raise WeightsError(f"{path} takes the name of the built-in weights", "choose another name for it")
+    return WeightsEntry(description, path)
+
+
+def require_file(path: Path, what: str) -> None:
+    """Is `path` a file that can be read?
+
+    Raises:
+        WeightsError: it is not; `what` names it.
+    """
+    try:
+        regular = path.is_file()
+        if regular:
+            with path.open("rb"):
+                return
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(f"{what} {path} cannot be read: {error}", "check the file's permissions") from None
+    problem = "is not a regular file" if os.path.lexists(path) and not path.is_symlink() else "is not there"
+    raise WeightsError(f"{what} {path} {problem}", "weights are a .safetensors and a .json file side by side")
+
+
+def _read_description(path: Path) -> WeightsDescription:
+    def refuse(problem: str) -> NoReturn:
+        raise WeightsError(f"the description {path} {problem}", "install these weights again from their source")
+
+    try:
+        plain = json.loads(path.read_bytes())
+    except OSError as error:
+        refuse(f"cannot be read: {error.strerror}")
+    except (ValueError, RecursionError):
+        refuse("is not JSON; it is damaged or something else")
+    if not isinstance(plain, dict):
+        refuse("is not a weights description")
+    if plain.get("format_version") != FORMAT_VERSION:
+        refuse(f"has format version {plain.get('format_version')!r}; this program reads {FORMAT_VERSION}")
+    stored = plain.pop("digest", None)
+    if stored != digest_of(plain):
+        refuse("was altered: its digest does not fit what it says")
+    try:
+        description = from_plain(WeightsDescription, plain, str(path))
+    except SettingsError as error:
+        raise WeightsError(error.message, "these weights need another version of this program") from None
+    if description.digest != stored:
+        refuse("leaves fields to their defaults; a description states every one")
+    return description

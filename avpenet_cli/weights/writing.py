@@ -1,0 +1,182 @@
+"""Writing pairs of files, and copying them into the user's store."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from avpenet_cli.errors import EnvironmentFault, WeightsError
+from avpenet_cli.storage import sync_folder
+from avpenet_cli.weights.description import UNTRAINED, WeightsDescription, WeightsEntry, describe
+from avpenet_cli.weights.finding import FOLDER_VARIABLE, entry_at, find, user_folder
+from avpenet_cli.weights.loading import (
+    SAFETENSORS_TYPES,
+    check_finite,
+    check_tensors,
+    empty_network,
+    load_network,
+    verify,
+)
+from avpenet_cli.weights.packing import pack
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def save(
+    model_state: Mapping[str, Tensor],
+    description: WeightsDescription,
+    path: Path,
+    overwrite: bool = False,
+    packed: bool = False,
+) -> WeightsEntry:
+    """Write a pair of files, whole or not at all, readable by their owner only.
+
+    Args:
+        model_state: the network's state dict; every tensor is checked against the network first.
+        description: its digests and parameter count are filled in here.
+        path: `FOLDER/NAME.safetensors`, NAME being the description's.
+        overwrite: replace weights of that name with different ones.
+        packed: 8 bits a number, see `packing`.
+
+    Raises:
+        WeightsError: tensors that do not fit the network, a reserved or unfitting name, or a name already taken.
+        EnvironmentFault: the folder cannot be written.
+    """
+    from safetensors.torch import save as serialise
+
+    if path.name != f"{description.name}.safetensors":
+        raise WeightsError(f"weights called {description.name!r} cannot be stored as {path.name}", "use one name")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
+    where = f"the state of {description.name!r}"
+    kinds = {name: SAFETENSORS_TYPES.get(str(t.dtype), str(t.dtype)) for name, t in state.items()}
+    check_tensors({name: (tuple(t.shape), kinds[name]) for name, t in state.items()}, description, where)
+    check_finite(state, where)
+    tensors = serialise(pack(state) if packed else state)
+    network = empty_network(description)
+    complete = dataclasses.replace(
+        description,
+        n_parameters=sum(parameter.numel() for parameter in network.parameters()),
+        tensors_sha256=hashlib.sha256(tensors).hexdigest(),
+    )
+
+    return _write_pair(lambda file: file.write(tensors), complete, path, overwrite)
+
+
+def pack_weights(source: str | Path, path: Path, overwrite: bool = False) -> WeightsEntry:
+    """Write weights once more in a quarter of the space; their scores move a little, so they are other weights.
+
+    Args:
+        source: name or path.
+        path: `FOLDER/NEWNAME.safetensors`.
+
+    Raises:
+        WeightsError: as `load_network` and `save`; weights that are built in.
+        EnvironmentFault: the folder cannot be written.
+    """
+    entry = find(source)
+    if entry.path is None:
+        raise WeightsError(f"{entry.name} is built in", "there is nothing to pack")
+    told = dataclasses.replace(
+        entry.description,
+        name=path.stem,
+        created_with=f"{entry.description.created_with}; packed to 8 bits a number per output channel from weights of "
+        f"digest {entry.digest}",
+    )
+    return save(load_network(entry).state_dict(), told, path, overwrite, packed=True)
+
+
+def install(path: str | Path, overwrite: bool = False) -> WeightsEntry:
+    """Verify a pair of files and copy it into the user's store. Installing the same pair again changes nothing.
+
+    Raises:
+        WeightsError: as `find` and `verify`, or other weights of that name are installed already.
+        EnvironmentFault: the store cannot be written.
+    """
+    source = find(path)
+    if source.path is None:
+        raise WeightsError(f"{source.name} is built in", "there is nothing to install")
+    verify(source)
+    original = source.path
+
+    def copy_tensors(file: BinaryIO) -> None:
+        digest = hashlib.sha256()
+        with original.open("rb") as tensors:
+            while block := tensors.read(1 << 20):
+                digest.update(block)
+                file.write(block)
+        if digest.hexdigest() != source.description.tensors_sha256:
+            raise WeightsError(f"{original} changed while it was being copied", "try again")
+
+    return _write_pair(copy_tensors, source.description, store_folder() / original.name, overwrite)
+
+
+def store_folder() -> Path:
+    """Where new weights go.
+
+    Raises:
+        EnvironmentFault: there is no such folder for this user.
+    """
+    folder = user_folder()
+    if folder is None:
+        raise EnvironmentFault(
+            "no folder to keep weights in: HOME is not set", f"set {FOLDER_VARIABLE} to a folder of your own"
+        )
+    return folder
+
+
+def _write_pair(
+    write_tensors: Callable[[BinaryIO], object], description: WeightsDescription, path: Path, overwrite: bool
+) -> WeightsEntry:
+    if description.name == UNTRAINED:
+        raise WeightsError(f"the name {UNTRAINED!r} belongs to the built-in weights", "choose another name")
+    entry = WeightsEntry(description, path)
+    if os.path.lexists(path) and not overwrite:
+        try:
+            existing = entry_at(path)
+            verify(existing)
+            if existing.digest == entry.digest:
+                return existing
+        except WeightsError:
+            pass  # a damaged pair is in the way just as other weights are
+        raise WeightsError(
+            f"{path} holds other weights of that name already", "choose another name, or pass --overwrite"
+        )
+    readable = json.dumps(describe(entry), indent=2, ensure_ascii=False).encode() + b"\n"
+    written: dict[Path, Path] = {}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The tensors last: weights are found by them, and by then their description is in place.
+        for target, write in ((path.with_suffix(".json"), lambda file: file.write(readable)), (path, write_tensors)):
+            written[target] = _write_temporary(target, write)
+        for target, temporary in written.items():
+            temporary.replace(target)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"cannot write weights to {path.parent}: {error.strerror or error}", "check space and permissions"
+        ) from None
+    finally:
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
+    return entry
+
+
+def _write_temporary(path: Path, write: Callable[[BinaryIO], object]) -> Path:
+    """A file beside `path`, mode 0600, all of it on the disk."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp's mode is 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        Path(temporary).unlink()
+        raise
+    return Path(temporary)
