@@ -15,7 +15,7 @@ import typer.main
 from typer.exceptions import TyperException
 
 from avpenet_cli import __version__
-from avpenet_cli.cli import bench, doctor, phantom, prepare, report, score, train, weights
+from avpenet_cli.cli import bench, doctor, evaluate, phantom, prepare, report, score, train, weights
 from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import AvpenetError, ExitCode
 
@@ -32,6 +32,7 @@ app.command("score")(score.score)
 app.command("report")(report.report)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.add_typer(weights.app, name="weights")

@@ -1,0 +1,185 @@
+"""What is done to segments to see how much of a score survives: noise, covered faces, a modality taken away.
+
+Everything here is a pure function of its arguments and the generator. Knows no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.model.architecture import Modality
+
+Family = Literal["clean", "noise", "occlusion", "modality"]
+Cover = Literal["upper", "lower", "mask", "random"]
+
+NOISE_SNR_DB = (30, 20, 10, 5)
+"""Of the article's robustness test (METHOD.md)."""
+
+COVERS: tuple[Cover, ...] = get_args(Cover)
+"""The article's five occlusions but for none, which is the clean condition (METHOD.md)."""
+
+RANDOM_SHARE = 0.5
+RANDOM_CELLS = 16
+"""The crop is a grid of 16 x 16 cells, of which this share is black. The number of cells is chosen: the article states
+none."""
+
+_MASK_RGB = (140, 184, 203)
+"""A surgical mask's light blue; the phantoms' mask_blue as sRGB."""
+
+_MASK_OUTLINE = (
+    *((0.50, 0.45), (0.62, 0.48), (0.80, 0.55), (0.96, 0.60)),
+    *((0.93, 0.82), (0.80, 0.98), (0.62, 1.06), (0.38, 1.06)),
+    *((0.20, 0.98), (0.07, 0.82), (0.04, 0.60), (0.20, 0.55), (0.38, 0.48)),
+)
+"""x, y as shares of the detector's face box. MTCNN puts eyes at y = 0.38 (0.35 to 0.41), the tip of the nose at 0.58
+(0.54 to 0.62), the mouth at 0.77 and the chin near 1, measured on 6 people's frontal faces: the upper edge lies on the
+bridge of the nose and falls towards the cheeks, the lower one goes round the chin."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way in which the segments are shown to the network.
+
+    Attributes:
+        name: what tables call it.
+        level: the same within its family, for people.
+        snr_db: of the noise; None in other families.
+        cover: of the face; None in other families.
+        kept: the one modality that is left; None in other families.
+    """
+
+    name: str
+    family: Family
+    level: str
+    snr_db: int | None = None
+    cover: Cover | None = None
+    kept: Modality | None = None
+
+
+CLEAN = Condition("clean", "clean", "as recorded")
+AUDIO_ALONE = Condition("audio_alone", "modality", "sound alone", kept="audio")
+FACE_ALONE = Condition("face_alone", "modality", "face alone", kept="face")
+
+_COVER_WORDS: dict[Cover, str] = {
+    "upper": "upper half",
+    "lower": "lower half",
+    "mask": "mask",
+    "random": f"random {100 * RANDOM_SHARE:.0f} %",
+}
+CONDITIONS: dict[str, tuple[Condition, ...]] = {
+    "noise": tuple(Condition(f"noise_{snr}_db", "noise", f"{snr} dB", snr_db=snr) for snr in NOISE_SNR_DB),
+    "occlusion": tuple(Condition(f"occlusion_{one}", "occlusion", _COVER_WORDS[one], cover=one) for one in COVERS),
+    "modality": (AUDIO_ALONE, FACE_ALONE),
+}
+
+METHODS = {
+    "clean": "spectrogram and faces as they are stored; a number is the one that avpenet score gives, but for JPEG and "
+    "half precision in the store",
+    "noise": "white Gaussian noise added to the stored waveform, which is denoised and peak-normalised; SNR over the "
+    "segment's own power; normalised and made a spectrogram again as avpenet score does; silent segments stay",
+    "occlusion": f"on the aligned faces, all of a segment alike: half of the crop black, a light blue mask from nose "
+    f"to chin, or {100 * RANDOM_SHARE:.0f} % of {RANDOM_CELLS} x {RANDOM_CELLS} cells black; the face had been found "
+    "before it was covered",
+    "modality": "the other modality is missing, as the weights were trained to have it missing",
+}
+"""How the conditions of each family are made, for the outputs."""
+
+
+def chosen_conditions(text: str) -> tuple[Condition, ...]:
+    """The clean condition and those of the families asked for, in one order however they are asked for.
+
+    Args:
+        text: `all`, `none`, or families separated by commas.
+
+    Raises:
+        SettingsError: no such family.
+    """
+    names = {part.strip() for part in text.split(",")}
+    if names == {"all"}:
+        names = set(CONDITIONS)
+    elif names == {"none"}:
+        names = set()
+    unknown = sorted(names - set(CONDITIONS))
+    if unknown:
+        raise SettingsError(
+            f"--conditions {text}: there is no {unknown[0] or 'empty name'}", f"use all, none or {','.join(CONDITIONS)}"
+        )
+    return (CLEAN, *(one for family, its in CONDITIONS.items() if family in names for one in its))
+
+
+def why_not_computable(
+    condition: Condition, modalities: tuple[Modality, ...], may_be_missing: tuple[Modality, ...]
+) -> str:
+    """Why weights cannot be tried under this condition; empty where they can.
+
+    Args:
+        modalities: that the weights read.
+        may_be_missing: that they were trained to do without.
+    """
+    audio, face = "audio" in modalities, "face" in modalities
+    words = {"audio": "sound", "face": "the face"}
+    if condition.kept is not None:
+        if condition.kept not in modalities:
+            return f"these weights do not read {words[condition.kept]}"
+        lost: Modality = "face" if condition.kept == "audio" else "audio"
+        if lost not in modalities:
+            return f"these weights read {words[condition.kept]} only, which is the clean condition"
+        return "" if lost in may_be_missing else f"these weights were not trained to do without {words[lost]}"
+    if condition.family == "noise" and not audio:
+        return "these weights do not read sound"
+    if condition.family == "occlusion" and not face:
+        return "these weights do not read the face"
+    return ""
+
+
+def with_noise(waveform: np.ndarray, snr_db: float, chance: np.random.Generator) -> np.ndarray:
+    """White Gaussian noise added at a signal-to-noise ratio re the waveform's own mean power.
+
+    Args:
+        waveform: (samples,) float32, full scale 1.
+
+    Returns:
+        (samples,) float32, not normalised again; a silent waveform comes back as it is.
+    """
+    power = float(np.mean(np.square(waveform, dtype=np.float64)))
+    if not power:
+        return waveform
+    noise = chance.standard_normal(len(waveform))
+    sound: np.ndarray = waveform + np.sqrt(power / 10 ** (snr_db / 10)) * noise
+    return sound.astype(np.float32)
+
+
+def with_cover(faces: np.ndarray, cover: Cover, box_margin: float, chance: np.random.Generator) -> np.ndarray:
+    """Every face covered alike.
+
+    Args:
+        faces: (k, side, side, 3) uint8 RGB, aligned.
+        box_margin: by which the crop is larger than the detector's box, `FaceSettings.box_margin`.
+        chance: draws the cells of `random`.
+
+    Returns:
+        A copy, same shape and type.
+    """
+    covered: np.ndarray = faces.copy()
+    side = faces.shape[1]
+    if cover == "upper":
+        covered[:, : side // 2] = 0
+    elif cover == "lower":
+        covered[:, side // 2 :] = 0
+    elif cover == "mask":
+        # The crop has the box in its middle.
+        outline = 0.5 + (np.array(_MASK_OUTLINE) - 0.5) / (1 + box_margin)
+        area = np.zeros((side, side), np.uint8)
+        cv2.fillPoly(area, [np.rint(outline * (side - 1)).astype(np.int32)], (1,))
+        covered[:, area.astype(bool)] = _MASK_RGB
+    else:
+        black = np.zeros(RANDOM_CELLS**2, np.uint8)
+        black[chance.choice(black.size, round(RANDOM_SHARE * black.size), replace=False)] = 1
+        cells = black.reshape(RANDOM_CELLS, RANDOM_CELLS)
+        covered[:, cv2.resize(cells, (side, side), interpolation=cv2.INTER_NEAREST).astype(bool)] = 0
+    return covered
