@@ -18,18 +18,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.numpy import load_file
 from torch.utils.data import DataLoader
 
 from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, SettingsError
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.training.claim import CHECKPOINT_FILE, check_store, claim
 from avpenet_cli.training.curves import CURVES_FILE, PICTURE_FILE, EpochRow
-from avpenet_cli.training.data import EpochSampler, SegmentDataset, Ticket, collate
-from avpenet_cli.training.fit import Told, fit
+from avpenet_cli.training.data import Embeddings, EpochSampler, SegmentDataset, Ticket, collate
+from avpenet_cli.training.embeddings import EMBEDDINGS_FILE
+from avpenet_cli.training.fit import fit
 from avpenet_cli.training.initial import initial_network
 from avpenet_cli.training.learner import Learner, rates, smoothed
 from avpenet_cli.training.settings import FaceAugmentation, SoundAugmentation, StageSettings, TrainSettings
 from avpenet_cli.training.store import INDEX_FILE, STORE_FILE, SegmentStore
+from avpenet_cli.training.told import Told
 from tests.conftest import REPOSITORY
 from tests.training_stores import make_store
 
@@ -113,13 +116,35 @@ def test_the_frozen_stage_changes_the_encoders(store: SegmentStore, tmp_path: Pa
     assert (tmp_path / "run" / PICTURE_FILE).read_bytes().startswith(b"\x89PNG")
     assert [path.stat().st_mode & 0o77 for path in (tmp_path / "run").iterdir()] == [0] * 5
 
+    # From embeddings made beforehand it learns the same, but for their rounding to half precision.
+    cached = dataclasses.replace(settings, cache_embeddings=True)
+    claim(tmp_path / "cached", store, cached, (), False)
+    again = fit(store, check_store(store, None), tmp_path / "cached", cached)
+    np.testing.assert_allclose(_curves(tmp_path / "cached")[1], _curves(tmp_path / "run")[1], rtol=2e-3)
+    kept = tmp_path / "cached" / EMBEDDINGS_FILE
+    assert kept.stat().st_mode & 0o77 == 0
+    assert [
+        name for name, value in again.state.items() if "_encoder." in name and not torch.equal(value, before[name])
+    ] == []
+
+    # Kept ones are used again, whole ones only.
+    found = Embeddings(**load_file(kept))
+    assert found.starts.tolist() == [0, *np.cumsum([2] * (len(found.starts) - 1))]
+    with pytest.raises(KeyError):
+        found.item(10_000, 0.0)
+    kept.write_bytes(kept.read_bytes()[:1000])
+    told = Told(stop=lambda: True)
+    with pytest.raises(Interrupted, match="before the first epoch"):
+        fit(store, check_store(store, None), tmp_path / "cached", cached, told=told)
+
 
 _RUN = """
 import sys
 from pathlib import Path
 from avpenet_cli.training.claim import check_store, claim
-from avpenet_cli.training.fit import Told, fit
+from avpenet_cli.training.fit import fit
 from avpenet_cli.training.store import SegmentStore
+from avpenet_cli.training.told import Told
 from tests.test_training_fit import PLAIN
 store, folder = SegmentStore.open(Path(sys.argv[1])), Path(sys.argv[2])
 claim(folder, store, PLAIN, (), False)

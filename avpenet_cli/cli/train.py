@@ -101,7 +101,8 @@ def _run(
     """All of it; returns the last line."""
     from avpenet_cli.scoring.lock import held
     from avpenet_cli.training.claim import CHECKPOINT_FILE, check_store, claim
-    from avpenet_cli.training.fit import Told, fit
+    from avpenet_cli.training.fit import fit
+    from avpenet_cli.training.told import Told
 
     folder = out.with_suffix(".train")
     rows = check_store(store, settings.left_out_site)

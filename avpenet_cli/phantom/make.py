@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from avpenet_cli import __version__
-from avpenet_cli.errors import OutputError
+from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.phantom.cast import AgeGroups, Subject, draw_subject
 from avpenet_cli.phantom.encode import write_recording
 from avpenet_cli.phantom.scene import Scene, draw_scene, frames, sound
@@ -90,12 +91,7 @@ def make_phantoms(
     """
     described = _described(order)
     _claim(out, described)
-    cast = [draw_subject(number, order.seed, order.age_groups) for number in range(order.subjects)]
-    tasks = [
-        _Task(order, subject, recording, out / f"{subject.name}-{recording + 1:02d}{order.suffix}")
-        for subject in cast
-        for recording in range(order.recordings)
-    ]
+    tasks = _tasks(order, out)
     _write_tables(out, tasks)
     waiting = [task for task in tasks if not task.path.exists()]
     for task in tasks:
@@ -104,6 +100,40 @@ def make_phantoms(
     for name in _in_processes(waiting, jobs):
         made(name)
     return {"made": len(waiting), "kept": len(tasks) - len(waiting)}
+
+
+def scenes(folder: Path) -> dict[str, Scene]:
+    """The scenes of a set of phantoms, drawn again from its `phantoms.json`: name of the recording to scene.
+
+    Args:
+        folder: one that `make_phantoms` of this version wrote.
+
+    Raises:
+        SettingsError: no such folder, or one of another version, whose scenes may have been others.
+    """
+    note = folder / "phantoms.json"
+    try:
+        described = json.loads(note.read_text(encoding="utf-8"))
+        version, plain = described["avpenet"], described["order"]
+        order = PhantomOrder(**plain | {"head_file": None, "encoding": tuple(plain["encoding"])})
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise SettingsError(
+            f"{note}: not a set of phantoms ({type(error).__name__})", "see `avpenet phantom make`"
+        ) from None
+    if version != __version__:
+        raise SettingsError(f"{note}: made by avpenet {version}, this is {__version__}", "make the phantoms again")
+    if order.size_px is not None:
+        order = replace(order, size_px=(order.size_px[0], order.size_px[1]))
+    return {task.path.name: task.scene() for task in _tasks(order, folder)}
+
+
+def _tasks(order: PhantomOrder, out: Path) -> list[_Task]:
+    cast = [draw_subject(number, order.seed, order.age_groups) for number in range(order.subjects)]
+    return [
+        _Task(order, subject, recording, out / f"{subject.name}-{recording + 1:02d}{order.suffix}")
+        for subject in cast
+        for recording in range(order.recordings)
+    ]
 
 
 def _in_processes(tasks: Sequence[_Task], jobs: int) -> Iterator[str]:
@@ -149,8 +179,6 @@ def _plain(value: Any) -> Any:
 
 
 def _claim(out: Path, described: dict[str, Any]) -> None:
-    import json
-
     note = out / "phantoms.json"
     if note.exists():
         try:

@@ -39,8 +39,9 @@ class Batch:
     """B segments.
 
     Attributes:
-        mel: (B, 1, 128, 300) float32 in [0, 1].
-        faces: (N, 3, side, side) uint8 RGB, those of the first segment, then of the second, and so on.
+        mel: (B, 1, 128, 300) float32 in [0, 1]; (B, 10, 512) float32 audio tokens where the batch is embedded.
+        faces: (N, 3, side, side) uint8 RGB, those of the first segment, then of the second, and so on; (N, 512) float32
+            embeddings where the batch is embedded.
         counts: (B,) int64, how many faces each segment has; their sum is N.
         truth: (B,) float32, pain 0 to 10.
         rows: (B,) int64, each segment's row in the store's index.
@@ -51,6 +52,11 @@ class Batch:
     counts: Tensor
     truth: Tensor
     rows: Tensor
+
+    @property
+    def embedded(self) -> bool:
+        """Did the encoders see these segments already?"""
+        return self.faces.ndim == 2
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
         """The same on another device; `counts` and `rows` stay, for they are read on the CPU."""
@@ -75,6 +81,31 @@ class Item(NamedTuple):
     row: int
 
 
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """What the encoders answer to segments.
+
+    Attributes:
+        rows: (n,) int64, rising: of the store's index.
+        audio: (n, 10, 512) float16.
+        faces: (sum of counts, 512) float16, those of the first segment, then of the second, and so on.
+        starts: (n + 1,) int64, where each segment's faces begin.
+    """
+
+    rows: np.ndarray
+    audio: np.ndarray
+    faces: np.ndarray
+    starts: np.ndarray
+
+    def item(self, row: int, truth: float) -> Item:
+        """One segment of a batch. Raises KeyError for a row that was not encoded."""
+        place = int(np.searchsorted(self.rows, row))
+        if place == len(self.rows) or self.rows[place] != row:
+            raise KeyError(row)
+        faces = self.faces[self.starts[place] : self.starts[place + 1]]
+        return Item(self.audio[place].astype(np.float32), faces.astype(np.float32), truth, row)
+
+
 class SegmentDataset(Dataset[Item]):
     """Loads segments by ticket.
 
@@ -83,15 +114,26 @@ class SegmentDataset(Dataset[Item]):
         settings: of the run.
         augmented: for training; else spectrogram and faces are as `score` has them.
         frames: how many faces of a segment, at most. Drawn when augmented, else evenly spaced.
+        embeddings: for the epochs that learn from them.
     """
 
-    def __init__(self, store: SegmentStore, settings: TrainSettings, augmented: bool, frames: int) -> None:
-        self._store, self._settings = store, settings
+    def __init__(
+        self,
+        store: SegmentStore,
+        settings: TrainSettings,
+        augmented: bool,
+        frames: int,
+        embeddings: Embeddings | None = None,
+    ) -> None:
+        self._store, self._settings, self._embeddings = store, settings, embeddings
         self._augmented, self._frames = augmented, frames
         self._audio = store.preprocessing.audio
         self._crops = store.index["crops"].to_numpy()
+        self._references = store.index["reference"].to_numpy(dtype=np.float64)
 
     def __getitem__(self, ticket: Ticket) -> Item:
+        if self._embeddings is not None and self._settings.embedded_at(ticket.epoch):
+            return self._embeddings.item(ticket.row, float(self._references[ticket.row]))
         chance = generator_of(self._settings.seed, SEGMENT, ticket.epoch, ticket.row)
         # Where every frame has its face, the pictures that are not wanted need not be decoded.
         whole = int(self._crops[ticket.row]) == FRAMES_PER_WINDOW

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,29 +26,16 @@ from avpenet_cli.storage import appearing_whole, storage_fault, sync_folder
 from avpenet_cli.training.claim import CHECKPOINT_FILE
 from avpenet_cli.training.curves import EpochRow, write_curves
 from avpenet_cli.training.data import Batch, EpochSampler, SegmentDataset, collate
+from avpenet_cli.training.embeddings import EMBEDDINGS_FILE, prepared_embeddings
 from avpenet_cli.training.initial import initial_network
 from avpenet_cli.training.learner import Learner, rates
 from avpenet_cli.training.settings import TrainSettings
 from avpenet_cli.training.splits import Split
 from avpenet_cli.training.store import SegmentStore
+from avpenet_cli.training.told import NOBODY, Told
 
 BEST_PREFIX = "best-"
 _MOST_WORKERS = 12
-
-
-@dataclass(frozen=True)
-class Told:
-    """Whom a run tells how it goes, and who may stop it.
-
-    Attributes:
-        epoch: called after each, with its row and whether it is the best so far.
-        batch: called after each batch of training, with how many are done and how many an epoch has.
-        stop: asked after each batch; True ends the run with `Interrupted`.
-    """
-
-    epoch: Callable[[EpochRow, bool], None] = lambda row, best: None
-    batch: Callable[[int, int], None] = lambda done, total: None
-    stop: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -192,7 +179,7 @@ def fit(
     settings: TrainSettings,
     init: Sequence[Path] = (),
     going_on: bool = False,
-    told: Told = Told(),
+    told: Told = NOBODY,
 ) -> Trained:
     """Train, from the beginning or from the folder's checkpoint.
 
@@ -214,14 +201,18 @@ def fit(
         trainer = _trainer(settings, device, folder, books)
         # Only the trainer knows, and only once it is made, which process of how many this is.
         rank, world = trainer.global_rank, trainer.world_size
+        embeddings = None
+        if settings.stage_1.epochs and settings.embedded_at(0):
+            both = np.union1d(rows["train"], rows["validation"])
+            embeddings = prepared_embeddings(folder / EMBEDDINGS_FILE, store, both, learner, settings, told)
         train = _loader(
-            SegmentDataset(store, settings, True, settings.frames_per_segment),
+            SegmentDataset(store, settings, True, settings.frames_per_segment, embeddings),
             EpochSampler(rows["train"], settings.seed, rank, world),
             settings,
             device,
         )
         validation = _loader(
-            SegmentDataset(store, settings, False, settings.validation_frames),
+            SegmentDataset(store, settings, False, settings.validation_frames, embeddings),
             EpochSampler(rows["validation"], None, rank, world),
             settings,
             device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -122,14 +123,29 @@ class Learner(lightning.LightningModule):
         """Scores of a batch as it is: (B,) float32 in [0, 10]. The network should be in evaluation mode."""
         return self._scores(batch, None, None, frozen=True).float()
 
+    @torch.no_grad()
+    def embed(self, batch: Batch) -> Batch:
+        """The batch with what the encoders answer to it, undisturbed: its mel and faces are embeddings."""
+        audio, faces, mask = self._encoded(batch, None, frozen=True)
+        return replace(batch, mel=audio.float(), faces=faces.float(), counts=mask.sum(dim=1).cpu())
+
     def _scores(self, batch: Batch, mixing: Mixing | None, lost: dict[Modality, Tensor] | None, frozen: bool) -> Tensor:
+        if batch.embedded:
+            audio, encoded, mask = _mixed(batch.mel, mixing), _mixed_faces(batch.faces, batch, mixing), _mask(batch)
+        else:
+            audio, encoded, mask = self._encoded(batch, mixing, frozen)
+        tokens = encoded.new_zeros((*mask.shape, encoded.shape[-1])).masked_scatter(mask[..., None], encoded)
+        if lost is not None:
+            # Ten tokens of zeros say what the one of a missing modality says: attention cannot tell them apart.
+            audio = torch.where(lost["audio"].to(audio.device)[:, None, None], 0.0, audio)
+            mask = mask & ~lost["face"].to(mask.device)[:, None]
+        return self.network.score(audio, tokens, mask)
+
+    def _encoded(self, batch: Batch, mixing: Mixing | None, frozen: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Audio tokens (B, 10, 512), face embeddings (n, 512), and which places of (B, T) these are."""
         mean, std = (batch.mel.new_tensor(one).view(1, 3, 1, 1) for one in (self._mean, self._std))
-        faces = (batch.faces.float() / 255 - mean) / std
-        if mixing is not None:
-            partner = torch.from_numpy(partner_faces(batch.counts.numpy(), mixing.partner)).to(faces.device)
-            faces = mixing.share * faces + (1 - mixing.share) * faces[partner]
-        mask = torch.arange(max(int(batch.counts.max()), 1)) < batch.counts[:, None]
-        mask = mask.to(faces.device)
+        faces = _mixed_faces((batch.faces.float() / 255 - mean) / std, batch, mixing)
+        mask = _mask(batch)
         if self.network.architecture.pooling == "image":
             clip = faces.new_zeros((*mask.shape, *faces.shape[1:]))
             clip[mask] = faces
@@ -138,13 +154,7 @@ class Learner(lightning.LightningModule):
             mask = seen
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
             audio = self.network.encode_audio(_mixed(batch.mel, mixing))
-            encoded = self._encode_faces(faces, frozen)
-        tokens = encoded.new_zeros((*mask.shape, encoded.shape[-1])).masked_scatter(mask[..., None], encoded)
-        if lost is not None:
-            # Ten tokens of zeros say what the one of a missing modality says: attention cannot tell them apart.
-            audio = torch.where(lost["audio"].to(audio.device)[:, None, None], 0.0, audio)
-            mask = mask & ~lost["face"].to(mask.device)[:, None]
-        return self.network.score(audio, tokens, mask)
+            return audio, self._encode_faces(faces, frozen), mask
 
     def _encode_faces(self, faces: Tensor, frozen: bool) -> Tensor:
         if not frozen or not len(faces):
@@ -190,6 +200,19 @@ def rates(settings: TrainSettings, epoch: int) -> tuple[float, float]:
 def smoothed(truth: Tensor, share: float) -> Tensor:
     """Targets (B,) moved towards the middle of the scale by a share of their distance."""
     return truth + share * (TOP_SCORE / 2 - truth)
+
+
+def _mask(batch: Batch) -> Tensor:
+    """(B, T) bool: the places of each segment that have a face."""
+    mask = torch.arange(max(int(batch.counts.max()), 1)) < batch.counts[:, None]
+    return mask.to(batch.faces.device)
+
+
+def _mixed_faces(faces: Tensor, batch: Batch, mixing: Mixing | None) -> Tensor:
+    if mixing is None:
+        return faces
+    partner = torch.from_numpy(partner_faces(batch.counts.numpy(), mixing.partner)).to(faces.device)
+    return mixing.share * faces + (1 - mixing.share) * faces[partner]
 
 
 def _mixed(values: Tensor, mixing: Mixing | None) -> Tensor:

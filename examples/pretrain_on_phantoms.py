@@ -1,0 +1,304 @@
+"""Pretrain both encoders on what phantoms do and utter, before they learn what it feels like.
+
+    .venv/bin/python -m examples.pretrain_on_phantoms STORE --phantoms PHANTOMS --out encoders.safetensors
+
+STORE was prepared from the recordings in PHANTOMS, the folder of one `avpenet phantom make`. The article's encoders
+came with ImageNet, VGGFace2 and AudioSet, then expression and audio-event recognition. Only the last two can be had
+here, and only of phantoms, whose scenes are drawn again from `phantoms.json`: the face encoder learns the action units of
+single frames, the sound encoder what is uttered in each 0.3 s, and how much each segment hurts. Only subjects of the
+store's `train` split are used; figures are of its `validation` split. The result is for `avpenet train --init`; its
+fusion and head are as their seed made them, so its scores mean nothing.
+
+Given again after an interruption, it goes on after the last step that was finished.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import torch
+import typer
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, binary_cross_entropy_with_logits, grid_sample, mse_loss
+
+from avpenet_cli.model.architecture import Architecture
+from avpenet_cli.model.encoders import EMBEDDING, AudioEncoder, VisualEncoder
+from avpenet_cli.model.initialise import seeded_state
+from avpenet_cli.model.registry import build
+from avpenet_cli.phantom.make import scenes
+from avpenet_cli.phantom.scene import Scene
+from avpenet_cli.training.account import is_of_phantoms
+from avpenet_cli.training.initial import NETWORK_NAME
+from avpenet_cli.training.splits import Split
+from avpenet_cli.training.store import SegmentStore
+from avpenet_cli.weights import WeightsDescription, save
+
+SLOT_S = 0.1
+TOKENS, TOKEN_S = 10, 0.3
+FACE_STEPS = "64:1500,112:700,224:150"
+_TOLD_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Step:
+    """Part of the pretraining: so many updates with batches of so many, the faces this large."""
+
+    side_px: int
+    updates: int
+    batch: int
+    rate: float
+
+
+# --- what there is to learn ------------------------------------------------------------------------------------------
+
+
+def load_faces(
+    store: SegmentStore, known: dict[str, Scene], split: Split, side_px: int, every: int
+) -> tuple[Tensor, Tensor]:
+    """Crops (n, 3, side, side) uint8 and their action units (n, 9) float32; every so many frames."""
+    pictures, units = [], []
+    for row in store.rated(split):
+        segment = store.segment(int(row), range(int(row) % every, 30, every))
+        scene = known[segment.recording]
+        start_s = float(store.index["start_s"].iloc[row])
+        for face, place in zip(segment.faces, segment.places, strict=False):
+            small = face if side_px == len(face) else cv2.resize(face, (side_px, side_px), interpolation=cv2.INTER_AREA)
+            frame = int((start_s + (place + 0.5) * SLOT_S) * scene.fps)
+            pictures.append(small)
+            units.append(scene.motion.units[min(frame, len(scene.motion.units) - 1)])
+    crops = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+    return crops, torch.from_numpy(np.stack(units).astype(np.float32))
+
+
+def kinds_of(known: dict[str, Scene]) -> list[str]:
+    """Every kind of utterance that is heard, by name."""
+    return sorted({one.kind for scene in known.values() for one in (*scene.utterances, *scene.ordinary)})
+
+
+def load_sounds(
+    store: SegmentStore, known: dict[str, Scene], split: Split, kinds: list[str]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Spectrograms (n, 1, 128, 300), shares of each token that a kind takes (n, 10, kinds), pain (n,); float32."""
+    mels, heard, pains = [], [], []
+    for row in store.rated(split):
+        segment = store.segment(int(row), ())
+        scene, start_s = known[segment.recording], float(store.index["start_s"].iloc[row])
+        begins = start_s + TOKEN_S * np.arange(TOKENS)
+        shares = np.zeros((TOKENS, len(kinds)), np.float32)
+        for one in (*scene.utterances, *scene.ordinary):
+            ends = np.minimum(begins + TOKEN_S, one.start_s + one.length_s)
+            shares[:, kinds.index(one.kind)] += np.clip(ends - np.maximum(begins, one.start_s), 0.0, None) / TOKEN_S
+        mels.append(segment.spectrogram[None])
+        heard.append(shares.clip(0.0, 1.0))
+        pains.append(segment.reference)
+    return (
+        torch.from_numpy(np.stack(mels)),
+        torch.from_numpy(np.stack(heard)),
+        torch.tensor(pains, dtype=torch.float32),
+    )
+
+
+# --- augmentation ----------------------------------------------------------------------------------------------------
+
+
+def varied_faces(faces: Tensor, chance: torch.Generator) -> Tensor:
+    """Each face by itself mirrored, turned, shifted, scaled, lit otherwise, and now and then covered in part.
+
+    Args:
+        faces: (n, 3, side, side) float32 in [0, 1].
+    """
+    n = len(faces)
+
+    def drawn(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand((n, *shape), generator=chance)
+
+    angle, scale = drawn(-0.3, 0.3), drawn(0.88, 1.12)
+    flip = torch.where(torch.rand(n, generator=chance) < 0.5, -1.0, 1.0)
+    cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
+    shift = drawn(-0.12, 0.12, 2)
+    turn = torch.stack([flip * cosine, -sine, shift[:, 0], flip * sine, cosine, shift[:, 1]], dim=1).view(n, 2, 3)
+    moved = grid_sample(faces, affine_grid(turn, list(faces.shape), align_corners=False), align_corners=False)
+    mean = moved.mean(dim=(1, 2, 3), keepdim=True)
+    lit = (mean + drawn(0.7, 1.3, 1, 1, 1) * (moved - mean)) * drawn(0.75, 1.25, 1, 1, 1) * drawn(0.9, 1.1, 3, 1, 1)
+    side = faces.shape[-1]
+    at = torch.arange(side) / side
+    centre, half = drawn(0.0, 1.0, 2), drawn(0.08, 0.22, 2)
+    across, down = ((at - centre[:, axis, None]).abs() < half[:, axis, None] for axis in (0, 1))
+    covered = across[:, None, :] & down[:, :, None] & (torch.rand(n, generator=chance) < 0.3)[:, None, None]
+    return torch.where(covered[:, None], drawn(0.0, 1.0, 3, 1, 1), lit).clamp(0.0, 1.0)
+
+
+def varied_sounds(mels: Tensor, chance: torch.Generator) -> Tensor:
+    """Each spectrogram with noise of its own, its contrast changed, and bands of it left out (SpecAugment, 2019)."""
+    n = len(mels)
+    out = mels ** (0.7 + 0.7 * torch.rand((n, 1, 1, 1), generator=chance))
+    out = out + 0.06 * torch.rand((n, 1, 1, 1), generator=chance) * torch.randn(mels.shape, generator=chance)
+    band = torch.arange(mels.shape[2])
+    for _ in range(2):
+        start = torch.randint(0, mels.shape[2], (n, 1), generator=chance)
+        width = torch.randint(0, 14, (n, 1), generator=chance)
+        out = out.masked_fill(((band >= start) & (band < start + width))[:, None, :, None], 0.0)
+    return out.clamp(0.0, 1.0)
+
+
+# --- the pretraining -------------------------------------------------------------------------------------------------
+
+
+def run_step(
+    name: str, step: Step, learner: nn.Module, count: int, loss_of: Callable[[Tensor, torch.Generator], Tensor]
+) -> None:
+    """So many updates by AdamW, the rate rising and falling once; prints how it goes."""
+    chance = torch.Generator().manual_seed(step.side_px)
+    torch.manual_seed(step.side_px)
+    optimiser = torch.optim.AdamW(learner.parameters(), lr=step.rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, step.rate, total_steps=step.updates, pct_start=0.15)
+    learner.train()
+    begun, sums = time.monotonic(), 0.0
+    for update, rows in zip(range(1, step.updates + 1), _batches(count, step.batch, chance), strict=False):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = loss_of(rows, chance)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        sums += loss.item()
+        if update % _TOLD_EVERY == 0:
+            minutes = (time.monotonic() - begun) / 60
+            print(f"{name}: {update} of {step.updates}, loss {sums / _TOLD_EVERY:.4f}, {minutes:.1f} min", flush=True)
+            sums = 0.0
+
+
+def _batches(count: int, size: int, chance: torch.Generator) -> Iterator[Tensor]:
+    while True:
+        order = torch.randperm(count, generator=chance)
+        yield from (order[start : start + size] for start in range(0, max(count - size, 0) + 1, size))
+
+
+def learn_faces(store: SegmentStore, known: dict[str, Scene], steps: list[Step], folder: Path) -> VisualEncoder:
+    """The face encoder, on action units; each step's state is kept in the folder."""
+    face = store.preprocessing.face
+    mean, std = (torch.tensor(one).view(1, 3, 1, 1) for one in (face.pixel_mean, face.pixel_std))
+    encoder = VisualEncoder()
+    encoder.load_state_dict(_seeded("visual_encoder."))
+    learner = nn.Sequential(encoder, nn.Dropout(0.2), nn.Linear(EMBEDDING, 9))
+    learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for step in steps:
+        if _read(folder / f"face-{step.side_px}.pt", learner):
+            continue
+        crops, units = load_faces(store, known, "train", step.side_px, 2)
+
+        def loss_of(rows: Tensor, chance: torch.Generator, crops: Tensor = crops, units: Tensor = units) -> Tensor:
+            faces = (varied_faces(crops[rows].float() / 255, chance) - mean) / std
+            found = learner(faces.contiguous(memory_format=torch.channels_last))
+            return mse_loss(found.float(), units[rows])
+
+        run_step(f"faces of {step.side_px} px", step, learner, len(crops), loss_of)
+        del crops, units
+        learner.eval()
+        crops, units = load_faces(store, known, "validation", step.side_px, 5)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            found = torch.cat([learner((part.float() / 255 - mean) / std).float() for part in crops.split(64)])
+        _write(folder / f"face-{step.side_px}.pt", learner)
+        shares = 1 - (found - units).square().mean(dim=0) / units.var(dim=0)
+        print(f"faces of {step.side_px} px: R2 by unit on validation {[round(one, 2) for one in shares.tolist()]}")
+    return encoder
+
+
+def learn_sounds(store: SegmentStore, known: dict[str, Scene], step: Step, folder: Path) -> AudioEncoder:
+    """The sound encoder, on utterances and pain."""
+    encoder = AudioEncoder()
+    encoder.load_state_dict(_seeded("audio_encoder."))
+    kinds = kinds_of(known)
+    heads = nn.ModuleList([nn.Linear(EMBEDDING, len(kinds)), nn.Linear(EMBEDDING, 1)])
+    learner = nn.ModuleDict({"encoder": encoder, "heads": heads})
+    if _read(folder / "sound.pt", learner):
+        return encoder
+    mels, heard, pains = load_sounds(store, known, "train", kinds)
+
+    def answers(given: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = nn.functional.dropout(encoder(given), 0.2, encoder.training)
+        return heads[0](tokens).float(), 5 + heads[1](tokens.mean(dim=1))[:, 0].float()
+
+    def loss_of(rows: Tensor, chance: torch.Generator) -> Tensor:
+        events, pain = answers(varied_sounds(mels[rows], chance))
+        return binary_cross_entropy_with_logits(events, heard[rows]) + 0.05 * mse_loss(pain, pains[rows])
+
+    run_step("sounds", step, learner, len(mels), loss_of)
+    learner.eval()
+    mels, heard, pains = load_sounds(store, known, "validation", kinds)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        events, pain = answers(mels)
+    _write(folder / "sound.pt", learner)
+    found = binary_cross_entropy_with_logits(events, heard)
+    print(f"sounds: validation cross-entropy {found:.3f}, MAE of pain by sound alone {(pain - pains).abs().mean():.2f}")
+    return encoder
+
+
+def _seeded(prefix: str) -> dict[str, Tensor]:
+    state = seeded_state(build(NETWORK_NAME, Architecture()), 42)
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def _read(path: Path, learner: nn.Module) -> bool:
+    if path.exists():
+        learner.load_state_dict(torch.load(path, weights_only=True))
+    return path.exists()
+
+
+def _write(path: Path, learner: nn.Module) -> None:
+    partial = path.with_suffix(".tmp")
+    torch.save(learner.state_dict(), partial)
+    partial.replace(path)
+
+
+def _steps(text: str, batch: int) -> list[Step]:
+    steps = []
+    for part in text.split(","):
+        side_px, updates = (int(number) for number in part.split(":"))
+        steps.append(Step(side_px, updates, batch, 1e-3 if side_px < 100 else 6e-4 if side_px < 200 else 3e-4))
+    return steps
+
+
+def main(
+    store: Annotated[Path, typer.Argument(help="From avpenet prepare.")],
+    phantoms: Annotated[Path, typer.Option(help="The folder of avpenet phantom make.")],
+    out: Annotated[Path, typer.Option(help="NAME.safetensors, for avpenet train --init.")],
+    face_steps: Annotated[str, typer.Option(help="Side of the faces:updates, in this order.")] = FACE_STEPS,
+    sound_updates: int = 400,
+    batch: Annotated[int, typer.Option(help="Faces at a time; half as many segments of sound.")] = 64,
+) -> None:
+    """Pretrain both encoders on phantoms."""
+    opened, known = SegmentStore.open(store), scenes(phantoms)
+    if not is_of_phantoms(opened):
+        raise typer.BadParameter(f"{store} was not made of phantoms")
+    folder = out.with_suffix(".steps")
+    folder.mkdir(parents=True, exist_ok=True)
+    sound = learn_sounds(opened, known, Step(0, sound_updates, max(batch // 2, 2), 1e-3), folder)
+    face = learn_faces(opened, known, _steps(face_steps, batch), folder)
+    network = build(NETWORK_NAME, Architecture())
+    state = seeded_state(network, 42)
+    for prefix, encoder in (("audio_encoder.", sound), ("visual_encoder.", face)):
+        state |= {prefix + name: tensor for name, tensor in encoder.state_dict().items()}
+    told = WeightsDescription(
+        name=out.stem,
+        status="demonstration",
+        intended_use="A start for avpenet train.",
+        not_intended_use="Scoring anything: fusion and head have learnt nothing.",
+        training_data=f"Simulated patients (phantoms): store sha256 {opened.digest}, split train",
+        licence="MIT",
+        created_with=f"examples/pretrain_on_phantoms.py, faces {face_steps}, sounds {sound_updates}, batch {batch}",
+        preprocessing=opened.preprocessing,
+        notice="ENCODERS pretrained on simulated recordings; fusion and head are untrained: scores mean nothing",
+    )
+    save(state, told, out, overwrite=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
