@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.cast import draw_subject
 from avpenet_cli.phantom.head_built_in import built_in_head
-from avpenet_cli.phantom.make import PhantomOrder, make_phantoms
+from avpenet_cli.phantom.make import PhantomOrder, make_phantoms, scenes
 from avpenet_cli.phantom.scene import draw_scene, frames, sound
 from avpenet_cli.report.ratings import read_events, read_ratings, read_subjects
 from tests.conftest import REPOSITORY, Answer
@@ -62,6 +63,20 @@ def test_the_truth_is_read_by_the_report(made: Path) -> None:
     assert set(subjects.subject_of) == {path.name for path in made.glob("*.mp4")}
     read_events(made / "events.csv")
     assert "no evidence" in json.loads((made / "phantoms.json").read_text())["notice"]
+
+
+def test_scenes_drawn_again_are_those_of_other_phantoms(made: Path, tmp_path: Path) -> None:
+    again = scenes(made)
+    assert set(again) == {path.name for path in made.glob("*.mp4")}
+    rows = read_ratings(made / "truth.csv").rows
+    for name, start_s, value in zip(rows["recording"], rows["start_s"], rows["value"], strict=True):
+        assert again[name].course.mean_over(start_s, start_s + 1.0) == pytest.approx(value, abs=6e-4)
+    described = json.loads((made / "phantoms.json").read_text())
+    (tmp_path / "phantoms.json").write_text(json.dumps(described | {"avpenet": "0.0.1"}))
+    with pytest.raises(SettingsError, match=r"made by avpenet 0\.0\.1"):
+        scenes(tmp_path)
+    with pytest.raises(SettingsError, match="not a set of phantoms"):
+        scenes(tmp_path / "none")
 
 
 def test_the_same_seed_gives_the_same_frames_samples_and_truth(made: Path, tmp_path: Path) -> None:

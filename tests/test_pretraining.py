@@ -1,0 +1,93 @@
+"""Pretraining on phantoms: what the encoders are shown belongs to what they are asked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avpenet_cli.phantom.make import PhantomOrder, make_phantoms, scenes
+from avpenet_cli.training.store import SegmentStore
+from examples.pretrain_on_phantoms import kinds_of, load_faces, load_sounds, varied_faces, varied_sounds
+from tests.conftest import REPOSITORY, RunAvpenet
+
+
+def test_variation_leaves_the_range_or_treats_all_alike() -> None:
+    chance = torch.Generator().manual_seed(1)
+    faces = torch.rand((1, 3, 16, 16), generator=chance).repeat(8, 1, 1, 1)
+    varied = varied_faces(faces, chance)
+    assert varied.shape == faces.shape
+    assert 0.0 <= float(varied.min()) < float(varied.max()) <= 1.0
+    assert not any(torch.equal(one, varied[0]) for one in varied[1:])
+    mels = torch.rand((1, 1, 128, 300), generator=chance).repeat(4, 1, 1, 1)
+    varied = varied_sounds(mels, chance)
+    assert 0.0 <= float(varied.min()) < float(varied.max()) <= 1.0
+    assert not any(torch.equal(one, varied[0]) for one in varied[1:])
+
+
+@pytest.mark.slow
+def test_action_units_of_other_frames_are_learnt_or_the_result_starts_no_training(
+    tmp_path: Path, run_avpenet: RunAvpenet
+) -> None:
+    phantoms, store_path = tmp_path / "phantoms", tmp_path / "store"
+    order = PhantomOrder(subjects=4, seed=3, minutes=0.1, size_px=(320, 240), fps=10.0)
+    make_phantoms(order, phantoms, jobs=2)
+    truth, subjects = phantoms / "truth.csv", phantoms / "subjects.csv"
+    done = run_avpenet(
+        [
+            "prepare",
+            phantoms,
+            "--ratings",
+            truth,
+            "--subjects",
+            subjects,
+            "--out",
+            store_path,
+            "--split",
+            "0.5,0.25,0.25",
+        ]
+    )
+    assert done.returncode == 0, done.stderr
+    store, known = SegmentStore.open(store_path), scenes(phantoms)
+    crops, units = load_faces(store, known, "train", 32, 2)
+    assert crops.shape[1:] == (3, 32, 32)
+    assert len(crops) == len(units)
+    # At 10 frames a second the units of place i are those of the segment's i-th frame.
+    row = int(store.rated("train")[0])
+    segment = store.segment(row)
+    first = known[segment.recording].motion.units[round(float(store.index["start_s"].iloc[row]) * 10) + segment.places]
+    np.testing.assert_allclose(units[0], first[int(np.argmax(segment.places % 2 == row % 2))], atol=1e-6)
+    kinds = kinds_of(known)
+    mels, heard, pains = load_sounds(store, known, "train", kinds)
+    assert heard.shape == (len(mels), 10, len(kinds))
+    assert float(pains[0]) == pytest.approx(segment.reference)
+
+    out = tmp_path / "encoders.safetensors"
+    command: list[object] = [
+        sys.executable,
+        "-m",
+        "examples.pretrain_on_phantoms",
+        store_path,
+        "--phantoms",
+        phantoms,
+        "--out",
+        out,
+    ]
+    command += ["--face-steps", "32:2", "--sound-updates", "2", "--batch", "4"]
+    told = subprocess.run(list(map(str, command)), cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert "R2 by unit on validation" in told.stdout
+    (tmp_path / "train.toml").write_text(
+        "cache_embeddings = true\nvalidation_frames = 2\nbatch_size = 2\naccumulate = 1\n"
+        "stage_1 = {epochs = 1, encoder_rate = 0.0, fusion_rate = 1e-3}\n"
+        "stage_2 = {epochs = 0, encoder_rate = 1e-4, fusion_rate = 1e-3}\n"
+    )
+    done = run_avpenet(
+        ["train", store_path, "--out", tmp_path / "w.safetensors", "--init", out, "--config", tmp_path / "train.toml"]
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Simulated patients" in (tmp_path / "w.json").read_text()
