@@ -1,4 +1,4 @@
-# make demo    sets everything up and scores the recordings in examples/
+# make demo    sets everything up, scores and reports the phantoms in examples/, and checks the installation with them
 # make test    sets everything up, checks the code and runs all tests
 # make setup   .venv with the locked dependencies, ffmpeg and ffprobe; a moment when done already
 # make lint | lock | landmarks | clean
@@ -115,10 +115,15 @@ lint: setup
 test: lint
 	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile
 
+DEMO_WEIGHTS := --weights untrained
+PHANTOMS := examples/phantoms
+
 demo: setup
 	@mkdir -p demo
-	.venv/bin/avpenet score examples/*.mp4 --weights untrained --overwrite --out demo/scores.csv
-	@cat demo/scores.csv
+	.venv/bin/avpenet score $(PHANTOMS)/*.mp4 $(DEMO_WEIGHTS) --overwrite --out demo/scores.csv
+	.venv/bin/avpenet report demo/scores.csv --reference $(PHANTOMS)/truth.csv --subjects $(PHANTOMS)/subjects.csv \
+	  --events $(PHANTOMS)/events.csv --out demo/report.html
+	.venv/bin/avpenet phantom check $(DEMO_WEIGHTS)
 
 # The 68-point shape predictor: its training data excludes commercial use. The models come as a source package.
 landmarks: setup

@@ -4,8 +4,8 @@
 
 STORE was prepared from the recordings in PHANTOMS, the folder of one `avpenet phantom make`. The article's encoders
 came with ImageNet, VGGFace2 and AudioSet, then expression and audio-event recognition. Only the last two can be had
-here, and only of phantoms, whose scenes are drawn again from `phantoms.json`: the face encoder learns the action units of
-single frames, the sound encoder what is uttered in each 0.3 s, and how much each segment hurts. Only subjects of the
+here, and only of phantoms, whose scenes are drawn again from `phantoms.json`: the face encoder learns the action units
+of single frames, the sound encoder what is uttered in each 0.3 s, and how much each segment hurts. Only subjects of the
 store's `train` split are used; figures are of its `validation` split. The result is for `avpenet train --init`; its
 fusion and head are as their seed made them, so its scores mean nothing.
 

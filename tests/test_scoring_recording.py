@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from avpenet_cli.errors import RecordingError
-from avpenet_cli.model.architecture import Architecture
+from avpenet_cli.model.architecture import Architecture, Modality
 from avpenet_cli.records import Flag, RecordingOutcome, Status
 from avpenet_cli.scoring.faces import EmbeddingPool, ImagePool
 from avpenet_cli.scoring.network import Network
@@ -128,8 +128,9 @@ def test_monte_carlo_bands_hold_their_samples_and_repeat(clips: ClipMaker) -> No
     assert first.score_sd > 0
 
 
-def test_weights_that_allow_it_score_without_a_modality(network: Network, clips: ClipMaker) -> None:
-    architecture = Architecture(may_be_missing=("audio",))
+@pytest.mark.parametrize("may_be_missing", [("audio",), ("audio", "face")])
+def test_weights_that_allow_it_score_without_a_modality(may_be_missing: tuple[Modality, ...], clips: ClipMaker) -> None:
+    architecture = Architecture(may_be_missing=may_be_missing)
     lenient = Network(find(UNTRAINED), RunSettings(device="cpu"))
     lenient.description = dataclasses.replace(lenient.description, architecture=architecture)
     lenient.model.architecture = architecture

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pytest
 
 from avpenet_cli.errors import EnvironmentFault
-from examples.make_examples import BACKGROUND_DBFS, SAMPLE_RATE_HZ, background
 from tests.conftest import ClipMaker
+from tests.portraits import BACKGROUND_DBFS, SAMPLE_RATE_HZ, background
 
 
 def _streams(path: Path) -> dict[str, dict[str, Any]]:

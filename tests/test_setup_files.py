@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import json
 import re
 import subprocess
 import time
@@ -76,12 +79,21 @@ def test_setup_does_nothing_when_done() -> None:
 
 
 def test_examples_are_small_and_read_as_described() -> None:
-    clips = {"cry.mp4": 6.4, "moan.mp4": 10.6}
-    assert {path.name for path in (REPOSITORY / "examples").glob("*.mp4")} == set(clips)
-    assert sum((REPOSITORY / "examples" / name).stat().st_size for name in clips) < 2_000_000
-    for name, seconds in clips.items():
+    examples = REPOSITORY / "examples"
+    assert not list(examples.glob("*.mp4"))
+    folder = examples / "phantoms"
+    recordings = sorted(folder.glob("*.mp4"))
+    assert [path.name for path in recordings] == ["P0001-01.mp4", "P0002-01.mp4", "P0003-01.mp4"]
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 6_000_000
+    for path in recordings:
         probe = ["ffprobe", "-v", "error", "-show_entries", "stream=codec_name,duration", "-of", "csv=p=0"]
-        done = subprocess.run([*probe, str(REPOSITORY / "examples" / name)], capture_output=True, text=True, check=True)
+        done = subprocess.run([*probe, str(path)], capture_output=True, text=True, check=True)
         streams = dict(line.split(",")[:2] for line in done.stdout.split())
         assert set(streams) == {"h264", "aac"}
-        assert all(abs(float(length) - seconds) < 0.05 for length in streams.values()), streams
+        assert all(abs(float(length) - 30.0) < 0.05 for length in streams.values()), streams
+    known = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+    shipped = [*recordings, *folder.glob("*.csv")]
+    assert known["files"] == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shipped}
+    subjects = list(csv.DictReader((folder / "subjects.csv").read_text(encoding="utf-8").splitlines()))
+    assert {one["age_group"] for one in subjects if one["course"] == "procedure"} == {"neonate", "adult"}
+    assert {one["cover"] for one in subjects} == {"none"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.phantom_check import check
 from avpenet_cli.errors import ExitCode, SettingsError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Synthetic patients with a known course of pain: to commission, to teach, to demonstrate. No evidence.",
 )
+
+app.command("check")(check)
 
 _ENCODERS = {
     "h264": ("libx264", ()),

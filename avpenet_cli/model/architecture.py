@@ -23,8 +23,8 @@ class Architecture:
             `tokens` lets the 10 audio and up to 30 face tokens attend to each other.
         pooling: `frame` encodes every face and pools what comes out; `image` averages the face pictures of a
             segment first and encodes that one picture, as the authors' `PainEstimator` does.
-        may_be_missing: modalities that a segment may lack; each is then one token of zeros. Weights that were
-            not trained without a modality must not list it.
+        may_be_missing: modalities that a segment may lack, never all at once; each is then one token of zeros. Weights
+            that were not trained without a modality must not list it.
     """
 
     fusion: Fusion = "tokens"
@@ -34,5 +34,3 @@ class Architecture:
     def __post_init__(self) -> None:
         if len(set(self.may_be_missing)) != len(self.may_be_missing):
             raise ValueError(f"may_be_missing names a modality twice: {', '.join(self.may_be_missing)}")
-        if set(self.may_be_missing) == set(MODALITIES):
-            raise ValueError("may_be_missing may not list every modality: nothing would be left to score")

@@ -73,12 +73,13 @@ class WeightsDescription:
             raise ValueError(f"cut_points must rise within 0 to 10; got {low}, {high}")
         if self.status in _MUST_HAVE_NOTICE and not self.notice.strip():
             raise ValueError(f"weights with status {self.status} need a notice")
-        if not set(self.architecture.may_be_missing) < set(self.modalities):
-            raise ValueError("may_be_missing must leave out at least one of the modalities")
+        may = set(self.architecture.may_be_missing)
+        if may and (len(self.modalities) < 2 or not may <= set(self.modalities)):
+            raise ValueError("may_be_missing names what the network does not read, or all that it reads")
 
     @property
     def modalities_needed(self) -> tuple[Modality, ...]:
-        """What a segment must have to be scored with these weights."""
+        """What a segment must have to be scored with these weights; something of the rest it must have in any case."""
         return tuple(name for name in self.modalities if name not in self.architecture.may_be_missing)
 
     @property

@@ -1,7 +1,7 @@
-"""Makes the recordings of this folder: a still portrait under a slowly moving camera, with a synthetic voice.
+"""A still portrait under a slowly moving camera, with a synthetic voice: what the tests make their clips of.
 
-Run `.venv/bin/python -m examples.make_examples` in the repository's root. The tests make their clips with the same
-parts. Nothing here is a recording of a patient, and no voice here is a person's.
+The portrait is the astronaut Eileen Collins, as it comes with scikit-image (NASA, public domain, no known copyright
+restrictions). Nothing here is a recording of a patient, and no voice here is a person's.
 """
 
 from __future__ import annotations
@@ -150,17 +150,3 @@ def write_recording(
     first = next(frames)
     height_px, width_px = first.shape[:2]
     encode.write_recording(path, chain([first], frames), (width_px, height_px), fps, sound, ffmpeg_options)
-
-
-def main() -> None:
-    """Write `cry.mp4` and `moan.mp4` beside this script."""
-    folder = Path(__file__).resolve().parent
-    options = ("-preset", "slow", "-movflags", "+faststart")
-    write_recording(folder / "cry.mp4", portrait_frames(6.4, 640, 480, 25.0), 25.0, utter(CRY, 6.4, seed=1), options)
-    # Three seconds without the face, and a last window of 1.6 s: what an unscorable and a padded segment look like.
-    frames = portrait_frames(10.6, 640, 480, 25.0, away_s=(3.0, 6.0))
-    write_recording(folder / "moan.mp4", frames, 25.0, utter(MOAN, 10.6, seed=2), options)
-
-
-if __name__ == "__main__":
-    main()
