@@ -189,8 +189,11 @@ def learn_faces(store: SegmentStore, known: dict[str, Scene], steps: list[Step],
     encoder.load_state_dict(_seeded("visual_encoder."))
     learner = nn.Sequential(encoder, nn.Dropout(0.2), nn.Linear(EMBEDDING, 9))
     learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    done = "face"
     for step in steps:
-        if _read(folder / f"face-{step.side_px}.pt", learner):
+        # Named by all that came before, so that other steps do not pass for these.
+        done += f"-{step.side_px}x{step.updates}x{step.batch}"
+        if _read(folder / f"{done}.pt", learner):
             continue
         crops, units = load_faces(store, known, "train", step.side_px, 2)
 
@@ -205,7 +208,7 @@ def learn_faces(store: SegmentStore, known: dict[str, Scene], steps: list[Step],
         crops, units = load_faces(store, known, "validation", step.side_px, 5)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             found = torch.cat([learner((part.float() / 255 - mean) / std).float() for part in crops.split(64)])
-        _write(folder / f"face-{step.side_px}.pt", learner)
+        _write(folder / f"{done}.pt", learner)
         shares = 1 - (found - units).square().mean(dim=0) / units.var(dim=0)
         print(f"faces of {step.side_px} px: R2 by unit on validation {[round(one, 2) for one in shares.tolist()]}")
     return encoder
@@ -218,7 +221,8 @@ def learn_sounds(store: SegmentStore, known: dict[str, Scene], step: Step, folde
     kinds = kinds_of(known)
     heads = nn.ModuleList([nn.Linear(EMBEDDING, len(kinds)), nn.Linear(EMBEDDING, 1)])
     learner = nn.ModuleDict({"encoder": encoder, "heads": heads})
-    if _read(folder / "sound.pt", learner):
+    kept = folder / f"sound-{step.updates}x{step.batch}.pt"
+    if _read(kept, learner):
         return encoder
     mels, heard, pains = load_sounds(store, known, "train", kinds)
 
@@ -235,7 +239,7 @@ def learn_sounds(store: SegmentStore, known: dict[str, Scene], step: Step, folde
     mels, heard, pains = load_sounds(store, known, "validation", kinds)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         events, pain = answers(mels)
-    _write(folder / "sound.pt", learner)
+    _write(kept, learner)
     found = binary_cross_entropy_with_logits(events, heard)
     print(f"sounds: validation cross-entropy {found:.3f}, MAE of pain by sound alone {(pain - pains).abs().mean():.2f}")
     return encoder

@@ -21,6 +21,14 @@ from tests.conftest import REPOSITORY, Answer, ClipMaker
 AFTER_A_RUN = {"scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.run.json"}
 
 
+@pytest.fixture(autouse=True)
+def _not_under_nohup() -> Iterator[None]:
+    """A suite started with nohup hands its deafness to SIGHUP down to every run that it starts."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 class Run:
     """A run under way in a process of its own."""
 
