@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from avpenet_cli.errors import AvpenetError, Interrupted, SettingsError
+from avpenet_cli.model.inference import optimise_for_inference
 from avpenet_cli.scoring.network import choose_device
 from avpenet_cli.storage import appearing_whole, storage_fault, sync_folder
 from avpenet_cli.training.claim import CHECKPOINT_FILE
@@ -304,7 +305,8 @@ def predictions(
     device = choose_device(settings.device)
     learner = Learner(initial_network(settings, ()), settings, store)
     learner.network.load_state_dict(dict(state))
-    learner.to(device).eval()
+    learner.network = optimise_for_inference(learner.network, str(device), "float32")
+    learner.eval()
     one_process = replace(settings, workers=0)
     dataset = SegmentDataset(store, settings, False, store.index["crops"].max())
     loader = _loader(dataset, EpochSampler(rows, None), one_process, device)
