@@ -12,8 +12,8 @@ import numpy as np
 from avpenet_cli import __version__
 from avpenet_cli.report.accuracy import accuracy
 from avpenet_cli.report.agreement import limits
-from avpenet_cli.report.bootstrap import Resampling
-from avpenet_cli.report.estimate import flat
+from avpenet_cli.report.bootstrap import Resampling, SubjectBootstrap
+from avpenet_cli.report.estimate import Estimate, flat
 from avpenet_cli.report.pairs import Pairs
 from avpenet_cli.report.reliability import icc
 from avpenet_cli.scoring.manifest import software
@@ -31,7 +31,7 @@ _PHANTOM = "phantom"
 
 
 def metrics(store: SegmentStore, rows: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
-    """MAE, RMSE, ICC(A,1) and bias of these segments' scores, with 95 % intervals by the subject bootstrap.
+    """MAE, RMSE, bias, ICC(A,1) and Pearson of these segments' scores, with 95 % intervals by the subject bootstrap.
 
     Args:
         rows: (n,) int64, of the store's index.
@@ -46,11 +46,20 @@ def metrics(store: SegmentStore, rows: np.ndarray, scores: np.ndarray) -> dict[s
     counts = {"n": pairs.n, "n_subjects": pairs.n_subjects}
     if pairs.n < 2:
         return counts
-    bootstrap = Resampling().of(pairs.n_subjects)
+    return counts | flat(**estimates(pairs, Resampling().of(pairs.n_subjects)))
+
+
+def estimates(pairs: Pairs, bootstrap: SubjectBootstrap) -> dict[str, Estimate]:
+    """By name, points where they have a unit: `mae`, `rmse`, `bias`, `icc_a1`, `pearson`, with 95 % intervals."""
     errors = accuracy(pairs, bootstrap)
     reliability = icc(np.stack([pairs.model, pairs.reference], axis=1), pairs.subject, bootstrap)
-    bias = limits(pairs, bootstrap, False).bias
-    return counts | flat(mae=errors.mae, rmse=errors.rmse, icc_a1=reliability.icc_a1, bias=bias)
+    return {
+        "mae": errors.mae,
+        "rmse": errors.rmse,
+        "bias": limits(pairs, None).bias,
+        "icc_a1": reliability.icc_a1,
+        "pearson": errors.pearson,
+    }
 
 
 def is_of_phantoms(store: SegmentStore) -> bool:

@@ -15,6 +15,20 @@ from avpenet_cli.training.settings import FaceAugmentation, SoundAugmentation
 _ARTICLE_CROP_PX = 224
 
 
+def with_noise(waveform: np.ndarray, snr_db: float, noise: np.ndarray) -> np.ndarray:
+    """Noise added at a signal-to-noise ratio re the waveform's own mean power.
+
+    Args:
+        waveform: (samples,) float32, full scale 1.
+        noise: (samples,) float32 of unit power.
+
+    Returns:
+        (samples,) float32, not normalised again; a silent waveform comes back as it is.
+    """
+    power = float(np.mean(np.square(waveform, dtype=np.float64)))
+    return waveform + np.float32(np.sqrt(power / 10 ** (snr_db / 10))) * noise
+
+
 def augmented_sound(
     waveform: np.ndarray, rate_hz: int, settings: SoundAugmentation, generator: np.random.Generator
 ) -> np.ndarray:
@@ -44,8 +58,7 @@ def augmented_sound(
     if chosen[1]:
         sound = pitch_shift(sound, sr=rate_hz, n_steps=semitones)
     if chosen[2]:
-        power = float(np.mean(np.square(sound, dtype=np.float64)))
-        sound = sound + np.float32(np.sqrt(power / 10 ** (snr_db / 10))) * noise[: len(sound)]
+        sound = with_noise(sound, snr_db, noise[: len(sound)])
     return np.ascontiguousarray(sound, np.float32)
 
 

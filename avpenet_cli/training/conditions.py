@@ -137,23 +137,6 @@ def why_not_computable(
     return ""
 
 
-def with_noise(waveform: np.ndarray, snr_db: float, chance: np.random.Generator) -> np.ndarray:
-    """White Gaussian noise added at a signal-to-noise ratio re the waveform's own mean power.
-
-    Args:
-        waveform: (samples,) float32, full scale 1.
-
-    Returns:
-        (samples,) float32, not normalised again; a silent waveform comes back as it is.
-    """
-    power = float(np.mean(np.square(waveform, dtype=np.float64)))
-    if not power:
-        return waveform
-    noise = chance.standard_normal(len(waveform))
-    sound: np.ndarray = waveform + np.sqrt(power / 10 ** (snr_db / 10)) * noise
-    return sound.astype(np.float32)
-
-
 def with_cover(faces: np.ndarray, cover: Cover, box_margin: float, chance: np.random.Generator) -> np.ndarray:
     """Every face covered alike.
 

@@ -13,16 +13,14 @@ import pandas as pd
 
 from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.errors import AvpenetError, Interrupted, RecordingError, SettingsError
-from avpenet_cli.report.accuracy import accuracy
-from avpenet_cli.report.agreement import limits
 from avpenet_cli.report.bootstrap import Resampling, SubjectBootstrap
 from avpenet_cli.report.estimate import Estimate, absent, flat
 from avpenet_cli.report.pairs import Pairs
-from avpenet_cli.report.reliability import icc
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.settings import FRAME_STEP_S, flatten, to_plain
-from avpenet_cli.training.account import splits_digest
-from avpenet_cli.training.conditions import CLEAN, Condition, why_not_computable, with_cover, with_noise
+from avpenet_cli.training.account import estimates, splits_digest
+from avpenet_cli.training.augmentation import with_noise
+from avpenet_cli.training.conditions import CLEAN, Condition, why_not_computable, with_cover
 from avpenet_cli.training.data import generator_of
 from avpenet_cli.training.shards import SCORABLE
 from avpenet_cli.training.splits import Split
@@ -259,7 +257,8 @@ class _SegmentScorer:
         assert condition.snr_db is not None
         if not segment.waveform.any():
             return segment.spectrogram
-        sound = with_noise(segment.waveform, condition.snr_db, self._chance(condition, row))
+        white = self._chance(condition, row).standard_normal(len(segment.waveform), np.float32)
+        sound = with_noise(segment.waveform, condition.snr_db, white)
         return log_mel(sound, self._preprocessing.audio)
 
     def _encoded(self, faces: np.ndarray) -> np.ndarray | None:
@@ -301,24 +300,11 @@ def figures_of(evaluation: Evaluation, conditions: Sequence[Condition], resampli
             found.append(row | {"n": 0, "n_subjects": 0, "why_not": why_not} | none)
             continue
         pairs, clean = evaluation.pairs(one.name)
+        bootstrap = resampling.of(pairs.n_subjects)
+        worse = absent("it is the clean condition") if one is CLEAN else paired_difference(pairs, clean, bootstrap)
         counts = {"n": pairs.n, "n_subjects": pairs.n_subjects, "why_not": ""}
-        found.append(row | counts | flat(**_estimates(pairs, clean, one is CLEAN, resampling.of(pairs.n_subjects))))
+        found.append(row | counts | flat(**estimates(pairs, bootstrap), mae_minus_clean=worse))
     return found
-
-
-def _estimates(pairs: Pairs, clean: Pairs, is_clean: bool, bootstrap: SubjectBootstrap) -> dict[str, Estimate]:
-    errors = accuracy(pairs, bootstrap)
-    both = np.stack([pairs.model, pairs.reference], axis=1)
-    return {
-        "mae": errors.mae,
-        "rmse": errors.rmse,
-        "bias": limits(pairs, None).bias,
-        "icc_a1": icc(both, pairs.subject, bootstrap).icc_a1,
-        "pearson": errors.pearson,
-        "mae_minus_clean": absent("it is the clean condition")
-        if is_clean
-        else paired_difference(pairs, clean, bootstrap),
-    }
 
 
 def paired_difference(pairs: Pairs, clean: Pairs, bootstrap: SubjectBootstrap) -> Estimate:
