@@ -6,8 +6,9 @@ STORE was prepared from the recordings in PHANTOMS, the folder of one `avpenet p
 came with ImageNet, VGGFace2 and AudioSet, then expression and audio-event recognition. Only the last two can be had
 here, and only of phantoms, whose scenes are drawn again from `phantoms.json`: the face encoder learns the action units
 of single frames, the sound encoder what is uttered in each 0.3 s, and how much each segment hurts. Only subjects of the
-store's `train` split are used; figures are of its `validation` split. The result is for `avpenet train --init`; its
-fusion and head are as their seed made them, so its scores mean nothing.
+store's `train` split are used, and with `--crowd` those of `examples/phantom_crowd.py`; figures are of its `validation`
+split. The result is for `avpenet train --init`; its fusion and head are as their seed made them, so its scores mean
+nothing.
 
 Given again after an interruption, it goes on after the last step that was finished.
 """
@@ -38,9 +39,9 @@ from avpenet_cli.training.initial import NETWORK_NAME
 from avpenet_cli.training.splits import Split
 from avpenet_cli.training.store import SegmentStore
 from avpenet_cli.weights import WeightsDescription, save
+from examples.phantom_crowd import faces_of, kinds_of, sounds_of, uttered
 
 SLOT_S = 0.1
-TOKENS, TOKEN_S = 10, 0.3
 FACE_STEPS = "64:1500,112:700,224:150"
 _TOLD_EVERY = 50
 
@@ -59,9 +60,9 @@ class Step:
 
 
 def load_faces(
-    store: SegmentStore, known: dict[str, Scene], split: Split, side_px: int, every: int
+    store: SegmentStore, known: dict[str, Scene], split: Split, side_px: int, every: int, crowd: Path | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Crops (n, 3, side, side) uint8 and their action units (n, 9) float32; every so many frames."""
+    """Crops (n, 3, side, side) uint8 and their action units (n, 9) float32; every so many frames, and all the crowd."""
     pictures, units = [], []
     for row in store.rated(split):
         segment = store.segment(int(row), range(int(row) % every, 30, every))
@@ -72,31 +73,29 @@ def load_faces(
             frame = int((start_s + (place + 0.5) * SLOT_S) * scene.fps)
             pictures.append(small)
             units.append(scene.motion.units[min(frame, len(scene.motion.units) - 1)])
-    crops = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+    if crowd:
+        more_pictures, more_units = faces_of(crowd, side_px)
+        pictures += more_pictures
+        units += more_units
+    crops = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return crops, torch.from_numpy(np.stack(units).astype(np.float32))
 
 
-def kinds_of(known: dict[str, Scene]) -> list[str]:
-    """Every kind of utterance that is heard, by name."""
-    return sorted({one.kind for scene in known.values() for one in (*scene.utterances, *scene.ordinary)})
-
-
 def load_sounds(
-    store: SegmentStore, known: dict[str, Scene], split: Split, kinds: list[str]
+    store: SegmentStore, known: dict[str, Scene], split: Split, kinds: list[str], crowd: Path | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Spectrograms (n, 1, 128, 300), shares of each token that a kind takes (n, 10, kinds), pain (n,); float32."""
     mels, heard, pains = [], [], []
     for row in store.rated(split):
         segment = store.segment(int(row), ())
-        scene, start_s = known[segment.recording], float(store.index["start_s"].iloc[row])
-        begins = start_s + TOKEN_S * np.arange(TOKENS)
-        shares = np.zeros((TOKENS, len(kinds)), np.float32)
-        for one in (*scene.utterances, *scene.ordinary):
-            ends = np.minimum(begins + TOKEN_S, one.start_s + one.length_s)
-            shares[:, kinds.index(one.kind)] += np.clip(ends - np.maximum(begins, one.start_s), 0.0, None) / TOKEN_S
         mels.append(segment.spectrogram[None])
-        heard.append(shares.clip(0.0, 1.0))
+        heard.append(uttered(known[segment.recording], float(store.index["start_s"].iloc[row]), kinds))
         pains.append(segment.reference)
+    if crowd:
+        more_mels, more_heard, more_pains = sounds_of(crowd, kinds)
+        mels += list(more_mels)
+        heard += list(more_heard)
+        pains += more_pains.tolist()
     return (
         torch.from_numpy(np.stack(mels)),
         torch.from_numpy(np.stack(heard)),
@@ -181,7 +180,9 @@ def _batches(count: int, size: int, chance: torch.Generator) -> Iterator[Tensor]
         yield from (order[start : start + size] for start in range(0, max(count - size, 0) + 1, size))
 
 
-def learn_faces(store: SegmentStore, known: dict[str, Scene], steps: list[Step], folder: Path) -> VisualEncoder:
+def learn_faces(
+    store: SegmentStore, known: dict[str, Scene], steps: list[Step], folder: Path, crowd: Path | None
+) -> VisualEncoder:
     """The face encoder, on action units; each step's state is kept in the folder."""
     face = store.preprocessing.face
     mean, std = (torch.tensor(one).view(1, 3, 1, 1) for one in (face.pixel_mean, face.pixel_std))
@@ -189,13 +190,13 @@ def learn_faces(store: SegmentStore, known: dict[str, Scene], steps: list[Step],
     encoder.load_state_dict(_seeded("visual_encoder."))
     learner = nn.Sequential(encoder, nn.Dropout(0.2), nn.Linear(EMBEDDING, 9))
     learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    done = "face"
+    done = _kept_name("face", crowd)
     for step in steps:
         # Named by all that came before, so that other steps do not pass for these.
         done += f"-{step.side_px}x{step.updates}x{step.batch}"
         if _read(folder / f"{done}.pt", learner):
             continue
-        crops, units = load_faces(store, known, "train", step.side_px, 2)
+        crops, units = load_faces(store, known, "train", step.side_px, 2, crowd)
 
         def loss_of(rows: Tensor, chance: torch.Generator, crops: Tensor = crops, units: Tensor = units) -> Tensor:
             faces = (varied_faces(crops[rows].float() / 255, chance) - mean) / std
@@ -214,17 +215,19 @@ def learn_faces(store: SegmentStore, known: dict[str, Scene], steps: list[Step],
     return encoder
 
 
-def learn_sounds(store: SegmentStore, known: dict[str, Scene], step: Step, folder: Path) -> AudioEncoder:
+def learn_sounds(
+    store: SegmentStore, known: dict[str, Scene], step: Step, folder: Path, crowd: Path | None
+) -> AudioEncoder:
     """The sound encoder, on utterances and pain."""
     encoder = AudioEncoder()
     encoder.load_state_dict(_seeded("audio_encoder."))
-    kinds = kinds_of(known)
+    kinds = kinds_of(known.values())
     heads = nn.ModuleList([nn.Linear(EMBEDDING, len(kinds)), nn.Linear(EMBEDDING, 1)])
     learner = nn.ModuleDict({"encoder": encoder, "heads": heads})
-    kept = folder / f"sound-{step.updates}x{step.batch}.pt"
+    kept = folder / f"{_kept_name('sound', crowd)}-{step.updates}x{step.batch}.pt"
     if _read(kept, learner):
         return encoder
-    mels, heard, pains = load_sounds(store, known, "train", kinds)
+    mels, heard, pains = load_sounds(store, known, "train", kinds, crowd)
 
     def answers(given: Tensor) -> tuple[Tensor, Tensor]:
         tokens = nn.functional.dropout(encoder(given), 0.2, encoder.training)
@@ -248,6 +251,10 @@ def learn_sounds(store: SegmentStore, known: dict[str, Scene], step: Step, folde
 def _seeded(prefix: str) -> dict[str, Tensor]:
     state = seeded_state(build(NETWORK_NAME, Architecture()), 42)
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def _kept_name(encoder: str, crowd: Path | None) -> str:
+    return f"{encoder}-{crowd.name}" if crowd else encoder
 
 
 def _read(path: Path, learner: nn.Module) -> bool:
@@ -274,6 +281,7 @@ def main(
     store: Annotated[Path, typer.Argument(help="From avpenet prepare.")],
     phantoms: Annotated[Path, typer.Option(help="The folder of avpenet phantom make.")],
     out: Annotated[Path, typer.Option(help="NAME.safetensors, for avpenet train --init.")],
+    crowd: Annotated[Path | None, typer.Option(help="More to learn from: the folder of phantom_crowd.")] = None,
     face_steps: Annotated[str, typer.Option(help="Side of the faces:updates, in this order.")] = FACE_STEPS,
     sound_updates: int = 400,
     batch: Annotated[int, typer.Option(help="Faces at a time; half as many segments of sound.")] = 64,
@@ -284,8 +292,8 @@ def main(
         raise typer.BadParameter(f"{store} was not made of phantoms")
     folder = out.with_suffix(".steps")
     folder.mkdir(parents=True, exist_ok=True)
-    sound = learn_sounds(opened, known, Step(0, sound_updates, max(batch // 2, 2), 1e-3), folder)
-    face = learn_faces(opened, known, _steps(face_steps, batch), folder)
+    sound = learn_sounds(opened, known, Step(0, sound_updates, max(batch // 2, 2), 1e-3), folder, crowd)
+    face = learn_faces(opened, known, _steps(face_steps, batch), folder, crowd)
     network = build(NETWORK_NAME, Architecture())
     state = seeded_state(network, 42)
     for prefix, encoder in (("audio_encoder.", sound), ("visual_encoder.", face)):

@@ -13,9 +13,10 @@ import pytest
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.training.evaluation_files import FILES
 from avpenet_cli.training.store import STORE_FILE
-from avpenet_cli.weights import WeightsDescription, find, load_network, save
+from avpenet_cli.weights import find, load_network, save
 from tests.conftest import Answer, ClipMaker
 from tests.training_stores import SETTINGS, make_store
+from tests.weights_described import described
 
 Avpenet = Callable[..., Answer]
 
@@ -29,18 +30,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """200 MB, removed afterwards."""
     folder = tmp_path_factory.mktemp("weights")
-    description = WeightsDescription(
-        name="small",
-        status="demonstration",
-        intended_use="tests",
-        not_intended_use="anything else",
-        training_data="none",
-        licence="MIT",
-        created_with="tests",
-        architecture=Architecture(may_be_missing=("face",)),
-        preprocessing=SETTINGS.preprocessing,
-        notice="DEMONSTRATION weights: not for patients",
-    )
+    architecture = Architecture(may_be_missing=("face",))
+    description = described("small", architecture=architecture, preprocessing=SETTINGS.preprocessing)
     state = dict(load_network(find("untrained")).state_dict())
     save(state, description, folder / "small.safetensors")
     yield folder / "small.safetensors"

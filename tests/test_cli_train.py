@@ -17,6 +17,7 @@ _CONFIG = """
 batch_size = 2
 accumulate = 1
 licence = "CC0"
+training_data = "No music was used."
 stage_1 = {epochs = 1, encoder_rate = 0.0, fusion_rate = 1e-3}
 stage_2 = {epochs = 0, encoder_rate = 1e-4, fusion_rate = 1e-3}
 """
@@ -60,6 +61,8 @@ def test_no_other_command_takes_the_weights(
     assert description.preprocessing.face.crop_px == CROP_PX
     assert "validation: 2 segments of 2 subjects, MAE " in description.training_data
     assert "test: 2 segments of 2 subjects, MAE " in description.training_data
+    assert description.training_data.endswith("No music was used.")
+    assert "No music" not in description.created_with
     assert "stage_2.epochs = 0" in description.created_with
     account = json.loads((tmp_path / "mine.train" / "account.json").read_text())
     assert account["store"]["sha256"] in description.training_data

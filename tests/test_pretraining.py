@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from avpenet_cli.phantom.cast import draw_subject
 from avpenet_cli.phantom.make import PhantomOrder, make_phantoms, scenes
+from avpenet_cli.phantom.scene import draw_scene
 from avpenet_cli.training.store import SegmentStore
-from examples.pretrain_on_phantoms import kinds_of, load_faces, load_sounds, varied_faces, varied_sounds
+from examples.phantom_crowd import PICTURES, faces_of, kinds_of, make_faces, make_sounds, sounds_of, thinned
+from examples.pretrain_on_phantoms import load_faces, load_sounds, varied_faces, varied_sounds
 from tests.conftest import REPOSITORY, RunAvpenet
 
 
@@ -27,6 +30,34 @@ def test_variation_leaves_the_range_or_treats_all_alike() -> None:
     varied = varied_sounds(mels, chance)
     assert 0.0 <= float(varied.min()) < float(varied.max()) <= 1.0
     assert not any(torch.equal(one, varied[0]) for one in varied[1:])
+
+
+def test_faces_of_a_crowd_do_not_belong_to_their_action_units(tmp_path: Path) -> None:
+    """The units of a face that is not found go with it, and the same command leaves what is there."""
+    assert 0 < make_faces(3, 1001, tmp_path / "faces") <= PICTURES
+    crops, units = faces_of(tmp_path, 64)
+    assert len(crops) == len(units)
+    assert {one.shape for one in crops} == {(64, 64, 3)}
+    scene = thinned(
+        draw_scene(draw_subject(3, 1001, "both"), 60.0, 1001 * 1_000_003 + 3 * 1009),
+        PICTURES,
+        np.random.default_rng([1001, 3, 1]),
+    )
+    assert {tuple(one) for one in np.stack(units)} <= {tuple(one) for one in scene.motion.units.astype(np.float32)}
+    strip = next(tmp_path.glob("faces/*.jpg"))
+    before = strip.stat().st_mtime_ns
+    assert make_faces(3, 1001, tmp_path / "faces") == len(units)
+    assert strip.stat().st_mtime_ns == before
+
+
+def test_sounds_of_a_crowd_are_not_those_of_a_recording(tmp_path: Path) -> None:
+    assert make_sounds(3, 1001, tmp_path / "sounds") == 6
+    mels, shares, pain = sounds_of(tmp_path, ["cough", "no such kind"])
+    assert mels.shape == (6, 1, 128, 300)
+    assert 0.0 <= mels.min() < mels.max() <= 1.0
+    assert shares.shape == (6, 10, 2)
+    assert not shares[:, :, 1].any()
+    assert ((pain >= 0.0) & (pain <= 10.0)).all()
 
 
 @pytest.mark.slow
@@ -61,10 +92,17 @@ def test_action_units_of_other_frames_are_learnt_or_the_result_starts_no_trainin
     segment = store.segment(row)
     first = known[segment.recording].motion.units[round(float(store.index["start_s"].iloc[row]) * 10) + segment.places]
     np.testing.assert_allclose(units[0], first[int(np.argmax(segment.places % 2 == row % 2))], atol=1e-6)
-    kinds = kinds_of(known)
+    kinds = kinds_of(known.values())
     mels, heard, pains = load_sounds(store, known, "train", kinds)
     assert heard.shape == (len(mels), 10, len(kinds))
     assert float(pains[0]) == pytest.approx(segment.reference)
+
+    crowd = tmp_path / "crowd"
+    for kind in ("faces", "sounds"):
+        made = [sys.executable, "-m", "examples.phantom_crowd", kind, "--subjects", "2", "--out", crowd, "--jobs", "1"]
+        subprocess.run(list(map(str, made)), cwd=REPOSITORY, capture_output=True, check=True)
+    assert len(load_faces(store, known, "train", 32, 2, crowd)[0]) == len(crops) + len(faces_of(crowd, 32)[0])
+    assert len(load_sounds(store, known, "train", kinds, crowd)[0]) == len(mels) + len(sounds_of(crowd, kinds)[0])
 
     out = tmp_path / "encoders.safetensors"
     command: list[object] = [
@@ -77,7 +115,7 @@ def test_action_units_of_other_frames_are_learnt_or_the_result_starts_no_trainin
         "--out",
         out,
     ]
-    command += ["--face-steps", "32:2", "--sound-updates", "2", "--batch", "4"]
+    command += ["--face-steps", "32:2", "--sound-updates", "2", "--batch", "4", "--crowd", crowd]
     told = subprocess.run(list(map(str, command)), cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     assert "R2 by unit on validation" in told.stdout

@@ -33,7 +33,7 @@ from avpenet_cli.training.conditions import (
 )
 from avpenet_cli.training.evaluation import (
     Evaluation,
-    Told,
+    EvaluationTold,
     check_preprocessing,
     division_of,
     evaluate,
@@ -46,21 +46,11 @@ from avpenet_cli.training.shards import SCORABLE
 from avpenet_cli.training.store import STORE_FILE, SegmentStore
 from avpenet_cli.weights import WeightsDescription, WeightsEntry, find, load_network, save
 from tests.training_stores import CROP_PX, SETTINGS, make_store, tone
+from tests.weights_described import described
 
 
 def description(name: str, architecture: Architecture) -> WeightsDescription:
-    return WeightsDescription(
-        name=name,
-        status="demonstration",
-        intended_use="tests",
-        not_intended_use="anything else",
-        training_data="none",
-        licence="MIT",
-        created_with="tests",
-        architecture=architecture,
-        preprocessing=SETTINGS.preprocessing,
-        notice="DEMONSTRATION: not for patients",
-    )
+    return described(name, architecture=architecture, preprocessing=SETTINGS.preprocessing)
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +226,7 @@ def test_segments_without_faces_get_a_score_from_weights_that_need_them(
 
 def test_it_goes_on_when_asked_to_stop(store: SegmentStore, network: Network) -> None:
     with pytest.raises(Interrupted):
-        evaluate(store, division_of(store, "test", ""), network, (CLEAN,), 42, Told(stop=lambda: True))
+        evaluate(store, division_of(store, "test", ""), network, (CLEAN,), 42, EvaluationTold(stop=lambda: True))
 
 
 def test_a_split_with_nobody_gives_figures(store: SegmentStore, network: Network) -> None:

@@ -13,6 +13,7 @@ from avpenet_cli.errors import WeightsError
 from avpenet_cli.model.initialise import seeded_state
 from avpenet_cli.model.registry import build
 from avpenet_cli.weights.packing import SCALE_SUFFIX, pack, unpack, unpacked_header
+from tests.weights_described import described
 
 
 def test_packed_numbers_come_back_changed_by_more_than_half_a_step() -> None:
@@ -44,16 +45,7 @@ def test_packed_tensor_without_its_scale_passes_for_a_whole_one() -> None:
 
 @pytest.mark.slow
 def test_packed_weights_are_larger_than_promised_or_score_otherwise(tmp_path: Path) -> None:
-    told = weights.WeightsDescription(
-        name="whole",
-        status="demonstration",
-        intended_use="a test",
-        not_intended_use="all else",
-        training_data="none",
-        licence="MIT",
-        created_with="a test",
-        notice="a test",
-    )
+    told = described("whole")
     state = seeded_state(build("avpenet", told.architecture), 3)
     whole = weights.save(state, told, tmp_path / "whole.safetensors")
     packed = weights.pack_weights(tmp_path / "whole.safetensors", tmp_path / "small.safetensors")

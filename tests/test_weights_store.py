@@ -17,22 +17,14 @@ from safetensors.torch import save_file
 from avpenet_cli import weights
 from avpenet_cli.errors import EnvironmentFault, WeightsError
 from avpenet_cli.model.architecture import Architecture
+from tests.weights_described import described
 
 State = dict[str, torch.Tensor]
 
 
 def description(name: str) -> weights.WeightsDescription:
-    return weights.WeightsDescription(
-        name=name,
-        status="research",
-        intended_use="tests",
-        not_intended_use="anything else",
-        training_data="none",
-        licence="MIT",
-        created_with="tests",
-        architecture=Architecture(fusion="single"),
-        cut_points=(2.5, 6.5),
-    )
+    architecture = Architecture(fusion="single")
+    return described(name, status="research", architecture=architecture, cut_points=(2.5, 6.5), notice="")
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import typer
 from avpenet_cli.cli.reporter import Reporter, printable
 from avpenet_cli.cli.signals import stop_on_signals
 from avpenet_cli.errors import ExitCode, Interrupted
+from avpenet_cli.report.phrasing import counted
 
 if TYPE_CHECKING:
     from avpenet_cli.scoring.network import Network
@@ -111,7 +112,7 @@ def _evaluated(
     reporter: Reporter,
     stop: Callable[[], bool],
 ) -> Evaluation:
-    from avpenet_cli.training.evaluation import Told, evaluate
+    from avpenet_cli.training.evaluation import EvaluationTold, evaluate
 
     done = 0
 
@@ -122,7 +123,7 @@ def _evaluated(
         reporter.advance()
 
     try:
-        return evaluate(store, division, network, conditions, seed, Told(recording, reporter.seconds, stop))
+        return evaluate(store, division, network, conditions, seed, EvaluationTold(recording, reporter.seconds, stop))
     except Interrupted:
         raise Interrupted(
             f"interrupted after {done} recordings; nothing is kept", "give the same command again to begin anew"
@@ -134,10 +135,11 @@ def _summary(account: dict[str, Any]) -> list[str]:
     for one in account["conditions"]:
         by_family.setdefault(one["family"], []).append(one)
     (clean,) = by_family["clean"]
+    paired = f"{counted(clean['n'], 'segment')} of {counted(clean['n_subjects'], 'subject')}"
     lines = [account["notice"]] if account["notice"] else []
     lines += [
         f"{account['weights']['name']}: {account['subjects']['words']}",
-        f"split {account['split']}: {clean['n']} segments of {clean['n_subjects']} subjects; 95 % intervals by subject",
+        f"split {account['split']}: {paired}; 95 % intervals by subject",
     ]
     for words, key in (("MAE", "mae"), ("ICC(A,1)", "icc_a1"), ("bias", "bias")):
         lines.append(f"  {words:18} {_with_interval(clean, key)}")
@@ -154,7 +156,9 @@ def _summary(account: dict[str, Any]) -> list[str]:
 
 def _clean_line(account: dict[str, Any]) -> str:
     clean = account["conditions"][0]
-    return f"MAE {_value(clean['mae'])} on {clean['n']} segments of {clean['n_subjects']} subjects"
+    return (
+        f"MAE {_value(clean['mae'])} on {counted(clean['n'], 'segment')} of {counted(clean['n_subjects'], 'subject')}"
+    )
 
 
 def _value(value: float | None) -> str:

@@ -15,6 +15,7 @@ from avpenet_cli.report.agreement import limits
 from avpenet_cli.report.bootstrap import Resampling, SubjectBootstrap
 from avpenet_cli.report.estimate import Estimate, flat
 from avpenet_cli.report.pairs import Pairs
+from avpenet_cli.report.phrasing import counted
 from avpenet_cli.report.reliability import icc
 from avpenet_cli.scoring.manifest import software
 from avpenet_cli.settings import Preprocessing, digest_of, flatten, to_plain
@@ -26,7 +27,7 @@ from avpenet_cli.training.store import SegmentStore
 from avpenet_cli.weights import WeightsDescription
 
 ACCOUNT_FILE = "account.json"
-_NOTICE = "DEMONSTRATION weights, trained on simulated recordings: not for patients"
+_NOTICE = "DEMONSTRATION weights, trained on simulated recordings, not for patients"
 _PHANTOM = "phantom"
 
 
@@ -125,7 +126,7 @@ def describe_weights(
         not_intended_use="Patients, and decisions about them."
         if demonstration
         else "Clinical decisions; populations, sites and procedures it was not tested on.",
-        training_data=_training_data(account, demonstration),
+        training_data=_training_data(account, demonstration, settings.training_data),
         licence=settings.licence,
         created_with=(
             f"avpenet {__version__} train, torch {versions['torch']}, lightning {versions['lightning']}, Python "
@@ -149,19 +150,23 @@ def seen_by_network(store: SegmentStore, settings: TrainSettings) -> Preprocessi
 
 def _changed(settings: TrainSettings) -> str:
     usual, now = TrainSettings().of_results, settings.of_results
-    return ", ".join(f"{name} = {value}" for name, value in flatten(now).items() if usual.get(name) != value)
+    return ", ".join(
+        f"{name} = {value}"
+        for name, value in flatten(now).items()
+        if usual.get(name) != value and name != "training_data"
+    )
 
 
-def _training_data(account: dict[str, Any], demonstration: bool) -> str:
+def _training_data(account: dict[str, Any], demonstration: bool, remark: str) -> str:
     kind = "Simulated patients (phantoms)" if demonstration else "Recordings"
     parts = [f"{kind}: store sha256 {account['store']['sha256']}, splits sha256 {account['splits_sha256']}"]
     for split, found in account["metrics"].items():
-        text = f"{split}: {found['n']} segments of {found['n_subjects']} subjects"
+        text = f"{split}: {counted(found['n'], 'segment')} of {counted(found['n_subjects'], 'subject')}"
         for key, words in (("mae", "MAE"), ("rmse", "RMSE"), ("icc_a1", "ICC(A,1)"), ("bias", "bias")):
             if found.get(key) is not None:
                 text += f", {words} {found[key]:.3f}{_interval(found[f'{key}_ci'])}"
         parts.append(text)
-    return ". ".join(parts) + "."
+    return ". ".join([*parts, remark.rstrip(".")] if remark else parts) + "."
 
 
 def _interval(ends: list[float | None]) -> str:

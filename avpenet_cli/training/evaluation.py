@@ -126,7 +126,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Told:
+class EvaluationTold:
     """Whom an evaluation tells how it goes, and who may stop it.
 
     Attributes:
@@ -164,7 +164,7 @@ def evaluate(
     network: Network,
     conditions: Sequence[Condition],
     seed: int,
-    told: Told = Told(),
+    told: EvaluationTold = EvaluationTold(),
 ) -> Evaluation:
     """Score the segments of a split under every condition, one segment at a time.
 

@@ -20,6 +20,7 @@ from avpenet_cli.records import Flag, Quality, Reason, RecordingOutcome, Segment
 from avpenet_cli.report.analysis import ReportSettings
 from avpenet_cli.report.bootstrap import LEVEL, Resampling
 from avpenet_cli.report.inputs import Inputs
+from avpenet_cli.report.phrasing import counted
 from avpenet_cli.report.ratings import read_ratings, read_subjects
 from avpenet_cli.report.reading import read_scores
 from avpenet_cli.report.writing import write_report
@@ -148,7 +149,7 @@ def write_evaluation(
     _write_frame(folder / CONDITIONS_FILE, pd.DataFrame([_flat_row(one) for one in found]).assign(**marks))
     warnings = [text for text in (network.description.notice, division.warning) if text]
     clean = found[0]
-    headline = f"{clean['n']} segments of {clean['n_subjects']} subjects, split {division.split}"
+    headline = f"{counted(clean['n'], 'segment')} of {counted(clean['n_subjects'], 'subject')}, split {division.split}"
     if division.familiarity == "unseen":
         headline += ", unseen in training"
     elif division.familiarity == "unknown":

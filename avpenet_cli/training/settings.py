@@ -113,6 +113,8 @@ class TrainSettings:
     """Train and test on the stored leave-one-site-out splits of this site."""
     licence: str = "not stated"
     """Of the weights, for their description."""
+    training_data: str = ""
+    """What else the description is to say of the training data: their sources and licences, what was left out."""
     architecture: Architecture = Field(default_factory=Architecture)
     loss: LossSettings = Field(default_factory=LossSettings)
     sound: SoundAugmentation = Field(default_factory=SoundAugmentation)
