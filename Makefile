@@ -115,15 +115,14 @@ lint: setup
 test: lint
 	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile
 
-DEMO_WEIGHTS := --weights untrained
 PHANTOMS := examples/phantoms
 
 demo: setup
 	@mkdir -p demo
-	.venv/bin/avpenet score $(PHANTOMS)/*.mp4 $(DEMO_WEIGHTS) --overwrite --out demo/scores.csv
+	.venv/bin/avpenet score $(PHANTOMS)/*.mp4 --overwrite --out demo/scores.csv
 	.venv/bin/avpenet report demo/scores.csv --reference $(PHANTOMS)/truth.csv --subjects $(PHANTOMS)/subjects.csv \
 	  --events $(PHANTOMS)/events.csv --out demo/report.html
-	.venv/bin/avpenet phantom check $(DEMO_WEIGHTS)
+	.venv/bin/avpenet phantom check
 
 # The 68-point shape predictor: its training data excludes commercial use. The models come as a source package.
 landmarks: setup

@@ -49,7 +49,7 @@ def test_it_leaves_out_something_that_it_promises(
     assert {path.name for path in out.iterdir()} - {"evaluation.json.lock"} == set(FILES)
     assert out.stat().st_mode & 0o777 == 0o700
     said = done.out.splitlines()
-    assert said[0] == "DEMONSTRATION weights: not for patients"
+    assert said[0] == "DEMONSTRATION weights, not for patients"
     assert said[1].startswith("small: unknown whether the subjects are unseen")
     assert any(line.strip().startswith("MAE, noise") and "5 dB" in line for line in said)
     assert any(line.strip().startswith("sound alone") and "MAE less that of both" in line for line in said)
@@ -63,7 +63,7 @@ def test_it_leaves_out_something_that_it_promises(
     assert len(predictions) == account["conditions"][0]["n"] == 10
     assert predictions["face_alone"].isna().all() and predictions["occlusion_mask"].notna().all()
     table = pd.read_csv(out / "conditions.csv")
-    assert table["weights"].str.contains("demonstration: not for patients").all()
+    assert table["weights"].str.contains("trained on simulated recordings, not for patients").all()
     assert table.loc[table["condition"] == "face_alone", "reason"].str.startswith("not computable").all()
     tables = ("--reference", out / "ratings.csv", "--subjects", out / "subjects.csv")
     reported = avpenet_here("report", out / "scores.csv", *tables, "--out", tmp_path / "again.html")

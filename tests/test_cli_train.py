@@ -71,7 +71,9 @@ def test_no_other_command_takes_the_weights(
     assert verified.returncode == 0, verified.stderr
     scored = run_avpenet(["score", clips.brief(), "--weights", out, "--out", tmp_path / "s.csv", "--device", "cpu"])
     assert scored.returncode == 0, scored.stderr
-    assert "demonstration: not for patients" in (tmp_path / "s.csv").read_text()
+    assert (
+        "demonstration weights, trained on simulated recordings, not for patients" in (tmp_path / "s.csv").read_text()
+    )
     again = _train(*args)
     assert again.returncode == 2
     assert "is there already" in again.stderr

@@ -101,13 +101,6 @@ def test_run_without_weights_scores_with_something(
     assert answer.code == 3
     assert "no weights are called 'no-such-weights'" in answer.last_line
     assert sorted(tmp_path.iterdir()) == before
-    from avpenet_cli import weights
-
-    if weights.DEFAULT_NAME is None:
-        answer = avpenet_here("score", recording, "--out", tmp_path / "t.csv")
-        assert answer.code == 3
-        assert "--weights untrained" in answer.last_line
-        assert sorted(tmp_path.iterdir()) == before
 
 
 def test_missing_gpu_becomes_a_silent_cpu_run(recording: Path, avpenet_here: Avpenet, tmp_path: Path) -> None:

@@ -1,17 +1,15 @@
-"""The built-in weights: the same everywhere, never by default, never without their notice."""
+"""The built-in weights: the same everywhere, never without their notice."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from avpenet_cli import weights
-from avpenet_cli.errors import ExitCode, WeightsError
 
 FIRST_HEAD_WEIGHT = 0.10696891695261002
 FIRST_LAYER_SUM = -1.2598962369329456
@@ -62,17 +60,6 @@ def test_it_says_that_its_scores_mean_nothing() -> None:
     assert told.notice == "UNTRAINED weights: these scores mean nothing and must not be used"
     assert told.architecture.fusion == "tokens"
     assert told.modalities_needed == ("audio", "face")
-
-
-def test_no_weights_are_taken_by_default_and_the_error_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path))
-    with pytest.raises(WeightsError) as caught:
-        weights.default_entry()
-    assert caught.value.exit_code == ExitCode.ENVIRONMENT
-    assert "--weights untrained" in caught.value.remedy
-    assert "avpenet weights import" in caught.value.remedy
 
 
 def test_cut_points_are_inclusive_at_their_upper_end() -> None:

@@ -6,11 +6,13 @@ import pandas as pd
 
 from avpenet_cli.report.coverage import Coverage
 from avpenet_cli.report.inputs import Inputs, described_weights
+from avpenet_cli.report.phrasing import counted
 from avpenet_cli.report.strata import MINIMUM_SUBJECTS
 
 _UNTRAINED = "UNTRAINED WEIGHTS. The scores on this page mean nothing and must not be used for anything."
 _DEMONSTRATION = (
-    "DEMONSTRATION WEIGHTS. They were not trained on patients; the scores on this page say nothing about patients."
+    "DEMONSTRATION WEIGHTS, trained on simulated recordings, not for patients. The scores on this page say nothing "
+    "about patients."
 )
 # Share of the ratings from which on something is wrong with their names or times.
 _MANY_UNMATCHED = 0.05
@@ -26,9 +28,8 @@ def _few(rated: pd.DataFrame) -> list[str]:
         return []
     found = []
     if len(pairs) < MINIMUM_SUBJECTS:
-        found.append(
-            f"Only {len(pairs)} subjects have pairs: intervals are wide, and no verdict on so few carries far."
-        )
+        few = counted(len(pairs), "subject")
+        found.append(f"Only {few} with pairs: intervals are wide, and no verdict on so few carries far.")
     if len(pairs) > 1 and pairs.iloc[0] > pairs.sum() / 2:
         share = 100 * pairs.iloc[0] / pairs.sum()
         found.append(f"One subject holds {share:.0f} % of the pairs: what counts pairs is mostly about that one.")

@@ -37,7 +37,7 @@ _LIBRARIES = [
 
 _MARKS = {
     "untrained": "UNTRAINED: scores mean nothing",
-    "demonstration": "demonstration: not for patients",
+    "demonstration": "demonstration weights, trained on simulated recordings, not for patients",
     "imported": "imported: not validated",
     "research": "research only",
 }

@@ -18,9 +18,13 @@ from avpenet_cli.weights.description import (
     untrained_entry,
 )
 
-DEFAULT_NAME: str | None = None
-"""The weights used when none are named. There are no trained weights yet, and whichever happen to be installed are
-never taken without being asked for."""
+DEFAULT_NAME = "avpenet-phantom"
+"""The weights used when none are named. Others that happen to be installed are never taken without being asked for."""
+
+
+class WeightsNotFound(WeightsError):
+    """Nothing on the search path has that name."""
+
 
 FOLDER_VARIABLE = "AVPENET_WEIGHTS"
 
@@ -78,7 +82,7 @@ def find(name_or_path: str | Path) -> WeightsEntry:
         if os.path.lexists(candidate):
             return entry_at(candidate)
     searched = ", ".join(str(folder) for folder in search_folders())
-    raise WeightsError(
+    raise WeightsNotFound(
         f"no weights are called {text!r} (searched {searched})",
         "see `avpenet weights list`, or give the path of a .safetensors file",
     )
@@ -106,20 +110,19 @@ def list_entries() -> list[WeightsEntry | UnusableWeights]:
 
 
 def default_entry() -> WeightsEntry:
-    """The trained weights used when none are named.
+    """The weights used when none are named.
 
     Raises:
-        WeightsError: there are none; says what to do.
+        WeightsError: they are not there, which says what to do; or as `find`.
     """
-    if DEFAULT_NAME is not None:
+    try:
         return find(DEFAULT_NAME)
-    installed = [e.name for e in list_entries() if isinstance(e, WeightsEntry) and e.name != UNTRAINED]
-    here = f"installed here: {', '.join(installed)}" if installed else "none are installed here either"
-    raise WeightsError(
-        f"no weights were named, and no trained weights come with this version ({here})",
-        "name some with --weights NAME|FILE.safetensors, bring a checkpoint in with `avpenet weights import FILE.pth`, "
-        "or pass --weights untrained to try the program out (its scores mean nothing)",
-    )
+    except WeightsNotFound:
+        searched = ", ".join(str(folder) for folder in search_folders())
+        raise WeightsError(
+            f"no weights were named, and those of the program, {DEFAULT_NAME}, are not there (searched {searched})",
+            "copy it from the project's folder weights/ with `avpenet weights install`, or name others with --weights",
+        ) from None
 
 
 def _looks_like_path(text: str) -> bool:
