@@ -22,11 +22,13 @@ AFTER_A_RUN = {"scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.ru
 
 
 @pytest.fixture(autouse=True)
-def _not_under_nohup() -> Iterator[None]:
-    """A suite started with nohup hands its deafness to SIGHUP down to every run that it starts."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _not_in_the_background() -> Iterator[None]:
+    """A suite started with nohup, or with & by a script, hands its deafness to SIGHUP or SIGINT down to every run."""
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGHUP, hangup)
 
 
 class Run:
