@@ -81,7 +81,8 @@ def sounds(data: Data, weights: Weights = None) -> None:
         for group, paths in groups.items():
             table = _score([path.absolute() for path in paths], weights, folder / f"{group}.csv")
             means[group] = table.groupby("recording")["score"].mean().to_numpy()
-            print(f"{group}: {len(means[group])} recordings, mean score {means[group].mean():.2f}")
+            # What is shorter than half a segment has none.
+            print(f"{group}: {len(means[group])} of {len(paths)} recordings, mean score {means[group].mean():.2f}")
     for group in ("noise", "speech"):
         print(f"cries over {group}: AUC {auc(means['cries'], means[group]):.2f}")
 
