@@ -58,7 +58,9 @@ def _score(inputs: list[Path], weights: str | None, out: Path) -> pd.DataFrame:
 def _cries(data: Path) -> list[Path]:
     """Those that SOURCES.md calls clear: other files of the corpus hold noise, or nothing."""
     rows = [line.split("|") for line in (data / "SOURCES.md").read_text(encoding="utf-8").splitlines()]
-    return [data / "cries" / row[1].strip() for row in rows if len(row) > 6 and row[6].strip().startswith(CRY)]
+    names = [row[1].strip() for row in rows if len(row) > 6 and row[6].strip().startswith(CRY)]
+    # A cleaned copy is the same cry again.
+    return [data / "cries" / name for name in names if "_cleaned" not in name]
 
 
 @app.command()

@@ -150,11 +150,7 @@ def seen_by_network(store: SegmentStore, settings: TrainSettings) -> Preprocessi
 
 def _changed(settings: TrainSettings) -> str:
     usual, now = TrainSettings().of_results, settings.of_results
-    return ", ".join(
-        f"{name} = {value}"
-        for name, value in flatten(now).items()
-        if usual.get(name) != value and name != "training_data"
-    )
+    return ", ".join(f"{name} = {value}" for name, value in flatten(now).items() if usual.get(name) != value)
 
 
 def _training_data(account: dict[str, Any], demonstration: bool, remark: str) -> str:

@@ -137,7 +137,7 @@ class TrainSettings:
     @property
     def of_results(self) -> dict[str, Any]:
         """The flat settings that change what is learned; a resumed run must agree on them."""
-        return {name: value for name, value in flatten(to_plain(self)).items() if name not in _OF_SPEED_ONLY}
+        return {name: value for name, value in flatten(to_plain(self)).items() if name not in _NOT_OF_RESULTS}
 
     def stage_at(self, epoch: int) -> tuple[int, StageSettings, int]:
         """(number of the stage, the stage, the epoch within it) at an epoch counted from 0."""
@@ -155,4 +155,4 @@ class TrainSettings:
         return self.stage_1.epochs if self.stage_2.epochs else 0
 
 
-_OF_SPEED_ONLY = {"device", "workers", "licence"}
+_NOT_OF_RESULTS = {"device", "workers", "licence", "training_data"}
