@@ -10,13 +10,19 @@ store's `train` split are used, and with `--crowd` those of `examples/phantom_cr
 split. The result is for `avpenet train --init`; its fusion and head are as their seed made them, so its scores mean
 nothing.
 
-Given again after an interruption, it goes on after the last step that was finished.
+With `--init` the encoders begin as those of other weights in place of chance, and go on learning from people whom these
+have not seen. The face encoder's first stage, which sees edges, then stays as it is: half of the time went there.
+
+Given again after an interruption, it goes on after the last step that was finished. On a CPU, memory that is kept
+instead of being given back and asked for again saves a quarter of the time: set `MALLOC_MMAP_MAX_=0`,
+`MALLOC_TRIM_THRESHOLD_=100000000000` and `THP_MEM_ALLOC_ENABLE=1`.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -38,12 +44,15 @@ from avpenet_cli.training.account import is_of_phantoms
 from avpenet_cli.training.initial import NETWORK_NAME
 from avpenet_cli.training.splits import Split
 from avpenet_cli.training.store import SegmentStore
-from avpenet_cli.weights import WeightsDescription, save
+from avpenet_cli.weights import WeightsDescription, find, load_network, save
 from examples.phantom_crowd import faces_of, kinds_of, sounds_of, uttered
 
 SLOT_S = 0.1
+UNITS = 9
 FACE_STEPS = "64:1500,112:700,224:150"
 _TOLD_EVERY = 50
+_OF_PAIN_BY_FACE = 0.005
+"""Weight of the squared error of pain, in points, beside that of intensities in [0, 1]: about as large."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +71,28 @@ class Step:
 def load_faces(
     store: SegmentStore, known: dict[str, Scene], split: Split, side_px: int, every: int, crowd: Path | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Crops (n, 3, side, side) uint8 and their action units (n, 9) float32; every so many frames, and all the crowd."""
+    """Faces of every so many frames, none of them twice, and all of the crowd.
+
+    Returns:
+        Crops (n, 3, side, side) uint8, and (n, 10) float32: nine action units, then the segment's pain, 0 to 10, which
+        is NaN for a face of the crowd.
+    """
     pictures, units = [], []
     for row in store.rated(split):
-        segment = store.segment(int(row), range(int(row) % every, 30, every))
-        scene = known[segment.recording]
+        scene = known[str(store.index["recording"].iloc[row])]
+        apart = max(every, round(1 / (scene.fps * SLOT_S)))
+        segment = store.segment(int(row), range(int(row) % apart, 30, apart))
         start_s = float(store.index["start_s"].iloc[row])
         for face, place in zip(segment.faces, segment.places, strict=False):
             small = face if side_px == len(face) else cv2.resize(face, (side_px, side_px), interpolation=cv2.INTER_AREA)
             frame = int((start_s + (place + 0.5) * SLOT_S) * scene.fps)
             pictures.append(small)
-            units.append(scene.motion.units[min(frame, len(scene.motion.units) - 1)])
+            shown = scene.motion.units[min(frame, len(scene.motion.units) - 1)]
+            units.append(np.append(shown, segment.reference))
     if crowd:
         more_pictures, more_units = faces_of(crowd, side_px)
         pictures += more_pictures
-        units += more_units
+        units += [np.append(one, math.nan) for one in more_units]
     crops = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return crops, torch.from_numpy(np.stack(units).astype(np.float32))
 
@@ -180,16 +196,60 @@ def _batches(count: int, size: int, chance: torch.Generator) -> Iterator[Tensor]
         yield from (order[start : start + size] for start in range(0, max(count - size, 0) + 1, size))
 
 
+class FaceLearner(nn.Module):
+    """The face encoder, asked for action units and pain.
+
+    Args:
+        state: of the encoder, to begin with.
+        settled: leave its first stage, batch norms included, as it is.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], settled: bool) -> None:
+        super().__init__()
+        self.encoder = VisualEncoder()
+        self.encoder.load_state_dict(dict(state))
+        self.answers = nn.Sequential(nn.Dropout(0.2), nn.Linear(EMBEDDING, UNITS + 1))
+        stem: list[nn.Module] = [self.encoder.conv1, self.encoder.bn1, self.encoder.layer1]
+        self._settled = stem if settled else []
+        for part in self._settled:
+            part.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def train(self, mode: bool = True) -> FaceLearner:
+        """As usual, but what is settled never trains."""
+        super().train(mode)
+        for part in self._settled:
+            part.eval()
+        return self
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """(N, 3, side, side) float32, normalised -> (N, 10) float32: nine units in about [0, 1], pain in points."""
+        found: Tensor = self.answers(self.encoder(faces.contiguous(memory_format=torch.channels_last)))
+        return torch.cat([found[:, :UNITS], 5 + found[:, UNITS:]], dim=1).float()
+
+
+def loss_of_faces(found: Tensor, known: Tensor) -> Tensor:
+    """Squared error of the action units, and of the pain where it is known; both (n, 10), as `load_faces` has them."""
+    pain = known[:, UNITS].isfinite()
+    loss = mse_loss(found[:, :UNITS], known[:, :UNITS])
+    if not pain.any():
+        return loss
+    return loss + _OF_PAIN_BY_FACE * mse_loss(found[pain, UNITS], known[pain, UNITS])
+
+
 def learn_faces(
-    store: SegmentStore, known: dict[str, Scene], steps: list[Step], folder: Path, crowd: Path | None
+    store: SegmentStore,
+    known: dict[str, Scene],
+    steps: list[Step],
+    folder: Path,
+    crowd: Path | None,
+    state: Mapping[str, Tensor],
+    settled: bool,
 ) -> VisualEncoder:
-    """The face encoder, on action units; each step's state is kept in the folder."""
+    """The face encoder, on action units and pain; each step's state is kept in the folder."""
     face = store.preprocessing.face
     mean, std = (torch.tensor(one).view(1, 3, 1, 1) for one in (face.pixel_mean, face.pixel_std))
-    encoder = VisualEncoder()
-    encoder.load_state_dict(_seeded("visual_encoder."))
-    learner = nn.Sequential(encoder, nn.Dropout(0.2), nn.Linear(EMBEDDING, 9))
-    learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learner = FaceLearner(state, settled)
     done = _kept_name("face", crowd)
     for step in steps:
         # Named by all that came before, so that other steps do not pass for these.
@@ -199,28 +259,32 @@ def learn_faces(
         crops, units = load_faces(store, known, "train", step.side_px, 2, crowd)
 
         def loss_of(rows: Tensor, chance: torch.Generator, crops: Tensor = crops, units: Tensor = units) -> Tensor:
-            faces = (varied_faces(crops[rows].float() / 255, chance) - mean) / std
-            found = learner(faces.contiguous(memory_format=torch.channels_last))
-            return mse_loss(found.float(), units[rows])
+            return loss_of_faces(learner((varied_faces(crops[rows].float() / 255, chance) - mean) / std), units[rows])
 
         run_step(f"faces of {step.side_px} px", step, learner, len(crops), loss_of)
         del crops, units
         learner.eval()
         crops, units = load_faces(store, known, "validation", step.side_px, 5)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            found = torch.cat([learner((part.float() / 255 - mean) / std).float() for part in crops.split(64)])
+            found = torch.cat([learner((part.float() / 255 - mean) / std) for part in crops.split(64)])
         _write(folder / f"{done}.pt", learner)
         shares = 1 - (found - units).square().mean(dim=0) / units.var(dim=0)
-        print(f"faces of {step.side_px} px: R2 by unit on validation {[round(one, 2) for one in shares.tolist()]}")
-    return encoder
+        told = [round(one, 2) for one in shares.tolist()]
+        print(f"faces of {step.side_px} px: R2 on validation by unit {told[:UNITS]}, of pain {told[UNITS]}", flush=True)
+    return learner.encoder
 
 
 def learn_sounds(
-    store: SegmentStore, known: dict[str, Scene], step: Step, folder: Path, crowd: Path | None
+    store: SegmentStore,
+    known: dict[str, Scene],
+    step: Step,
+    folder: Path,
+    crowd: Path | None,
+    state: Mapping[str, Tensor],
 ) -> AudioEncoder:
     """The sound encoder, on utterances and pain."""
     encoder = AudioEncoder()
-    encoder.load_state_dict(_seeded("audio_encoder."))
+    encoder.load_state_dict(dict(state))
     kinds = kinds_of(known.values())
     heads = nn.ModuleList([nn.Linear(EMBEDDING, len(kinds)), nn.Linear(EMBEDDING, 1)])
     learner = nn.ModuleDict({"encoder": encoder, "heads": heads})
@@ -244,12 +308,12 @@ def learn_sounds(
         events, pain = answers(mels)
     _write(kept, learner)
     found = binary_cross_entropy_with_logits(events, heard)
-    print(f"sounds: validation cross-entropy {found:.3f}, MAE of pain by sound alone {(pain - pains).abs().mean():.2f}")
+    mae = (pain - pains).abs().mean()
+    print(f"sounds: validation cross-entropy {found:.3f}, MAE of pain by sound alone {mae:.2f}", flush=True)
     return encoder
 
 
-def _seeded(prefix: str) -> dict[str, Tensor]:
-    state = seeded_state(build(NETWORK_NAME, Architecture()), 42)
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
@@ -273,7 +337,9 @@ def _steps(text: str, batch: int) -> list[Step]:
     steps = []
     for part in text.split(","):
         side_px, updates = (int(number) for number in part.split(":"))
-        steps.append(Step(side_px, updates, batch, 1e-3 if side_px < 100 else 6e-4 if side_px < 200 else 3e-4))
+        rate = 1e-3 if side_px < 100 else 6e-4 if side_px < 200 else 3e-4
+        # As the noise of a batch goes (Malladi et al 2022): these rates were chosen for 64 at a time.
+        steps.append(Step(side_px, updates, batch, rate * math.sqrt(batch / 64)))
     return steps
 
 
@@ -282,6 +348,7 @@ def main(
     phantoms: Annotated[Path, typer.Option(help="The folder of avpenet phantom make.")],
     out: Annotated[Path, typer.Option(help="NAME.safetensors, for avpenet train --init.")],
     crowd: Annotated[Path | None, typer.Option(help="More to learn from: the folder of phantom_crowd.")] = None,
+    init: Annotated[str | None, typer.Option(help="Name or file of weights whose encoders to begin with.")] = None,
     face_steps: Annotated[str, typer.Option(help="Side of the faces:updates, in this order.")] = FACE_STEPS,
     sound_updates: int = 400,
     batch: Annotated[int, typer.Option(help="Faces at a time; half as many segments of sound.")] = 64,
@@ -292,12 +359,25 @@ def main(
         raise typer.BadParameter(f"{store} was not made of phantoms")
     folder = out.with_suffix(".steps")
     folder.mkdir(parents=True, exist_ok=True)
-    sound = learn_sounds(opened, known, Step(0, sound_updates, max(batch // 2, 2), 1e-3), folder, crowd)
-    face = learn_faces(opened, known, _steps(face_steps, batch), folder, crowd)
     network = build(NETWORK_NAME, Architecture())
     state = seeded_state(network, 42)
+    entry = find(init) if init else None
+    first = load_network(entry).state_dict() if entry else state
+    sound = learn_sounds(
+        opened, known, Step(0, sound_updates, max(batch // 2, 2), 1e-3), folder, crowd, _part(first, "audio_encoder.")
+    )
+    face = learn_faces(
+        opened,
+        known,
+        _steps(face_steps, batch),
+        folder,
+        crowd,
+        _part(first, "visual_encoder."),
+        settled=entry is not None,
+    )
     for prefix, encoder in (("audio_encoder.", sound), ("visual_encoder.", face)):
         state |= {prefix + name: tensor for name, tensor in encoder.state_dict().items()}
+    begun = f"encoders begun as those of {entry.name}, digest {entry.digest}" if entry else "begun by chance"
     told = WeightsDescription(
         name=out.stem,
         status="demonstration",
@@ -305,7 +385,9 @@ def main(
         not_intended_use="Scoring anything: fusion and head have learnt nothing.",
         training_data=f"Simulated patients (phantoms): store sha256 {opened.digest}, split train",
         licence="MIT",
-        created_with=f"examples/pretrain_on_phantoms.py, faces {face_steps}, sounds {sound_updates}, batch {batch}",
+        created_with=(
+            f"examples/pretrain_on_phantoms.py, faces {face_steps}, sounds {sound_updates}, batch {batch}; {begun}"
+        ),
         preprocessing=opened.preprocessing,
         notice="ENCODERS pretrained on simulated recordings; fusion and head are untrained: scores mean nothing",
     )

@@ -71,6 +71,29 @@ def test_noise_or_darkness_has_a_face(detector: FaceDetector) -> None:
     assert TurningDetector(detector, SETTINGS).detect(frames) == [[]] * len(frames)
 
 
+def test_a_picture_that_stays_is_looked_at_again_or_its_faces_go_to_others(
+    detector: FaceDetector, portrait: Frames, nobody: Frames
+) -> None:
+    """Of a camera with few frames a second, several places of the grid show one frame."""
+    shown = [portrait[0], portrait[0].copy(), nobody[0], nobody[0], portrait[9], portrait[0]]
+    looked_at: list[int] = []
+    cascade = detector._cascade
+
+    def counted(batch: np.ndarray) -> tuple[object, object]:
+        looked_at.append(len(batch))
+        return cascade(batch)
+
+    detector._cascade = counted  # type: ignore[method-assign]
+    try:
+        found = detector.detect(shown)
+    finally:
+        detector._cascade = cascade  # type: ignore[method-assign]
+    assert looked_at == [4]
+    assert [len(faces) for faces in found] == [1, 1, 0, 0, 1, 1]
+    for one, frame in zip(found, shown, strict=True):
+        assert_same(one, detector.detect([frame])[0], 0.01)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (23, 23), (24, 24), (25, 400), (400, 25), (3, 4000), (48, 24)])
 @pytest.mark.parametrize("turn_deg", [0, 90])
 def test_tiny_frame_crashes(detector: FaceDetector, size: tuple[int, int], turn_deg: int) -> None:

@@ -14,8 +14,9 @@ from avpenet_cli.phantom.cast import draw_subject
 from avpenet_cli.phantom.make import PhantomOrder, make_phantoms, scenes
 from avpenet_cli.phantom.scene import draw_scene
 from avpenet_cli.training.store import SegmentStore
+from avpenet_cli.weights import find, load_network
 from examples.phantom_crowd import PICTURES, faces_of, kinds_of, make_faces, make_sounds, sounds_of, thinned
-from examples.pretrain_on_phantoms import load_faces, load_sounds, varied_faces, varied_sounds
+from examples.pretrain_on_phantoms import UNITS, load_faces, load_sounds, loss_of_faces, varied_faces, varied_sounds
 from tests.conftest import REPOSITORY, RunAvpenet
 
 
@@ -30,6 +31,18 @@ def test_variation_leaves_the_range_or_treats_all_alike() -> None:
     varied = varied_sounds(mels, chance)
     assert 0.0 <= float(varied.min()) < float(varied.max()) <= 1.0
     assert not any(torch.equal(one, varied[0]) for one in varied[1:])
+
+
+def test_unknown_pain_of_a_face_is_learnt() -> None:
+    found = torch.rand((4, UNITS + 1))
+    known = torch.rand((4, UNITS + 1))
+    known[:2, UNITS] = float("nan")
+    units = float((found - known)[:, :UNITS].square().mean())
+    pain = float((found - known)[2:, UNITS].square().mean())
+    assert float(loss_of_faces(found, known)) == pytest.approx(units + 0.005 * pain)
+    assert float(loss_of_faces(found[:2], known[:2])) == pytest.approx(
+        float((found - known)[:2, :UNITS].square().mean())
+    )
 
 
 def test_faces_of_a_crowd_do_not_belong_to_their_action_units(tmp_path: Path) -> None:
@@ -91,7 +104,8 @@ def test_action_units_of_other_frames_are_learnt_or_the_result_starts_no_trainin
     row = int(store.rated("train")[0])
     segment = store.segment(row)
     first = known[segment.recording].motion.units[round(float(store.index["start_s"].iloc[row]) * 10) + segment.places]
-    np.testing.assert_allclose(units[0], first[int(np.argmax(segment.places % 2 == row % 2))], atol=1e-6)
+    np.testing.assert_allclose(units[0, :UNITS], first[int(np.argmax(segment.places % 2 == row % 2))], atol=1e-6)
+    assert float(units[0, UNITS]) == pytest.approx(segment.reference)
     kinds = kinds_of(known.values())
     mels, heard, pains = load_sounds(store, known, "train", kinds)
     assert heard.shape == (len(mels), 10, len(kinds))
@@ -101,7 +115,10 @@ def test_action_units_of_other_frames_are_learnt_or_the_result_starts_no_trainin
     for kind in ("faces", "sounds"):
         made = [sys.executable, "-m", "examples.phantom_crowd", kind, "--subjects", "2", "--out", crowd, "--jobs", "1"]
         subprocess.run(list(map(str, made)), cwd=REPOSITORY, capture_output=True, check=True)
-    assert len(load_faces(store, known, "train", 32, 2, crowd)[0]) == len(crops) + len(faces_of(crowd, 32)[0])
+    both = load_faces(store, known, "train", 32, 2, crowd)
+    assert len(both[0]) == len(crops) + len(faces_of(crowd, 32)[0])
+    assert both[1][: len(crops), UNITS].isfinite().all()
+    assert both[1][len(crops) :, UNITS].isnan().all()
     assert len(load_sounds(store, known, "train", kinds, crowd)[0]) == len(mels) + len(sounds_of(crowd, kinds)[0])
 
     out = tmp_path / "encoders.safetensors"
@@ -115,10 +132,14 @@ def test_action_units_of_other_frames_are_learnt_or_the_result_starts_no_trainin
         "--out",
         out,
     ]
-    command += ["--face-steps", "32:2", "--sound-updates", "2", "--batch", "4", "--crowd", crowd]
+    command += ["--face-steps", "32:2", "--sound-updates", "2", "--batch", "4", "--crowd", crowd, "--init", "untrained"]
     told = subprocess.run(list(map(str, command)), cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
-    assert "R2 by unit on validation" in told.stdout
+    assert "R2 on validation by unit" in told.stdout
+    begun, now = (load_network(find(one)).visual_encoder for one in ("untrained", out))
+    for part, learns in (("conv1", False), ("bn1", False), ("layer1", False), ("layer2", True), ("projector", True)):
+        before, after = (network.get_submodule(part).state_dict() for network in (begun, now))
+        assert any(not torch.equal(before[name], after[name]) for name in before) is learns, part
     (tmp_path / "train.toml").write_text(
         "cache_embeddings = true\nvalidation_frames = 2\nbatch_size = 2\naccumulate = 1\n"
         "stage_1 = {epochs = 1, encoder_rate = 0.0, fusion_rate = 1e-3}\n"

@@ -82,6 +82,10 @@ def test_the_shares_of_a_large_archive_are_missed() -> None:
     assert Counter(split_by_subject(archive(50), (0.8, 0.2, 0.0), seed=0).values()) == {"train": 240, "validation": 60}
 
 
+def test_an_archive_kept_for_testing_is_divided() -> None:
+    assert Counter(split_by_subject(archive(3), (0.0, 0.0, 1.0), seed=0).values()) == {"test": 18}
+
+
 def test_missing_columns_are_more_than_one_stratum() -> None:
     table = pd.DataFrame({"subject": ["a", "b", "c"]})
     assert sorted(split_by_subject(table, SHARES, seed=0).values()) == ["test", "train", "validation"]
@@ -98,7 +102,7 @@ def test_a_subject_of_two_sites_is_put_somewhere() -> None:
         leave_one_site_out(table, seed=0)
 
 
-@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5), (1.2, -0.1, -0.1), (0.0, 0.5, 0.5), (float("nan"), 0.5, 0.5)])
+@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5), (1.2, -0.1, -0.1), (float("nan"), 0.5, 0.5)])
 def test_shares_that_are_none_are_made_to_fit(shares: tuple[float, float, float]) -> None:
     with pytest.raises(SettingsError, match="not shares for train, validation and test"):
         split_by_subject(archive(3), shares, seed=0)

@@ -133,7 +133,7 @@ def _run(
             _said(prepare_all(inputs.recordings, preparer, reporter.seconds), inputs, reporter, stop, debug)
         )
         summary = finish(out, about, prepared, truth, settings, _notice(inputs))
-        _warn(summary, len(unused(shards, prepared)), reporter)
+        _warn(summary, settings.split, len(unused(shards, prepared)), reporter)
     return prepared, summary
 
 
@@ -199,7 +199,7 @@ def _say(one: Prepared, reporter: Reporter) -> None:
         reporter.warning(f"{name}: {one.header.message}")
 
 
-def _warn(summary: Summary, unused: int, reporter: Reporter) -> None:
+def _warn(summary: Summary, shares: tuple[float, float, float], unused: int, reporter: Reporter) -> None:
     """What a person should look at before training."""
     lost = summary.unmatched_ratings
     for one in lost.head(_NAMED).itertuples():
@@ -210,8 +210,8 @@ def _warn(summary: Summary, unused: int, reporter: Reporter) -> None:
         reporter.warning(
             f"{len(summary.unrated_recordings)} recordings have no rating, such as {summary.unrated_recordings[0]}"
         )
-    for split, count in summary.subjects.items():
-        if not count:
+    for (split, count), share in zip(summary.subjects.items(), shares, strict=True):
+        if share and not count:
             reporter.warning(f"nobody with a rated segment is in {split}")
     if summary.moved:
         reporter.warning(

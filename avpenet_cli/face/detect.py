@@ -85,7 +85,7 @@ class FaceDetector:
             network.to(memory_format=torch.channels_last)
 
     def detect(self, frames: Sequence[np.ndarray], turn_deg: int = 0) -> list[list[Face]]:
-        """Faces of each frame, all frames of one size.
+        """Faces of each frame, all frames of one size. What is on screen for several frames is looked at once.
 
         Args:
             frames: (height, width, 3) uint8 RGB each.
@@ -94,6 +94,16 @@ class FaceDetector:
         Returns:
             One list per frame, widest face first; empty where there is none.
         """
+        places: list[int] = []
+        changed: list[np.ndarray] = []
+        for frame in frames:
+            if not changed or not np.array_equal(frame, changed[-1]):
+                changed.append(frame)
+            places.append(len(changed) - 1)
+        found = self._detect(changed, turn_deg)
+        return [found[place] for place in places]
+
+    def _detect(self, frames: Sequence[np.ndarray], turn_deg: int) -> list[list[Face]]:
         if not frames:
             return []
         height, width = frames[0].shape[:2]

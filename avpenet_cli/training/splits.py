@@ -24,13 +24,13 @@ def check_shares(shares: Sequence[float]) -> None:
     """Are these shares of subjects for train, validation and test?
 
     Raises:
-        SettingsError: not three numbers from 0 to 1 whose sum is 1, or none for training.
+        SettingsError: not three numbers from 0 to 1 whose sum is 1.
     """
-    sound = len(shares) == len(SPLITS) and all(0.0 <= share <= 1.0 for share in shares) and shares[0] > 0.0
+    sound = len(shares) == len(SPLITS) and all(0.0 <= share <= 1.0 for share in shares)
     if not sound or abs(sum(shares) - 1.0) > 1e-6:
         raise SettingsError(
             f"split {','.join(f'{share:g}' for share in shares)}: not shares for train, validation and test",
-            "give three numbers from 0 to 1 whose sum is 1, the first over 0, such as 0.7,0.15,0.15",
+            "give three numbers from 0 to 1 whose sum is 1, such as 0.7,0.15,0.15, or 0,0,1 to test on all",
         )
 
 
