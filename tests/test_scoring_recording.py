@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +173,33 @@ def test_frame_pooling_picks_the_patients_embeddings_in_time_order(network: Netw
     tokens = pool.tokens(range(1, 30), [1])
     assert tokens is not None
     np.testing.assert_allclose(tokens, expected, atol=1e-4)
+
+
+def test_a_face_that_stays_is_encoded_again_or_mistaken_for_another(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a camera with few frames a second; and a face that comes back later is one more."""
+    encoded: list[int] = []
+    encode = network.encode_faces
+
+    def counted(faces: Sequence[np.ndarray]) -> np.ndarray:
+        encoded.append(len(faces))
+        return encode(faces)
+
+    monkeypatch.setattr(network, "encode_faces", counted)
+    pool = EmbeddingPool(network, batch_size=2)
+    one, two, other = crops(3)
+    shown = [(one, other), (one.copy(), other), (two, other), (one, one), (one, one)]
+    for slot, (left, right) in enumerate(shown):
+        pool.add(slot, 0, left)
+        pool.add(slot, 1, right)
+        pool.passed(slot + 1)
+    pool.finish()
+    assert sum(encoded) == 5
+    for track in (0, 1):
+        tokens = pool.tokens(range(5), [track])
+        assert tokens is not None
+        np.testing.assert_allclose(tokens, encode([pair[track] for pair in shown]), atol=1e-4)
 
 
 def test_the_encoders_see_the_normalised_crop(network: Network) -> None:

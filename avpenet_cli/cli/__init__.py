@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from avpenet_cli import __version__
 from avpenet_cli.cli import bench, doctor, evaluate, phantom, prepare, report, score, train, weights
+from avpenet_cli.cli.memory import keep_freed_memory
 from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import AvpenetError, ExitCode
 
@@ -60,6 +61,7 @@ def main() -> None:
     # Threads that spin while they wait fight the decoder for the cores: 0.70 against 1.02 times real time on two
     # cores (CHANGELOG). Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     # torch, when loaded, makes a folder for compiled code where temporary files go, and fails where none may. Nothing
     # is compiled here; a folder that exists keeps it from making one.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).parent))

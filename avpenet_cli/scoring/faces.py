@@ -49,19 +49,29 @@ class Pool(Protocol[Kept_co]):
 
 
 class EmbeddingPool:
-    """Pooling by frame: one embedding per face, shared by all windows that hold its frame."""
+    """Pooling by frame: one embedding per face, shared by all windows that hold its frame.
+
+    A crop that is the track's last one again, of a picture that stayed on screen, is not encoded again.
+    """
 
     def __init__(self, network: Network, batch_size: int) -> None:
         self._network, self._batch_size = network, batch_size
-        self._keys: list[tuple[int, int]] = []
         self._rows: dict[tuple[int, int], int] = {}
+        self._last: dict[int, tuple[int, np.ndarray]] = {}
+        self._count = 0
         self._waiting: list[np.ndarray] = []
         self._done: list[np.ndarray] = []
         self._embeddings = np.empty((0, 0), np.float32)
 
     def add(self, slot: int, track: int, crop: np.ndarray) -> None:
         """Queue one crop; encode when a batch is full."""
-        self._rows[slot, track] = len(self._rows)
+        before, crop_before = self._last.get(track, (slot, None))
+        self._last[track] = slot, crop
+        if crop_before is not None and np.array_equal(crop_before, crop):
+            self._rows[slot, track] = self._rows[before, track]
+            return
+        self._rows[slot, track] = self._count
+        self._count += 1
         self._waiting.append(crop)
         if len(self._waiting) >= self._batch_size:
             self._encode()
@@ -72,7 +82,8 @@ class EmbeddingPool:
             self._waiting.clear()
 
     def passed(self, slot: int) -> None:
-        """Nothing here depends on windows."""
+        """Forget the crops of tracks that have ended, or of a crowd all would be kept."""
+        self._last = {track: last for track, last in self._last.items() if last[0] == slot - 1}
 
     def finish(self) -> None:
         """Encode what is left."""
