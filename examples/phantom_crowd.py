@@ -47,6 +47,7 @@ _SEEN_S, _HEARD_S = 60.0, 18.0
 _POSED_ACTIVE = 0.5
 _CODEC_QUALITY = (35, 95)
 _KEPT_QUALITY = 95
+_SEED_FILE = "seed.txt"
 
 
 def _scene(number: int, seed: int, length_s: float) -> Scene:
@@ -101,13 +102,18 @@ def make_faces(number: int, seed: int, out: Path) -> int:
         _, packed = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
         seen.append(_rgb(cv2.imdecode(packed, cv2.IMREAD_COLOR)))
     found = _detector().detect(seen)
-    # The widest is the patient's: a visitor stands further off.
-    kept = [place for place, faces in enumerate(found) if faces]
+    # The widest is the patient's, for a visitor stands further off; where only one of both was found, who knows.
+    kept = [place for place, faces in enumerate(found) if len(faces) > _visited(scene, place)]
     if kept:
         crops = np.concatenate([align(seen[place], found[place][0], FaceSettings()) for place in kept], axis=1)
         cv2.imwrite(str(strip), cv2.cvtColor(crops, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _KEPT_QUALITY])
     np.save(table, scene.motion.units[kept].astype(np.float32))
     return len(kept)
+
+
+def _visited(scene: Scene, place: int) -> bool:
+    visitor = scene.visitor
+    return visitor is not None and visitor.start_s <= (place + 0.5) / scene.fps < visitor.end_s
 
 
 def faces_of(folder: Path, side_px: int, every: int = 1) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -205,7 +211,17 @@ def sounds(out: Out, subjects: int = 800, seed: int = 1001, jobs: Jobs = 2) -> N
     _make_all(make_sounds, out / "sounds", subjects, seed, jobs)
 
 
+def seed_of(folder: Path) -> int | None:
+    """The seed of a crowd's faces or sounds; None where there are none."""
+    note = folder / _SEED_FILE
+    return int(note.read_text()) if note.exists() else None
+
+
 def _make_all(make: Callable[..., int], out: Path, subjects: int, seed: int, jobs: int) -> None:
+    if seed_of(out) not in (None, seed):
+        raise typer.BadParameter(f"{out} holds those of seed {seed_of(out)}: give another --out")
+    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (out / _SEED_FILE).write_text(f"{seed}\n")
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         made = pool.map(partial(make, seed=seed, out=out), range(subjects))
         count = sum(track(made, "subjects", total=subjects))

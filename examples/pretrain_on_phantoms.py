@@ -20,6 +20,7 @@ instead of being given back and asked for again saves a quarter of the time: set
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -40,12 +41,13 @@ from avpenet_cli.model.initialise import seeded_state
 from avpenet_cli.model.registry import build
 from avpenet_cli.phantom.make import scenes
 from avpenet_cli.phantom.scene import Scene
+from avpenet_cli.settings import digest_of
 from avpenet_cli.training.account import is_of_phantoms
 from avpenet_cli.training.initial import NETWORK_NAME
 from avpenet_cli.training.splits import Split
 from avpenet_cli.training.store import SegmentStore
-from avpenet_cli.weights import WeightsDescription, find, load_network, save
-from examples.phantom_crowd import faces_of, kinds_of, sounds_of, uttered
+from avpenet_cli.weights import WeightsDescription, WeightsEntry, find, load_network, save
+from examples.phantom_crowd import faces_of, kinds_of, seed_of, sounds_of, uttered
 
 SLOT_S = 0.1
 UNITS = 9
@@ -80,7 +82,7 @@ def load_faces(
     pictures, units = [], []
     for row in store.rated(split):
         scene = known[str(store.index["recording"].iloc[row])]
-        apart = max(every, round(1 / (scene.fps * SLOT_S)))
+        apart = max(every, math.ceil(1 / (scene.fps * SLOT_S) - 1e-6))
         segment = store.segment(int(row), range(int(row) % apart, 30, apart))
         start_s = float(store.index["start_s"].iloc[row])
         for face, place in zip(segment.faces, segment.places, strict=False):
@@ -247,12 +249,13 @@ def learn_faces(
     settled: bool,
 ) -> VisualEncoder:
     """The face encoder, on action units and pain; each step's state is kept in the folder."""
+    torch.manual_seed(1)
     face = store.preprocessing.face
     mean, std = (torch.tensor(one).view(1, 3, 1, 1) for one in (face.pixel_mean, face.pixel_std))
     learner = FaceLearner(state, settled)
-    done = _kept_name("face", crowd)
+    done = "face"
     for step in steps:
-        # Named by all that came before, so that other steps do not pass for these.
+        # Named by all steps that came before, so that others do not pass for these.
         done += f"-{step.side_px}x{step.updates}x{step.batch}"
         if _read(folder / f"{done}.pt", learner):
             continue
@@ -262,15 +265,18 @@ def learn_faces(
             return loss_of_faces(learner((varied_faces(crops[rows].float() / 255, chance) - mean) / std), units[rows])
 
         run_step(f"faces of {step.side_px} px", step, learner, len(crops), loss_of)
-        del crops, units
-        learner.eval()
-        crops, units = load_faces(store, known, "validation", step.side_px, 5)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            found = torch.cat([learner((part.float() / 255 - mean) / std) for part in crops.split(64)])
         _write(folder / f"{done}.pt", learner)
-        shares = 1 - (found - units).square().mean(dim=0) / units.var(dim=0)
+        del crops, units, loss_of
+        if not len(store.rated("validation")):
+            continue
+        learner.eval()
+        seen, known_units = load_faces(store, known, "validation", step.side_px, 5)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            found = torch.cat([learner((part.float() / 255 - mean) / std) for part in seen.split(64)])
+        shares = 1 - (found - known_units).square().mean(dim=0) / known_units.var(dim=0)
         told = [round(one, 2) for one in shares.tolist()]
         print(f"faces of {step.side_px} px: R2 on validation by unit {told[:UNITS]}, of pain {told[UNITS]}", flush=True)
+        del seen, known_units
     return learner.encoder
 
 
@@ -283,12 +289,13 @@ def learn_sounds(
     state: Mapping[str, Tensor],
 ) -> AudioEncoder:
     """The sound encoder, on utterances and pain."""
+    torch.manual_seed(0)
     encoder = AudioEncoder()
     encoder.load_state_dict(dict(state))
     kinds = kinds_of(known.values())
     heads = nn.ModuleList([nn.Linear(EMBEDDING, len(kinds)), nn.Linear(EMBEDDING, 1)])
     learner = nn.ModuleDict({"encoder": encoder, "heads": heads})
-    kept = folder / f"{_kept_name('sound', crowd)}-{step.updates}x{step.batch}.pt"
+    kept = folder / f"sound-{step.updates}x{step.batch}.pt"
     if _read(kept, learner):
         return encoder
     mels, heard, pains = load_sounds(store, known, "train", kinds, crowd)
@@ -302,11 +309,13 @@ def learn_sounds(
         return binary_cross_entropy_with_logits(events, heard[rows]) + 0.05 * mse_loss(pain, pains[rows])
 
     run_step("sounds", step, learner, len(mels), loss_of)
+    _write(kept, learner)
+    if not len(store.rated("validation")):
+        return encoder
     learner.eval()
     mels, heard, pains = load_sounds(store, known, "validation", kinds)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        events, pain = answers(mels)
-    _write(kept, learner)
+        events, pain = (torch.cat(parts) for parts in zip(*map(answers, mels.split(64)), strict=True))
     found = binary_cross_entropy_with_logits(events, heard)
     mae = (pain - pains).abs().mean()
     print(f"sounds: validation cross-entropy {found:.3f}, MAE of pain by sound alone {mae:.2f}", flush=True)
@@ -317,8 +326,18 @@ def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
-def _kept_name(encoder: str, crowd: Path | None) -> str:
-    return f"{encoder}-{crowd.name}" if crowd else encoder
+def _claimed(out: Path, store: SegmentStore, phantoms: Path, crowd: Path | None, entry: WeightsEntry | None) -> Path:
+    """The folder for the steps of this run: another store, crowd or beginning has another."""
+    run: dict[str, object] = {"store": store.digest, "began": entry.digest if entry else ""}
+    if crowd:
+        own = json.loads((phantoms / "phantoms.json").read_text(encoding="utf-8"))["order"]["seed"]
+        for kind in ("faces", "sounds"):
+            if seed_of(crowd / kind) == own:
+                raise typer.BadParameter(f"{crowd / kind} are the people of {phantoms}: make it with another seed")
+            run[kind] = [seed_of(crowd / kind), sorted(path.name for path in (crowd / kind).iterdir())]
+    folder = out.with_suffix(".steps") / digest_of(run)[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _read(path: Path, learner: nn.Module) -> bool:
@@ -357,12 +376,11 @@ def main(
     opened, known = SegmentStore.open(store), scenes(phantoms)
     if not is_of_phantoms(opened):
         raise typer.BadParameter(f"{store} was not made of phantoms")
-    folder = out.with_suffix(".steps")
-    folder.mkdir(parents=True, exist_ok=True)
     network = build(NETWORK_NAME, Architecture())
     state = seeded_state(network, 42)
     entry = find(init) if init else None
     first = load_network(entry).state_dict() if entry else state
+    folder = _claimed(out, opened, phantoms, crowd, entry)
     sound = learn_sounds(
         opened, known, Step(0, sound_updates, max(batch // 2, 2), 1e-3), folder, crowd, _part(first, "audio_encoder.")
     )
@@ -378,13 +396,20 @@ def main(
     for prefix, encoder in (("audio_encoder.", sound), ("visual_encoder.", face)):
         state |= {prefix + name: tensor for name, tensor in encoder.state_dict().items()}
     begun = f"encoders begun as those of {entry.name}, digest {entry.digest}" if entry else "begun by chance"
+    learnt_from = [f"Simulated patients (phantoms): store sha256 {opened.digest}, split train"]
+    if crowd:
+        learnt_from.append(
+            "A crowd of others: " + ", ".join(f"{k} of seed {seed_of(crowd / k)}" for k in ("faces", "sounds"))
+        )
+    if entry:
+        learnt_from.append(f"Before that: {entry.description.training_data}")
     told = WeightsDescription(
         name=out.stem,
         status="demonstration",
         intended_use="A start for avpenet train.",
         not_intended_use="Scoring anything: fusion and head have learnt nothing.",
-        training_data=f"Simulated patients (phantoms): store sha256 {opened.digest}, split train",
-        licence="MIT",
+        training_data=". ".join(learnt_from),
+        licence=entry.description.licence if entry else "MIT",
         created_with=(
             f"examples/pretrain_on_phantoms.py, faces {face_steps}, sounds {sound_updates}, batch {batch}; {begun}"
         ),

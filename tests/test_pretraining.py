@@ -73,6 +73,29 @@ def test_sounds_of_a_crowd_are_not_those_of_a_recording(tmp_path: Path) -> None:
     assert ((pain >= 0.0) & (pain <= 10.0)).all()
 
 
+def test_another_crowd_is_taken_for_the_one_that_is_there(tmp_path: Path) -> None:
+    """Its people have the same names."""
+    command = [
+        sys.executable,
+        "-m",
+        "examples.phantom_crowd",
+        "sounds",
+        "--subjects",
+        "1",
+        "--jobs",
+        "1",
+        "--out",
+        tmp_path,
+    ]
+    made = [
+        subprocess.run([*map(str, command), "--seed", seed], cwd=REPOSITORY, capture_output=True, text=True)
+        for seed in ("7", "8")
+    ]
+    assert made[0].returncode == 0, made[0].stderr
+    assert made[1].returncode == 2
+    assert "seed 7" in made[1].stderr
+
+
 @pytest.mark.slow
 def test_action_units_of_other_frames_are_learnt_or_the_result_starts_no_training(
     tmp_path: Path, run_avpenet: RunAvpenet
