@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from avpenet_cli import __version__
 from avpenet_cli.errors import WeightsError
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.settings import AudioSettings, Preprocessing
-from avpenet_cli.weights import WeightsDescription, WeightsEntry, require_file, save, store_folder
+from avpenet_cli.weights import WeightsDescription, WeightsEntry, may_be_called, require_file, save, store_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +66,7 @@ def import_checkpoint(
         EnvironmentFault: the folder cannot be written.
     """
     wanted = checkpoint.stem if name is None else name
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", wanted):
+    if not may_be_called(wanted):
         raise WeightsError(
             f"weights cannot be called {wanted!r}", "choose a name (--name) of letters, digits, dots, dashes"
         )

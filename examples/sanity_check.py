@@ -37,7 +37,12 @@ Weights = Annotated[str | None, typer.Option(help="Name or file of the weights; 
 
 
 def auc(higher: np.ndarray, lower: np.ndarray) -> float:
-    """Chance that one of `higher` lies over one of `lower`, ties counted half (Hanley and McNeil 1982), [0, 1]."""
+    """Chance that one of `higher` lies over one of `lower`, ties counted half (Hanley and McNeil 1982), [0, 1].
+
+    NaN where there is none of either.
+    """
+    if not len(higher) or not len(lower):
+        return float("nan")
     return float(mannwhitneyu(higher, lower).statistic) / (len(higher) * len(lower))
 
 
@@ -52,7 +57,9 @@ def _score(inputs: list[Path], weights: str | None, out: Path) -> pd.DataFrame:
     listed = out.with_suffix(".txt")
     listed.write_text("\n".join(map(str, inputs)))
     _avpenet("score", "--files-from", listed, *(["--weights", weights] if weights else []), "--out", out, "-q")
-    return pd.read_csv(out).dropna(subset="score")
+    table = pd.read_csv(out).dropna(subset="score")
+    # A recorded voice between silences is to be judged by the voice.
+    return table[~table["flags"].fillna("").str.split().map(lambda flags: "silent" in flags).astype(bool)]
 
 
 def _cries(data: Path) -> list[Path]:

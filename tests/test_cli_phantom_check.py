@@ -104,6 +104,16 @@ def test_moved_score_passes(first: First, avpenet_here: Avpenet, tmp_path: Path)
     assert _verdict(answer).startswith(f"FAIL: {RECORDING}: segment 0 moved by 0.20")
 
 
+def test_scores_that_moved_replace_those_they_moved_from(first: First, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    """Else a drift of a little every night would never be seen, and the next check would pass."""
+    moved = _altered_baseline(first, tmp_path / "moved.json", 0.2)
+    before = moved.read_bytes()
+    answer = avpenet_here(*UNTRAINED, first.phantoms, "--baseline", moved, "--save", moved)
+    assert answer.code == 2
+    assert "today's are compared with" in answer.err
+    assert moved.read_bytes() == before
+
+
 def test_altered_recording_passes(first: First, avpenet_here: Avpenet, tmp_path: Path) -> None:
     """The picture and the sound decode as before; the file is another all the same."""
     folder = tmp_path / "phantoms"

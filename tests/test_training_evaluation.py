@@ -32,6 +32,7 @@ from avpenet_cli.training.conditions import (
     with_cover,
 )
 from avpenet_cli.training.evaluation import (
+    RATED,
     Evaluation,
     EvaluationTold,
     check_preprocessing,
@@ -147,6 +148,8 @@ def test_a_modality_is_taken_away_that_the_weights_need() -> None:
 def test_subjects_of_the_training_pass_for_unseen(store: SegmentStore) -> None:
     trained = f"Phantoms: store sha256 {store.digest}, splits sha256 {splits_digest(store, None)}. validation: ..."
     assert division_of(store, "test", trained).familiarity == "unseen"
+    assert "not checked" not in division_of(store, "test", trained, "train; started from seeded initialisation").words
+    assert "not checked" in division_of(store, "test", trained, f"train; started from {'a' * 64}").words
     for split in ("train", "validation"):
         found = division_of(store, split, trained)
         assert found.familiarity == "seen" and "SEEN" in found.warning
@@ -248,7 +251,7 @@ def invented(subjects: int, segments: int = 6) -> Evaluation:
     noisy = np.clip(truth + draw.normal(0, 2, n), 0, 10)
     noisy[0] = np.nan
     scores = pd.DataFrame({"clean": clean, "noise_5_db": noisy})
-    return Evaluation(rows.assign(rated=True), scores, {"audio_alone": "these weights need the face"})
+    return Evaluation(rows.assign(**{RATED: True}), scores, {"audio_alone": "these weights need the face"})
 
 
 def test_the_paired_difference_is_not_that_of_the_same_segments() -> None:
@@ -336,7 +339,8 @@ def test_seconds_and_seen_subjects_go_missing_in_the_tables(
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     scores = pd.read_csv(folder / "scores.csv")
     assert list(scores["status"]) == ["scored", "scored", "unscorable", "scored"]
-    assert len(pd.read_csv(folder / "ratings.csv")) == len(pd.read_csv(folder / "predictions.csv")) == 2
+    assert len(pd.read_csv(folder / "ratings.csv")) == len(pd.read_csv(folder / "predictions.csv")) == 3
+    assert account["segments"] == {"of_the_recordings": 4, "rated": 3, "rated_without_score": 1}
     totals = json.loads((folder / "scores.run.json").read_text())["totals"]
     assert totals["seconds"]["scored"] == 9.0 and totals["seconds"]["unscorable"] == {"no_face": 3.0}
     for name in (

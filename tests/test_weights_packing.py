@@ -61,6 +61,10 @@ def test_packed_weights_are_larger_than_promised_or_score_otherwise(tmp_path: Pa
         before, after = (weights.load_network(one)(mel, clip) for one in (whole, packed))
     # A network that learnt nothing takes roundings further than a trained one, whose scores move by under 0.05.
     assert (before - after).abs().max() < 0.2
+    assert "before packing" in packed.description.training_data
+    for name in ("my weights.safetensors", "small"):
+        with pytest.raises(WeightsError, match="cannot be called that"):
+            weights.pack_weights(tmp_path / "whole.safetensors", tmp_path / name)
     with pytest.raises(WeightsError, match="built in"):
         weights.pack_weights("untrained", tmp_path / "none.safetensors")
 

@@ -250,6 +250,16 @@ def test_installing_twice_changes_nothing_and_other_weights_of_the_name_are_refu
     weights.verify(weights.find("sound"))
 
 
+def test_a_file_that_describes_no_weights_is_replaced(state: State, scratch: Path) -> None:
+    """Such as a site's baseline, where weights are to be called `site`."""
+    (scratch / "site.json").write_text("scores")
+    with pytest.raises(WeightsError, match="belongs to no weights"):
+        weights.save(state, description("site"), scratch / "site.safetensors")
+    assert (scratch / "site.json").read_text() == "scores"
+    assert not (scratch / "site.safetensors").exists()
+    assert weights.save(state, description("site"), scratch / "site.safetensors", overwrite=True)
+
+
 def test_altered_weights_are_not_installed(copy: Path, store: Path) -> None:
     with copy.open("ab") as file:
         file.write(b"x")

@@ -52,7 +52,8 @@ def evaluate(
         chosen = chosen_conditions(conditions)
         opened, entry = SegmentStore.open(store), find(weights)
         check_preprocessing(opened, entry.description)
-        division = division_of(opened, cast("Split", split), entry.description.training_data)
+        told = entry.description
+        division = division_of(opened, cast("Split", split), told.training_data, told.created_with)
         recordings = segments_of(opened, division)["recording"].nunique()
         run = scoring_settings(opened, device)
         claim_folder(out, overwrite)

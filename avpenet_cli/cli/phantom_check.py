@@ -107,6 +107,8 @@ def check(
         folder = phantoms or bundled_phantoms()
         _refuse_to_overwrite(out, [baseline, save, folder / "expected.json", folder / "phantoms.json"])
         plan = _plan(folder, weights, baseline, save, device)
+        _refuse_to_overwrite(out, [plan.entry.path.with_suffix(".json") if plan.entry.path else None])
+        _refuse_to_replace(plan, save, baseline or folder / "expected.json")
         found = _examine(plan, stop, quiet, debug)
         verdict, reasons = judge(plan.altered, found.scored, found.moved)
         kept = _keep(plan, found)
@@ -137,7 +139,19 @@ def _refuse_to_overwrite(out: Path | None, others: Sequence[Path | None]) -> Non
     if out.suffix != ".json":
         raise SettingsError(f"--out {out}: the protocol is a JSON file", "end the name in .json")
     if any(other is not None and out.resolve() == other.resolve() for other in others):
-        raise SettingsError(f"--out {out}: would overwrite a baseline or the phantoms' order", "give another name")
+        raise SettingsError(
+            f"--out {out}: would overwrite a baseline, the phantoms' order or the weights' description",
+            "give another name",
+        )
+
+
+def _refuse_to_replace(plan: _Plan, save: Path | None, compared_with: Path) -> None:
+    """Small movements kept night after night would add up to a large one that nobody sees."""
+    if save is not None and plan.known is not None and save.resolve() == compared_with.resolve():
+        raise SettingsError(
+            f"--save {save}: these are the scores that today's are compared with",
+            "give another name, or remove the file first where they are to be forgotten",
+        )
 
 
 def _plan(folder: Path, weights: str | None, baseline: Path | None, save: Path | None, device: str) -> _Plan:

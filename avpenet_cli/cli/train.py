@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from avpenet_cli.training.splits import Split
     from avpenet_cli.training.store import SegmentStore
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _SUFFIX = ".safetensors"
 
 
@@ -56,7 +54,9 @@ def train(
 
     Kept after every epoch: a run that was stopped or killed goes on with --resume.
     """
-    if out.suffix != _SUFFIX or not _NAME.fullmatch(out.stem):
+    from avpenet_cli.weights import may_be_called
+
+    if out.suffix != _SUFFIX or not may_be_called(out.stem):
         raise SettingsError(
             f"--out {out}: weights cannot be called that", "give NAME.safetensors, of letters, digits, dots and dashes"
         )

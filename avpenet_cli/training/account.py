@@ -27,6 +27,8 @@ from avpenet_cli.training.store import SegmentStore
 from avpenet_cli.weights import WeightsDescription
 
 ACCOUNT_FILE = "account.json"
+BY_CHANCE = "seeded initialisation"
+"""What weights start from that started from no others, in their description."""
 _NOTICE = "DEMONSTRATION weights, trained on simulated recordings, not for patients"
 _PHANTOM = "phantom"
 
@@ -131,8 +133,7 @@ def describe_weights(
         created_with=(
             f"avpenet {__version__} train, torch {versions['torch']}, lightning {versions['lightning']}, Python "
             f"{versions['python']}; {protocol}; best of {account['epochs']} epochs: {account['best_epoch']['epoch']}; "
-            f"started from {', '.join(account['started_from']) or 'seeded initialisation'}; account sha256 "
-            f"{digest_of(account)}"
+            f"started from {', '.join(account['started_from']) or BY_CHANCE}; account sha256 {digest_of(account)}"
         ),
         architecture=settings.architecture,
         preprocessing=seen_by_network(store, settings),

@@ -79,7 +79,8 @@ CONDITIONS: dict[str, tuple[Condition, ...]] = {
 
 METHODS = {
     "clean": "spectrogram and faces as they are stored; a number is the one that avpenet score gives, but for JPEG and "
-    "half precision in the store",
+    "half precision in the store. Segments without a face or without sound are not stored and have no score here, even "
+    "where avpenet score would give them one, by weights that may do without",
     "noise": "white Gaussian noise added to the stored waveform, which is denoised and peak-normalised; SNR over the "
     "segment's own power; normalised and made a spectrogram again as avpenet score does; silent segments stay",
     "occlusion": f"on the aligned faces, all of a segment alike: half of the crop black, a light blue mask from nose "

@@ -18,7 +18,7 @@ from avpenet_cli.report.estimate import Estimate, absent, flat
 from avpenet_cli.report.pairs import Pairs
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.settings import FRAME_STEP_S, flatten, to_plain
-from avpenet_cli.training.account import estimates, splits_digest
+from avpenet_cli.training.account import BY_CHANCE, estimates, splits_digest
 from avpenet_cli.training.augmentation import with_noise
 from avpenet_cli.training.conditions import CLEAN, Condition, why_not_computable, with_cover
 from avpenet_cli.training.data import generator_of
@@ -31,6 +31,8 @@ Familiarity = Literal["unseen", "seen", "unknown"]
 
 FIGURES = ("mae", "rmse", "bias", "icc_a1", "pearson", "mae_minus_clean")
 """Of each condition, each with its 95 % interval."""
+RATED = "(rated)"
+"""A column of segments; `prepare` lets no table of subjects have one of this name."""
 _NAMED = 3
 _SCORE_DECIMALS = 3
 """As the score table has them, so that the report's figures are these."""
@@ -57,13 +59,15 @@ class Division:
         return self.words if self.familiarity == "seen" else ""
 
 
-def division_of(store: SegmentStore, split: Split, training_data: str) -> Division:
+def division_of(store: SegmentStore, split: Split, training_data: str, created_with: str = BY_CHANCE) -> Division:
     """Read in a weights' description whether it was trained on this store, and by which division of its subjects.
 
     Args:
         training_data: of the description; `avpenet train` names there the digests of store and splits.
+        created_with: of the description; `avpenet train` names there what the weights started from.
     """
     sites = store.about["splits"]["leave_one_site_out"]
+    more = "" if BY_CHANCE in created_with else "; what the file they started from had seen is not checked"
     if f"store sha256 {store.digest}" not in training_data:
         words = "unknown whether the subjects are unseen: the weights do not say that they were trained on this store"
         return Division(split, None, "unknown", words)
@@ -71,7 +75,7 @@ def division_of(store: SegmentStore, split: Split, training_data: str) -> Divisi
         if f"splits sha256 {splits_digest(store, site)}" in training_data:
             where = "" if site is None else f" of the splits without site {site}"
             if split == "test":
-                words = f"unseen subjects: the weights were trained on another split of this store{where}"
+                words = f"unseen subjects: the weights were trained on another split of this store{where}{more}"
                 return Division(split, site, "unseen", words)
             use = "the weights were trained on them" if split == "train" else "the best epoch was chosen by them"
             words = f"SEEN SUBJECTS: {use}; this says nothing about others"
@@ -105,7 +109,7 @@ class Evaluation:
     """What a network says of the segments.
 
     Attributes:
-        segments: rows of the store's index with `rated`, n of them: every segment of the recordings that have a rated
+        segments: rows of the store's index with `RATED`, n of them: every segment of the recordings that have a rated
             one, so that the score table accounts for all of their seconds. Unrated ones are scored clean only.
         scores: (n rows), a column for each condition that could be computed, by its name: float64 in [0, 10], NaN where
             there is no score.
@@ -119,7 +123,7 @@ class Evaluation:
     def pairs(self, name: str) -> tuple[Pairs, Pairs]:
         """Scores under a condition, and clean, of the rated segments that have both; against the reference."""
         column, clean = self.scores[name].to_numpy(), self.scores[CLEAN.name].to_numpy()
-        use = self.segments["rated"].to_numpy(dtype=bool) & np.isfinite(column) & np.isfinite(clean)
+        use = self.segments[RATED].to_numpy(dtype=bool) & np.isfinite(column) & np.isfinite(clean)
         reference = self.segments["reference"].to_numpy(dtype=np.float64)[use]
         subject = self.segments["subject"].to_numpy(dtype=object)[use]
         return Pairs.of(column[use], reference, subject), Pairs.of(clean[use], reference, subject)
@@ -146,14 +150,15 @@ def segments_of(store: SegmentStore, division: Division) -> pd.DataFrame:
     Raises:
         SettingsError: the split has no rated segment.
     """
-    rated = store.rated(division.split, division.left_out_site)
+    # A patient who was rated but cannot be scored is part of what these weights make of the split.
+    rated = store.rated(division.split, division.left_out_site, unscorable=True)
     if not len(rated):
         raise SettingsError(
             f"the store {store.path} has no rated segment of anybody in {division.split}",
             "choose another --split, or prepare with other shares (avpenet prepare --split)",
         )
-    index = store.index.assign(rated=False)
-    index.loc[rated, "rated"] = True
+    index = store.index.assign(**{RATED: False})
+    index.loc[rated, RATED] = True
     chosen: pd.DataFrame = index[index["recording"].isin(index.loc[rated, "recording"])]
     return chosen
 
@@ -189,14 +194,14 @@ def evaluate(
         for done, row in enumerate(part.index, start=1):
             scorer.check_stop()
             if part.at[row, "status"] == SCORABLE:
-                scores.loc[row] = pd.Series(scorer.scores(int(row), bool(part.at[row, "rated"])), dtype=np.float64)
+                scores.loc[row] = pd.Series(scorer.scores(int(row), bool(part.at[row, RATED])), dtype=np.float64)
             told.segment(done, len(part))
         told.recording(str(name), len(part), int(scores.loc[part.index, CLEAN.name].notna().sum()))
     found = Evaluation(segments.reset_index(drop=True), scores.reset_index(drop=True), why_not)
     if not found.pairs(CLEAN.name)[0].n:
         raise SettingsError(
             f"the weights {description.name} can score none of the rated segments in {division.split}",
-            f"they need {' and '.join(description.modalities_needed)}",
+            f"they need {' and '.join(description.modalities_needed)}; a store keeps segments with face and sound",
         )
     return found
 

@@ -35,11 +35,11 @@ from avpenet_cli.scoring.manifest import (
 )
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.windows import balance
-from avpenet_cli.settings import WINDOW_S, QualitySettings, RunSettings, from_plain, to_plain
+from avpenet_cli.settings import WINDOW_S, DecodingSettings, QualitySettings, RunSettings, from_plain, to_plain
 from avpenet_cli.storage import appearing_whole, storage_fault, write_json
 from avpenet_cli.tables import row, write_table
 from avpenet_cli.training.conditions import AUDIO_ALONE, CLEAN, FACE_ALONE, METHODS, Condition
-from avpenet_cli.training.evaluation import FIGURES, Division, Evaluation, figures_of
+from avpenet_cli.training.evaluation import FIGURES, RATED, Division, Evaluation, figures_of
 from avpenet_cli.training.evaluation_figure import draw_conditions
 from avpenet_cli.training.index import leftovers
 from avpenet_cli.training.shards import SCORABLE
@@ -63,6 +63,7 @@ _OVERLAP = (
     "from those of evaluation.json, which are of each segment's own."
 )
 _REFERENCE_DECIMALS = 6
+_DECODING = "decoding."
 
 
 def claim_folder(folder: Path, overwrite: bool) -> None:
@@ -102,8 +103,11 @@ def remove_leftovers(folder: Path) -> None:
 
 def scoring_settings(store: SegmentStore, device: str) -> RunSettings:
     """How `avpenet score` would have been run to see what is in the store."""
-    quality = from_plain(QualitySettings, store.about["quality"], str(store.path / STORE_FILE))
-    return RunSettings(stride_s=float(store.about["settings"]["stride_s"]), device=device, quality=quality)
+    settings, where = store.about["settings"], str(store.path / STORE_FILE)
+    quality = from_plain(QualitySettings, store.about["quality"], where)
+    known = {name.removeprefix(_DECODING): value for name, value in settings.items() if name.startswith(_DECODING)}
+    decoding = from_plain(DecodingSettings, known, where)
+    return RunSettings(stride_s=float(settings["stride_s"]), device=device, quality=quality, decoding=decoding)
 
 
 def write_evaluation(
@@ -195,8 +199,8 @@ def _account(
         "subjects": {"familiarity": division.familiarity, "words": division.words},
         "segments": {
             "of_the_recordings": len(evaluation.segments),
-            "rated": int(evaluation.segments["rated"].sum()),
-            "rated_without_score": int(evaluation.segments["rated"].sum()) - found[0]["n"],
+            "rated": int(evaluation.segments[RATED].sum()),
+            "rated_without_score": int(evaluation.segments[RATED].sum()) - found[0]["n"],
         },
         "methods": {family: METHODS[family] for family in dict.fromkeys(one["family"] for one in found)},
         "statistics": {
@@ -226,7 +230,7 @@ def _write_frame(path: Path, frame: pd.DataFrame) -> None:
 
 def _ratings(segments: pd.DataFrame) -> pd.DataFrame:
     """The references of the rated segments, as one rater's."""
-    rated = segments[segments["rated"]]
+    rated = segments[segments[RATED]]
     value = rated["reference"].round(_REFERENCE_DECIMALS)
     return rated[["recording", "start_s", "end_s"]].assign(value=value, scale="NRS", rater="reference")
 
@@ -238,7 +242,7 @@ def _subjects(store: SegmentStore, segments: pd.DataFrame) -> pd.DataFrame:
 
 def _predictions(evaluation: Evaluation, conditions: Sequence[Condition]) -> pd.DataFrame:
     """Rated segments with a column for each condition, empty where there is no score."""
-    rated = evaluation.segments["rated"].to_numpy(dtype=bool)
+    rated = evaluation.segments[RATED].to_numpy(dtype=bool)
     columns = ["recording", "segment", "start_s", "end_s", "subject", "reference"]
     table = evaluation.segments.loc[rated, columns].assign(
         reference=lambda frame: frame["reference"].round(_REFERENCE_DECIMALS)

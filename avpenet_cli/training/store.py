@@ -126,11 +126,12 @@ class SegmentStore:
         """What the segments went through; belongs into the description of weights trained on them."""
         return from_plain(Preprocessing, self.about["preprocessing"], str(self.path / STORE_FILE))
 
-    def rated(self, split: Split, left_out_site: str | None = None) -> np.ndarray:
+    def rated(self, split: Split, left_out_site: str | None = None, unscorable: bool = False) -> np.ndarray:
         """Segments of a split that have both a payload and a reference.
 
         Args:
             left_out_site: divide by the stored leave-one-site-out splits of this site instead.
+            unscorable: those that have a reference only as well.
 
         Returns:
             (n,) int64 numbers of segments, for `segment`.
@@ -146,7 +147,7 @@ class SegmentStore:
             if left_out_site not in sites:
                 raise SettingsError(f"the store has no splits without site {left_out_site}", f"it has {list(sites)}")
             of = self.index["subject"].map(sites[left_out_site])
-        usable = (of == split) & (self.index["status"] == SCORABLE) & self.index["reference"].notna()
+        usable = (of == split) & self.index["reference"].notna() & ((self.index["status"] == SCORABLE) | unscorable)
         return np.flatnonzero(usable.to_numpy(dtype=bool))
 
     def segment(self, number: int, places: Sequence[int] | None = None) -> Segment:

@@ -17,6 +17,7 @@ from avpenet_cli.weights.description import (
     WeightsDescription,
     WeightsEntry,
     describe,
+    may_be_called,
     untrained_entry,
 )
 from avpenet_cli.weights.finding import (
@@ -48,6 +49,7 @@ __all__ = [
     "list_entries",
     "load",
     "load_network",
+    "may_be_called",
     "pack_weights",
     "require_file",
     "save",

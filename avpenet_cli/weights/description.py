@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,8 @@ UNTRAINED_SEED = 42
 Status = Literal["untrained", "demonstration", "research", "imported", "validated"]
 Label = Literal["low", "moderate", "high"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
+Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
 
 _MUST_HAVE_NOTICE: frozenset[Status] = frozenset({"untrained", "demonstration", "imported"})
 _UNSET_DIGEST = "0" * 64
@@ -113,6 +115,11 @@ class WeightsEntry:
     def digest(self) -> str:
         """The description's digest: SHA-256 over both files, hexadecimal."""
         return self.description.digest
+
+
+def may_be_called(name: str) -> bool:
+    """Is this a name for weights? Letters, digits, dots, dashes and underscores, at most 80."""
+    return re.fullmatch(_NAME, name) is not None
 
 
 def untrained_entry() -> WeightsEntry:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from avpenet_cli.errors import EnvironmentFault, WeightsError
 from avpenet_cli.storage import sync_folder
-from avpenet_cli.weights.description import UNTRAINED, WeightsDescription, WeightsEntry, describe
+from avpenet_cli.weights.description import UNTRAINED, WeightsDescription, WeightsEntry, describe, may_be_called
 from avpenet_cli.weights.finding import FOLDER_VARIABLE, entry_at, find, user_folder
 from avpenet_cli.weights.loading import (
     SAFETENSORS_TYPES,
@@ -80,12 +80,20 @@ def pack_weights(source: str | Path, path: Path, overwrite: bool = False) -> Wei
         WeightsError: as `load_network` and `save`; weights that are built in.
         EnvironmentFault: the folder cannot be written.
     """
+    if path.suffix != ".safetensors" or not may_be_called(path.stem):
+        raise WeightsError(
+            f"{path}: weights cannot be called that", "give NAME.safetensors, of letters, digits, dots and dashes"
+        )
     entry = find(source)
     if entry.path is None:
         raise WeightsError(f"{entry.name} is built in", "there is nothing to pack")
+    status = entry.description.status
     told = dataclasses.replace(
         entry.description,
         name=path.stem,
+        # Nobody validated these numbers.
+        status="research" if status == "validated" else status,
+        training_data=f"{entry.description.training_data} Figures are of the weights before packing.",
         created_with=f"{entry.description.created_with}; packed to 8 bits a number per output channel from weights of "
         f"digest {entry.digest}",
     )
@@ -137,6 +145,11 @@ def _write_pair(
     if description.name == UNTRAINED:
         raise WeightsError(f"the name {UNTRAINED!r} belongs to the built-in weights", "choose another name")
     entry = WeightsEntry(description, path)
+    described = path.with_suffix(".json")
+    if os.path.lexists(described) and not os.path.lexists(path) and not overwrite:
+        raise WeightsError(
+            f"{described} is there already, and belongs to no weights", "choose another name, or remove that file"
+        )
     if os.path.lexists(path) and not overwrite:
         try:
             existing = entry_at(path)
