@@ -257,7 +257,7 @@ def test_a_file_that_describes_no_weights_is_replaced(state: State, scratch: Pat
         weights.save(state, description("site"), scratch / "site.safetensors")
     assert (scratch / "site.json").read_text() == "scores"
     assert not (scratch / "site.safetensors").exists()
-    assert weights.save(state, description("site"), scratch / "site.safetensors", overwrite=True)
+    weights.verify(weights.save(state, description("site"), scratch / "site.safetensors", overwrite=True))
 
 
 def test_altered_weights_are_not_installed(copy: Path, store: Path) -> None:
