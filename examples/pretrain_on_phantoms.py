@@ -295,6 +295,7 @@ def learn_sounds(
     kinds = kinds_of(known.values())
     heads = nn.ModuleList([nn.Linear(EMBEDDING, len(kinds)), nn.Linear(EMBEDDING, 1)])
     learner = nn.ModuleDict({"encoder": encoder, "heads": heads})
+    learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     kept = folder / f"sound-{step.updates}x{step.batch}.pt"
     if _read(kept, learner):
         return encoder
