@@ -26,7 +26,7 @@ from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.training.claim import CHECKPOINT_FILE, check_store, claim
 from avpenet_cli.training.curves import CURVES_FILE, PICTURE_FILE, EpochRow
 from avpenet_cli.training.data import Embeddings, EpochSampler, SegmentDataset, Ticket, collate
-from avpenet_cli.training.embeddings import EMBEDDINGS_FILE
+from avpenet_cli.training.embeddings import EMBEDDINGS_FILE, prepared_embeddings
 from avpenet_cli.training.fit import fit
 from avpenet_cli.training.initial import initial_network
 from avpenet_cli.training.learner import Learner, rates, smoothed
@@ -127,8 +127,19 @@ def test_the_frozen_stage_changes_the_encoders(store: SegmentStore, tmp_path: Pa
         name for name, value in again.state.items() if "_encoder." in name and not torch.equal(value, before[name])
     ] == []
 
-    # Kept ones are used again, whole ones only.
+    # Kept ones are used again as they were made, whole ones only.
     found = Embeddings(**load_file(kept))
+    rows = found.rows
+    learner = Learner(initial_network(cached, ()), cached, store)
+    made = prepared_embeddings(tmp_path / "new", store, rows, learner, cached, Told())
+    read = prepared_embeddings(tmp_path / "new", store, rows, learner, cached, Told())
+    segment = store.segment(int(rows[0]), ())
+    with torch.inference_mode():
+        (heard,) = learner.network.encode_audio(torch.from_numpy(segment.spectrogram)[None, None]).numpy()
+    for one in (made, read, found):
+        np.testing.assert_allclose(one.audio[0], heard, rtol=2e-3, atol=2e-3)
+        np.testing.assert_array_equal(one.audio, made.audio)
+        np.testing.assert_array_equal(one.faces, made.faces)
     assert found.starts.tolist() == [0, *np.cumsum([2] * (len(found.starts) - 1))]
     with pytest.raises(KeyError):
         found.item(10_000, 0.0)

@@ -13,6 +13,7 @@ import torch
 from facenet_pytorch import MTCNN
 from facenet_pytorch.models.utils.detect_face import detect_face
 
+from avpenet_cli.face.repeats import without_repeats
 from avpenet_cli.settings import FaceSettings
 
 _PROBES = (1, 5, 8)
@@ -94,13 +95,8 @@ class FaceDetector:
         Returns:
             One list per frame, widest face first; empty where there is none.
         """
-        places: list[int] = []
-        changed: list[np.ndarray] = []
-        for frame in frames:
-            if not changed or not np.array_equal(frame, changed[-1]):
-                changed.append(frame)
-            places.append(len(changed) - 1)
-        found = self._detect(changed, turn_deg)
+        different, places = without_repeats(frames)
+        found = self._detect(different, turn_deg)
         return [found[place] for place in places]
 
     def _detect(self, frames: Sequence[np.ndarray], turn_deg: int) -> list[list[Face]]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from avpenet_cli.errors import EnvironmentFault, RecordingError, SettingsError
+from avpenet_cli.face.repeats import without_repeats
 from avpenet_cli.model.inference import mc_scores
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry, load
@@ -56,12 +57,14 @@ class Network:
     @torch.inference_mode()
     def encode_faces(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Face crops (crop_px, crop_px, 3), uint8 or float32 in [0, 255] -> embeddings (n, 512) float32."""
+        different, places = without_repeats(crops)
         parts = []
-        for start in range(0, len(crops), self._batch):
-            batch = torch.from_numpy(np.stack(crops[start : start + self._batch])).to(self.device)
+        for start in range(0, len(different), self._batch):
+            batch = torch.from_numpy(np.stack(different[start : start + self._batch])).to(self.device)
             pixels = (batch.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std
             parts.append(self.model.encode_faces(pixels).float().cpu().numpy())
-        return np.concatenate(parts)
+        embeddings: np.ndarray = np.concatenate(parts)[places]
+        return embeddings
 
     @torch.inference_mode()
     def encode_sound(self, mels: Sequence[np.ndarray]) -> np.ndarray:

@@ -74,4 +74,7 @@ def _made(store: SegmentStore, rows: np.ndarray, learner: Learner, settings: Tra
         if told.stop():
             raise Interrupted("interrupted before the first epoch", "give the same command with --resume to go on")
     starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
-    return Embeddings(np.asarray(rows, np.int64), np.concatenate(audio), np.concatenate(faces), starts)
+    # numpy joins arrays in the order of their memory, and safetensors 0.8 writes that memory, whatever its order: what
+    # was read back would have been other numbers than were made.
+    joined = (np.ascontiguousarray(np.concatenate(parts)) for parts in (audio, faces))
+    return Embeddings(np.asarray(rows, np.int64), *joined, starts)

@@ -153,13 +153,16 @@ class Learner(lightning.LightningModule):
             faces = average_faces(clip, mask | ~seen)[seen]
             mask = seen
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-            audio = self.network.encode_audio(_mixed(batch.mel, mixing))
+            # Dropout draws in the order of memory: kept embeddings and fresh ones are to lose the same.
+            audio = self.network.encode_audio(_mixed(batch.mel, mixing)).contiguous()
             return audio, self._encode_faces(faces, frozen), mask
 
     def _encode_faces(self, faces: Tensor, frozen: bool) -> Tensor:
         if not frozen or not len(faces):
             return self.network.encode_faces(faces)
-        return torch.cat([self.network.encode_faces(part) for part in faces.split(_FROZEN_MICRO_BATCH)])
+        # A camera with few frames a second fills several places with one picture.
+        different, places = torch.unique_consecutive(faces, return_inverse=True, dim=0)
+        return torch.cat([self.network.encode_faces(part) for part in different.split(_FROZEN_MICRO_BATCH)])[places]
 
     def _lost(self, size: int, chance: np.random.Generator) -> dict[Modality, Tensor] | None:
         """Which segments lose which modality, each (B,) bool; never both."""
