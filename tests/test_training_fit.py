@@ -120,7 +120,7 @@ def test_the_frozen_stage_changes_the_encoders(store: SegmentStore, tmp_path: Pa
     cached = dataclasses.replace(settings, cache_embeddings=True)
     claim(tmp_path / "cached", store, cached, (), False)
     again = fit(store, check_store(store, None), tmp_path / "cached", cached)
-    np.testing.assert_allclose(_curves(tmp_path / "cached")[1], _curves(tmp_path / "run")[1], rtol=2e-3)
+    np.testing.assert_allclose(_curves(tmp_path / "cached")[1], _curves(tmp_path / "run")[1], rtol=2e-3, atol=0.02)
     kept = tmp_path / "cached" / EMBEDDINGS_FILE
     assert kept.stat().st_mode & 0o77 == 0
     assert [

@@ -76,5 +76,5 @@ def _made(store: SegmentStore, rows: np.ndarray, learner: Learner, settings: Tra
     starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
     # numpy joins arrays in the order of their memory, and safetensors 0.8 writes that memory, whatever its order: what
     # was read back would have been other numbers than were made.
-    joined = (np.ascontiguousarray(np.concatenate(parts)) for parts in (audio, faces))
-    return Embeddings(np.asarray(rows, np.int64), *joined, starts)
+    tokens, embeddings = (np.ascontiguousarray(np.concatenate(parts)) for parts in (audio, faces))
+    return Embeddings(np.asarray(rows, np.int64), tokens, embeddings, starts)
