@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 
 import pytest
 
@@ -32,8 +33,8 @@ class Library:
 def test_the_callers_own_settings_are_overruled(
     name: str, value: str, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for one in ("MALLOC_ARENA_MAX", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"):
-        monkeypatch.delenv(one, raising=False)
+    for one in [name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"]:
+        monkeypatch.delenv(one)
     monkeypatch.setenv(name, value)
     library = Library()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
@@ -42,6 +43,7 @@ def test_the_callers_own_settings_are_overruled(
 
 
 def test_another_c_library_stops_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    for one in [name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"]:
+        monkeypatch.delenv(one)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     keep_freed_memory()
