@@ -34,10 +34,10 @@ from avpenet_cli.audio.noise import survey
 from avpenet_cli.audio.segments import segments
 from avpenet_cli.face.align import align
 from avpenet_cli.face.detect import FaceDetector
-from avpenet_cli.phantom.cast import draw_subject
-from avpenet_cli.phantom.head_built_in import built_in_head
+from avpenet_cli.phantom.head.built_in import built_in_head
+from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ
 from avpenet_cli.phantom.scene import Scene, draw_scene, frames, sound
-from avpenet_cli.phantom.voice_numbers import SAMPLE_RATE_HZ
+from avpenet_cli.phantom.subjects import draw_subject
 from avpenet_cli.settings import WINDOW_S, AudioSettings, FaceSettings
 from avpenet_cli.storage import appearing_whole
 

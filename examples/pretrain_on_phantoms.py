@@ -35,6 +35,8 @@ import typer
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, binary_cross_entropy_with_logits, grid_sample, mse_loss
 
+from avpenet_cli.dataset.splits import Split
+from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.model.encoders import EMBEDDING, AudioEncoder, VisualEncoder
 from avpenet_cli.model.initialise import seeded_state
@@ -42,10 +44,8 @@ from avpenet_cli.model.registry import build
 from avpenet_cli.phantom.make import scenes
 from avpenet_cli.phantom.scene import Scene
 from avpenet_cli.settings import digest_of
-from avpenet_cli.training.account import is_of_phantoms
 from avpenet_cli.training.initial import NETWORK_NAME
-from avpenet_cli.training.splits import Split
-from avpenet_cli.training.store import SegmentStore
+from avpenet_cli.training.training_record import is_of_phantoms
 from avpenet_cli.weights import WeightsDescription, WeightsEntry, find, load_network, save
 from examples.phantom_crowd import faces_of, kinds_of, seed_of, sounds_of, uttered
 

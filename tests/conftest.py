@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from tests.portraits import CRY, MOAN, SAMPLE_RATE_HZ, Frame, Waveform, portrait_frames, utter, write_recording
+from tests.support.portraits import CRY, MOAN, SAMPLE_RATE_HZ, Frame, Waveform, portrait_frames, utter, write_recording
 
 # As the program itself does: threads that spin while they wait slow everything down where cores are few.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -25,9 +25,9 @@ def bench(
 
     Loading the program and the weights is not counted.
     """
-    from avpenet_cli.scoring.manifest import device_name
+    from avpenet_cli.runs.manifest import device_name
     from avpenet_cli.scoring.network import Network
-    from avpenet_cli.scoring.recording import Scorer
+    from avpenet_cli.scoring.scorer import Scorer
     from avpenet_cli.settings import RunSettings, from_plain
     from avpenet_cli.weights import find
 

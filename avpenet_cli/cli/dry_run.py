@@ -24,7 +24,7 @@ def dry_run(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
     """
     from avpenet_cli.inputs import shown
     from avpenet_cli.media.probe import probe
-    from avpenet_cli.scoring.windows import windows
+    from avpenet_cli.pipeline.windows import windows
 
     table = Table(box=None, pad_edge=False)
     for heading in [

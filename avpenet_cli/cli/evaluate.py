@@ -12,15 +12,15 @@ import typer
 from avpenet_cli.cli.reporter import Reporter, printable
 from avpenet_cli.cli.signals import stop_on_signals
 from avpenet_cli.errors import ExitCode, Interrupted
-from avpenet_cli.report.phrasing import counted
+from avpenet_cli.phrasing import counted
 
 if TYPE_CHECKING:
+    from avpenet_cli.dataset.splits import Split
+    from avpenet_cli.dataset.store import SegmentStore
+    from avpenet_cli.evaluation.conditions import Condition
+    from avpenet_cli.evaluation.evaluate import Division, Evaluation
     from avpenet_cli.scoring.network import Network
     from avpenet_cli.settings import RunSettings
-    from avpenet_cli.training.conditions import Condition
-    from avpenet_cli.training.evaluation import Division, Evaluation
-    from avpenet_cli.training.splits import Split
-    from avpenet_cli.training.store import SegmentStore
     from avpenet_cli.weights import WeightsEntry
 
 
@@ -43,10 +43,10 @@ def evaluate(
     """
     begun = time.monotonic()
     with stop_on_signals() as stop:
-        from avpenet_cli.training.conditions import chosen_conditions
-        from avpenet_cli.training.evaluation import check_preprocessing, division_of, segments_of
-        from avpenet_cli.training.evaluation_files import claim_folder, scoring_settings
-        from avpenet_cli.training.store import SegmentStore
+        from avpenet_cli.dataset.store import SegmentStore
+        from avpenet_cli.evaluation.conditions import chosen_conditions
+        from avpenet_cli.evaluation.evaluate import check_preprocessing, division_of, segments_of
+        from avpenet_cli.evaluation.outputs import claim_folder, scoring_settings
         from avpenet_cli.weights import find
 
         chosen = chosen_conditions(conditions)
@@ -79,10 +79,10 @@ def _run(
     stop: Callable[[], bool],
 ) -> dict[str, Any]:
     """Score and write; returns the account."""
-    from avpenet_cli.scoring.lock import held
-    from avpenet_cli.scoring.manifest import device_name
+    from avpenet_cli.evaluation.outputs import EVALUATION_FILE, remove_leftovers, write_evaluation
+    from avpenet_cli.runs.lock import held
+    from avpenet_cli.runs.manifest import device_name
     from avpenet_cli.scoring.network import Network
-    from avpenet_cli.training.evaluation_files import EVALUATION_FILE, remove_leftovers, write_evaluation
 
     with held(out / EVALUATION_FILE):
         remove_leftovers(out)
@@ -113,7 +113,7 @@ def _evaluated(
     reporter: Reporter,
     stop: Callable[[], bool],
 ) -> Evaluation:
-    from avpenet_cli.training.evaluation import EvaluationTold, evaluate
+    from avpenet_cli.evaluation.evaluate import EvaluationTold, evaluate
 
     done = 0
 

@@ -13,7 +13,7 @@ from avpenet_cli.cli.phantom_check import check
 from avpenet_cli.errors import ExitCode, SettingsError
 
 if TYPE_CHECKING:
-    from avpenet_cli.phantom.cast import AgeGroups
+    from avpenet_cli.phantom.subjects import AgeGroups
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -19,9 +19,9 @@ from avpenet_cli.errors import EnvironmentFault, ExitCode, Interrupted, Settings
 from avpenet_cli.records import Status
 
 if TYPE_CHECKING:
-    from avpenet_cli.report.ratings import Ratings
-    from avpenet_cli.scoring.commissioning import Baseline, KnownScores, Movement, Phantoms, ScoredPhantom
+    from avpenet_cli.commissioning.check import Baseline, KnownScores, Movement, Phantoms, ScoredPhantom
     from avpenet_cli.settings import RunSettings
+    from avpenet_cli.study.ratings import Ratings
     from avpenet_cli.weights import WeightsEntry
 
 
@@ -101,7 +101,7 @@ def check(
     # From here on, because loading libraries and weights takes seconds and does not take interruptions well.
     with stop_on_signals() as stop:
         from avpenet_cli.cli.protocol import print_protocol
-        from avpenet_cli.scoring.commissioning import bundled_phantoms, judge, shortened
+        from avpenet_cli.commissioning.check import bundled_phantoms, judge, shortened
         from avpenet_cli.storage import write_json
 
         folder = phantoms or bundled_phantoms()
@@ -156,10 +156,10 @@ def _refuse_to_replace(plan: _Plan, save: Path | None, compared_with: Path) -> N
 
 def _plan(folder: Path, weights: str | None, baseline: Path | None, save: Path | None, device: str) -> _Plan:
     """Everything that can be found wrong before anything is scored."""
-    from avpenet_cli.report.ratings import read_ratings
-    from avpenet_cli.scoring import commissioning as com
+    from avpenet_cli.commissioning import check as com
     from avpenet_cli.scoring.network import choose_device
     from avpenet_cli.settings import RunSettings, from_plain
+    from avpenet_cli.study.ratings import read_ratings
     from avpenet_cli.weights import default_entry, find, verify
 
     run = from_plain(RunSettings, {"device": device}, "command line")
@@ -189,9 +189,9 @@ def _plan(folder: Path, weights: str | None, baseline: Path | None, save: Path |
 
 def _examine(plan: _Plan, stop: Callable[[], bool], quiet: bool, debug: bool) -> _Examined:
     """Score the phantoms and lay the scores beside the known ones and the truth."""
-    from avpenet_cli.scoring import commissioning as com
+    from avpenet_cli.commissioning import check as com
     from avpenet_cli.scoring.network import Network
-    from avpenet_cli.scoring.recording import Scorer
+    from avpenet_cli.scoring.scorer import Scorer
 
     network = Network(plan.entry, plan.run)
     scorer = Scorer(network, plan.run, stop)
@@ -233,9 +233,9 @@ def _against_truth(table: Path, truth: Ratings | None) -> dict[str, dict[str, fl
     """MAE and bias of each recording, points, over the segments that `avpenet report` would pair with the truth."""
     if truth is None:
         return {}
-    from avpenet_cli.report.pairing import pair
-    from avpenet_cli.report.pairs import Pairs
-    from avpenet_cli.report.reading import read_scores
+    from avpenet_cli.stats.pairs import Pairs
+    from avpenet_cli.study.pairing import pair
+    from avpenet_cli.study.score_tables import read_scores
 
     segments = pair(read_scores([table]), truth, None).segments.dropna(subset=["score", "reference"])
     found: dict[str, dict[str, float | int]] = {}
@@ -248,8 +248,8 @@ def _against_truth(table: Path, truth: Ratings | None) -> dict[str, dict[str, fl
 
 def _protocol(plan: _Plan, found: _Examined) -> dict[str, Any]:
     """JSON-ready; without the folders' names, which say something of a machine and its user."""
-    from avpenet_cli.scoring.commissioning import TOLERANCE_POINTS
-    from avpenet_cli.scoring.manifest import software
+    from avpenet_cli.commissioning.check import TOLERANCE_POINTS
+    from avpenet_cli.runs.manifest import software
 
     description = plan.entry.description
     beside = {one.recording: one for one in found.moved or ()}
@@ -318,7 +318,7 @@ def _operation(one: ScoredPhantom) -> dict[str, Any]:
 
 def _keep(plan: _Plan, found: _Examined) -> bool:
     """Save today's scores, unless a recording could not be read; says whether."""
-    from avpenet_cli.scoring.commissioning import save_baseline
+    from avpenet_cli.commissioning.check import save_baseline
 
     if plan.keep is None or not found.all_read:
         return False
@@ -329,7 +329,7 @@ def _keep(plan: _Plan, found: _Examined) -> bool:
 
 def _explained(plan: _Plan) -> str:
     """What a verdict without reasons against it rests on."""
-    from avpenet_cli.scoring.commissioning import TOLERANCE_POINTS
+    from avpenet_cli.commissioning.check import TOLERANCE_POINTS
 
     called = f"{plan.entry.name}@{plan.entry.digest[:12]}"
     if plan.compare is None or plan.known is None:

@@ -14,9 +14,9 @@ from avpenet_cli.cli.signals import stop_on_signals
 from avpenet_cli.errors import ExitCode, Interrupted, OutputError, SettingsError
 
 if TYPE_CHECKING:
+    from avpenet_cli.dataset.index import Summary, Truth
+    from avpenet_cli.dataset.prepare import Prepared, PrepareSettings
     from avpenet_cli.inputs import Inputs
-    from avpenet_cli.training.index import Summary, Truth
-    from avpenet_cli.training.prepare import Prepared, PrepareSettings
 
 _NAMED = 10
 
@@ -69,7 +69,7 @@ def prepare(
     begun = time.monotonic()
     with stop_on_signals() as stop:
         settings = _settings(config, given)
-        from avpenet_cli.training.index import read_truth
+        from avpenet_cli.dataset.index import read_truth
 
         truth = read_truth(ratings, subjects, inputs.recordings, settings)
         with Reporter("text", None, quiet, False, len(inputs.recordings)) as reporter:
@@ -90,8 +90,8 @@ def _shares(text: str) -> list[float]:
 
 def _settings(config: Path | None, given: dict[str, Any]) -> PrepareSettings:
     """The settings file, with what was given on the command line on top."""
+    from avpenet_cli.dataset.prepare import PrepareSettings
     from avpenet_cli.settings import from_plain, read_config
-    from avpenet_cli.training.prepare import PrepareSettings
 
     plain = read_config(config) if config else {}
     from_plain(PrepareSettings, plain, str(config))
@@ -108,12 +108,12 @@ def _run(
     stop: Callable[[], bool],
     debug: bool,
 ) -> tuple[list[Prepared], Summary]:
-    from avpenet_cli.scoring.lock import held
+    from avpenet_cli.dataset.index import begin, finish, leftovers, unused
+    from avpenet_cli.dataset.prepare import Preparer, prepare_all
+    from avpenet_cli.dataset.store import SHARD_FOLDER, STORE_FILE, read_about
+    from avpenet_cli.runs.lock import held
     from avpenet_cli.scoring.network import choose_device
     from avpenet_cli.storage import storage_fault
-    from avpenet_cli.training.index import begin, finish, leftovers, unused
-    from avpenet_cli.training.prepare import Preparer, prepare_all
-    from avpenet_cli.training.store import SHARD_FOLDER, STORE_FILE, read_about
 
     choose_device(settings.device)
     about = read_about(out)
@@ -147,8 +147,8 @@ def _notice(inputs: Inputs) -> str:
 
 
 def _make_folders(out: Path, shards: Path) -> None:
+    from avpenet_cli.dataset.store import INDEX_FILE, SHARD_FOLDER, STORE_FILE
     from avpenet_cli.storage import storage_fault
-    from avpenet_cli.training.store import INDEX_FILE, SHARD_FOLDER, STORE_FILE
 
     try:
         known = {INDEX_FILE, SHARD_FOLDER, STORE_FILE, f"{STORE_FILE}.lock", f"{STORE_FILE}.holder"}

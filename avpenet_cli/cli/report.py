@@ -13,7 +13,7 @@ from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import ExitCode, SettingsError
 
 if TYPE_CHECKING:
-    from avpenet_cli.report.inputs import Inputs
+    from avpenet_cli.study.tables import Inputs
 
 
 def report(
@@ -74,8 +74,8 @@ def report(
     _refuse_to_overwrite(outputs, given + kept)
 
     from avpenet_cli.report.analysis import ReportSettings
-    from avpenet_cli.report.bootstrap import Resampling
     from avpenet_cli.report.writing import write_report
+    from avpenet_cli.stats.bootstrap import Resampling
 
     settings = ReportSettings(
         hold_s=hold_s,
@@ -119,9 +119,9 @@ def _command(arguments: list[str]) -> str:
 def _read(
     scores: list[Path], reference: Path | None, compare: list[Path] | None, subjects: Path | None, events: Path | None
 ) -> Inputs:
-    from avpenet_cli.report.inputs import Inputs
-    from avpenet_cli.report.ratings import read_events, read_ratings, read_subjects
-    from avpenet_cli.report.reading import read_scores
+    from avpenet_cli.study.ratings import read_events, read_ratings, read_subjects
+    from avpenet_cli.study.score_tables import read_scores
+    from avpenet_cli.study.tables import Inputs
 
     return Inputs(
         read_scores(scores),

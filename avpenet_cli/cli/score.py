@@ -18,8 +18,8 @@ from avpenet_cli.errors import ExitCode, Interrupted, OutputError, SettingsError
 
 if TYPE_CHECKING:
     from avpenet_cli.inputs import Inputs, Recording
-    from avpenet_cli.scoring.journal import Journal
-    from avpenet_cli.scoring.manifest import Totals
+    from avpenet_cli.runs.journal import Journal
+    from avpenet_cli.runs.manifest import Totals
     from avpenet_cli.scoring.run import Finished
     from avpenet_cli.settings import RunSettings
     from avpenet_cli.tables import Row
@@ -135,9 +135,9 @@ def _settings(config: Path | None, given: dict[str, Any]) -> RunSettings:
 
 def _run(plan: _Plan, overwrite: bool, reporter: Reporter) -> tuple[Totals, str]:
     """Score everything, then write table and manifest. Returns the sums and the last line."""
-    from avpenet_cli.scoring.journal import Journal, journal_path
-    from avpenet_cli.scoring.lock import held
-    from avpenet_cli.scoring.manifest import Totals, manifest_path
+    from avpenet_cli.runs.journal import Journal, journal_path
+    from avpenet_cli.runs.lock import held
+    from avpenet_cli.runs.manifest import Totals, manifest_path
     from avpenet_cli.scoring.network import choose_device
     from avpenet_cli.storage import storage_fault, temporary_prefix
     from avpenet_cli.weights import verify
@@ -184,7 +184,7 @@ def _run(plan: _Plan, overwrite: bool, reporter: Reporter) -> tuple[Totals, str]
 
 def _check_manifest(out: Path) -> None:
     """`scores.csv` and `scores.parquet` would share a manifest; one must not vouch for the other."""
-    from avpenet_cli.scoring.manifest import manifest_path
+    from avpenet_cli.runs.manifest import manifest_path
 
     path = manifest_path(out)
     try:
@@ -220,10 +220,10 @@ def _fingerprint(plan: _Plan) -> dict[str, Any]:
 
 def _finished(plan: _Plan, journal: Journal, reporter: Reporter) -> Iterator[Finished]:
     """The recordings as they are dealt with; an interruption says how far it got."""
-    from avpenet_cli.scoring.manifest import device_name
+    from avpenet_cli.runs.manifest import device_name
     from avpenet_cli.scoring.network import Network, choose_device
-    from avpenet_cli.scoring.recording import Scorer
     from avpenet_cli.scoring.run import score_all
+    from avpenet_cli.scoring.scorer import Scorer
 
     device = choose_device(plan.run.device)
     total, done = len(plan.inputs.recordings), 0
@@ -273,7 +273,7 @@ def _say(finished: Finished, reporter: Reporter) -> None:
 
 def _write(plan: _Plan, journal: Journal, totals: Totals, reused: set[str], begun: float) -> None:
     """The table, then the manifest that vouches for it."""
-    from avpenet_cli.scoring.manifest import device_name, manifest, manifest_path, recording_entry
+    from avpenet_cli.runs.manifest import device_name, manifest, manifest_path, recording_entry
     from avpenet_cli.scoring.network import choose_device
     from avpenet_cli.storage import write_json
     from avpenet_cli.tables import write_table
@@ -301,7 +301,7 @@ def _write(plan: _Plan, journal: Journal, totals: Totals, reused: set[str], begu
 
 def _rows(plan: _Plan, journal: Journal) -> Iterator[Row]:
     """The table's rows, in input order, straight from the journal."""
-    from avpenet_cli.scoring.manifest import weights_mark
+    from avpenet_cli.runs.manifest import weights_mark
     from avpenet_cli.tables import row
 
     mark = weights_mark(plan.entry.description)

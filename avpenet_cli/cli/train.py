@@ -15,11 +15,11 @@ from avpenet_cli.cli.signals import stop_on_signals
 from avpenet_cli.errors import ExitCode, OutputError, SettingsError
 
 if TYPE_CHECKING:
+    from avpenet_cli.dataset.splits import Split
+    from avpenet_cli.dataset.store import SegmentStore
     from avpenet_cli.training.curves import EpochRow
     from avpenet_cli.training.fit import Trained
     from avpenet_cli.training.settings import TrainSettings
-    from avpenet_cli.training.splits import Split
-    from avpenet_cli.training.store import SegmentStore
 
 _SUFFIX = ".safetensors"
 
@@ -65,7 +65,7 @@ def train(
     begun = time.monotonic()
     with stop_on_signals() as stop:
         settings = _settings(config, device)
-        from avpenet_cli.training.store import SegmentStore
+        from avpenet_cli.dataset.store import SegmentStore
 
         with Reporter("text", None, quiet, False, settings.epochs, ("epochs", "batches")) as reporter:
             last = _run(SegmentStore.open(store), out, settings, init or [], resume, demonstration, reporter, stop)
@@ -99,10 +99,10 @@ def _run(
     stop: Callable[[], bool],
 ) -> str:
     """All of it; returns the last line."""
-    from avpenet_cli.scoring.lock import held
-    from avpenet_cli.training.claim import CHECKPOINT_FILE, check_store, claim
+    from avpenet_cli.runs.lock import held
+    from avpenet_cli.training.callbacks import Told
     from avpenet_cli.training.fit import fit
-    from avpenet_cli.training.told import Told
+    from avpenet_cli.training.run_directory import CHECKPOINT_FILE, check_store, claim
 
     folder = out.with_suffix(".train")
     rows = check_store(store, settings.left_out_site)
@@ -135,9 +135,9 @@ def _finish(
     demonstration: bool,
 ) -> str:
     """Measure the best epoch and write it with its description."""
-    from avpenet_cli.training.account import describe_weights, is_of_phantoms, metrics, write_account
     from avpenet_cli.training.fit import predictions
     from avpenet_cli.training.initial import digest_of_files
+    from avpenet_cli.training.training_record import describe_weights, is_of_phantoms, metrics, write_account
     from avpenet_cli.weights import save
 
     parts: tuple[Split, ...] = ("validation", "test")

@@ -13,7 +13,7 @@ import torch
 from facenet_pytorch import MTCNN
 from facenet_pytorch.models.utils.detect_face import detect_face
 
-from avpenet_cli.face.repeats import without_repeats
+from avpenet_cli.face.deduplicate import without_repeats
 from avpenet_cli.settings import FaceSettings
 
 _PROBES = (1, 5, 8)

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import lfilter
 
-from avpenet_cli.phantom.cast import Subject
-from avpenet_cli.phantom.course import Course, wander
-from avpenet_cli.phantom.course_numbers import course_numbers
-from avpenet_cli.phantom.head import Expression
-from avpenet_cli.phantom.utterance import Utterance
-from avpenet_cli.phantom.voice_numbers import PAIN_MAX, PAIN_RATE_HZ, Range
+from avpenet_cli.phantom.head.model import Expression
+from avpenet_cli.phantom.pain_trajectory import Course, wander
+from avpenet_cli.phantom.parameters.trajectory_params import course_numbers
+from avpenet_cli.phantom.parameters.voice_params import PAIN_MAX, PAIN_RATE_HZ, Range
+from avpenet_cli.phantom.subjects import Subject
+from avpenet_cli.phantom.voice.utterance import Utterance
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from avpenet_cli.errors import EnvironmentFault
 from avpenet_cli.media.tools import tool
-from avpenet_cli.phantom.voice_numbers import SAMPLE_RATE_HZ
+from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ
 
 # No dates and no program versions in the file: the same input gives the same bytes from the same ffmpeg.
 _BITEXACT = ("-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", "-map_metadata", "-1")

@@ -14,9 +14,9 @@ from typing import Any
 
 from avpenet_cli import __version__
 from avpenet_cli.errors import OutputError, SettingsError
-from avpenet_cli.phantom.cast import AgeGroups, Subject, draw_subject
 from avpenet_cli.phantom.encode import write_recording
 from avpenet_cli.phantom.scene import Scene, draw_scene, frames, sound
+from avpenet_cli.phantom.subjects import AgeGroups, Subject, draw_subject
 from avpenet_cli.storage import appearing_whole, write_json
 
 NOTICE = "PHANTOMS: synthetic patients made by a computer. They commission and demonstrate; they are no evidence."
@@ -151,8 +151,8 @@ def _in_processes(tasks: Sequence[_Task], jobs: int) -> Iterator[str]:
 
 
 def _render(task: _Task) -> str:
-    from avpenet_cli.phantom.head_built_in import built_in_head
-    from avpenet_cli.phantom.head_files import load_head
+    from avpenet_cli.phantom.head.built_in import built_in_head
+    from avpenet_cli.phantom.head.loading import load_head
 
     head = load_head(task.order.head_file) if task.order.head_file else built_in_head()
     if task.subject.age_group not in head.age_groups:

@@ -11,18 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from avpenet_cli.phantom.behaviour import Motion, draw_motion
-from avpenet_cli.phantom.cast import Subject
-from avpenet_cli.phantom.course import Course, draw_course
-from avpenet_cli.phantom.course_numbers import CameraNumbers, course_numbers
-from avpenet_cli.phantom.face_covers import Cover
-from avpenet_cli.phantom.head import Expression, HeadModel, Look, draw_look
-from avpenet_cli.phantom.head_built_in import built_in_head
-from avpenet_cli.phantom.render import NO_COVER, FaceRenderer, Frame, Light, View
-from avpenet_cli.phantom.room import recorded, site_named
-from avpenet_cli.phantom.sounds import ordinary_utterances, voiced_utterances
-from avpenet_cli.phantom.utterance import Utterance
-from avpenet_cli.phantom.voice import pain_utterances, pain_voice
-from avpenet_cli.phantom.voice_numbers import PAIN_RATE_HZ, SAMPLE_RATE_HZ
+from avpenet_cli.phantom.face.covers import Cover
+from avpenet_cli.phantom.face.renderer import NO_COVER, FaceRenderer, Frame, Light, View
+from avpenet_cli.phantom.head.built_in import built_in_head
+from avpenet_cli.phantom.head.model import Expression, HeadModel, Look, draw_look
+from avpenet_cli.phantom.pain_trajectory import Course, draw_course
+from avpenet_cli.phantom.parameters.trajectory_params import CameraNumbers, course_numbers
+from avpenet_cli.phantom.parameters.voice_params import PAIN_RATE_HZ, SAMPLE_RATE_HZ
+from avpenet_cli.phantom.room.acoustics import recorded, site_named
+from avpenet_cli.phantom.subjects import Subject
+from avpenet_cli.phantom.voice.non_pain_sounds import ordinary_utterances, voiced_utterances
+from avpenet_cli.phantom.voice.pain_voice import pain_utterances, pain_voice
+from avpenet_cli.phantom.voice.utterance import Utterance
 
 CoverKind = Literal["none", "mask", "tube", "hand"]
 

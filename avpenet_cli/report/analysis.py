@@ -14,21 +14,21 @@ import pandas as pd
 from avpenet_cli import __version__
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.report import review, sections
-from avpenet_cli.report.agreement import Limits, Z, judged, verdict
-from avpenet_cli.report.bootstrap import LEVEL, Resampling
 from avpenet_cli.report.checklist import checklist
-from avpenet_cli.report.classes import LABELS, class_of
 from avpenet_cli.report.comparison import align, compare
 from avpenet_cli.report.coverage import Coverage, coverage, flag_counts
-from avpenet_cli.report.estimate import plain
 from avpenet_cli.report.grouping import drift, groups
-from avpenet_cli.report.inputs import Inputs, described_weights
 from avpenet_cli.report.notices import notices
-from avpenet_cli.report.pairing import Pairing, pair
-from avpenet_cli.report.pairs import Pairs
 from avpenet_cli.report.raters import raters
-from avpenet_cli.report.reading import Scores
 from avpenet_cli.settings import WINDOW_S
+from avpenet_cli.stats.agreement import Limits, Z, judged, verdict
+from avpenet_cli.stats.bootstrap import LEVEL, Resampling
+from avpenet_cli.stats.classes import LABELS, class_of
+from avpenet_cli.stats.estimate import plain
+from avpenet_cli.stats.pairs import Pairs
+from avpenet_cli.study.pairing import Pairing, pair
+from avpenet_cli.study.score_tables import Scores
+from avpenet_cli.study.tables import Inputs, described_weights
 
 REPORT_VERSION = 1
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from avpenet_cli.report.phrasing import count, counted, number, worded
+from avpenet_cli.phrasing import count, counted, number, worded
 
 Document = Mapping[str, Any]
 Status = Literal["from data", "from configuration", "needs a person"]

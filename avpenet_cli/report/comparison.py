@@ -9,12 +9,12 @@ import pandas as pd
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.report import sections
-from avpenet_cli.report.bootstrap import Resampling
-from avpenet_cli.report.classes import class_of
-from avpenet_cli.report.estimate import plain
-from avpenet_cli.report.pairs import Pairs
-from avpenet_cli.report.reading import Scores
 from avpenet_cli.report.strata import paired, subject_means
+from avpenet_cli.stats.bootstrap import Resampling
+from avpenet_cli.stats.classes import class_of
+from avpenet_cli.stats.estimate import plain
+from avpenet_cli.stats.pairs import Pairs
+from avpenet_cli.study.score_tables import Scores
 
 _KEY = ["recording", "start_s", "end_s"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from avpenet_cli.records import FLAG_MEANINGS, Flag, Status
-from avpenet_cli.report.reading import Scores
+from avpenet_cli.study.score_tables import Scores
 
 # What rounding to milliseconds may add up to, per recording.
 _TOLERANCE_S = 0.1

@@ -10,9 +10,9 @@ import pandas as pd
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.report import figures
 from avpenet_cli.report.analysis import Analysis
-from avpenet_cli.report.classes import LABELS
-from avpenet_cli.report.estimate import NAN, Interval
 from avpenet_cli.report.figures import Figure
+from avpenet_cli.stats.classes import LABELS
+from avpenet_cli.stats.estimate import NAN, Interval
 
 # Trajectories chosen by the program; those asked for come on top.
 _WORST, _TYPICAL, _UNRATED = 4, 2, 6

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.report.bootstrap import Resampling
 from avpenet_cli.report.coverage import Coverage
-from avpenet_cli.report.inputs import Inputs
-from avpenet_cli.report.ratings import NOT_STATED, Subjects
 from avpenet_cli.report.strata import group, share_scored, strata
+from avpenet_cli.stats.bootstrap import Resampling
+from avpenet_cli.study.ratings import NOT_STATED, Subjects
+from avpenet_cli.study.tables import Inputs
 
 # Of SUBJECTS' columns, the ones that say when; the first of them found makes the drift table.
 _TIMES = ("batch", "month", "date")

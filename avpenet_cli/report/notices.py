@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from avpenet_cli.phrasing import counted
 from avpenet_cli.report.coverage import Coverage
-from avpenet_cli.report.inputs import Inputs, described_weights
-from avpenet_cli.report.phrasing import counted
 from avpenet_cli.report.strata import MINIMUM_SUBJECTS
+from avpenet_cli.study.tables import Inputs, described_weights
 
 _UNTRAINED = "UNTRAINED WEIGHTS. The scores on this page mean nothing and must not be used for anything."
 _DEMONSTRATION = (

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from avpenet_cli.report import phrasing
+from avpenet_cli import phrasing
 from avpenet_cli.report.figures.style import Figure
 
 Document = Mapping[str, Any]

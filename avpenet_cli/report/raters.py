@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from avpenet_cli.report.accuracy import mean_absolute_error
-from avpenet_cli.report.agreement import limits
-from avpenet_cli.report.bootstrap import Resampling
-from avpenet_cli.report.classes import classes
-from avpenet_cli.report.estimate import flat, plain
-from avpenet_cli.report.pairs import Array, Pairs
-from avpenet_cli.report.reliability import icc
+from avpenet_cli.stats.accuracy import mean_absolute_error
+from avpenet_cli.stats.agreement import limits
+from avpenet_cli.stats.bootstrap import Resampling
+from avpenet_cli.stats.classes import classes
+from avpenet_cli.stats.estimate import flat, plain
+from avpenet_cli.stats.pairs import Array, Pairs
+from avpenet_cli.stats.reliability import icc
 
 # Of the page's table; the most frequent come first.
 _MOST_PAIRS = 15

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from avpenet_cli.records import Flag
-from avpenet_cli.report.classes import class_of
+from avpenet_cli.stats.classes import class_of
 from avpenet_cli.storage import appearing_whole
 
 COLUMNS = ["recording", "start_s", "end_s", "score", "reference", "difference", "flags", "why"]

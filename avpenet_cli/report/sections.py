@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from avpenet_cli.report.accuracy import accuracy, by_intensity
-from avpenet_cli.report.agreement import Limits, independent_limits, limits, nonparametric_limits
-from avpenet_cli.report.bootstrap import Resampling
-from avpenet_cli.report.classes import LABELS, classes
-from avpenet_cli.report.estimate import Estimate, flat, plain
-from avpenet_cli.report.pairs import Array, Pairs
-from avpenet_cli.report.regression import (
+from avpenet_cli.stats.accuracy import accuracy, by_intensity
+from avpenet_cli.stats.agreement import Limits, independent_limits, limits, nonparametric_limits
+from avpenet_cli.stats.bootstrap import Resampling
+from avpenet_cli.stats.classes import LABELS, classes
+from avpenet_cli.stats.estimate import Estimate, flat, plain
+from avpenet_cli.stats.pairs import Array, Pairs
+from avpenet_cli.stats.regression import (
     Line,
     calibration,
     heteroscedasticity,
     proportional_bias,
     regression_limits,
 )
-from avpenet_cli.report.reliability import icc
+from avpenet_cli.stats.reliability import icc
 
 
 def distribution(values: Array) -> dict[str, Any]:

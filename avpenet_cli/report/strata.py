@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from avpenet_cli.report.accuracy import mean_absolute_error
-from avpenet_cli.report.agreement import limits
-from avpenet_cli.report.bootstrap import LEVEL, Resampling
-from avpenet_cli.report.estimate import flat, plain
-from avpenet_cli.report.pairs import Array, Pairs
+from avpenet_cli.stats.accuracy import mean_absolute_error
+from avpenet_cli.stats.agreement import limits
+from avpenet_cli.stats.bootstrap import LEVEL, Resampling
+from avpenet_cli.stats.estimate import flat, plain
+from avpenet_cli.stats.pairs import Array, Pairs
 
 # Of subjects; what rests on fewer is not shown.
 MINIMUM_SUBJECTS = 10

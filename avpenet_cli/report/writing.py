@@ -7,10 +7,10 @@ from typing import Any
 
 from avpenet_cli.report.analysis import ReportSettings, analyse
 from avpenet_cli.report.drawing import draw
-from avpenet_cli.report.inputs import Inputs
 from avpenet_cli.report.page import render
 from avpenet_cli.report.review import write_review
 from avpenet_cli.storage import appearing_whole, write_json
+from avpenet_cli.study.tables import Inputs
 
 
 def write_report(inputs: Inputs, settings: ReportSettings, out: Path, show: tuple[str, ...] = ()) -> dict[str, Any]:

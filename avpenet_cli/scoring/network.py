@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from avpenet_cli.errors import EnvironmentFault, RecordingError, SettingsError
-from avpenet_cli.face.repeats import without_repeats
+from avpenet_cli.face.deduplicate import without_repeats
 from avpenet_cli.model.inference import mc_scores
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry, load

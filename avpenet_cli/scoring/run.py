@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from avpenet_cli.errors import AvpenetError, RecordingError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.media.probe import check_file
+from avpenet_cli.pipeline.evidence import Progress
 from avpenet_cli.records import RecordingOutcome
-from avpenet_cli.scoring.evidence import Progress
-from avpenet_cli.scoring.journal import Journal
-from avpenet_cli.scoring.recording import Scorer, failed
+from avpenet_cli.runs.journal import Journal
+from avpenet_cli.scoring.scorer import Scorer, failed
 
 
 @dataclass(frozen=True)

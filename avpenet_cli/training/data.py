@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from avpenet_cli.audio.mel import log_mel
+from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.settings import FRAMES_PER_WINDOW
 from avpenet_cli.training.augmentation import augmented_faces, augmented_sound
 from avpenet_cli.training.settings import TrainSettings
-from avpenet_cli.training.store import SegmentStore
 
 # What a generator is drawn for; keeps their streams apart.
 ORDER, SEGMENT, MIXUP, NETWORK = range(4)

@@ -11,14 +11,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch.utils.data import DataLoader
 
+from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import Interrupted
 from avpenet_cli.scoring.network import choose_device
 from avpenet_cli.storage import appearing_whole
+from avpenet_cli.training.callbacks import Told
 from avpenet_cli.training.data import Embeddings, EpochSampler, SegmentDataset, collate
-from avpenet_cli.training.learner import Learner
+from avpenet_cli.training.lightning_module import Learner
 from avpenet_cli.training.settings import TrainSettings
-from avpenet_cli.training.store import SegmentStore
-from avpenet_cli.training.told import Told
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
 _AT_ONCE = 8

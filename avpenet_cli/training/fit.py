@@ -20,20 +20,20 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from avpenet_cli.dataset.splits import Split
+from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError, Interrupted, SettingsError
 from avpenet_cli.model.inference import optimise_for_inference
 from avpenet_cli.scoring.network import choose_device
 from avpenet_cli.storage import appearing_whole, storage_fault, sync_folder
-from avpenet_cli.training.claim import CHECKPOINT_FILE
+from avpenet_cli.training.callbacks import NOBODY, Told
 from avpenet_cli.training.curves import EpochRow, write_curves
 from avpenet_cli.training.data import Batch, EpochSampler, SegmentDataset, collate
 from avpenet_cli.training.embeddings import EMBEDDINGS_FILE, prepared_embeddings
 from avpenet_cli.training.initial import initial_network
-from avpenet_cli.training.learner import Learner, rates
+from avpenet_cli.training.lightning_module import Learner, rates
+from avpenet_cli.training.run_directory import CHECKPOINT_FILE
 from avpenet_cli.training.settings import TrainSettings
-from avpenet_cli.training.splits import Split
-from avpenet_cli.training.store import SegmentStore
-from avpenet_cli.training.told import NOBODY, Told
 
 BEST_PREFIX = "best-"
 _MOST_WORKERS = 12

@@ -1,0 +1,1 @@
+"""Commissioning: does this installation still give the scores it gave before?"""

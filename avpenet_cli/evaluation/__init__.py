@@ -1,0 +1,1 @@
+"""Weights evaluated against the ratings of a dataset."""

@@ -1,0 +1,236 @@
+"""Frames of a simulated face: expression and view in, RGB picture out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.phantom.face.ambient_occlusion import open_to_room, vertex_normals
+from avpenet_cli.phantom.face.covers import Cover, dressed, moved_hand
+from avpenet_cli.phantom.face.skin import flush, furrow_weights, luminance, paint, skin_albedo
+from avpenet_cli.phantom.head.model import Expression, Float, HeadModel, HeadShape, Look
+from avpenet_cli.phantom.head.rasterizer import rasterise
+from avpenet_cli.phantom.head.texture_atlas import FACE_HEIGHT_PX
+from avpenet_cli.phantom.parameters.face_params import face_numbers
+
+Frame = npt.NDArray[np.uint8]
+
+NO_COVER = Cover()
+
+
+@dataclass(frozen=True)
+class Light:
+    """One source and the light of the room.
+
+    Attributes:
+        azimuth_deg: where the source stands, to the picture's right of the camera, -90 to 90.
+        elevation_deg: and how high over it, -90 to 90.
+        intensity: exposure against a well lit room, 0.3 to 2.
+        contrast: 0 only the room's light, 1 hardly any of it.
+        colour: (R, G, B) of the light in linear light, around 1.
+    """
+
+    azimuth_deg: float = -25.0
+    elevation_deg: float = 40.0
+    intensity: float = 1.0
+    contrast: float = 0.5
+    colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class View:
+    """How the camera sees the head.
+
+    Attributes:
+        width_px, height_px: size of the frame.
+        face_width_px: breadth of the face seen from the front.
+        offset_px: x to the right and y down of the point between the eyes, from the frame's middle.
+        yaw_deg: head turned towards the picture's right, -60 to 60.
+        pitch_deg: chin down, -45 to 45.
+        roll_deg: head tilted clockwise in the picture.
+        light: how it is lit.
+    """
+
+    width_px: int = 640
+    height_px: int = 480
+    face_width_px: float = 180.0
+    offset_px: tuple[float, float] = (0.0, 0.0)
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    roll_deg: float = 0.0
+    light: Light = field(default_factory=Light)
+
+
+@dataclass(frozen=True)
+class _Mesh:
+    """A head as it is drawn.
+
+    Attributes:
+        shape: with its cover.
+        around: (vertices, faces) sparse, 1 where a face has the vertex.
+        open_to_room: (n,) float32 how much of the room each vertex sees, [0, 1].
+    """
+
+    shape: HeadShape
+    around: sparse.csr_array
+    open_to_room: Float
+
+
+class FaceRenderer:
+    """Draws one person. Building one takes about half a second, a frame some 20 ms.
+
+    Args:
+        head: built in or loaded.
+        look: whom to draw.
+    """
+
+    def __init__(self, head: HeadModel, look: Look) -> None:
+        shape = head.shape(look)
+        self._atlas = paint(look, shape.landmarks)
+        around = _around(shape)
+        self._meshes = {NO_COVER: _Mesh(shape, around, open_to_room(shape, around))}
+        numbers = face_numbers().light
+        middle, tone = luminance(skin_albedo(5, "adult")), luminance(skin_albedo(look.skin_tone, look.age_group))
+        self._exposure = numbers.exposure * (middle / tone) ** numbers.exposure_follows
+        self._encode = _srgb_table()
+
+    def _mesh(self, cover: Cover) -> _Mesh:
+        # A hand's place is not part of its mesh.
+        kept = replace(cover, at=NO_COVER.at, turn_deg=NO_COVER.turn_deg) if cover.kind == "hand" else cover
+        if kept not in self._meshes:
+            bare = self._meshes[NO_COVER]
+            shape = dressed(bare.shape, kept)
+            lit = np.ones(len(shape.neutral_mm), np.float32)
+            lit[: bare.open_to_room.size] = bare.open_to_room
+            self._meshes[kept] = _Mesh(shape, _around(shape), lit)
+        return self._meshes[kept]
+
+    def frame(self, expression: Expression, view: View, background: Frame, cover: Cover = NO_COVER) -> Frame:
+        """One frame.
+
+        Args:
+            expression: action units.
+            view: camera, pose and light.
+            background: (height, width, 3) uint8 RGB, what is behind the person; not changed.
+            cover: what hides part of the face.
+
+        Returns:
+            (height, width, 3) uint8 RGB.
+
+        Raises:
+            SettingsError: the background has another size than the view.
+        """
+        if background.shape != (view.height_px, view.width_px, 3):
+            have, want = background.shape[1::-1], (view.width_px, view.height_px)
+            raise SettingsError(f"a background of {have[0]}x{have[1]} px for a view of {want[0]}x{want[1]} px")
+        mesh = self._mesh(cover)
+        shape = mesh.shape
+        vertices = shape.vertices(expression)
+        if cover.kind == "hand":
+            vertices = moved_hand(vertices, self._mesh(NO_COVER).shape, cover)
+        turned = _turned(vertices, shape.follows, view)
+        light = self._lighting(_normals(turned, mesh), mesh.open_to_room, view.light)
+        points = _projected(turned, shape.face_width_mm, view)
+        frame = background.copy()
+        left, top, right, bottom = _bounds(points, view)
+        if right <= left or bottom <= top:
+            return frame
+        points[:, 0] -= left
+        points[:, 1] -= top
+        width, height = right - left, bottom - top
+        raster = rasterise(points, shape.faces, width, height)
+        values = raster.interpolate(np.concatenate([shape.atlas_px, light], 1))
+        place = np.zeros((2, height * width), np.float32)
+        place[:, raster.pixel] = values[:, :2].T
+        across, down = place.reshape(2, height, width)
+        albedo = cv2.remap(self._atlas.albedo, across, down, cv2.INTER_LINEAR).reshape(-1, 3)[raster.pixel]
+        furrow = cv2.remap(self._atlas.furrows, across, down, cv2.INTER_LINEAR).reshape(-1, 4)[raster.pixel]
+        shade = 1.0 - furrow @ furrow_weights(expression, self._atlas.at_rest)
+        colour = albedo * values[:, 2:5] * shade[:, None]
+        colour *= np.where(values[:, 1:2] < FACE_HEIGHT_PX, flush(expression), np.float32(1.0))
+        colour += values[:, 5:6]
+        code = np.minimum(colour * 2048.0, 4095.0).astype(np.int32)
+        crop = frame[top:bottom, left:right]
+        flat = crop.reshape(-1, 3)
+        flat[raster.pixel] = self._encode[code]
+        frame[top:bottom, left:right] = _soft(flat.reshape(height, width, 3))
+        return frame
+
+    def _lighting(self, normals: Float, free: Float, light: Light) -> Float:
+        """Light that reaches each vertex and its shine: (n, 4)."""
+        numbers = face_numbers().light
+        azimuth, elevation = np.deg2rad(light.azimuth_deg), np.deg2rad(light.elevation_deg)
+        way = np.array(
+            [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)], np.float32
+        )
+        direct = np.maximum((normals @ way + numbers.wrap) / (1.0 + numbers.wrap), 0.0)
+        room = 0.5 * (1 + numbers.ground_share) + 0.5 * (1 - numbers.ground_share) * normals[:, 1]
+        share = numbers.ambient * 2.0 * (1.0 - light.contrast)
+        strength = (1.0 - share * 0.5) * direct * (0.45 + 0.55 * free) + share * room * free
+        half = way + np.array([0.0, 0.0, 1.0], np.float32)
+        half /= np.linalg.norm(half)
+        shine = numbers.shine * np.maximum(normals @ half, 0.0) ** numbers.shine_power * free
+        gain = np.float32(light.intensity * self._exposure)
+        out = np.empty((len(normals), 4), np.float32)
+        out[:, :3] = (strength * gain)[:, None] * np.array(light.colour, np.float32)
+        out[:, 3] = shine * gain
+        return out
+
+
+def _around(shape: HeadShape) -> sparse.csr_array:
+    ones = np.ones(shape.faces.size, np.float32)
+    across = np.repeat(np.arange(len(shape.faces)), 3)
+    return sparse.csr_array((ones, (shape.faces.ravel(), across)), shape=(len(shape.neutral_mm), len(shape.faces)))
+
+
+def _normals(points: Float, mesh: _Mesh) -> Float:
+    return vertex_normals(points, mesh.shape.faces, mesh.around)
+
+
+def _rotation(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Float:
+    yaw, pitch, roll = np.deg2rad([yaw_deg, pitch_deg, -roll_deg])
+    about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
+    about_z = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+    return np.asarray(about_z @ about_y @ about_x, np.float32)
+
+
+def _turned(points: Float, follows: Float, view: View) -> Float:
+    """The head's turning, of which each vertex takes part in its share; roll turns all."""
+    full = points @ _rotation(view.yaw_deg, view.pitch_deg, view.roll_deg).T
+    rest = points @ _rotation(0.0, 0.0, view.roll_deg).T
+    return np.asarray(rest + follows[:, None] * (full - rest), np.float32)
+
+
+def _projected(points: Float, face_width_mm: float, view: View) -> Float:
+    """Camera at a distance of some face widths: (n, 3) pixels right and down, depth in mm."""
+    away = face_numbers().light.camera_face_widths * face_width_mm
+    scale = view.face_width_px / face_width_mm * away / (away - points[:, 2])
+    middle = np.array([view.width_px / 2 + view.offset_px[0], view.height_px / 2 + view.offset_px[1]])
+    return np.stack([middle[0] + points[:, 0] * scale, middle[1] - points[:, 1] * scale, points[:, 2]], 1).astype(
+        np.float32
+    )
+
+
+def _bounds(points: Float, view: View) -> tuple[int, int, int, int]:
+    low, high = points[:, :2].min(0), points[:, :2].max(0)
+    left, top = (max(0, int(value) - 2) for value in low)
+    return left, top, min(view.width_px, int(high[0]) + 3), min(view.height_px, int(high[1]) + 3)
+
+
+def _soft(picture: Frame) -> Frame:
+    return np.asarray(cv2.GaussianBlur(picture, (3, 3), face_numbers().light.blur_px), np.uint8)
+
+
+def _srgb_table() -> npt.NDArray[np.uint8]:
+    """Linear light in steps of 1/2048 up to 2 -> sRGB code, with a shoulder instead of clipping."""
+    value = np.arange(4096) / 2048.0
+    knee = 0.7
+    value = np.where(value > knee, knee + (1 - knee) * (1 - np.exp(-(value - knee) / (1 - knee))), value)
+    coded = np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)
+    return np.round(np.clip(coded, 0, 1) * 255).astype(np.uint8)

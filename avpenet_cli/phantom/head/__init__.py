@@ -1,0 +1,1 @@
+"""Head meshes: the built-in one, and loaders for better ones."""

@@ -1,0 +1,33 @@
+"""Better heads, loaded from files that the user names."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.phantom.head.ict import IctHead
+from avpenet_cli.phantom.head.makehuman import MakeHumanHead
+from avpenet_cli.phantom.head.model import HeadModel
+
+_REMEDY = "give ict_facekit_light.npz, or a MakeHuman folder with 3dobjs/base.obj and targets/"
+
+
+def load_head(path: Path) -> HeadModel:
+    """A head model from a file or folder: the ICT-FaceKit light model (.npz), or MakeHuman's base mesh and targets.
+
+    Raises:
+        SettingsError: there is nothing, or nothing of either kind.
+    """
+    if path.is_dir():
+        if not (path / "3dobjs" / "base.obj").is_file():
+            raise SettingsError(f"{path} holds no head model", _REMEDY)
+        return MakeHumanHead(path)
+    if not path.is_file():
+        raise SettingsError(f"there is no head model at {path}", _REMEDY)
+    if not zipfile.is_zipfile(path):
+        raise SettingsError(f"{path} is no head model", _REMEDY)
+    try:
+        return IctHead(path)
+    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        raise SettingsError(f"{path} cannot be read as a head model ({error})", _REMEDY) from error

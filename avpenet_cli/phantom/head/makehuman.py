@@ -1,0 +1,278 @@
+"""MakeHuman's base mesh and targets (CC0) as heads: babies, and adults from young to old."""
+
+from __future__ import annotations
+
+import gzip
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import ConvexHull
+
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.phantom.head.clothing import gown_below
+from avpenet_cli.phantom.head.mesh_simplify import behind_mm, layer, recipe_ways, triangles
+from avpenet_cli.phantom.head.model import AgeGroup, Eyeballs, Float, HeadShape, Index, Landmarks, Look
+from avpenet_cli.phantom.head.parts import Part, eyeball, joined, part
+from avpenet_cli.phantom.head.surface import smooth
+from avpenet_cli.phantom.head.texture_atlas import face_px, patch_px
+from avpenet_cli.phantom.parameters.face_params import face_numbers
+
+_MM_PER_UNIT = 100.0
+"""The base mesh is in decimetres."""
+
+_LEAST_OF_EYE = 8
+"""Vertices of the eyeball that must be seen to tell the opening's outline."""
+_GOWN_RISE_MM: dict[AgeGroup, float] = {"neonate": 10.0, "adult": 0.0}
+"""Higher than on the built-in head, over the cut edge of the neck."""
+_UNDER_CHIN_MM = 4.0
+_TEETH_BACK_MM = 4.0
+"""So that they stay behind the lips of every face."""
+_NECK_DROP: dict[AgeGroup, float] = {"neonate": 0.4, "adult": 0.6}
+"""How far below the neck's joint the skin goes on, under the gown, in the mesh's unit."""
+_RACES = ("african", "asian", "caucasian")
+_DETAIL_FOLDERS = ("cheek", "chin", "forehead", "mouth", "nose")
+_EYES = ("helper-r-eye", "helper-l-eye")
+"""The picture's left first."""
+
+
+class MakeHumanHead:
+    """Babies and adults from MakeHuman; see `load_head`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._targets = folder / "targets"
+        self._base, self._groups = _read_mesh(folder / "3dobjs" / "base.obj")
+        absent = [name for name in ("body", "helper-upper-teeth", *_EYES, "joint-neck") if name not in self._groups]
+        if absent:
+            raise SettingsError(
+                f"{folder}/3dobjs/base.obj lacks the groups {', '.join(absent)}", "give the hm08 base mesh"
+            )
+        self._load = cache(self._read_target)
+        neck = float(self._base[np.unique(self._groups["joint-neck"][:, :3]), 1].mean())
+        self._cuts = {group: self._cut(neck - drop) for group, drop in _NECK_DROP.items()}
+        self._details = _detail_pairs(self._targets)
+
+    @property
+    def age_groups(self) -> tuple[AgeGroup, ...]:
+        """Both; newborns are MakeHuman's babies."""
+        return ("neonate", "adult")
+
+    def _cut(self, lowest: float) -> tuple[Index, Index]:
+        """The skin over a height of the base mesh: its vertices, and triangles between them."""
+        faces = triangles(self._groups["body"])
+        faces = faces[(self._base[faces, 1] > lowest).all(1)]
+        kept, flat = np.unique(faces, return_inverse=True)
+        return kept, flat.reshape(-1, 3).astype(np.int32)
+
+    def shape(self, look: Look) -> HeadShape:
+        """The mesh of one person."""
+        rng = np.random.default_rng([look.identity, 43])
+        sex = ("female", "male")[int(rng.integers(2))]
+        races = rng.dirichlet(np.ones(3))
+        old = float(rng.random()) if rng.random() < face_numbers().makehuman.old_share else 0.0
+        ages = {"baby": 1.0} if look.age_group == "neonate" else {"young": 1.0 - old, "old": old}
+        points = self._base.copy()
+        for age, share in ages.items():
+            points += share * self._load(f"macrodetails/universal-{sex}-{age}-averagemuscle-averageweight")
+            for race, part_of in zip(_RACES, races, strict=True):
+                points += share * part_of * self._load(f"macrodetails/{race}-{sex}-{age}")
+        adult = 0.5 * float(np.ptp([_middle(self._base, self._groups[name])[0] for name in _EYES]))
+        small = 0.5 * float(np.ptp([_middle(points, self._groups[name])[0] for name in _EYES])) / adult
+        for left, right in self._details:
+            weight = float(np.clip(rng.standard_normal(), -2, 2)) * face_numbers().makehuman.detail_spread
+            for name in left if weight > 0 else right:
+                points += abs(weight) * small * self._load(name)
+        race = _RACES[int(np.argmax(races))]
+        wanted = sorted({name for recipe in face_numbers().makehuman.units.values() for name, _ in recipe})
+        ways = {name: small * self._load(f"expression/units/{race}/{name}") * _MM_PER_UNIT for name in wanted}
+        return self._assemble(
+            points * np.float32(_MM_PER_UNIT), recipe_ways(face_numbers().makehuman.units, ways), look
+        )
+
+    def _assemble(self, points: Float, ways: Float, look: Look) -> HeadShape:
+        eyes = np.stack([_middle(points, self._groups[name]) for name in _EYES]).astype(np.float32)
+        radius = 0.5 * float(np.ptp(points[np.unique(self._groups[_EYES[0]][:, :3]), 1]))
+        eye_x = 0.5 * float(eyes[1, 0] - eyes[0, 0])
+        scale = eye_x / face_numbers().adult.eye_x_mm
+        origin = eyes.mean(0) - np.array([0.0, 0.0, 82.0 * scale], np.float32)
+        points, eyes = points - origin, eyes - origin
+        kept, faces = self._cuts[look.age_group]
+        skin = points[kept]
+        lips = self._lips(kept)
+        balls = [eyeball(eye, radius) for eye in eyes]
+        shown = [ball.points_mm[behind_mm(ball.points_mm, skin, faces) < 0.0] for ball in balls]
+        marks = _marks(skin, skin[lips], eyes, shown, eye_x)
+        inside = _in_mouth(skin, marks, eye_x) & (behind_mm(skin, skin, faces) > 0.08 * eye_x)
+        chin_y = float(marks.chin[1])
+        follows = 0.3 + 0.7 * smooth(skin[:, 1].astype(np.float64), chin_y - 60.0 * scale, chin_y - 5.0 * scale)
+        if look.age_group == "neonate":
+            # A baby's shoulders begin at its chin; they go under the gown.
+            low, own_neck = skin[:, 1] < chin_y - _UNDER_CHIN_MM, face_numbers().neonate
+            skin[low, 0] = np.clip(skin[low, 0], -own_neck.neck_half_width_mm, own_neck.neck_half_width_mm)
+            skin[low, 2] = np.minimum(skin[low, 2], own_neck.neck_z_mm + own_neck.neck_depth_mm)
+        # A triangle lies in one patch of the atlas, so the mouth is a piece of its own.
+        deep = inside[faces].any(1)
+        parts = [part(skin, faces[~deep], face_px(skin, eye_x), ways[:, kept], follows)]
+        if deep.any():
+            own, flat = np.unique(faces[deep], return_inverse=True)
+            depth = np.clip((marks.lips[:, 2].max() - skin[own, 2]) / (1.2 * eye_x), 0.0, 1.0)
+            places = patch_px("mouth", np.full(own.size, 0.5), depth)
+            parts.append(part(skin[own], flat.reshape(-1, 3), places, ways[:, kept[own]], follows[own]))
+        for name, patch in (
+            ("helper-upper-teeth", "teeth"),
+            ("helper-lower-teeth", "teeth"),
+            ("helper-tongue", "tongue"),
+        ):
+            if not (patch == "teeth" and look.age_group == "neonate"):
+                parts.append(self._helper(name, patch, points, ways))
+        lids = [_lids(skin, eye, radius) for eye in eyes]
+        hair = layer(skin, faces, look, scale)
+        whole = joined([*parts, *balls, *hair, gown_below(chin_y, look, _GOWN_RISE_MM[look.age_group])])
+        level = (np.abs(skin[:, 1] + 0.7 * eye_x) < 0.3 * eye_x) & (skin[:, 2] > 0.9 * eye_x)
+        return HeadShape(
+            neutral_mm=whole.points_mm,
+            actions_mm=whole.actions_mm,
+            faces=whole.faces,
+            atlas_px=whole.atlas_px,
+            follows=whole.follows,
+            face_width_mm=float(np.ptp(skin[level, 0])),
+            landmarks=marks,
+            eyeballs=Eyeballs(eyes, radius * 1.02, (lids[0], lids[1])),
+        )
+
+    def _helper(self, name: str, patch: str, points: Float, ways: Float) -> Part:
+        kept, flat = np.unique(triangles(self._groups[name]), return_inverse=True)
+        atlas = patch_px(patch, np.full(kept.size, 0.5), np.full(kept.size, 0.5))
+        back = np.array([0.0, 0.0, _TEETH_BACK_MM], np.float32)
+        return part(points[kept] - back, flat.reshape(-1, 3), atlas, ways[:, kept])
+
+    def _lips(self, kept: Index) -> Index:
+        """Vertices of the skin that belong to the red of the lips."""
+        moved = sum(np.abs(self._load(f"mouth/mouth-{lip}-volume-incr")).sum(1) for lip in ("upperlip", "lowerlip"))
+        own = np.asarray(moved)[kept]
+        return np.flatnonzero(own > 0.25 * own.max()).astype(np.int32)
+
+    def _read_target(self, name: str) -> Float:
+        """A target's displacement of every vertex, in the base mesh's unit: (n, 3) float32."""
+        path = self._targets / f"{name}.target.gz"
+        way = np.zeros_like(self._base)
+        try:
+            text = gzip.decompress(path.read_bytes()).decode("utf-8")
+            rows = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+            at = np.array([int(row[0]) for row in rows], np.int64)
+            way[at] = np.array([row[1:4] for row in rows], np.float32).reshape(-1, 3)
+        except (OSError, ValueError, IndexError) as error:
+            raise SettingsError(f"{path} cannot be read ({error})", "give a whole MakeHuman folder") from error
+        return way
+
+
+def _read_mesh(path: Path) -> tuple[Float, dict[str, npt.NDArray[np.int32]]]:
+    """Vertices (n, 3) float32 and the polygons (m, 4) of each group of a Wavefront file, -1 filling triangles."""
+    points: list[list[float]] = []
+    groups: dict[str, list[list[int]]] = {}
+    group = ""
+    try:
+        for line in path.read_text("utf-8").splitlines():
+            kind, _, rest = line.partition(" ")
+            if kind == "v":
+                points.append([float(value) for value in rest.split()[:3]])
+            elif kind == "g":
+                group = rest.strip()
+            elif kind == "f":
+                corners = [int(corner.split("/")[0]) - 1 for corner in rest.split()]
+                groups.setdefault(group, []).append([*corners, -1][:4])
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read ({error})", "give MakeHuman's hm08 base mesh") from error
+    return np.array(points, np.float32), {name: np.array(rows, np.int32) for name, rows in groups.items()}
+
+
+def _detail_pairs(targets: Path) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Pairs of opposite shape targets; left and right go together."""
+    pairs: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+    for folder in _DETAIL_FOLDERS:
+        for path in sorted((targets / folder).glob("*-incr.target.gz")):
+            more = f"{folder}/{path.name.removesuffix('.target.gz')}"
+            less = more.removesuffix("incr") + "decr"
+            if "/r-" in more or not (targets / f"{less}.target.gz").is_file():
+                continue
+            twins = (more, more.replace("/l-", "/r-")) if "/l-" in more else (more,)
+            pairs.append((twins, tuple(name.removesuffix("incr") + "decr" for name in twins)))
+    return pairs
+
+
+def _middle(points: Float, polygons: npt.NDArray[np.int32]) -> Float:
+    own = points[np.unique(polygons[:, :3])]
+    return np.asarray(0.5 * (own.min(0) + own.max(0)))
+
+
+def _hull(points: Float) -> Float:
+    """The outline of points seen from the front, counter-clockwise: (k, 3)."""
+    return points[ConvexHull(points[:, :2]).vertices]
+
+
+def _nearest(skin: Float, x: float, y: float) -> Float:
+    """The frontmost vertex near a frontal place."""
+    distance = (skin[:, 0] - x) ** 2 + (skin[:, 1] - y) ** 2
+    distance[skin[:, 2] < 0] = np.inf
+    near = np.argsort(distance)[:6]
+    return np.array([x, y, skin[near, 2].max()], np.float32)
+
+
+def _marks(skin: Float, lips: Float, eyes: Float, shown: list[Float], eye_x: float) -> Landmarks:
+    outline = _hull(lips)
+    left, right = lips[np.argmin(lips[:, 0])], lips[np.argmax(lips[:, 0])]
+    span = np.linspace(0.0, 1.0, 5)[:, None]
+    line = left + span * (right - left)
+    line[:, 2] = np.linspace(left[2], right[2], 5) + 4 * span[:, 0] * (1 - span[:, 0]) * (lips[:, 2].max() - left[2])
+    openings = []
+    for visible in shown:
+        if len(visible) < _LEAST_OF_EYE:
+            raise SettingsError("the head's eyes are not open", "give MakeHuman's own targets")
+        ring = _hull(visible)
+        ring = np.roll(ring, -int(np.argmin(ring[:, 0])), axis=0)
+        openings.append(_resampled(ring, 12))
+    middle = np.abs(skin[:, 0]) < 0.15 * eye_x
+    nose = skin[middle & (skin[:, 1] < -0.3 * eye_x) & (skin[:, 1] > float(outline[:, 1].max()))]
+    tip = nose[np.argmax(nose[:, 2])]
+    own = face_numbers().adult
+    share = np.linspace(own.brow_inner_mm, own.brow_outer_mm, 7) / own.eye_x_mm
+    arch = 0.60 + 0.12 * np.sin(np.linspace(0.0, np.pi, 7))
+    brows = [
+        [_nearest(skin, side * s * eye_x, a * eye_x) for s, a in zip(share, arch, strict=True)] for side in (-1, 1)
+    ]
+    base = 0.5 * float(tip[1] + outline[:, 1].max()) + 0.04 * eye_x
+    return Landmarks(
+        brows=np.array(brows, np.float32),
+        lips=outline,
+        lip_line=line.astype(np.float32),
+        eyes=np.array(openings, np.float32),
+        pupils=eyes + np.array([0.0, 0.0, 0.4 * eye_x], np.float32),
+        nostrils=np.array([_nearest(skin, side * 0.17 * eye_x, base) for side in (-1, 1)]),
+        nose_tip=tip,
+        nasion=_nearest(skin, 0.0, 0.0),
+        chin=_nearest(skin, 0.0, float(outline[:, 1].min()) - 0.7 * eye_x),
+        eye_x_mm=eye_x,
+    )
+
+
+def _resampled(ring: Float, count: int) -> Float:
+    """A closed outline with `count` points at even distances, the first one kept."""
+    closed = np.concatenate([ring, ring[:1]])
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
+    at = np.linspace(0.0, along[-1], count, endpoint=False)
+    return np.stack([np.interp(at, along, closed[:, axis]) for axis in range(3)], 1).astype(np.float32)
+
+
+def _in_mouth(skin: Float, marks: Landmarks, eye_x: float) -> npt.NDArray[np.bool_]:
+    """Vertices at the height and breadth of the lips and before the neck; hidden ones are inside the mouth."""
+    low, high = marks.lips.min(0), marks.lips.max(0)
+    level = (skin[:, 1] > low[1] - 0.3 * eye_x) & (skin[:, 1] < high[1] + 0.3 * eye_x)
+    across = (skin[:, 0] > low[0]) & (skin[:, 0] < high[0])
+    return np.asarray(level & across & (skin[:, 2] > -0.2 * eye_x))
+
+
+def _lids(skin: Float, centre: Float, radius_mm: float) -> Index:
+    out = skin - centre
+    near = ((out**2).sum(1) < (1.45 * radius_mm) ** 2) & (out[:, 2] > 0.0)
+    return np.flatnonzero(near).astype(np.int32)

@@ -1,0 +1,209 @@
+"""What a simulated head is: a look, an expression in action units, and the mesh that both shape."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.phantom.parameters.face_params import Unit, face_numbers
+
+Float = npt.NDArray[np.float32]
+Index = npt.NDArray[np.int32]
+AgeGroup = Literal["neonate", "adult"]
+Hair = Literal["none", "short", "long", "cap"]
+
+UNITS: tuple[Unit, ...] = (
+    "brow_lower",
+    "brow_raise",
+    "orbit_tighten",
+    "nose_wrinkle",
+    "lip_raise",
+    "lids",
+    "mouth_open",
+    "lip_corner_pull",
+    "lip_stretch",
+)
+"""The displacement fields of every head, in the order of `HeadShape.actions_mm`."""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Intensities of action units (FACS), each 0 to 1 at full.
+
+    Attributes:
+        brow_lower: AU4.
+        brow_raise: AU1 and AU2.
+        orbit_tighten: AU6 and AU7.
+        nose_wrinkle: AU9.
+        lip_raise: AU10.
+        eyes_closed: AU43, and AU45 when short.
+        mouth_open: AU25 to AU27.
+        lip_corner_pull: AU12, a smile.
+        lip_stretch: AU20.
+    """
+
+    brow_lower: float = 0.0
+    brow_raise: float = 0.0
+    orbit_tighten: float = 0.0
+    nose_wrinkle: float = 0.0
+    lip_raise: float = 0.0
+    eyes_closed: float = 0.0
+    mouth_open: float = 0.0
+    lip_corner_pull: float = 0.0
+    lip_stretch: float = 0.0
+
+    def __post_init__(self) -> None:
+        values = np.array(astuple(self))
+        if not ((values >= 0.0) & (values <= 1.0)).all():
+            raise SettingsError(f"action units are between 0 and 1, not {astuple(self)}")
+
+    def weights(self) -> Float:
+        """How far each of `UNITS` goes: (9,) float32 in [0, 1]."""
+        # Squeezing an eye that is closed already closes nothing more.
+        lids = 1.0 - (1.0 - self.eyes_closed) * (1.0 - face_numbers().lids.tighten_share * self.orbit_tighten)
+        return np.array([lids if unit == "lids" else getattr(self, unit) for unit in UNITS], np.float32)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Who a simulated patient is.
+
+    Attributes:
+        age_group: newborn or grown up.
+        identity: seed of the face's shape and of the skin's pattern, at least 0.
+        skin_tone: 1 (lightest) to 10 (darkest), the Monk Skin Tone scale.
+        hair: what is on the head; a newborn has a cap or next to nothing.
+        hair_tone: 0 black to 1 white, through brown and fair.
+    """
+
+    age_group: AgeGroup
+    identity: int
+    skin_tone: int
+    hair: Hair
+    hair_tone: float
+
+    def __post_init__(self) -> None:
+        if self.identity < 0 or not 1 <= self.skin_tone <= 10 or not 0.0 <= self.hair_tone <= 1.0:
+            raise SettingsError(f"identity is at least 0, skin tone 1-10, hair tone 0-1, not {self}")
+
+
+def draw_look(age_group: AgeGroup, rng: np.random.Generator, skin_tone: int | None = None) -> Look:
+    """A random person.
+
+    Args:
+        age_group: newborn or grown up.
+        rng: advanced by the same number of draws whatever comes out.
+        skin_tone: 1 to 10; drawn evenly when not given.
+    """
+    people = face_numbers().people
+    identity, tone = int(rng.integers(2**31)), int(rng.integers(1, 11))
+    kind, fair, old = rng.random(3)
+    tone = tone if skin_tone is None else skin_tone
+    hair_tone = float(fair) * (people.dark_hair_most if tone >= people.dark_hair_from_tone else 0.75)
+    if age_group == "neonate":
+        return Look(age_group, identity, tone, "cap" if kind < people.neonate_cap_share else "none", hair_tone)
+    none, short, _ = people.adult_hair_shares
+    hair: Hair = "none" if kind < none else "short" if kind < none + short else "long"
+    return Look(age_group, identity, tone, hair, 1.0 if old < people.white_hair_share else hair_tone)
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Places of a neutral face that skin and covers are laid out by, in mm.
+
+    Attributes:
+        brows: (2, k, 3) float32 from the inner to the outer end, the picture's left first.
+        lips: (k, 3) float32 outline of both lips, closed.
+        lip_line: (k, 3) float32 where they meet, from the picture's left.
+        eyes: (2, k, 3) float32 outline of each opening, closed.
+        pupils: (2, 3) float32.
+        nostrils: (2, 3) float32.
+        nose_tip, nasion, chin: (3,) float32.
+        eye_x_mm: half the distance between the pupils; the measure of a head's size.
+    """
+
+    brows: Float
+    lips: Float
+    lip_line: Float
+    eyes: Float
+    pupils: Float
+    nostrils: Float
+    nose_tip: Float
+    nasion: Float
+    chin: Float
+    eye_x_mm: float
+
+
+@dataclass(frozen=True)
+class Eyeballs:
+    """Two spheres that lids never enter.
+
+    Attributes:
+        centres_mm: (2, 3) float32, the picture's left first.
+        radius_mm: of both, with the lid's thickness.
+        lids: per eye the vertices that are kept outside.
+    """
+
+    centres_mm: Float
+    radius_mm: float
+    lids: tuple[Index, Index]
+
+
+@dataclass(frozen=True)
+class HeadShape:
+    """One person's mesh: neutral face and what each action unit does to it.
+
+    Attributes:
+        neutral_mm: (n, 3) float32; x to the picture's right, y up from the line of the eyes, z towards the camera.
+        actions_mm: (9, n, 3) float32 displacement at full intensity, in the order of `UNITS`.
+        faces: (m, 3) int32 counter-clockwise seen from outside.
+        atlas_px: (n, 2) float32 x and y of each vertex in the skin's atlas (`face_skin`).
+        follows: (n,) float32 share of the head's turning that a vertex takes part in, 1 for the head.
+        face_width_mm: breadth of the face at the cheekbones.
+        landmarks: places of the neutral face.
+        eyeballs: what the lids slide on.
+    """
+
+    neutral_mm: Float
+    actions_mm: Float
+    faces: Index
+    atlas_px: Float
+    follows: Float
+    face_width_mm: float
+    landmarks: Landmarks
+    eyeballs: Eyeballs
+
+    def vertices(self, expression: Expression) -> Float:
+        """The mesh under an expression: (n, 3) float32 mm."""
+        weights = expression.weights()
+        moved = self.neutral_mm.copy()
+        for weight, way in zip(weights, self.actions_mm, strict=True):
+            if weight:
+                moved += weight * way
+        for centre, lid in zip(self.eyeballs.centres_mm, self.eyeballs.lids, strict=True):
+            # Lids move in straight lines and the eyeball is round.
+            out = moved[lid] - centre
+            distance = np.sqrt((out * out).sum(1, keepdims=True))
+            moved[lid] += out * np.maximum(self.eyeballs.radius_mm / np.maximum(distance, 1e-3) - 1.0, 0.0)
+        return moved
+
+
+class HeadModel(Protocol):
+    """Where heads come from: built in, or loaded from a file."""
+
+    @property
+    def age_groups(self) -> tuple[AgeGroup, ...]:
+        """The age groups this model can show."""
+        ...
+
+    def shape(self, look: Look) -> HeadShape:
+        """The mesh of one person; the same look gives the same bytes.
+
+        Raises:
+            SettingsError: the model has no head of that age group.
+        """
+        ...

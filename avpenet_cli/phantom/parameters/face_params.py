@@ -1,0 +1,357 @@
+"""The numbers of the simulated faces, read from `parameters/face.toml`, which gives each one's unit and source."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+
+Positive = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Range = tuple[float, float]
+Pair = tuple[float, float]
+Rgb = tuple[Share, Share, Share]
+Factor = tuple[Positive, Positive, Positive]
+Unit = Literal[
+    "brow_lower",
+    "brow_raise",
+    "orbit_tighten",
+    "nose_wrinkle",
+    "lip_raise",
+    "lids",
+    "mouth_open",
+    "lip_corner_pull",
+    "lip_stretch",
+]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class MeshNumbers:
+    """How finely the built-in head is cut into triangles."""
+
+    spacing_mm: Positive
+    side_spacing_mm: Positive
+    face_half_angle_deg: Positive
+    ring_points: Annotated[int, Field(ge=8)]
+    squareness: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Bump:
+    """A Gaussian rise of the built-in head's surface, mirrored unless its centre is on the midline."""
+
+    name: str
+    at_mm: Pair
+    spread_mm: Pair
+    height_mm: float
+
+
+@dataclass(frozen=True, config=_STRICT)
+class HeadNumbers:
+    """The built-in head of one age group; see the file for each field."""
+
+    eye_x_mm: Positive
+    eye_half_width_mm: Positive
+    eye_upper_mm: Positive
+    eye_lower_mm: Positive
+    eyeball_radius_mm: Positive
+    iris_radius_mm: Positive
+    eye_forward_mm: float
+    mouth_y_mm: float
+    mouth_half_width_mm: Positive
+    lip_upper_mm: Positive
+    lip_lower_mm: Positive
+    lip_gap_mm: Positive
+    teeth: bool
+    brow_y_mm: Positive
+    brow_inner_mm: Positive
+    brow_outer_mm: Positive
+    brow_thickness_mm: Positive
+    brow_density: Share
+    nose_tip_y_mm: float
+    nose_wing_x_mm: Positive
+    nose_base_y_mm: float
+    nostril_x_mm: Positive
+    chin_y_mm: float
+    cheek_x_mm: Positive
+    cheek_y_mm: float
+    ear_y_mm: float
+    ear_half_height_mm: Positive
+    ear_half_width_mm: Positive
+    neck_half_width_mm: Positive
+    neck_depth_mm: Positive
+    neck_z_mm: float
+    neck_top_mm: float
+    neck_bottom_mm: float
+    shoulder_half_width_mm: Positive
+    hairline_front_mm: float
+    hairline_side_mm: float
+    hairline_back_mm: float
+    profile_mm: tuple[tuple[float, float, float, float], ...]
+    bump: tuple[Bump, ...]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Differences:
+    """Standard deviations, as shares, by which one built-in head differs from the next."""
+
+    width: Share
+    length: Share
+    depth: Share
+    jaw: Share
+    eye_distance: Share
+    eye_width: Share
+    eye_height: Share
+    nose_size: Share
+    mouth_width: Share
+    lip_height: Share
+    feature_height: Share
+    asymmetry: Share
+    brow_height: Share
+    brow_thickness: Share
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ActionField:
+    """Where an action unit takes the skin at full intensity, fading as a Gaussian, in an adult's mm."""
+
+    unit: Unit
+    from_: Annotated[str, Field(alias="from")]
+    offset_mm: Pair
+    spread_mm: Pair
+    way_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Jaw:
+    """How the jaw opens."""
+
+    open_deg: Positive
+    hinge_y_mm: float
+    hinge_z_mm: float
+    fade_mm: Positive
+    side_mm: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Lids:
+    """How the eyelids close."""
+
+    tighten_share: Share
+    meet_share: Share
+    thickness_mm: Positive
+    fold_mm: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Wear:
+    """What surrounds the built-in face."""
+
+    ear_rim_mm: float
+    ear_angle_deg: float
+    ear_flare_deg: float
+    ear_out_mm: float
+    hair_mm: Pair
+    hair_least_mm: Positive
+    hairline_vary_mm: Positive
+    cap_mm: Positive
+    cap_front_share: Share
+    cap_side_share: float
+    brim_share: Share
+    curtain_from_deg: float
+    neck_swell: Share
+    collar: Positive
+    collar_rise_mm: float
+    gown_length_mm: Positive
+    collar_in: Share
+    chest_share: Share
+    slope: Share
+    body_follows: Share
+    lip_roll_mm: float
+    teeth_back_mm: Positive
+    teeth_show_mm: Pair
+    teeth_under_skin_mm: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Skin:
+    """Albedo of skin, hair, eyes and things, in linear light."""
+
+    tones_srgb: tuple[Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")], ...]
+    chroma_light: Factor
+    chroma_dark: Factor
+    chroma_share: Share
+    least_albedo: Share
+    most_albedo: Share
+    neonate_redness: Factor
+    mottle: Share
+    grain: Share
+    cheek_redness: Factor
+    nose_redness: Factor
+    lips: Factor
+    lids: Factor
+    stubble: Factor
+    stubble_share: Share
+    cry_flush: Factor
+    lash_darkness: Share
+    nostril_darkness: Share
+    brow_strokes: Annotated[int, Field(ge=1)]
+    down_density: Share
+    lip_line_darkness: Share
+    static_lines: Share
+    hair_black: Rgb
+    hair_brown: Rgb
+    hair_fair: Rgb
+    hair_white: Rgb
+    brow_hair_share: Share
+    sclera: Rgb
+    iris_brown: Rgb
+    iris_blue: Rgb
+    iris_slate: Rgb
+    pupil_share: Share
+    mouth_inside: Rgb
+    gum: Rgb
+    tongue: Rgb
+    teeth: Rgb
+    glove: Rgb
+    tube: Rgb
+    tape: Rgb
+    mask_blue: Rgb
+    mask_white: Rgb
+    cloths: tuple[Rgb, ...]
+    caps: tuple[Rgb, ...]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Furrows:
+    """How much wrinkles darken the skin."""
+
+    brow_knit: Share
+    forehead: Share
+    eye: Share
+    naso_labial: Share
+    neonate_factor: Share
+    width_mm: Positive
+    from_nose_wrinkle: Share
+    from_smile: Share
+    from_stretch: Share
+    from_closing: Share
+
+
+@dataclass(frozen=True, config=_STRICT)
+class LightNumbers:
+    """How skin answers light and how the camera sees it."""
+
+    wrap: Share
+    occlusion_power: Positive
+    ambient: Share
+    ground_share: Share
+    shine: Share
+    shine_power: Positive
+    occlusion_directions: Annotated[int, Field(ge=8)]
+    occlusion_px: Annotated[int, Field(ge=32)]
+    occlusion_smoothing: Annotated[int, Field(ge=0)]
+    occlusion_bias_mm: Positive
+    occlusion_floor: Share
+    camera_face_widths: Positive
+    blur_px: Positive
+    exposure_follows: Share
+    exposure: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class People:
+    """How looks are drawn."""
+
+    neonate_cap_share: Share
+    adult_hair_shares: tuple[Share, Share, Share]
+    dark_hair_from_tone: Annotated[int, Field(ge=1, le=10)]
+    dark_hair_most: Share
+    white_hair_share: Share
+
+
+Recipe = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class IctNumbers:
+    """How the ICT face model is used."""
+
+    identity_spread: Share
+    units: dict[Unit, Recipe]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class MakeHumanNumbers:
+    """How the MakeHuman heads are used."""
+
+    detail_spread: Share
+    old_share: Share
+    units: dict[Unit, Recipe]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Thinning:
+    """Size of the cells in which vertices of a loaded mesh become one."""
+
+    skin_mm: Positive
+    back_mm: Positive
+    inside_mm: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CoverNumbers:
+    """Sizes of masks, tubes and hands."""
+
+    mask_top_share: Share
+    mask_below_chin_mm: float
+    mask_half_share: Share
+    mask_sag_mm: float
+    mask_bridge_mm: Positive
+    mask_off_mm: Positive
+    ear_loop_below_mm: float
+    loop_mm: Positive
+    loop_out_share: Positive
+    tape_half_share: Share
+    tape_mm: Positive
+    tape_rise_mm: float
+    tube_radius_mm: Positive
+    hand_mm: Positive
+    hand_off_mm: float
+    hand_flat_share: Share
+    hand_follows: Share
+
+
+@dataclass(frozen=True, config=_STRICT)
+class FaceNumbers:
+    """The whole file."""
+
+    mesh: MeshNumbers
+    adult: HeadNumbers
+    neonate: HeadNumbers
+    differences: Differences
+    action: tuple[ActionField, ...]
+    jaw: Jaw
+    lids: Lids
+    wear: Wear
+    skin: Skin
+    furrows: Furrows
+    light: LightNumbers
+    people: People
+    ict: IctNumbers
+    makehuman: MakeHumanNumbers
+    thinning: Thinning
+    covers: CoverNumbers
+
+
+@cache
+def face_numbers() -> FaceNumbers:
+    """The numbers that came with this version."""
+    text = resources.files("avpenet_cli.phantom").joinpath("parameters/face.toml").read_text("utf-8")
+    return TypeAdapter(FaceNumbers).validate_python(tomllib.loads(text))

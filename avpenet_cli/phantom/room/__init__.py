@@ -1,0 +1,1 @@
+"""Simulated rooms, equipment and microphones."""

@@ -1,0 +1,1 @@
+"""From one recording to the evidence behind each of its segments: frames, faces, audio, quality."""

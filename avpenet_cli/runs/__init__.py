@@ -1,0 +1,1 @@
+"""What every long run needs: journal, manifest, lock, callbacks, versions, device."""

@@ -1,0 +1,111 @@
+"""Pools of a recording's face crops: one embedding per frame, or one per window of averaged crops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from avpenet_cli.scoring.network import Network
+from avpenet_cli.settings import FRAMES_PER_WINDOW
+
+
+class EmbeddingPool:
+    """Pooling by frame: one embedding per face, shared by all windows that hold its frame.
+
+    A crop that is the track's last one again, of a picture that stayed on screen, is not encoded again.
+    """
+
+    def __init__(self, network: Network, batch_size: int) -> None:
+        self._network, self._batch_size = network, batch_size
+        self._rows: dict[tuple[int, int], int] = {}
+        self._last: dict[int, tuple[int, np.ndarray]] = {}
+        self._count = 0
+        self._waiting: list[np.ndarray] = []
+        self._done: list[np.ndarray] = []
+        self._embeddings = np.empty((0, 0), np.float32)
+
+    def add(self, slot: int, track: int, crop: np.ndarray) -> None:
+        """Queue one crop; encode when a batch is full."""
+        before, crop_before = self._last.get(track, (slot, None))
+        self._last[track] = slot, crop
+        if crop_before is not None and np.array_equal(crop_before, crop):
+            self._rows[slot, track] = self._rows[before, track]
+            return
+        self._rows[slot, track] = self._count
+        self._count += 1
+        self._waiting.append(crop)
+        if len(self._waiting) >= self._batch_size:
+            self._encode()
+
+    def _encode(self) -> None:
+        if self._waiting:
+            self._done.append(self._network.encode_faces(self._waiting))
+            self._waiting.clear()
+
+    def passed(self, slot: int) -> None:
+        """Forget the crops of tracks that have ended, or of a crowd all would be kept."""
+        self._last = {track: last for track, last in self._last.items() if last[0] == slot - 1}
+
+    def finish(self) -> None:
+        """Encode what is left."""
+        self._encode()
+        if self._done:
+            self._embeddings = np.concatenate(self._done)
+            self._done.clear()
+
+    def tokens(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
+        """Embeddings (n, 512) of the faces of `tracks` in `slots`, in time order; None without any."""
+        rows = [self._rows[key] for slot in slots for track in tracks if (key := (slot, track)) in self._rows]
+        return self._embeddings[rows] if rows else None
+
+
+class ImagePool:
+    """Pooling by image, as the authors' `PainEstimator` has it: the crops of a window are averaged, then encoded once.
+
+    Should one window hold two tracks of the patient, their embeddings are averaged by number of frames.
+    """
+
+    def __init__(self, network: Network, batch_size: int, stride_frames: int) -> None:
+        self._network, self._batch_size, self._stride = network, batch_size, stride_frames
+        self._sums: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
+        self._waiting: list[tuple[tuple[int, int], np.ndarray, int]] = []
+        self._done: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
+
+    def add(self, slot: int, track: int, crop: np.ndarray) -> None:
+        """Add one crop to every window that holds its slot."""
+        last = slot // self._stride
+        first = max(0, -(-(slot - FRAMES_PER_WINDOW + 1) // self._stride))
+        for window in range(first, last + 1):
+            total, count = self._sums.get((window, track), (np.zeros(crop.shape, np.float32), 0))
+            total += crop
+            self._sums[window, track] = (total, count + 1)
+
+    def passed(self, slot: int) -> None:
+        """Close the windows that end at or before `slot`."""
+        for key in [k for k in self._sums if k[0] * self._stride + FRAMES_PER_WINDOW <= slot]:
+            total, count = self._sums.pop(key)
+            self._waiting.append((key, total / count, count))
+        if len(self._waiting) >= self._batch_size:
+            self._encode()
+
+    def _encode(self) -> None:
+        if self._waiting:
+            embeddings = self._network.encode_faces([image for _, image, _ in self._waiting])
+            for (key, _, count), embedding in zip(self._waiting, embeddings, strict=True):
+                self._done[key] = (embedding, count)
+            self._waiting.clear()
+
+    def finish(self) -> None:
+        """Close and encode what is left."""
+        self.passed(1 << 60)
+        self._encode()
+
+    def tokens(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
+        """The window's one embedding (1, 512), or None without a face."""
+        found = [self._done[key] for track in tracks if (key := (slots.start // self._stride, track)) in self._done]
+        if not found:
+            return None
+        weights = np.array([count for _, count in found], np.float32)
+        mean: np.ndarray = np.average([embedding for embedding, _ in found], axis=0, weights=weights)
+        return mean[None].astype(np.float32)

@@ -1,0 +1,154 @@
+"""One recording -> its segments' scores, with the evidence behind each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from avpenet_cli import __version__
+from avpenet_cli.audio.segments import SegmentAudio
+from avpenet_cli.errors import RecordingError
+from avpenet_cli.media.tools import ffmpeg_version
+from avpenet_cli.pipeline.evidence import FrontEnd, Progress, RecordingEvidence
+from avpenet_cli.pipeline.timer import Stopwatch
+from avpenet_cli.pipeline.windows import Window, balance
+from avpenet_cli.records import Balance, RecordingOutcome, SegmentScore, Status
+from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.pools import EmbeddingPool, ImagePool
+from avpenet_cli.settings import RunSettings
+
+_SOUND_BATCH = 16
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """The sound of the segments, encoded. Empty where there is no stream or nothing of it decodes."""
+
+    per_window: Sequence[SegmentAudio]
+    tokens: np.ndarray | None
+
+
+class Scorer:
+    """Scores recordings one at a time; holds the networks between them.
+
+    Args:
+        network: encoders and fusion.
+        run: stride, thresholds, decoding.
+        stop: asked between batches; True ends the run with `Interrupted`.
+    """
+
+    def __init__(self, network: Network, run: RunSettings, stop: Callable[[], bool] = lambda: False) -> None:
+        self._network, self._run = network, run
+        description = network.description
+        needed = description.modalities_needed
+        self._front_end = FrontEnd(description.preprocessing, run, needed, network.device, stop)
+
+    def score(self, path: Path, progress: Progress = lambda done_s, promised_s: None) -> RecordingOutcome:
+        """Score one recording.
+
+        Args:
+            path: a regular file.
+            progress: told how far the recording has been read.
+
+        Returns:
+            One segment per window; `status` is scored when any segment is, else unscorable.
+
+        Raises:
+            RecordingError: it cannot be read, or nothing of it decodes.
+            Interrupted: `stop` said so.
+        """
+        watch = Stopwatch()
+        evidence = self._front_end.read(path, self._pool(), watch, progress)
+        with watch.stage("sound"):
+            sound = self._encode_sound(evidence, watch)
+        scored = tuple(self._segment(evidence, window, sound, watch) for window in evidence.plan)
+        return RecordingOutcome(
+            status=Status.SCORED if any(s.status is Status.SCORED for s in scored) else Status.UNSCORABLE,
+            segments=scored,
+            balance=balance(evidence.nominal_s, evidence.length_s, scored),
+            message="; ".join(evidence.troubles),
+            orientation_deg=evidence.orientation_deg,
+            facts=_facts(evidence, str(self._network.device)) | {"patient_tracks": evidence.patient_tracks},
+            stage_s=watch.rounded(),
+        )
+
+    def _pool(self) -> EmbeddingPool | ImagePool:
+        if self._network.description.architecture.pooling == "image":
+            return ImagePool(self._network, self._run.batch_size, self._run.stride_frames)
+        return EmbeddingPool(self._network, self._run.batch_size)
+
+    def _encode_sound(self, evidence: RecordingEvidence[np.ndarray], watch: Stopwatch) -> _Sound:
+        per_window: list[SegmentAudio] = []
+        tokens: list[np.ndarray] = []
+        waiting: list[np.ndarray] = []
+
+        def encode() -> None:
+            if waiting:
+                with watch.stage("encode_sound"):
+                    tokens.append(self._network.encode_sound(waiting))
+                waiting.clear()
+
+        nothing = np.empty(0, np.float32)
+        for one in self._front_end.hear(evidence):
+            # The spectrogram is needed once; its numbers are kept without it.
+            waiting.append(one.mel)
+            per_window.append(dataclasses.replace(one, mel=nothing, cleaned=nothing))
+            if len(waiting) >= _SOUND_BATCH:
+                encode()
+        encode()
+        watch.seconds["sound"] -= watch.seconds["encode_sound"]
+        return _Sound(per_window, np.concatenate(tokens) if tokens else None)
+
+    def _segment(
+        self, evidence: RecordingEvidence[np.ndarray], window: Window, sound: _Sound, watch: Stopwatch
+    ) -> SegmentScore:
+        """Weigh one segment's evidence and, where there is enough, score it."""
+        heard = sound.per_window[window.index] if sound.per_window else None
+        weighed = self._front_end.weigh(evidence, window, heard)
+        if weighed.record.status is Status.UNSCORABLE:
+            return weighed.record
+        self._front_end.check_stop()
+        with watch.stage("fuse"):
+            score, samples = self._network.score(
+                sound.tokens[window.index] if weighed.has_sound and sound.tokens is not None else None,
+                weighed.faces,
+                window.first_slot,
+            )
+        score = round(score, 3)
+        result = dataclasses.replace(weighed.record, score=score, label=self._network.description.label(score))
+        if samples.size:
+            low, high = np.percentile(samples, [2.5, 97.5])
+            spread = float(np.std(samples, ddof=1)) if samples.size > 1 else None
+            result = dataclasses.replace(result, score_sd=spread, score_lo=float(low), score_hi=float(high))
+        return result
+
+
+def failed(error: RecordingError, nominal_s: float = 0.0) -> RecordingOutcome:
+    """The outcome of a recording that could not be read."""
+    return RecordingOutcome(
+        status=Status.FAILED,
+        reason=error.code,
+        message=str(error),
+        balance=Balance(round(nominal_s, 3), 0.0, {}, round(nominal_s, 3)),
+    )
+
+
+def _facts(evidence: RecordingEvidence[np.ndarray], device: str) -> dict[str, object]:
+    """What the manifest says of a recording's streams."""
+    facts, frames, sound = evidence.facts, evidence.frames, evidence.sound
+    plain: dict[str, object] = {
+        "container": facts.container,
+        "audio_tracks": facts.audio_tracks,
+        # A table may be finished on another machine or by a newer version than began it.
+        "scored_with": {"avpenet": __version__, "ffmpeg": ".".join(map(str, ffmpeg_version())), "device": device},
+    }
+    if facts.video is not None and frames is not None:
+        plain["video"] = dataclasses.asdict(facts.video) | {"decoder": frames.backend, "complaint": frames.complaint}
+    if facts.audio is not None and sound is not None:
+        present = [[round(a, 3), round(b, 3)] for a, b in sound.present[:100]]
+        plain["audio"] = dataclasses.asdict(facts.audio) | {"present_s": present, "complaint": sound.complaint}
+    return plain

@@ -1,0 +1,224 @@
+"""What Lightning runs: the network's steps in training and validation, stage by stage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+
+from avpenet_cli.dataset.store import SegmentStore
+from avpenet_cli.errors import AvpenetError
+from avpenet_cli.model.architecture import Modality
+from avpenet_cli.model.avpenet import AVPENet, average_faces
+from avpenet_cli.model.head import TOP_SCORE
+from avpenet_cli.model.losses import composite_loss
+from avpenet_cli.training.augmentation import Mixing, draw_mixing, partner_faces
+from avpenet_cli.training.data import MIXUP, NETWORK, Batch, generator_of
+from avpenet_cli.training.settings import TrainSettings
+
+_FROZEN_MICRO_BATCH = 64
+"""Faces at a time through an encoder that keeps no gradients; changes memory, not results."""
+_NAMED = 8
+_LOSSES = 4
+_ERRORS = 4
+
+
+class Learner(lightning.LightningModule):
+    """The network with its losses, optimiser and rates.
+
+    Args:
+        network: to train.
+        settings: of the run.
+        store: gives the pixels' mean and the segments' names.
+
+    Attributes:
+        train_sums: (5,) float64: segments, then the four loss terms times segments, of this epoch and process.
+        validation_sums: (4,) float64: segments, sums of |d|, d^2 and d, likewise.
+    """
+
+    def __init__(self, network: AVPENet, settings: TrainSettings, store: SegmentStore) -> None:
+        super().__init__()
+        self.network = network
+        self.network.face_micro_batch = _FROZEN_MICRO_BATCH
+        # Faster for convolutions, on processors too; the numbers are the same.
+        self.network.visual_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._settings, self._store = settings, store
+        face = store.preprocessing.face
+        self._mean, self._std = face.pixel_mean, face.pixel_std
+        self.train_sums = torch.zeros(1 + _LOSSES, dtype=torch.float64)
+        self.validation_sums = torch.zeros(_ERRORS, dtype=torch.float64)
+
+    # --- what Lightning calls --------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW over encoders and the rest; the rates are set for each epoch."""
+        encoders = [*self.network.audio_encoder.parameters(), *self.network.visual_encoder.parameters()]
+        known = {id(parameter) for parameter in encoders}
+        rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
+        groups: list[dict[str, Any]] = [{"params": encoders}, {"params": rest}]
+        return torch.optim.AdamW(groups, lr=0.0, weight_decay=self._settings.weight_decay)
+
+    def on_train_epoch_start(self) -> None:
+        """Nothing of the epoch before stays in the sums."""
+        self.train_sums.zero_()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Rates, modes and chance of this batch, whatever ran before: a resumed run comes the same way."""
+        if batch_idx == 0:
+            self.train_sums.zero_()
+        _, stage, _ = self._settings.stage_at(self.current_epoch)
+        optimiser = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimiser, torch.optim.Optimizer)
+        for group, rate in zip(optimiser.param_groups, rates(self._settings, self.current_epoch), strict=True):
+            group["lr"] = rate
+        self.network.train()
+        if not stage.encoder_rate:
+            self.network.audio_encoder.eval()
+            self.network.visual_encoder.eval()
+        words = generator_of(self._settings.seed, NETWORK, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(int(words.integers(2**63)))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch, mixed and smoothed.
+
+        Raises:
+            AvpenetError: the loss is not a number; names the segments.
+        """
+        chance = generator_of(self._settings.seed, MIXUP, self.current_epoch, batch_idx, self.global_rank)
+        mixing = draw_mixing(len(batch.truth), self._settings.mixup_alpha, chance)
+        frozen = not self._settings.stage_at(self.current_epoch)[1].encoder_rate
+        scores = self._scores(batch, mixing, self._lost(len(batch.truth), chance), frozen)
+        target = smoothed(_mixed(batch.truth, mixing), self._settings.label_smoothing)
+        terms = composite_loss(scores.float(), target, self._settings.loss)
+        values = torch.stack(terms).detach().double().cpu()
+        if not bool(values.isfinite().all()):
+            raise self._not_a_number(batch, values)
+        size = len(batch.truth)
+        self.train_sums += size * torch.cat([torch.ones(1, dtype=torch.float64), values])
+        return terms.total
+
+    def on_validation_epoch_start(self) -> None:
+        """Nothing of the epoch before stays in the sums."""
+        self.validation_sums.zero_()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Errors of one batch."""
+        difference = (self.predict(batch) - batch.truth).double().cpu()
+        if not bool(difference.isfinite().all()):
+            raise self._not_a_number(batch, difference)
+        sums = [torch.ones_like(difference), difference.abs(), difference.square(), difference]
+        self.validation_sums += torch.stack(sums).sum(dim=1)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Lightning cannot know the batch's type."""
+        return batch.to(device, non_blocking=True)
+
+    # --- the network -----------------------------------------------------------------------------------------------
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Scores of a batch as it is: (B,) float32 in [0, 10]. The network should be in evaluation mode."""
+        return self._scores(batch, None, None, frozen=True).float()
+
+    @torch.no_grad()
+    def embed(self, batch: Batch) -> Batch:
+        """The batch with what the encoders answer to it, undisturbed: its mel and faces are embeddings."""
+        audio, faces, mask = self._encoded(batch, None, frozen=True)
+        return replace(batch, mel=audio.float(), faces=faces.float(), counts=mask.sum(dim=1).cpu())
+
+    def _scores(self, batch: Batch, mixing: Mixing | None, lost: dict[Modality, Tensor] | None, frozen: bool) -> Tensor:
+        if batch.embedded:
+            audio, encoded, mask = _mixed(batch.mel, mixing), _mixed_faces(batch.faces, batch, mixing), _mask(batch)
+        else:
+            audio, encoded, mask = self._encoded(batch, mixing, frozen)
+        tokens = encoded.new_zeros((*mask.shape, encoded.shape[-1])).masked_scatter(mask[..., None], encoded)
+        if lost is not None:
+            # Ten tokens of zeros say what the one of a missing modality says: attention cannot tell them apart.
+            audio = torch.where(lost["audio"].to(audio.device)[:, None, None], 0.0, audio)
+            mask = mask & ~lost["face"].to(mask.device)[:, None]
+        return self.network.score(audio, tokens, mask)
+
+    def _encoded(self, batch: Batch, mixing: Mixing | None, frozen: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Audio tokens (B, 10, 512), face embeddings (n, 512), and which places of (B, T) these are."""
+        mean, std = (batch.mel.new_tensor(one).view(1, 3, 1, 1) for one in (self._mean, self._std))
+        faces = _mixed_faces((batch.faces.float() / 255 - mean) / std, batch, mixing)
+        mask = _mask(batch)
+        if self.network.architecture.pooling == "image":
+            clip = faces.new_zeros((*mask.shape, *faces.shape[1:]))
+            clip[mask] = faces
+            seen = mask.any(dim=1, keepdim=True)
+            faces = average_faces(clip, mask | ~seen)[seen]
+            mask = seen
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            # Dropout draws in the order of memory: kept embeddings and fresh ones are to lose the same.
+            audio = self.network.encode_audio(_mixed(batch.mel, mixing)).contiguous()
+            return audio, self._encode_faces(faces, frozen), mask
+
+    def _encode_faces(self, faces: Tensor, frozen: bool) -> Tensor:
+        if not frozen or not len(faces):
+            return self.network.encode_faces(faces)
+        # A camera with few frames a second fills several places with one picture.
+        different, places = torch.unique_consecutive(faces, return_inverse=True, dim=0)
+        return torch.cat([self.network.encode_faces(part) for part in different.split(_FROZEN_MICRO_BATCH)])[places]
+
+    def _lost(self, size: int, chance: np.random.Generator) -> dict[Modality, Tensor] | None:
+        """Which segments lose which modality, each (B,) bool; never both."""
+        may = self._settings.architecture.may_be_missing
+        if not self._settings.modality_dropout or not may:
+            return None
+        drawn = torch.from_numpy(chance.random(size) < self._settings.modality_dropout)
+        which = torch.from_numpy(chance.integers(len(may), size=size))
+        none = torch.zeros(size, dtype=torch.bool)
+        return {name: drawn & (which == may.index(name)) if name in may else none for name in ("audio", "face")}
+
+    def _not_a_number(self, batch: Batch, values: Tensor) -> AvpenetError:
+        index = self._store.index
+        names = [f"{index['recording'].iloc[row]} segment {index['segment'].iloc[row]}" for row in batch.rows.tolist()]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        found = ", ".join(f"{one:g}" for one in values.tolist()[:_LOSSES])
+        return AvpenetError(
+            f"the loss is not a number ({found}) in epoch {self.current_epoch + 1}, in the batch of "
+            f"{', '.join(names[:_NAMED])}{more}",
+            "look at these segments, or lower the learning rates; the last whole epoch is kept",
+        )
+
+
+def rates(settings: TrainSettings, epoch: int) -> tuple[float, float]:
+    """Learning rates of encoders and of the rest at an epoch counted from 0: a cosine from the stage's to the final.
+
+    A rate of 0 stays 0.
+    """
+    _, stage, within = settings.stage_at(epoch)
+    share = 0.5 * (1 + float(np.cos(np.pi * within / stage.epochs)))
+    encoder, fusion = (
+        settings.final_rate + (start - settings.final_rate) * share if start else 0.0
+        for start in (stage.encoder_rate, stage.fusion_rate)
+    )
+    return encoder, fusion
+
+
+def smoothed(truth: Tensor, share: float) -> Tensor:
+    """Targets (B,) moved towards the middle of the scale by a share of their distance."""
+    return truth + share * (TOP_SCORE / 2 - truth)
+
+
+def _mask(batch: Batch) -> Tensor:
+    """(B, T) bool: the places of each segment that have a face."""
+    mask = torch.arange(max(int(batch.counts.max()), 1)) < batch.counts[:, None]
+    return mask.to(batch.faces.device)
+
+
+def _mixed_faces(faces: Tensor, batch: Batch, mixing: Mixing | None) -> Tensor:
+    if mixing is None:
+        return faces
+    partner = torch.from_numpy(partner_faces(batch.counts.numpy(), mixing.partner)).to(faces.device)
+    return mixing.share * faces + (1 - mixing.share) * faces[partner]
+
+
+def _mixed(values: Tensor, mixing: Mixing | None) -> Tensor:
+    if mixing is None:
+        return values
+    return mixing.share * values + (1 - mixing.share) * values[torch.from_numpy(mixing.partner).to(values.device)]

@@ -1,0 +1,95 @@
+"""`avpenet train`, the whole way: from a store to weights that the other commands accept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from avpenet_cli.weights import find, verify
+from tests.conftest import REPOSITORY, ClipMaker, RunAvpenet
+from tests.support.training_stores import CROP_PX, make_store
+
+_CONFIG = """
+batch_size = 2
+accumulate = 1
+licence = "CC0"
+training_data = "No music was used."
+stage_1 = {epochs = 1, encoder_rate = 0.0, fusion_rate = 1e-3}
+stage_2 = {epochs = 0, encoder_rate = 1e-4, fusion_rate = 1e-3}
+"""
+
+
+def _train(*args: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "avpenet_cli", "train", *map(str, args)],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("store"), subjects=8, segments=1, faces=1)
+
+
+@pytest.mark.slow
+def test_no_other_command_takes_the_weights(
+    store: Path, clips: ClipMaker, tmp_path: Path, run_avpenet: RunAvpenet
+) -> None:
+    (tmp_path / "train.toml").write_text(_CONFIG)
+    out = tmp_path / "mine.safetensors"
+    args = (store, "--out", out, "--config", tmp_path / "train.toml", "--device", "cpu", "--demonstration")
+    done = _train(*args)
+    assert done.returncode == 0, done.stderr
+    assert "epoch   1/1 stage 1 loss" in done.stderr
+    assert "Lightning" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"avpenet: {out}: epoch 1 of 1; MAE validation ")
+    assert done.stdout == ""
+    entry = find(out)
+    verify(entry)
+    description = entry.description
+    assert description.status == "demonstration"
+    assert "not for patients" in description.notice
+    assert description.licence == "CC0"
+    assert description.preprocessing.face.crop_px == CROP_PX
+    assert "validation: 2 segments of 2 subjects, MAE " in description.training_data
+    assert "test: 2 segments of 2 subjects, MAE " in description.training_data
+    assert description.training_data.endswith("No music was used.")
+    assert "No music" not in description.created_with
+    assert "stage_2.epochs = 0" in description.created_with
+    account = json.loads((tmp_path / "mine.train" / "account.json").read_text())
+    assert account["store"]["sha256"] in description.training_data
+    assert account["software"]["lightning"]
+    verified = run_avpenet(["weights", "verify", out])
+    assert verified.returncode == 0, verified.stderr
+    scored = run_avpenet(["score", clips.brief(), "--weights", out, "--out", tmp_path / "s.csv", "--device", "cpu"])
+    assert scored.returncode == 0, scored.stderr
+    assert (
+        "demonstration weights, trained on simulated recordings, not for patients" in (tmp_path / "s.csv").read_text()
+    )
+    again = _train(*args)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+    digest = entry.digest
+    resumed = _train(*args, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert find(out).digest == digest
+
+
+@pytest.mark.slow
+def test_nonsense_is_trained_on(store: Path, tmp_path: Path) -> None:
+    for args, words in (
+        ((store, "--out", tmp_path / "w.pth"), "weights cannot be called that"),
+        ((tmp_path, "--out", tmp_path / "w.safetensors"), "is no segment store"),
+    ):
+        done = _train(*args)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,249 @@
+"""What a network learns from is what it will be scored with; any segment can be read, by anyone, at any time."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avpenet_cli.audio.mel import log_mel
+from avpenet_cli.dataset.shards import quantised
+from avpenet_cli.dataset.store import SHARD_FOLDER, STORE_FILE, SegmentStore
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.scorer import Scorer
+from avpenet_cli.settings import AudioSettings, Preprocessing, RunSettings
+from avpenet_cli.weights import UNTRAINED, find
+from tests.conftest import REPOSITORY, Answer, ClipMaker
+
+
+class ListeningNetwork(Network):
+    """The real network, which keeps what it was given."""
+
+    def __init__(self) -> None:
+        run = RunSettings(device="cpu")
+        super().__init__(find(UNTRAINED), run)
+        self.crops: list[np.ndarray] = []
+        self.mels: list[np.ndarray] = []
+
+    def encode_faces(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        self.crops += crops
+        return super().encode_faces(crops)
+
+    def encode_sound(self, mels: Sequence[np.ndarray]) -> np.ndarray:
+        self.mels += mels
+        return super().encode_sound(mels)
+
+
+@pytest.fixture(scope="module")
+def folder(clips: ClipMaker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    archive = folder / "archive"
+    archive.mkdir()
+    shutil.copy(clips.face(6.0, "240x180", 10.0, away_s=(3.0, 6.0)), archive / "away.mp4")
+    shutil.copy(clips.brief(), archive / "brief.mp4")
+    shutil.copy(clips.face(3.0, "240x180", 10.0, sound="silence"), archive / "quiet.mp4")
+    (folder / "ratings.csv").write_text(
+        "recording,start_s,end_s,value,scale,rater\n"
+        "away.mp4,0,3,7,NIPS,n1\naway.mp4,0,3,3.5,NIPS,n2\naway.mp4,0,3,4.2,NIPS,n3\nquiet.mp4,0,10,3,NRS,self\n"
+    )
+    (folder / "subjects.csv").write_text(
+        "recording,subject,age_group,site,sex\naway.mp4,s1,neonate,A,f\nbrief.mp4,s2,adult,B,m\nquiet.mp4,s3,adult,B,\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store_path(folder: Path, avpenet_here: Callable[..., Answer]) -> Path:
+    tables = ["--ratings", folder / "ratings.csv", "--subjects", folder / "subjects.csv"]
+    answer = avpenet_here("prepare", folder / "archive", *tables, "--out", folder / "store", "--device", "cpu")
+    assert answer.code == 0, answer.err
+    return folder / "store"
+
+
+@pytest.fixture(scope="module")
+def store(store_path: Path) -> SegmentStore:
+    return SegmentStore.open(store_path)
+
+
+@pytest.fixture
+def copied(store_path: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(store_path, tmp_path / "copy"))
+
+
+def _row(store: SegmentStore, recording: str, segment: int = 0) -> int:
+    found = (store.index["recording"] == recording) & (store.index["segment"] == segment)
+    return int(np.flatnonzero(found.to_numpy())[0])
+
+
+def _cell(store: SegmentStore, row: int, column: str) -> object:
+    return store.index[column].tolist()[row]
+
+
+@pytest.mark.slow
+def test_training_sees_what_scoring_does_not(folder: Path, store: SegmentStore) -> None:
+    network = ListeningNetwork()
+    outcome = Scorer(network, RunSettings(device="cpu")).score(folder / "archive" / "away.mp4")
+    segment = store.segment(_row(store, "away.mp4"))
+    assert segment.spectrogram.dtype == np.float32
+    np.testing.assert_allclose(segment.spectrogram, network.mels[0], atol=2**-12)
+    assert segment.faces.dtype == np.uint8
+    assert segment.faces.shape == (28, 224, 224, 3)
+    assert segment.places.tolist() == list(range(28))  # then it moves out
+    scored = np.stack(network.crops[:28]).astype(float)
+    error = np.mean((segment.faces - scored) ** 2, axis=(1, 2, 3))
+    psnr_db = 10 * np.log10(255**2 / error)
+    assert psnr_db.min() > 38
+    assert np.mean((segment.faces[..., ::-1] - scored) ** 2) > 10 * error.mean()  # red is red
+    index = store.index[store.index["recording"] == "away.mp4"]
+    for row, one in zip(index.itertuples(), outcome.segments, strict=True):
+        assert (row.start_s, row.end_s, row.reason) == (one.start_s, one.end_s, one.reason)
+        assert row.flags == " ".join(one.flags)
+        assert row.face_rate == pytest.approx(one.quality.face_rate, abs=5e-4)
+        assert row.voiced == pytest.approx(one.quality.voiced, abs=5e-4)
+
+
+def test_the_waveform_is_not_that_of_the_spectrogram(store: SegmentStore) -> None:
+    for recording in ("away.mp4", "brief.mp4"):
+        segment = store.segment(_row(store, recording))
+        assert segment.waveform.shape == (48_000,)
+        assert np.abs(segment.waveform).max() == 1.0
+        assert 0.05 < segment.peak <= 1.5
+        np.testing.assert_allclose(log_mel(segment.waveform, AudioSettings()), segment.spectrogram, atol=0.01)
+    quiet = store.segment(_row(store, "quiet.mp4"))
+    assert quiet.peak == 0.0
+    assert not quiet.waveform.any()
+    assert not quiet.spectrogram.any()
+
+
+def test_a_quiet_waveform_loses_its_bits() -> None:
+    sound = np.sin(np.arange(48_000) / 7).astype(np.float32)
+    for peak in (1.7, 1.0, 1e-4):
+        stored, samples = quantised(peak * sound)
+        assert stored == pytest.approx(peak, rel=1e-3)
+        np.testing.assert_allclose(samples / 32767 * stored, peak * sound, atol=peak * 2e-5)
+    assert quantised(1e-7 * sound)[0] == 0.0
+    assert not quantised(1e-7 * sound)[1].any()
+
+
+def test_missing_frames_are_black_pictures(store: SegmentStore) -> None:
+    segment = store.segment(_row(store, "brief.mp4"))
+    assert segment.places.tolist() == [0, 1, 2, 3, 4]
+    assert len(segment.faces) == 5
+    assert store.index["crops"].tolist() == [28, 0, 5, 30]
+    assert segment.faces.reshape(5, -1).mean(1).min() > 20
+    some = store.segment(_row(store, "brief.mp4"), places=[1, 4, 20])
+    assert some.places.tolist() == [1, 4]
+    np.testing.assert_array_equal(some.faces, segment.faces[[1, 4]])
+    assert store.segment(_row(store, "brief.mp4"), places=[20]).faces.shape == (0, 224, 224, 3)
+
+
+def test_an_unscorable_segment_has_something_to_learn_from(store: SegmentStore) -> None:
+    row = _row(store, "away.mp4", 1)
+    assert (_cell(store, row, "status"), _cell(store, row, "reason")) == ("unscorable", "no_face")
+    with pytest.raises(SettingsError, match=r"segment 1 of away\.mp4 is unscorable \(no_face\)"):
+        store.segment(row)
+
+
+def test_the_reference_is_not_that_of_the_article(store: SegmentStore) -> None:
+    # NIPS x 10/7: 10, 5 and 6; the median of the three nurses.
+    away, brief = _row(store, "away.mp4"), _row(store, "brief.mp4")
+    assert (_cell(store, away, "reference"), _cell(store, away, "n_raters")) == (6.0, 3)
+    assert store.segment(_row(store, "quiet.mp4")).reference == 3.0
+    assert np.isnan(store.index["reference"].to_numpy()[brief])
+    assert _cell(store, brief, "n_raters") == 0
+    assert store.index["sex"].tolist() == ["f", "f", "m", "(not stated)"]
+
+
+def test_splits_are_not_those_that_were_stored(store: SegmentStore) -> None:
+    by_subject = store.about["splits"]["by_subject"]
+    assert store.index["split"].tolist() == [by_subject[subject] for subject in store.index["subject"]]
+    rated = np.concatenate([store.rated("train"), store.rated("validation"), store.rated("test")])
+    assert sorted(rated.tolist()) == [_row(store, "away.mp4"), _row(store, "quiet.mp4")]
+    assert store.rated("test", left_out_site="A").tolist() == [_row(store, "away.mp4")]
+    assert _row(store, "quiet.mp4") not in store.rated("test", left_out_site="A")
+    with pytest.raises(SettingsError, match="no splits without site Z"):
+        store.rated("test", left_out_site="Z")
+
+
+def test_the_preprocessing_gets_lost(store: SegmentStore) -> None:
+    assert store.preprocessing == Preprocessing()
+    assert len(store) == 4
+    assert len(store.digest) == 64
+
+
+_READERS = """
+import multiprocessing, pickle, sys, warnings
+from pathlib import Path
+import numpy as np
+warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, of forking beside threads: that is the test
+from avpenet_cli.dataset.store import SegmentStore
+
+def summary(number):
+    one = store.segment(number)
+    return [number, float(one.spectrogram.sum()), int(one.faces.astype(int).sum()), float(np.abs(one.waveform).sum())]
+
+store = SegmentStore.open(Path(sys.argv[1]))
+numbers = np.flatnonzero(store.index["status"] == "scorable").tolist()
+here = [summary(number) for number in numbers]  # the parent has them all open when it forks
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    order = [*reversed(numbers), *numbers] * 5
+    there = pool.map(summary, order, chunksize=1)
+assert all(one in here for one in there), (here, there)
+store = pickle.loads(pickle.dumps(store))
+assert [summary(number) for number in numbers] == here
+assert "torch" not in sys.modules
+print(len(there))
+"""
+
+
+def test_readers_in_two_processes_get_in_each_others_way(store_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _READERS, store_path], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "30\n"
+
+
+def test_a_pickled_store_takes_its_open_files_along(store: SegmentStore) -> None:
+    store.segment(0)
+    again = pickle.loads(pickle.dumps(store))
+    np.testing.assert_array_equal(again.segment(0).faces, store.segment(0).faces)
+
+
+def test_a_broken_store_is_opened(copied: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is no segment store"):
+        SegmentStore.open(tmp_path / "nothing")
+    about = json.loads((copied / STORE_FILE).read_text())
+    for change, words in (
+        ({"store_version": 99}, "is of version 99"),
+        ({"complete": False}, "is not finished"),
+        ({"index": about["index"] | {"sha256": "0" * 64}}, "is not the one that belongs"),
+    ):
+        (copied / STORE_FILE).write_text(json.dumps(about | change))
+        with pytest.raises(SettingsError, match=words):
+            SegmentStore.open(copied)
+    (copied / STORE_FILE).write_text("{")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        SegmentStore.open(copied)
+    (copied / STORE_FILE).write_text(json.dumps(about))
+    shard = copied / SHARD_FOLDER / about["recordings"][0]["shard"]
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-100])
+    with pytest.raises(SettingsError, match="is not whole"):
+        SegmentStore.open(copied)
+    shard.unlink()
+    with pytest.raises(SettingsError, match="lacks a file"):
+        SegmentStore.open(copied)
+    shard.write_bytes(whole)
+    SegmentStore.open(copied).segment(0)
+    shard.write_bytes(b"\0" * len(whole))
+    with pytest.raises(SettingsError, match="cannot be read"):
+        SegmentStore.open(copied).segment(0)

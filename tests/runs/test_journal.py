@@ -1,0 +1,271 @@
+"""The journal: what is noted stays noted, and what cannot be trusted is refused with a clear line."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import sqlite3
+import stat
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from avpenet_cli.errors import AvpenetError, EnvironmentFault, ExitCode, Locked, OutputError
+from avpenet_cli.inputs import Recording
+from avpenet_cli.records import Balance, Flag, Quality, RecordingOutcome, SegmentScore, Status
+from avpenet_cli.runs import journal as journal_module
+from avpenet_cli.runs.journal import Journal, journal_path
+from avpenet_cli.settings import RunSettings, result_settings
+from avpenet_cli.tables import row, write_table
+
+SETTINGS = {"weights": "untrained@0123", "stride_s": 3.0}
+
+
+def _recording(number: int) -> Recording:
+    return Recording(Path(f"/archive/{number}.mp4"), f"{number}.mp4", f"key-{number}")
+
+
+def _outcome(segments: int = 2) -> RecordingOutcome:
+    scored = tuple(
+        SegmentScore(
+            segment=index,
+            start_s=3.0 * index,
+            end_s=3.0 * index + 3.0,
+            status=Status.SCORED,
+            quality=Quality(face_rate=0.9, face_confidence=0.99, face_px=101.5, faces=1, snr_db=12.3),
+            score=4.567,
+            label="moderate",
+            flags=(Flag.CLIPPED, Flag.TRUNCATED),
+        )
+        for index in range(segments)
+    )
+    length_s = 3.0 * segments
+    return RecordingOutcome(Status.SCORED, scored, Balance(length_s, length_s), facts={"container": "mp4"})
+
+
+def _facts(path: Path) -> os.stat_result:
+    return path.stat()
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "scores.csv"
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"some bytes")
+    return path
+
+
+@pytest.fixture
+def reopened() -> Iterator[Callable[[Path], Journal]]:
+    opened: list[Journal] = []
+
+    def reopen(out: Path) -> Journal:
+        opened.append(Journal(out, SETTINGS))
+        return opened[-1]
+
+    yield reopen
+    for journal in opened:
+        journal.close()
+
+
+def test_finished_recording_is_lost_between_runs(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+    first = reopened(out)
+    first.note(_recording(1), _facts(clip), _outcome())
+    first.close()
+    assert reopened(out).finished(_recording(1), _facts(clip)) == _outcome()
+
+
+def test_changed_file_passes_for_the_old_one(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+    journal = reopened(out)
+    journal.note(_recording(1), _facts(clip), _outcome())
+    clip.write_bytes(b"more bytes than before")
+    assert journal.finished(_recording(1), _facts(clip)) is None
+    journal.note(_recording(1), _facts(clip), _outcome())
+    os.utime(clip, ns=(0, _facts(clip).st_mtime_ns + 1))
+    assert journal.finished(_recording(1), _facts(clip)) is None
+    assert journal.latest(_recording(1)) == _outcome()
+
+
+def test_failed_recording_is_never_tried_again(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+    journal = reopened(out)
+    failed = RecordingOutcome(Status.FAILED, reason="unreadable", message="not a recording")
+    journal.note(_recording(1), _facts(clip), failed)
+    journal.note(_recording(2), None, failed)
+    assert journal.finished(_recording(1), _facts(clip)) is None
+    assert journal.latest(_recording(2)) == failed
+
+
+def test_outage_of_the_archive_costs_what_was_scored(
+    out: Path, clip: Path, reopened: Callable[[Path], Journal]
+) -> None:
+    journal = reopened(out)
+    journal.note(_recording(1), _facts(clip), _outcome())
+    away = RecordingOutcome(Status.FAILED, reason="missing", message="no such file")
+    journal.note(_recording(1), None, away)
+    assert journal.latest(_recording(1)) == away
+    assert journal.finished(_recording(1), _facts(clip)) == _outcome()
+    assert journal.latest(_recording(1)) == _outcome()
+
+
+def test_recordings_left_out_now_are_forgotten(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+    journal = reopened(out)
+    for number in range(3):
+        journal.note(_recording(number), _facts(clip), _outcome())
+    assert journal.others((_recording(0), _recording(7))) == 2
+
+
+def test_other_settings_are_mixed_into_one_table(out: Path) -> None:
+    Journal(out, SETTINGS).close()
+    with pytest.raises(OutputError, match=r"stride_s was 3\.0, now 1\.0.*--overwrite") as refusal:
+        Journal(out, SETTINGS | {"stride_s": 1.0})
+    assert "weights was" not in str(refusal.value)
+    assert refusal.value.exit_code == ExitCode.USAGE
+    with pytest.raises(OutputError, match="mc_samples was unset, now 5"):
+        Journal(out, SETTINGS | {"mc_samples": 5})
+    with pytest.raises(OutputError, match="weights was"):
+        Journal(out, {name: 1 for name in ["weights", "stride_s", "a", "b", "c", "d"]})
+
+
+def test_device_or_batch_size_refuses_to_go_on() -> None:
+    usual = result_settings(RunSettings())
+    assert result_settings(RunSettings(device="cuda:1", batch_size=1)) == usual
+    assert result_settings(RunSettings(stride_s=1.0)) != usual
+
+
+def test_table_without_journal_is_taken_over(out: Path) -> None:
+    out.write_text("someone else's table")
+    with pytest.raises(OutputError, match="but not its journal"):
+        Journal(out, SETTINGS)
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("damage", ["random bytes", "header gone", "middle gone", "first page", "odd length"])
+def test_damaged_journal_ends_in_a_traceback(
+    damage: str, out: Path, clip: Path, reopened: Callable[[Path], Journal]
+) -> None:
+    journal = reopened(out)
+    for number in range(40):
+        journal.note(_recording(number), _facts(clip), _outcome())
+    journal.close()
+    path = journal_path(out)
+    whole = path.read_bytes()
+    noise = random.Random(1).randbytes(len(whole))
+    half = len(whole) // 2
+    path.write_bytes(
+        {
+            "random bytes": noise,
+            "header gone": noise[:100] + whole[100:],
+            "middle gone": whole[:8192] + noise[8192:-4096] + whole[-4096:],
+            "first page": whole[:4096],
+            "odd length": whole[: half + 77],
+        }[damage]
+    )
+    with pytest.raises(OutputError, match=r"is damaged.*--overwrite") as refusal:
+        reopened(out)
+    assert refusal.value.exit_code == ExitCode.USAGE
+    assert "\n" not in str(refusal.value)
+
+
+def test_altered_entry_ends_in_a_traceback(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+    journal = reopened(out)
+    journal.note(_recording(1), _facts(clip), _outcome())
+    with sqlite3.connect(journal_path(out)) as behind_its_back:
+        behind_its_back.execute('UPDATE finished SET outcome = \'{"status": "perfect"}\'')
+    behind_its_back.close()
+    with pytest.raises(OutputError, match="an entry cannot be read"):
+        journal.latest(_recording(1))
+    with pytest.raises(OutputError, match="an entry cannot be read"):
+        journal.finished(_recording(1), _facts(clip))
+
+
+def test_journal_open_elsewhere_passes_for_damaged(
+    out: Path, clip: Path, reopened: Callable[[Path], Journal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_PATIENCE_S", 0.1)
+    journal = reopened(out)
+    browser = sqlite3.connect(journal_path(out), isolation_level=None)
+    browser.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(Locked, match="another program"):
+        journal.note(_recording(1), _facts(clip), _outcome())
+    browser.close()
+    journal.note(_recording(1), _facts(clip), _outcome())
+
+
+def test_full_disk_tears_the_journal(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+    journal = reopened(out)
+    journal.note(_recording(1), _facts(clip), _outcome())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal_path(out).stat().st_size, before[1]))
+    try:
+        with pytest.raises(EnvironmentFault, match="no space left to write") as fault:
+            journal.note(_recording(2), _facts(clip), _outcome(segments=400))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert fault.value.exit_code == ExitCode.ENVIRONMENT
+    journal.close()
+    again = reopened(out)
+    assert again.finished(_recording(1), _facts(clip)) == _outcome()
+    assert again.latest(_recording(2)) is None
+    again.note(_recording(2), _facts(clip), _outcome(segments=400))
+
+
+def test_others_may_read_the_journal(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+    mask = os.umask(0)
+    try:
+        reopened(out).note(_recording(1), _facts(clip), _outcome())
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(journal_path(out).stat().st_mode) == 0o600
+
+
+def test_unwritable_folder_ends_in_a_traceback(tmp_path: Path) -> None:
+    with pytest.raises(AvpenetError, match="its folder does not exist"):
+        Journal(tmp_path / "none" / "scores.csv", SETTINGS)
+
+
+@pytest.mark.slow
+def test_ten_thousand_recordings_do_not_fit_in_memory(
+    clip: Path, reopened: Callable[[Path], Journal], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out = tmp_path_factory.mktemp("many") / "scores.csv"
+    journal = reopened(out)
+    journal._db.execute("PRAGMA synchronous = OFF")  # what is measured here is not the disk
+    recordings = tuple(_recording(number) for number in range(10_000))
+    begun = time.monotonic()
+    for recording in recordings:
+        journal.note(recording, _facts(clip), _outcome(segments=4))
+    assert journal.others(recordings[1:]) == 1
+    tracemalloc.start()
+    rows = (
+        row(recording.name, segment, "untrained")
+        for recording in recordings
+        if (outcome := journal.latest(recording)) is not None
+        for segment in outcome.segments
+    )
+    write_table(out, rows)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    with out.open("rb") as table:
+        assert sum(1 for _ in table) == 40_001
+    assert peak_bytes < 5e6
+    assert time.monotonic() - begun < 60
+
+
+def test_a_night_without_the_archive_costs_what_was_scored_before(
+    out: Path, clip: Path, reopened: Callable[[Path], Journal]
+) -> None:
+    journal = reopened(out)
+    journal.note(_recording(1), _facts(clip), _outcome())
+    missing = RecordingOutcome(Status.FAILED, reason="missing", message="no such file")
+    journal.note(_recording(1), None, missing)
+    assert journal.latest(_recording(1)) == missing
+    assert journal.finished(_recording(1), _facts(clip)) == _outcome()
+    assert journal.latest(_recording(1)) == _outcome()

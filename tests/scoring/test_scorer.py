@@ -1,0 +1,256 @@
+"""From a file to scores in one process: evidence, missing streams, pooling variants, repeatability."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avpenet_cli.errors import RecordingError
+from avpenet_cli.model.architecture import Architecture, Modality
+from avpenet_cli.records import Flag, RecordingOutcome, Status
+from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.pools import EmbeddingPool, ImagePool
+from avpenet_cli.scoring.scorer import Scorer
+from avpenet_cli.settings import RunSettings
+from avpenet_cli.weights import UNTRAINED, find
+from tests.conftest import ClipMaker
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return Network(find(UNTRAINED), RunSettings(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def scorer(network: Network) -> Scorer:
+    return Scorer(network, RunSettings(device="cpu"))
+
+
+def scores(outcome: RecordingOutcome) -> list[float | None]:
+    return [segment.score for segment in outcome.segments]
+
+
+def test_a_clip_with_face_and_voice_is_scored_and_every_second_accounted_for(scorer: Scorer, clips: ClipMaker) -> None:
+    outcome = scorer.score(clips.face(seconds=7.0))
+    assert outcome.status is Status.SCORED
+    assert [(s.start_s, s.end_s, s.status) for s in outcome.segments] == [
+        (0.0, 3.0, Status.SCORED),
+        (3.0, 6.0, Status.SCORED),
+    ]
+    assert all(s.score is not None and 0 <= s.score <= 10 for s in outcome.segments)
+    assert all(s.quality.face_rate == 1 and s.quality.faces == 1 for s in outcome.segments)
+    assert outcome.orientation_deg == 0
+    assert outcome.balance is not None
+    assert abs(outcome.balance.unaccounted_s) < 0.1
+    assert outcome.balance.unscorable_s["tail_too_short"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_table_does_not_depend_on_batch_size_stride_or_what_was_scored_before(
+    network: Network, scorer: Scorer, clips: ClipMaker
+) -> None:
+    clip = clips.face(seconds=6.0)
+    first = scorer.score(clip)
+    assert scorer.score(clip).segments == first.segments
+    for batch_size, stride_s in ((1, 3.0), (64, 1.0)):
+        run = RunSettings(device="cpu", batch_size=batch_size, stride_s=stride_s)
+        other = Scorer(Network(find(UNTRAINED), run), run).score(clip)
+        shared = [s for s in other.segments if s.start_s in (0.0, 3.0)]
+        for one, two in zip(first.segments, shared, strict=True):
+            assert one.score == pytest.approx(two.score, abs=5e-4)
+            assert one.quality.face_rate == two.quality.face_rate
+            assert one.quality.voiced == two.quality.voiced
+
+
+def test_a_patient_out_of_the_picture_gets_no_number_there(scorer: Scorer, clips: ClipMaker) -> None:
+    outcome = scorer.score(clips.face(seconds=6.0, away_s=(3.0, 6.0)))
+    here, away = outcome.segments
+    assert here.status is Status.SCORED
+    assert (away.status, away.score, away.reason, away.label) == (Status.UNSCORABLE, None, "no_face", "")
+    assert Flag.NO_FACE in away.flags
+
+
+def test_no_audio_stream_gives_no_number_but_silence_does(scorer: Scorer, clips: ClipMaker) -> None:
+    (mute,) = scorer.score(clips.face(seconds=3.0, sound=None)).segments
+    assert (mute.status, mute.reason) == (Status.UNSCORABLE, "no_audio")
+    assert Flag.NO_AUDIO in mute.flags
+    assert mute.quality.level_dbfs is None
+    (quiet,) = scorer.score(clips.face(seconds=3.0, sound="silence")).segments
+    assert quiet.status is Status.SCORED
+    assert quiet.score is not None
+    assert Flag.SILENT in quiet.flags
+
+
+def test_a_face_on_its_side_is_found_and_scored_like_the_upright_one(scorer: Scorer, clips: ClipMaker) -> None:
+    upright = scorer.score(clips.face(seconds=3.0))
+    turned = scorer.score(clips.face(seconds=3.0, rotate_picture=90))
+    assert turned.orientation_deg == 270
+    assert Flag.ROTATED in turned.segments[0].flags
+    assert scores(turned)[0] == pytest.approx(scores(upright)[0], abs=0.1)
+
+
+def test_a_file_of_which_nothing_decodes_fails_with_what_it_promised(
+    scorer: Scorer, clips: ClipMaker, tmp_path: Path
+) -> None:
+    whole = bytearray(clips.face(seconds=3.0, sound=None).read_bytes())
+    start = whole.index(b"mdat") + 4
+    size = int.from_bytes(whole[start - 8 : start - 4], "big") - 8
+    whole[start : start + size] = bytes(size)
+    path = tmp_path / "hollow.mp4"
+    path.write_bytes(whole)
+    with pytest.raises(RecordingError, match=r"promises 3\.0 s, but nothing decodes") as failure:
+        scorer.score(path)
+    assert failure.value.code == "nothing_decodes"
+
+
+def test_scraps_of_sound_without_a_picture_get_no_number(scorer: Scorer, shared: Path) -> None:
+    path = shared / "data" / "cries" / "dac_hu_04_f_1430045366784.3gp"
+    outcome = scorer.score(path)
+    assert outcome.status is Status.UNSCORABLE
+    assert {segment.reason for segment in outcome.segments} == {"no_video"}
+    with pytest.raises(RecordingError, match="not a recording"):
+        scorer.score(Path(__file__))
+
+
+def test_monte_carlo_bands_hold_their_samples_and_repeat(clips: ClipMaker) -> None:
+    run = RunSettings(device="cpu", mc_samples=20)
+    network = Network(find(UNTRAINED), run)
+    first, second = (Scorer(network, run).score(clips.face(seconds=3.0)).segments[0] for _ in range(2))
+    assert first == second
+    assert first.score_sd is not None
+    assert first.score_lo is not None
+    assert first.score_hi is not None
+    assert first.score_lo < first.score_hi
+    assert first.score_sd > 0
+
+
+@pytest.mark.parametrize("may_be_missing", [("audio",), ("audio", "face")])
+def test_weights_that_allow_it_score_without_a_modality(may_be_missing: tuple[Modality, ...], clips: ClipMaker) -> None:
+    architecture = Architecture(may_be_missing=may_be_missing)
+    lenient = Network(find(UNTRAINED), RunSettings(device="cpu"))
+    lenient.description = dataclasses.replace(lenient.description, architecture=architecture)
+    lenient.model.architecture = architecture
+    (segment,) = Scorer(lenient, RunSettings(device="cpu")).score(clips.face(seconds=3.0, sound=None)).segments
+    assert segment.status is Status.SCORED
+    assert segment.score is not None
+    assert Flag.NO_AUDIO in segment.flags
+
+
+def crops(count: int) -> Iterator[np.ndarray]:
+    random = np.random.RandomState(0)
+    for _ in range(count):
+        yield random.randint(0, 256, (224, 224, 3)).astype(np.uint8)
+
+
+def test_image_pooling_encodes_the_mean_picture_of_each_window(network: Network) -> None:
+    pool = ImagePool(network, batch_size=2, stride_frames=10)
+    made = list(crops(50))
+    for slot, crop in enumerate(made):
+        pool.add(slot, 0, crop)
+        pool.passed(slot + 1)
+    pool.finish()
+    for first in (0, 10, 20):
+        mean = np.asarray(np.mean(made[first : first + 30], axis=0, dtype=np.float32))
+        expected = network.encode_faces([mean])
+        tokens = pool.tokens(range(first, first + 30), [0])
+        assert tokens is not None
+        np.testing.assert_allclose(tokens, expected, atol=1e-4)
+    assert pool.tokens(range(0, 30), [1]) is None
+
+
+def test_frame_pooling_picks_the_patients_embeddings_in_time_order(network: Network) -> None:
+    pool = EmbeddingPool(network, batch_size=3)
+    made = list(crops(8))
+    for slot in range(4):
+        pool.add(slot, 0, made[2 * slot])
+        pool.add(slot, 1, made[2 * slot + 1])
+    pool.finish()
+    expected = network.encode_faces([made[3], made[5], made[7]])
+    tokens = pool.tokens(range(1, 30), [1])
+    assert tokens is not None
+    np.testing.assert_allclose(tokens, expected, atol=1e-4)
+
+
+def test_a_face_that_stays_is_encoded_again_or_mistaken_for_another(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a camera with few frames a second; and a face that comes back later is one more."""
+    encoded: list[int] = []
+    encode = network.encode_faces
+
+    def counted(faces: Sequence[np.ndarray]) -> np.ndarray:
+        encoded.append(len(faces))
+        return encode(faces)
+
+    monkeypatch.setattr(network, "encode_faces", counted)
+    pool = EmbeddingPool(network, batch_size=2)
+    one, two, other = crops(3)
+    shown = [(one, other), (one.copy(), other), (two, other), (one, one), (one, one)]
+    for slot, (left, right) in enumerate(shown):
+        pool.add(slot, 0, left)
+        pool.add(slot, 1, right)
+        pool.passed(slot + 1)
+    pool.finish()
+    assert sum(encoded) == 5
+    for track in (0, 1):
+        tokens = pool.tokens(range(5), [track])
+        assert tokens is not None
+        np.testing.assert_allclose(tokens, encode([pair[track] for pair in shown]), atol=1e-4)
+
+
+def test_the_encoders_see_the_normalised_crop(network: Network) -> None:
+    (crop,) = crops(1)
+    pixels = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    with torch.inference_mode():
+        expected = network.model.encode_faces((pixels - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1))
+    np.testing.assert_allclose(network.encode_faces([crop]), expected.numpy(), atol=1e-5)
+
+
+# What SOURCES.md leads one to expect of each real clip: (segments, scored, reasons, flags of the first segment).
+REAL_CLIPS: dict[str, tuple[int, int, set[str], set[Flag]]] = {
+    "grid_bbaf2n.mpg": (1, 1, set(), set()),
+    "grid_brbk7n.mpg": (1, 1, set(), set()),
+    "grid_lwbsza.mpg": (1, 1, set(), set()),
+    "grid_swiz3n.mpg": (1, 1, set(), set()),
+    "grid_four_speakers_12s.mp4": (4, 4, set(), set()),
+    "pyfeat_face_noface.mov": (2, 0, {"no_audio", "no_face"}, {Flag.AUDIO_GAP}),
+    "pyfeat_noface_face.mov": (2, 1, {"no_face"}, {Flag.NO_FACE}),
+    "pyfeat_single_face.mp4": (1, 1, set(), {Flag.SHORT_TAIL, Flag.SILENT}),
+    "pyfeat_no_face.mp4": (1, 0, {"no_face"}, {Flag.NO_FACE}),
+    "intel_asl_book.mkv": (1, 0, {"no_audio"}, {Flag.NO_AUDIO}),
+    "intel_asl_yes.mkv": (1, 0, {"no_audio"}, {Flag.NO_AUDIO, Flag.SHORT_TAIL}),
+    "intel_head-pose-face-detection-female-and-male.gif": (2, 0, {"no_audio"}, {Flag.SEVERAL_FACES}),
+    "intel_classroom.gif": (1, 0, {"no_audio"}, {Flag.SEVERAL_FACES, Flag.SMALL_FACE}),
+    "intel_bottle-detection.mp4": (13, 0, {"no_face"}, {Flag.NO_FACE, Flag.NO_AUDIO}),
+    "autoeditor_example_voice_noface.mp4": (14, 0, {"no_face"}, {Flag.NO_FACE}),
+    "autoeditor_h264-png.mp4": (1, 0, {"no_face"}, {Flag.SHORT_TAIL}),
+    "autoeditor_testsrc_with_attachment.mkv": (1, 0, {"no_face"}, {Flag.SHORT_TAIL}),
+    "autoeditor_webvtt.mkv": (1, 0, {"no_face"}, {Flag.SHORT_TAIL}),
+    "autoeditor_testsrc-hevc.mp4": (1, 0, {"no_face"}, {Flag.SHORT_TAIL}),
+    "autoeditor_test_yuv422p.mp4": (1, 0, {"no_face"}, {Flag.SHORT_TAIL}),
+    "autoeditor_SAR-2by3.mp4": (1, 0, {"no_face"}, {Flag.SHORT_TAIL}),
+    "decord_corrupted.mp4": (2, 0, {"no_face"}, {Flag.DAMAGED, Flag.NO_AUDIO}),
+    "decord_video_0.mov": (0, 0, set(), set()),
+    "decord_video_90.mov": (0, 0, set(), set()),
+    "decord_video_180.mov": (0, 0, set(), set()),
+    "decord_unordered.mov": (0, 0, set(), set()),
+}
+
+
+@pytest.mark.slow
+def test_the_real_clips_end_as_their_description_leads_one_to_expect(scorer: Scorer, shared: Path) -> None:
+    folder = shared / "data" / "videos"
+    assert {path.name for path in folder.iterdir()} == set(REAL_CLIPS)
+    for name, (segments, scored, reasons, flags) in REAL_CLIPS.items():
+        outcome = scorer.score(folder / name)
+        assert len(outcome.segments) == segments, name
+        assert sum(s.status is Status.SCORED for s in outcome.segments) == scored, name
+        assert {s.reason for s in outcome.segments if s.reason} == reasons, name
+        assert flags <= {flag for s in outcome.segments[:1] for flag in s.flags}, name
+        assert outcome.balance is not None
+        assert abs(outcome.balance.unaccounted_s) < 0.1, name

@@ -1,0 +1,326 @@
+"""Reading score tables, ratings, subjects and events: what is accepted, and what is refused and how."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.records import Flag, Quality, SegmentScore, Status
+from avpenet_cli.study.ratings import NOT_STATED, read_events, read_ratings, read_subjects
+from avpenet_cli.study.score_tables import Scores, read_scores
+from avpenet_cli.tables import COLUMNS, Row, row, write_table
+from examples.make_study import make_study
+
+MARK = "w@0123456789ab (research only)"
+HEADER = "recording,start_s,end_s,score,status\n"
+
+
+def table_rows(recording: str = "a.mp4", scores: tuple[float | None, ...] = (1.0, None, 7.5)) -> list[Row]:
+    return [
+        row(
+            recording,
+            SegmentScore(
+                segment=number,
+                start_s=3.0 * number,
+                end_s=3.0 * number + 3.0,
+                status=Status.UNSCORABLE if score is None else Status.SCORED,
+                quality=Quality(face_rate=0.9, faces=1),
+                score=score,
+                label="" if score is None else "low",
+                reason="no_face" if score is None else "",
+                flags=(Flag.NO_FACE, Flag.LOW_SNR) if score is None else (),
+            ),
+            MARK,
+        )
+        for number, score in enumerate(scores)
+    ]
+
+
+def written(folder: Path, text: str | bytes, name: str = "t.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def refusal(read: Callable[[Path], object], path: Path) -> str:
+    with pytest.raises(SettingsError) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+    assert caught.value.remedy
+    return str(caught.value)
+
+
+def read_one(path: Path) -> Scores:
+    return read_scores([path])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_a_table_reads_the_same_from_every_format(tmp_path: Path, suffix: str) -> None:
+    names = ("007", "NA", "null", "", "naïve, “x”;\n\ty\r.mp4", "<b>&.mp4")
+    rows = [one for name in names if name for one in table_rows(name)]
+    digest = write_table(tmp_path / f"t{suffix}", rows)
+    scores = read_one(tmp_path / f"t{suffix}")
+    segments = scores.segments
+    assert list(segments.columns) == [*(column.name for column in COLUMNS), "source"]
+    assert list(segments["recording"].cat.categories) == [name for name in names if name]
+    assert segments["score"].to_list()[::3] == [1.0] * 5 and segments["score"].isna().sum() == 5
+    assert segments["flags"].to_list()[:2] == ["", "no_face low_snr"] and segments["reason"].to_list()[0] == ""
+    assert segments["faces"].dtype == segments["segment"].dtype == np.float64
+    assert segments["score_sd"].isna().all()
+    assert scores.weights == MARK and scores.cut_points == (3.0, 6.0)
+    (source,) = scores.sources
+    assert (source.name, source.sha256, source.rows) == (f"t{suffix}", digest, 15)
+    assert source.manifest_state == "absent" and source.manifest is None
+
+
+def test_two_tables_are_ordered_by_recording_then_start_and_know_their_source(tmp_path: Path) -> None:
+    write_table(tmp_path / "one.csv", reversed(table_rows("b.mp4")))
+    write_table(tmp_path / "two.parquet", [*table_rows("a.mp4"), *table_rows("c.mp4")])
+    segments = read_scores([tmp_path / "one.csv", tmp_path / "two.parquet"]).segments
+    assert segments["recording"].to_list() == ["b.mp4"] * 3 + ["a.mp4"] * 3 + ["c.mp4"] * 3
+    assert segments["start_s"].to_list() == [0.0, 3.0, 6.0] * 3
+    assert segments["source"].to_list() == [0] * 3 + [1] * 6
+    assert segments.index.to_list() == list(range(9))
+
+
+def test_a_table_without_optional_columns_has_them_missing_not_empty(tmp_path: Path) -> None:
+    scores = read_one(written(tmp_path, HEADER + "a,0,3,5,scored\n"))
+    assert scores.weights == ""
+    assert scores.segments[["flags", "label", "face_rate", "weights"]].isna().to_numpy().all()
+
+
+def test_a_spreadsheets_semicolons_commas_mark_and_empty_rows_are_understood(tmp_path: Path) -> None:
+    text = "\ufeff" + "Recording;start_s;end_s;score;status;\r\n" + "x,y;0;3;5,25;scored;\r\n;;;;;\r\n"
+    scores = read_one(written(tmp_path, text))
+    assert scores.segments["score"].to_list() == [5.25]
+    assert scores.segments["recording"].to_list() == ["x,y"]
+    tabs = read_one(written(tmp_path, (HEADER + "a,0,3,5,scored\n").replace(",", "\t")))
+    assert tabs.segments["end_s"].to_list() == [3.0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("a,b\n1,2\n", "no column recording, start_s, end_s, score, status"),
+        (HEADER, "is empty"),
+        (HEADER + "a,0,3,5,scored\na,3,6,high,scored\n", "line 3: score is 'high', not a number"),
+        (HEADER + "a,0,3,nan,scored\n", "line 2: score is 'nan', not a number"),
+        (HEADER + "a,0,inf,1,scored\n", "line 2: end_s is 'inf', not a number"),
+        (HEADER + 'a,0,3,"5,2",scored\n', "line 2: score is '5,2', not a number"),
+        (HEADER + "a,0,3,10.01,scored\n", "line 2: score is outside 0 to 10"),
+        (HEADER + "a,0,3,-1,scored\n", "line 2: score is outside 0 to 10"),
+        (HEADER + "a,0,3,,scored\n", "line 2: the segment is scored, but has no score"),
+        (HEADER + "a,0,3,4,unscorable\n", "line 2: the segment is unscorable, but has a score"),
+        (HEADER + "a,0,3,4,Scored\n", "line 2: status is neither"),
+        (HEADER + "a,3,3,4,scored\n", "line 2: end_s is missing or not after start_s"),
+        (HEADER + "a,0,,4,scored\n", "line 2: end_s is missing or not after start_s"),
+        (HEADER + ",0,3,4,scored\n", "line 2: recording is empty"),
+        (HEADER + "\n\na,0,3,4,scored\n\n" + '"b\nc",0,3,4,scored\nd,0,3,x,scored\n', "line 8: score is 'x'"),
+        (HEADER + "a,0,3,x,scored\n" * 5, "lines 2, 3 and 4 and 2 more: score is 'x'"),
+        (HEADER + "a,0,3,4,scored,\n", "line 2 has 6 cells, the header 5"),
+        (HEADER + 'a,0,3,4,scored\n"b,0,3,4,scored\n', "line 3 has 1 cells, the header 5"),
+        (HEADER + 'a,0,3,4,scored\n"b' + ",0,3,4,scored\n" * 20_000, "has another number of cells"),
+        (HEADER.replace("\n", ",flags\n") + 'a,0,3,4,scored,"\nb,0,3,4,scored,\n', "a quote is opened and not closed"),
+        (HEADER + "a,0,3,4,scored\nb,0,3,4,scored\na,0,3.0,5,scored\n", "line 2 and "),
+        ("recording,recording\na,b\n", "two columns are named 'recording'"),
+        ("recording,\na,b\n", "column 2 has no name"),
+        (b"\xff\xfe" + "recording".encode("utf-16-le"), "not in UTF-8"),
+        ((HEADER + "M\u00fcller,0,3,4,scored\n").encode("cp1252"), "not in UTF-8"),
+    ],
+)
+def test_a_table_that_would_give_wrong_numbers_is_refused_with_its_line(
+    tmp_path: Path, lines: str | bytes, said: str
+) -> None:
+    path = written(tmp_path, lines)
+    message = refusal(read_one, path)
+    assert said in message and str(path) in message
+
+
+def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
+    assert "no such file" in refusal(read_one, tmp_path / "gone.csv")
+    assert "no such file" in refusal(read_one, tmp_path)
+    assert "cannot tell the format" in refusal(read_one, written(tmp_path, "x", "t.xlsx"))
+    packed = gzip.compress(b"recording")
+    for name in ("t.csv", "t.parquet", "t.jsonl"):
+        assert "t." in refusal(read_one, written(tmp_path, packed, name))
+    assert "line 2 is no JSON object" in refusal(read_one, written(tmp_path, '{"recording": "a"}\n[1]\n', "t.jsonl"))
+    assert "is empty" in refusal(read_one, written(tmp_path, "{}\n", "t.jsonl"))
+    odd = pd.DataFrame({"recording": [["a"]], "start_s": [0.0], "end_s": [3.0], "score": [True], "status": ["scored"]})
+    odd.to_parquet(tmp_path / "odd.parquet")
+    assert "column recording holds list" in refusal(read_one, tmp_path / "odd.parquet")
+    odd.assign(recording="a").to_parquet(tmp_path / "odd.parquet")
+    assert "row 1: score is 'True', not a number" in refusal(read_one, tmp_path / "odd.parquet")
+    with pytest.raises(SettingsError, match="no score table is given"):
+        read_scores([])
+
+
+def test_json_lines_may_mix_whole_numbers_fractions_and_nothing(tmp_path: Path) -> None:
+    one = {"recording": 7, "start_s": 0, "end_s": 3, "score": 5, "status": "scored"}
+    many = [one | {"start_s": 3 * n, "end_s": 3 * n + 3, "score": 5 if n < 60_000 else 5.5} for n in range(60_002)]
+    many[3] |= {"score": None, "status": "unscorable", "reason": "no_face"}
+    path = written(tmp_path, "\n\n".join(json.dumps(row) for row in many), "t.jsonl")
+    segments = read_one(path).segments
+    assert segments["score"].iloc[[0, -1]].to_list() == [5.0, 5.5]
+    assert segments["recording"].cat.categories.to_list() == ["7"]
+    many[60_001]["score"] = "high"
+    written(tmp_path, "\n\n".join(json.dumps(row) for row in many), "t.jsonl")
+    assert "line 120003: score is 'high'" in refusal(read_one, path)
+
+
+def test_the_same_segment_in_two_tables_is_refused_naming_both(tmp_path: Path) -> None:
+    write_table(tmp_path / "one.csv", table_rows())
+    write_table(tmp_path / "two.jsonl", table_rows())
+    with pytest.raises(SettingsError, match=r"one\.csv line 2 and .*two\.jsonl line 1: the same segment of 'a\.mp4'"):
+        read_scores([tmp_path / "one.csv", tmp_path / "two.jsonl"])
+
+
+def test_two_weights_are_refused_within_a_table_and_across(tmp_path: Path) -> None:
+    others = [one | {"weights": "v@2"} for one in table_rows("b.mp4")]
+    write_table(tmp_path / "both.csv", [*table_rows(), *others])
+    message = refusal(read_one, tmp_path / "both.csv")
+    assert "v@2" in message and MARK in message and "report them apart" in message
+    write_table(tmp_path / "one.csv", table_rows())
+    write_table(tmp_path / "two.csv", others)
+    with pytest.raises(SettingsError, match=r"one\.csv was scored with .*two\.csv with 'v@2'"):
+        read_scores([tmp_path / "one.csv", tmp_path / "two.csv"])
+
+
+def manifest(folder: Path, name: str, digest: str, cut_points: Any = (4.0, 7.0), file: str = "") -> None:
+    weights = {"name": "w", "digest": "0123456789ab" + "0" * 52, "cut_points": cut_points}
+    plain = {
+        "table": {"file": file or f"{name}.csv", "sha256": digest, "rows": 3},
+        "weights": weights,
+        "software": {},
+        "timing": {"finished": "2026-11-01T00:00:00+00:00"},
+        "recordings": [],
+    }
+    (folder / f"{name}.run.json").write_text(json.dumps(plain))
+
+
+def test_the_manifest_beside_a_table_is_believed_only_for_that_table(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    digest = write_table(path, table_rows())
+    manifest(tmp_path, "t", digest)
+    scores = read_one(path)
+    assert scores.sources[0].manifest_state == "verified" and scores.cut_points == (4.0, 7.0)
+    path.write_bytes(path.read_bytes().replace(b"7.500", b"7.400"))
+    scores = read_one(path)
+    # Somebody edited the table; its weights, and with them the cut points, are still the manifest's.
+    assert scores.sources[0].manifest_state == "altered" and scores.cut_points == (4.0, 7.0)
+    path.write_bytes(path.read_bytes().replace(b"w@", b"v@"))
+    assert read_one(path).cut_points == (3.0, 6.0)
+    manifest(tmp_path, "t", digest, file="t.parquet")
+    assert read_one(path).sources[0].manifest_state == "absent"
+    for broken in ("{", "[]", '{"table": 1}', '{"table": {}}'):
+        (tmp_path / "t.run.json").write_text(broken)
+        assert read_one(path).sources[0].manifest_state == "unreadable"
+    manifest(tmp_path, "t", read_one(path).sources[0].sha256, cut_points=[7, 4])
+    assert "cut points" in refusal(read_one, path)
+
+
+def test_manifests_with_different_cut_points_are_refused(tmp_path: Path) -> None:
+    for name, cut_points in (("a", (3.0, 6.0)), ("b", (4.0, 7.0))):
+        manifest(tmp_path, name, write_table(tmp_path / f"{name}.csv", table_rows(f"{name}.mp4")), cut_points)
+    with pytest.raises(SettingsError, match=r"the cut points of a\.csv are \(3\.0, 6\.0\), those of b\.csv"):
+        read_scores([tmp_path / "a.csv", tmp_path / "b.csv"])
+
+
+def test_ratings_of_every_scale_come_to_the_same_ten_points(tmp_path: Path) -> None:
+    text = (
+        "recording,time_s,value,scale,rater\n"
+        "a,0,7,nips,x\na,1,4,NIPS:7,x\na,2,8,CPOT,x\na,3,10,FLACC,x\na,4,100,VAS,y\na,5,5, VAS:10 ,y\n"
+        "a,6,6,bps:12,\na,7,3,,\n"
+    )
+    ratings = read_ratings(written(tmp_path, text))
+    expected = [10.0, 40 / 7, 10.0, 10.0, 10.0, 5.0, 5.0, 3.0]
+    assert ratings.rows["value"].to_list() == pytest.approx(expected, abs=1e-12)
+    assert ratings.rows["value"].max() == 10.0
+    assert ratings.scales == ("NIPS", "CPOT", "FLACC", "VAS", "VAS:10", "BPS:12", "NRS")
+    assert ratings.raters == ("x", "y", "rater")
+    assert ratings.rows["line"].to_list() == list(range(2, 10))
+    assert ratings.rows["end_s"].isna().all()
+    plain = read_ratings(written(tmp_path, "recording,start_s,end_s,value\n007,1.5,4,10\n"))
+    assert plain.rows.iloc[0].to_list() == [2, "007", 1.5, 4.0, 10.0, "rater", "NRS"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("recording,value\na,1\n", "found neither"),
+        ("recording,time_s,start_s,end_s,value\na,1,1,2,3\n", "found time_s, start_s, end_s"),
+        ("recording,start_s,value\na,1,3\n", "found start_s"),
+        ("time_s,value\n1,3\n", "no column recording"),
+        (
+            "recording,time_s,value,scale\na,1,7,NIPS\na,2,8,NIPS\n",
+            "line 3: value 8 is outside its scale, NIPS from 0 to 7",
+        ),
+        ("recording,time_s,value\na,1,-1\n", "line 2: value -1 is outside its scale, NRS from 0 to 10"),
+        ("recording,time_s,value\na,1,three\n", "line 2: value is 'three', not a number"),
+        ("recording,time_s,value\na,1,\n", "line 2: value is empty"),
+        ("recording,time_s,value\na,,1\n", "line 2: time_s is empty or negative"),
+        ("recording,time_s,value\na,-1,1\n", "line 2: time_s is empty or negative"),
+        ("recording,start_s,end_s,value\na,3,3,1\n", "line 2: end_s is empty or not after start_s"),
+        ("recording,time_s,value,scale\na,1,1,PAINAD\n", "line 2: unknown scale 'PAINAD'"),
+        ("recording,time_s,value,scale\na,1,1,X:0\n", "line 2: unknown scale 'X:0'"),
+        ("recording,time_s,value\na,1,1\na,1.0,2\n", "line 3: the same recording, rater and time"),
+        ("recording,time_s,value\n", "is empty"),
+    ],
+)
+def test_ratings_that_would_give_wrong_numbers_are_refused_with_their_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    assert said in refusal(read_ratings, written(tmp_path, text))
+
+
+def test_subjects_keep_codes_as_text_and_name_what_is_not_stated(tmp_path: Path) -> None:
+    subjects = read_subjects(written(tmp_path, "recording,subject,site,age\na,007,NA,01\nb,007,,\na,007,NA,01\n"))
+    assert subjects.subject_of == {"a": "007", "b": "007"}
+    assert subjects.columns == ("site", "age") and subjects.table.index.to_list() == ["a", "b"]
+    assert subjects.table.to_numpy().tolist() == [["NA", "01"], [NOT_STATED, NOT_STATED]]
+    assert subjects.file.rows == 3
+    alone = read_subjects(written(tmp_path, "recording,subject\na,1\n"))
+    assert alone.columns == () and alone.table.index.to_list() == ["a"]
+
+
+def test_subjects_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
+    assert "line 3: recording 'a' has an earlier row that differs" in refusal(
+        read_subjects, written(tmp_path, "recording,subject\na,1\na,2\n")
+    )
+    assert "line 2: subject is empty" in refusal(read_subjects, written(tmp_path, "recording,subject\na,\n"))
+    assert "no column subject" in refusal(read_subjects, written(tmp_path, "recording\na\n"))
+
+
+def test_events_are_read_and_their_times_checked(tmp_path: Path) -> None:
+    events = read_events(written(tmp_path, "recording,time_s,label\na,1.5,<lance>\n"))
+    assert events.rows.iloc[0].to_list() == ["a", 1.5, "<lance>"]
+    assert "line 2: time_s" in refusal(read_events, written(tmp_path, "recording,time_s,label\na,soon,x\n"))
+    assert "line 2: label is empty" in refusal(read_events, written(tmp_path, "recording,time_s,label\na,1,\n"))
+
+
+def test_the_simulated_study_is_what_the_program_itself_would_write(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        make_study(tmp_path / folder, recordings=12, seed=3)
+    for path in sorted((tmp_path / "one").iterdir()):
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    scores = read_one(tmp_path / "one" / "scores.csv")
+    (source,) = scores.sources
+    assert source.manifest_state == "verified" and source.manifest is not None
+    seconds = source.manifest["totals"]["seconds"]
+    accounted = seconds["scored"] + seconds["undecodable"] + sum(seconds["unscorable"].values())
+    assert seconds["nominal"] == pytest.approx(accounted, abs=0.1)
+    new = read_one(tmp_path / "one" / "scores-new.csv")
+    assert new.weights != scores.weights
+    same = [name for name in scores.segments if name not in ("score", "label", "weights")]
+    pd.testing.assert_frame_equal(scores.segments[same], new.segments[same])
+    with pytest.raises(ValueError, match="at least 4 recordings"):
+        make_study(tmp_path / "none", recordings=1)

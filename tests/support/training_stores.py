@@ -1,0 +1,92 @@
+"""Small stores to train on, made with the store's own writer: bright faces and high tones are pain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from avpenet_cli.audio.mel import log_mel
+from avpenet_cli.dataset.index import begin, finish, read_truth
+from avpenet_cli.dataset.prepare import Prepared, PrepareSettings
+from avpenet_cli.dataset.shards import SCORABLE, STORE_VERSION, Payload, ShardHeader, ShardWriter
+from avpenet_cli.dataset.store import SHARD_FOLDER
+from avpenet_cli.inputs import Recording
+from avpenet_cli.settings import FaceSettings, digest_of
+from avpenet_cli.storage import appearing_whole
+
+CROP_PX = 64
+SETTINGS = PrepareSettings(split=(0.5, 0.25, 0.25), face=FaceSettings(crop_px=CROP_PX))
+RATE_HZ = 16_000
+PAINS = tuple(number * 5 % 24 / 24 * 10 for number in range(24))
+
+
+def tone(pain: float, seconds: float = 3.0) -> np.ndarray:
+    """(samples,) float32, its pitch rising with pain."""
+    times_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    return (0.5 * np.sin(2 * np.pi * (300 + 250 * pain) * times_s)).astype(np.float32)
+
+
+def face(pain: float, chance: np.random.Generator) -> np.ndarray:
+    """(64, 64, 3) uint8, brighter with pain."""
+    picture = 20 + 20 * pain + chance.normal(0, 5, (CROP_PX, CROP_PX, 3))
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def make_store(
+    folder: Path, subjects: int = 8, segments: int = 3, faces: int = 3, pains: tuple[float, ...] = PAINS
+) -> Path:
+    """A whole store of so many subjects with one recording each, whose segments' pains go through `pains`."""
+    chance = np.random.default_rng(7)
+    recordings, prepared, ratings = [], [], ["recording,start_s,end_s,value,scale,rater"]
+    store = folder / "store"
+    (store / SHARD_FOLDER).mkdir(parents=True)
+    for subject in range(subjects):
+        name = f"r{subject}.mp4"
+        recording = Recording(folder / name, name, name)
+        header = ShardHeader(
+            STORE_VERSION, digest_of(SETTINGS.of_shards), 1, 1, f"{subject:064x}", 3.0 * segments, 3.0 * segments, 0, ""
+        )
+        shard = store / SHARD_FOLDER / f"{subject}.arrow"
+        with appearing_whole(shard) as file:
+            writer = ShardWriter(file, header)
+            for segment in range(segments):
+                pain = pains[(subject * segments + segment) % len(pains)]
+                ratings.append(f"{name},{3 * segment},{3 * segment + 3},{pain:.3f},NRS,self")
+                writer.write(_described(segment, faces), _payload(pain, faces, chance))
+            writer.close()
+        recordings.append(recording)
+        prepared.append(Prepared(recording, shard, header, segments))
+    (folder / "ratings.csv").write_text("\n".join(ratings) + "\n")
+    names = "".join(f"r{subject}.mp4,s{subject}\n" for subject in range(subjects))
+    (folder / "subjects.csv").write_text("recording,subject\n" + names)
+    truth = read_truth(folder / "ratings.csv", folder / "subjects.csv", recordings, SETTINGS)
+    begin(store, None, SETTINGS)
+    finish(store, None, prepared, truth, SETTINGS)
+    return store
+
+
+def _described(segment: int, faces: int) -> dict[str, object]:
+    return {
+        "segment": segment,
+        "start_s": 3.0 * segment,
+        "end_s": 3.0 * segment + 3.0,
+        "status": SCORABLE,
+        "reason": "",
+        "flags": "",
+        "face_rate": faces / 30,
+        "face_confidence": 0.99,
+        "face_px": 100.0,
+        "faces": 1,
+        "voiced": 1.0,
+        "snr_db": 30.0,
+        "level_dbfs": -10.0,
+    }
+
+
+def _payload(pain: float, faces: int, chance: np.random.Generator) -> Payload:
+    sound = tone(pain) + chance.normal(0, 0.01, 3 * RATE_HZ).astype(np.float32)
+    jpegs = tuple(cv2.imencode(".jpg", face(pain, chance)[..., ::-1])[1].tobytes() for _ in range(faces))
+    places = tuple(np.linspace(0, 29, faces).astype(int).tolist())
+    return Payload(log_mel(sound, SETTINGS.audio), sound, jpegs, places)

@@ -1,0 +1,333 @@
+"""Training learns, keeps to its two stages, goes on where it was killed, and says which batch broke it."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.numpy import load_file
+from torch.utils.data import DataLoader
+
+from avpenet_cli.dataset.store import INDEX_FILE, STORE_FILE, SegmentStore
+from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, SettingsError
+from avpenet_cli.model.architecture import Architecture
+from avpenet_cli.training.callbacks import Told
+from avpenet_cli.training.curves import CURVES_FILE, PICTURE_FILE, EpochRow
+from avpenet_cli.training.data import Embeddings, EpochSampler, SegmentDataset, Ticket, collate
+from avpenet_cli.training.embeddings import EMBEDDINGS_FILE, prepared_embeddings
+from avpenet_cli.training.fit import fit
+from avpenet_cli.training.initial import initial_network
+from avpenet_cli.training.lightning_module import Learner, rates, smoothed
+from avpenet_cli.training.run_directory import CHECKPOINT_FILE, check_store, claim
+from avpenet_cli.training.settings import FaceAugmentation, SoundAugmentation, StageSettings, TrainSettings
+from tests.conftest import REPOSITORY
+from tests.support.training_stores import make_store
+
+PLAIN = TrainSettings(
+    stage_1=StageSettings(1, 0.0, 1e-3),
+    stage_2=StageSettings(2, 1e-4, 1e-3),
+    batch_size=2,
+    accumulate=2,
+    device="cpu",
+)
+
+
+@pytest.fixture(scope="module")
+def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("learnable"), subjects=8, segments=1, faces=2)
+
+
+@pytest.fixture(scope="module")
+def store(store_path: Path) -> SegmentStore:
+    return SegmentStore.open(store_path)
+
+
+NOTHING_CHANGED = dataclasses.replace(
+    PLAIN,
+    batch_size=4,
+    accumulate=1,
+    mixup_alpha=0.0,
+    label_smoothing=0.0,
+    sound=SoundAugmentation(probability=0.0),
+    face=FaceAugmentation(probability=0.0),
+)
+
+
+@pytest.mark.slow
+def test_it_learns_nothing(tmp_path: Path) -> None:
+    """Four segments are learnt by heart: the loss falls far below what a constant score would have."""
+    store = SegmentStore.open(make_store(tmp_path, segments=1, faces=1, pains=(0.5, 9.5, 9.5, 0.5)))
+    settings = dataclasses.replace(
+        NOTHING_CHANGED, stage_1=StageSettings(0, 0.0, 1e-3), stage_2=StageSettings(12, 1e-4, 3e-4)
+    )
+    rows = check_store(store, None)
+    truth = store.index["reference"].to_numpy()[rows["train"]]
+    losses: list[float] = []
+
+    class Listening(Learner):
+        def on_train_epoch_end(self) -> None:
+            losses.append(float(self.train_sums[2] / self.train_sums[0]))
+
+    loader = DataLoader(
+        SegmentDataset(store, settings, True, 1),
+        batch_size=4,
+        sampler=EpochSampler(rows["train"], settings.seed),
+        collate_fn=collate,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = lightning.Trainer(
+            accelerator="cpu",
+            max_epochs=12,
+            gradient_clip_val=1.0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(Listening(initial_network(settings, ()), settings, store), loader)
+    assert len(losses) == 12
+    assert np.mean(losses[-3:]) < 0.5 * np.var(truth), (losses, truth)
+
+
+@pytest.mark.slow
+def test_the_frozen_stage_changes_the_encoders(store: SegmentStore, tmp_path: Path) -> None:
+    settings = dataclasses.replace(NOTHING_CHANGED, stage_2=StageSettings(0, 0.0, 1e-3))
+    assert not claim(tmp_path / "run", store, settings, (), False)
+    trained = fit(store, check_store(store, None), tmp_path / "run", settings)
+    before = initial_network(settings, ()).state_dict()
+    changed = {name for name, value in trained.state.items() if not torch.equal(value, before[name])}
+    assert changed
+    assert not [name for name in changed if "_encoder." in name]
+    assert any(name.startswith("head.") for name in changed)
+    assert (tmp_path / "run" / PICTURE_FILE).read_bytes().startswith(b"\x89PNG")
+    assert [path.stat().st_mode & 0o77 for path in (tmp_path / "run").iterdir()] == [0] * 5
+
+    # From embeddings made beforehand it learns the same, but for their rounding to half precision.
+    cached = dataclasses.replace(settings, cache_embeddings=True)
+    claim(tmp_path / "cached", store, cached, (), False)
+    again = fit(store, check_store(store, None), tmp_path / "cached", cached)
+    np.testing.assert_allclose(_curves(tmp_path / "cached")[1], _curves(tmp_path / "run")[1], rtol=2e-3, atol=0.02)
+    kept = tmp_path / "cached" / EMBEDDINGS_FILE
+    assert kept.stat().st_mode & 0o77 == 0
+    assert [
+        name for name, value in again.state.items() if "_encoder." in name and not torch.equal(value, before[name])
+    ] == []
+
+    # Kept ones are used again as they were made, whole ones only.
+    found = Embeddings(**load_file(kept))
+    rows = found.rows
+    learner = Learner(initial_network(cached, ()), cached, store)
+    made = prepared_embeddings(tmp_path / "new", store, rows, learner, cached, Told())
+    read = prepared_embeddings(tmp_path / "new", store, rows, learner, cached, Told())
+    segment = store.segment(int(rows[0]), ())
+    with torch.inference_mode():
+        (heard,) = learner.network.encode_audio(torch.from_numpy(segment.spectrogram)[None, None]).numpy()
+    for one in (made, read, found):
+        np.testing.assert_allclose(one.audio[0], heard, rtol=2e-3, atol=2e-3)
+        np.testing.assert_array_equal(one.audio, made.audio)
+        np.testing.assert_array_equal(one.faces, made.faces)
+    assert found.starts.tolist() == [0, *np.cumsum([2] * (len(found.starts) - 1))]
+    with pytest.raises(KeyError):
+        found.item(10_000, 0.0)
+    kept.write_bytes(kept.read_bytes()[:1000])
+    told = Told(stop=lambda: True)
+    with pytest.raises(Interrupted, match="before the first epoch"):
+        fit(store, check_store(store, None), tmp_path / "cached", cached, told=told)
+
+
+_RUN = """
+import sys
+from pathlib import Path
+from avpenet_cli.training.run_directory import check_store, claim
+from avpenet_cli.training.fit import fit
+from avpenet_cli.dataset.store import SegmentStore
+from avpenet_cli.training.callbacks import Told
+from tests.training.test_fit import PLAIN
+store, folder = SegmentStore.open(Path(sys.argv[1])), Path(sys.argv[2])
+claim(folder, store, PLAIN, (), False)
+told = Told(lambda row, best: print("epoch", row.epoch, flush=True), lambda *of: print("batch", *of, flush=True))
+fit(store, check_store(store, None), folder, PLAIN, told=told)
+"""
+
+
+def _curves(folder: Path) -> tuple[list[str], np.ndarray]:
+    names, *rows = csv.reader((folder / CURVES_FILE).read_text().splitlines())
+    return names, np.array(rows, float)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_another_curve(store: SegmentStore, tmp_path: Path) -> None:
+    broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
+    with subprocess.Popen(
+        [sys.executable, "-c", _RUN, store.path, broken], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        assert any(line == "epoch 2\n" for line in lines)
+        assert next(lines) == "batch 1 2\n"  # half of the third epoch, which trains the encoders on
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert len(_curves(broken)[1]) == 2
+    rows, epochs = check_store(store, None), []
+    told = Told(lambda row, best: epochs.append(row.epoch))
+    assert claim(broken, store, PLAIN, (), True)
+    resumed = fit(store, rows, broken, PLAIN, (), True, told)
+    assert epochs == [3]
+    assert not claim(unbroken, store, PLAIN, (), False)
+    whole = fit(store, rows, unbroken, PLAIN)
+    names, curves = _curves(unbroken)
+    assert tuple(names) == EpochRow._fields
+    assert curves[:, :2].tolist() == [[1, 1], [2, 2], [3, 2]]
+    np.testing.assert_allclose(_curves(broken)[1], curves, rtol=0, atol=1e-6)
+    assert resumed.best.epoch == whole.best.epoch
+    for name, value in whole.state.items():
+        torch.testing.assert_close(resumed.state[name], value, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_run_cannot_be_stopped_or_is_mistaken_for_another(store: SegmentStore, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    claim(folder, store, PLAIN, (), False)
+    with pytest.raises(Interrupted, match="interrupted after 0 of 3 epochs; give the same command with --resume"):
+        fit(store, check_store(store, None), folder, PLAIN, told=Told(stop=lambda: True))
+    with pytest.raises(OutputError, match="holds a run already; give --resume"):
+        claim(folder, store, PLAIN, (), False)
+    other = dataclasses.replace(PLAIN, weight_decay=0.02)
+    with pytest.raises(OutputError, match=r"weight_decay was 0\.01, now 0\.02"):
+        claim(folder, store, other, (), True)
+    assert not claim(folder, store, dataclasses.replace(PLAIN, workers=1), (), True)
+    (folder / CHECKPOINT_FILE).touch()
+    assert claim(folder, store, PLAIN, (), True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.doc").touch()
+    with pytest.raises(OutputError, match="holds something else"):
+        claim(tmp_path / "other", store, PLAIN, (), True)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_has_no_name(store: SegmentStore, tmp_path: Path) -> None:
+    class Poisoned(SegmentStore):
+        """A real store, one of whose ratings a careless tool has made infinite."""
+
+        def segment(self, number: int, places: object = None) -> object:  # type: ignore[override]
+            return dataclasses.replace(super().segment(number), reference=np.inf)
+
+    poisoned = Poisoned(store.path, store.about, store.index)
+    rows = check_store(store, None)
+    claim(tmp_path / "run", poisoned, PLAIN, (), False)
+    with pytest.raises(AvpenetError, match=r"the loss is not a number .* in epoch 1, in the batch of r\d\.mp4 segment"):
+        fit(poisoned, rows, tmp_path / "run", PLAIN)
+
+
+def test_a_leak_between_splits_is_trained_on(store: SegmentStore) -> None:
+    splits, subjects = store.index["split"].tolist(), store.index["subject"].tolist()
+    subjects[splits.index("test")] = subjects[splits.index("train")]
+    leaking = store.index.assign(subject=subjects)
+    with pytest.raises(SettingsError, match=r"subject s\d is in"):
+        check_store(SegmentStore(store.path, store.about, leaking), None)
+    nobody = store.index.assign(split="train")
+    with pytest.raises(SettingsError, match="no rated segment to stop by"):
+        check_store(SegmentStore(store.path, store.about, nobody), None)
+
+
+def test_the_rates_are_not_the_protocols() -> None:
+    usual = TrainSettings()
+    assert list(rates(usual, 0)) == pytest.approx([0.0, 1e-3])
+    assert list(rates(usual, 15)) == pytest.approx([0.0, (1e-3 + 1e-6) / 2])
+    assert rates(usual, 29)[1] < 5e-6
+    assert list(rates(usual, 30)) == pytest.approx([1e-5, 1e-4])
+    assert rates(usual, 99)[1] == pytest.approx(1e-6, rel=0.1)
+    assert usual.batch_size * usual.accumulate == 128
+    assert smoothed(torch.tensor([0.0, 5.0, 10.0]), 0.1).tolist() == pytest.approx([0.5, 5.0, 9.5])
+
+
+@pytest.mark.slow
+def test_a_batch_scores_otherwise_than_the_network_alone(store: SegmentStore) -> None:
+    """Packed faces, padding and masks must not change what `score` will say of a segment."""
+    for architecture in (Architecture(), Architecture("single", "image")):
+        settings = dataclasses.replace(PLAIN, architecture=architecture)
+        learner = Learner(initial_network(settings, ()), settings, store).eval()
+        items = [SegmentDataset(store, settings, False, frames)[Ticket(0, frames)] for frames in (1, 2)]
+        with torch.no_grad():
+            together = learner.predict(collate(items))
+            alone = torch.cat([learner.predict(collate([item])) for item in items])
+            mel, faces = (torch.from_numpy(one) for one in items[1][:2])
+            pixels = (faces.float() / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+                [0.229, 0.224, 0.225]
+            ).view(3, 1, 1)
+            direct = learner.network(mel[None], pixels[None])
+        torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
+        torch.testing.assert_close(together[1:], direct, atol=1e-4, rtol=0)
+
+
+def test_a_dropped_modality_still_speaks(store: SegmentStore) -> None:
+    architecture = Architecture(may_be_missing=("audio",))
+    settings = dataclasses.replace(PLAIN, architecture=architecture, modality_dropout=1.0)
+    learner = Learner(initial_network(settings, ()), settings, store).eval()
+    batch = collate([SegmentDataset(store, settings, False, 2)[Ticket(0, row)] for row in (0, 1)])
+    lost = learner._lost(2, np.random.default_rng(0))
+    assert lost is not None
+    assert lost["audio"].all()
+    assert not lost["face"].any()
+    with torch.no_grad():
+        deaf = learner._scores(batch, None, lost, True)
+        faces = (batch.faces.float() / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+            [0.229, 0.224, 0.225]
+        ).view(3, 1, 1)
+        tokens = learner.network.encode_faces(faces).unflatten(0, (2, 2))
+        torch.testing.assert_close(deaf, learner.network.score(None, tokens), atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+def test_torchvisions_encoders_are_not_taken(tmp_path: Path) -> None:
+    from torchvision.models import resnet34, resnet50
+
+    from avpenet_cli.errors import WeightsError
+
+    files = []
+    for name, make in (("34", resnet34), ("50", resnet50)):
+        torch.save(make().state_dict(), tmp_path / f"{name}.pth")
+        files.append(tmp_path / f"{name}.pth")
+    network = initial_network(PLAIN, files)
+    sound, faces = (torch.load(file, weights_only=True) for file in files)
+    torch.testing.assert_close(network.audio_encoder.conv1.weight, sound["conv1.weight"].sum(1, keepdim=True))
+    torch.testing.assert_close(
+        network.audio_encoder.state_dict()["layer4.2.conv2.weight"], sound["layer4.2.conv2.weight"]
+    )
+    torch.testing.assert_close(
+        network.visual_encoder.state_dict()["layer3.5.conv3.weight"], faces["layer3.5.conv3.weight"]
+    )
+    sound["layer4.2.conv2.weight"] = sound["layer4.2.conv2.weight"][:3]
+    torch.save(sound, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match=r"no state dict of torchvision's ResNet-34: layer4\.2\.conv2\.weight"):
+        initial_network(PLAIN, [tmp_path / "odd.pth"])
+
+
+def test_an_altered_index_is_trained_on(store_path: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copied = Path(shutil.copytree(store_path, tmp_path / "copy"))
+    table = pq.read_table(copied / INDEX_FILE)
+    twice = pa.array(["s0"] * len(table))
+    pq.write_table(table.set_column(table.schema.get_field_index("subject"), "subject", twice), copied / INDEX_FILE)
+    with pytest.raises(SettingsError, match="is not the one that belongs"):
+        SegmentStore.open(copied)
+    about = json.loads((copied / STORE_FILE).read_text())
+    about["index"]["sha256"] = hashlib.sha256((copied / INDEX_FILE).read_bytes()).hexdigest()
+    (copied / STORE_FILE).write_text(json.dumps(about))
+    with pytest.raises(SettingsError, match="subject s0 is in"):
+        check_store(SegmentStore.open(copied), None)
