@@ -327,7 +327,7 @@ def test_the_wheel_holds_templates_and_numbers(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
     (wheel,) = tmp_path.glob("*.whl")
     folders = [REPOSITORY / "avpenet_cli" / name for name in ("report/templates", "phantom/parameters")]
-    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    files = [file for folder in folders for file in folder.rglob("*") if file.suffix in {".j2", ".css", ".toml"}]
     wanted = {file.relative_to(REPOSITORY).as_posix() for file in files}
     assert {".j2", ".css", ".toml"} == {file.suffix for file in files}
     assert wanted <= set(zipfile.ZipFile(wheel).namelist())
