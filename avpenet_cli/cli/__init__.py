@@ -57,6 +57,10 @@ def _root(
 
 def main() -> None:
     """The console script: run a command, turn its errors into one line and an exit code."""
+    if os.environ.get("_AVPENET_COMPLETE"):  # a shell asks what could stand at the cursor
+        from avpenet_cli.cli.completion import answer_shell
+
+        sys.exit(answer_shell(app))
     debug = "--debug" in sys.argv
     # Threads that spin while they wait fight the decoder for the cores: 0.70 against 1.02 times real time on two
     # cores (CHANGELOG). Read once, when torch is loaded.

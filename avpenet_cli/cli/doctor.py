@@ -137,14 +137,10 @@ def _device() -> Finding:
 
 
 def _weights() -> Finding:
-    from avpenet_cli.errors import WeightsError
     from avpenet_cli.weights import default_entry, list_entries
 
     unusable = [entry for entry in list_entries() if hasattr(entry, "problem")]
-    try:
-        entry = default_entry()
-    except WeightsError as error:
-        return Finding("warning", error.message, error.remedy)
+    entry = default_entry()
     if unusable:
         return Finding("warning", f"{entry.name}; {len(unusable)} unusable", "see avpenet weights list")
     return Finding("ok", f"{entry.name}@{entry.digest[:12]}")
