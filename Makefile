@@ -154,8 +154,7 @@ release: setup $(RELEASE_STAMP)
 	@rm -f dist/avpenet-*.tar.gz dist/avpenet-*.whl dist/avpenet-*.cdx.json dist/SHA256SUMS
 	@$(RELEASE_PYTHON) -m build --no-isolation --outdir dist . >/dev/null
 	@$(RELEASE_PYTHON) -m twine check --strict dist/avpenet-*.tar.gz dist/avpenet-*.whl
-	@$(RELEASE_PYTHON) release/sbom.py --dist dist --work build/sbom \
-	  --site-packages "$$($(VENV_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	@$(VENV_PYTHON) release/sbom.py --tool build/release/bin/cyclonedx-py --dist dist --work build/sbom
 	@cd dist && sha256sum avpenet-*.tar.gz avpenet-*.whl avpenet-*.cdx.json > SHA256SUMS && cat SHA256SUMS
 
 GPU := yes

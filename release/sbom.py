@@ -7,6 +7,7 @@ and no more, so that licences and the dependency graph are in the document and t
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import subprocess
 import sys
 import venv
@@ -29,38 +30,38 @@ def locked(lock: Path) -> dict[str, str]:
     }
 
 
-def link_metadata(packages: dict[str, str], source: Path, target: Path) -> None:
-    """Link the `.dist-info` folders of `packages` from one site-packages folder into another.
+def link_metadata(packages: dict[str, str], target: Path) -> None:
+    """Link the `.dist-info` folders of packages that this interpreter has into another site-packages folder.
 
     Raises:
         SystemExit: a package is absent or has another version.
     """
-    installed: dict[str, tuple[str, Path]] = {}
-    for folder in source.glob("*.dist-info"):
-        name, _, version = folder.name.removesuffix(".dist-info").partition("-")
-        installed[canonicalize_name(name)] = (version, folder)
     for name, version in packages.items():
-        if name not in installed or installed[name][0] != version:
-            raise SystemExit(f"sbom: {name} {version} is locked and not installed; run make setup")
-        folder = installed[name][1]
+        try:
+            found = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            raise SystemExit(f"sbom: {name} {version} is locked and not installed; run make setup") from None
+        if found.version != version:
+            raise SystemExit(f"sbom: {name} {version} is locked, {found.version} is installed; run make setup")
+        (metadata,) = [file for file in found.files or () if file.match("*.dist-info/METADATA")]
+        folder = Path(str(found.locate_file(metadata))).parent
         (target / folder.name).symlink_to(folder.resolve())
 
 
 def main() -> None:
     """Command line; see --help."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--site-packages", type=Path, required=True, help="where the locked packages are installed")
+    parser.add_argument("--tool", type=Path, required=True, help="the program cyclonedx-py")
     parser.add_argument("--work", type=Path, required=True, help="folder for the environment of metadata")
     parser.add_argument("--dist", type=Path, required=True, help="folder of the wheel, for the document")
     arguments = parser.parse_args()
     venv.create(arguments.work, clear=True, symlinks=True, with_pip=False)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     site_packages = arguments.work / "lib" / version / "site-packages"
-    link_metadata(locked(REPOSITORY / "requirements-runtime.lock"), arguments.site_packages, site_packages)
+    link_metadata(locked(REPOSITORY / "requirements-runtime.lock"), site_packages)
     (wheel,) = arguments.dist.glob("avpenet-*.whl")
     out = arguments.dist / f"avpenet-{wheel.name.split('-')[1]}.cdx.json"
-    tool = Path(sys.executable).with_name("cyclonedx-py")
-    command: list[str | Path] = [tool, "environment", arguments.work / "bin" / "python"]
+    command: list[str | Path] = [arguments.tool, "environment", arguments.work / "bin" / "python"]
     command += ["--pyproject", REPOSITORY / "pyproject.toml", "--mc-type", "application"]
     command += ["--output-reproducible", "--of", "JSON", "-o", out]
     raise SystemExit(subprocess.run(command, check=False).returncode)
