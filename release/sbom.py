@@ -43,7 +43,9 @@ def link_metadata(packages: dict[str, str], target: Path) -> None:
             raise SystemExit(f"sbom: {name} {version} is locked and not installed; run make setup") from None
         if found.version != version:
             raise SystemExit(f"sbom: {name} {version} is locked, {found.version} is installed; run make setup")
-        (metadata,) = [file for file in found.files or () if file.match("*.dist-info/METADATA")]
+        (metadata,) = [
+            file for file in found.files or () if len(file.parts) == 2 and file.match("*.dist-info/METADATA")
+        ]
         folder = Path(str(found.locate_file(metadata))).parent
         (target / folder.name).symlink_to(folder.resolve())
 
