@@ -55,6 +55,7 @@ def doctor(
         "ffprobe": lambda: _tool("ffprobe"),
         "codecs": _codecs,
         "face detector": _detector,
+        "audio": _audio,
         "decord": _decord,
         "device": _device,
         "weights": _weights,
@@ -117,6 +118,22 @@ def _detector() -> Finding:
 
     FaceDetector(FaceSettings(), torch.device("cpu")).detect([np.zeros((64, 64, 3), np.uint8)])
     return Finding("ok", "MTCNN runs")
+
+
+def _audio() -> Finding:
+    import numpy as np
+
+    from avpenet_cli.audio.mel import log_mel
+    from avpenet_cli.settings import AudioSettings
+
+    try:
+        log_mel(np.zeros(16_000, np.float32), AudioSettings())
+    except RuntimeError as error:
+        # numba, below librosa, refuses to load where it can keep nothing: a read-only install and no writable home.
+        if "no locator available" not in str(error):
+            raise
+        return Finding("missing", "numba has no folder for its cache", "set NUMBA_CACHE_DIR to a writable folder")
+    return Finding("ok", "mel spectrograms are computed")
 
 
 def _decord() -> Finding:
