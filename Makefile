@@ -137,7 +137,7 @@ UV_COMPILE = build/lock/bin/python -m uv pip compile pyproject.toml --quiet --un
 lock:
 	@$(SYSTEM); $(CHOOSE_PYTHON); python=$$(choose_python) && "$$python" -m venv --clear build/lock
 	@build/lock/bin/python -m pip install -qq uv
-	@$(UV_COMPILE) --extra dev --output-file requirements.lock
+	@$(UV_COMPILE) --extra dev --extra docs --output-file requirements.lock
 	@$(UV_COMPILE) --extra landmarks --constraint requirements.lock \
 	  $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock) > build/lock/landmarks
 	@sed '/^$$/,$$d' build/lock/landmarks > requirements-landmarks.lock
