@@ -171,13 +171,13 @@ _NOT_IN_FINGERPRINT = {"device", "batch_size", "decoding.stall_s", "decoding.pro
 """Settings that change speed or patience, not numbers."""
 
 
-def to_plain(settings: Any) -> dict[str, Any]:
+def to_dict(settings: Any) -> dict[str, Any]:
     """A settings dataclass as JSON-ready nested dictionaries."""
     plain: dict[str, Any] = TypeAdapter(type(settings)).dump_python(settings, mode="json")
     return plain
 
 
-def from_plain(kind: type[T], plain: object, where: str) -> T:
+def from_dict(kind: type[T], plain: object, where: str) -> T:
     """Build and validate a settings dataclass from nested dictionaries.
 
     Raises:
@@ -225,7 +225,7 @@ def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def result_settings(run: RunSettings) -> dict[str, Any]:
     """The flat settings that change numbers; two runs that agree on them may share a journal."""
     return {"results_version": RESULTS_VERSION} | {
-        name: value for name, value in flatten(to_plain(run)).items() if name not in _NOT_IN_FINGERPRINT
+        name: value for name, value in flatten(to_dict(run)).items() if name not in _NOT_IN_FINGERPRINT
     }
 
 

@@ -16,7 +16,7 @@ from avpenet_cli import __version__
 from avpenet_cli.inputs import Recording
 from avpenet_cli.media.tools import ffmpeg_version
 from avpenet_cli.records import RecordingOutcome, Status
-from avpenet_cli.settings import RunSettings, to_plain
+from avpenet_cli.settings import RunSettings, to_dict
 from avpenet_cli.weights import WeightsDescription
 
 MANIFEST_VERSION = 1
@@ -125,7 +125,7 @@ def manifest(
         timing: start, end, seconds.
         recordings: from `recording_entry`, in input order.
     """
-    plain_weights = to_plain(description)
+    plain_weights = to_dict(description)
     preprocessing = plain_weights.pop("preprocessing")
     return {
         "manifest_version": MANIFEST_VERSION,
@@ -134,7 +134,7 @@ def manifest(
         "device": device,
         "weights": plain_weights | {"digest": description.digest},
         "preprocessing": preprocessing,
-        "settings": to_plain(run),
+        "settings": to_dict(run),
         "table": table,
         "totals": totals.plain(),
         "timing": timing,
