@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -209,6 +210,43 @@ def read_config(path: Path) -> dict[str, Any]:
         raise SettingsError(
             f"cannot read the settings file {path}: {error}", "correct it or leave --config out"
         ) from None
+
+
+def read_settings(kind: type[T], config: Path | None, options: Mapping[str, object]) -> T:
+    """Settings from a file with command-line options on top.
+
+    Args:
+        kind: the settings dataclass; the file has its shape.
+        config: a TOML file, or None for the defaults.
+        options: field name to value; None stands for an option that was not given.
+
+    Raises:
+        SettingsError: an unreadable file, an unknown name, or a value out of its range in the file or an option.
+    """
+    content = read_config(config) if config else {}
+    from_dict(kind, content, str(config))
+    chosen = {name: value for name, value in options.items() if value is not None}
+    return from_dict(kind, content | chosen, "command line")
+
+
+_NAMED_DIFFERENCES = 4
+
+
+def describe_differences(before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """Say which settings differ: `stride_s was 3.0, now 1.0; ...`, at most four of them by name; empty where none do.
+
+    Args:
+        before, now: flat settings as JSON gives them back.
+    """
+    differing = [name for name in {**now, **before} if before.get(name, "unset") != now.get(name, "unset")]
+    if not differing:
+        return ""
+    named = "; ".join(
+        f"{name} was {before.get(name, 'unset')}, now {now.get(name, 'unset')}"
+        for name in differing[:_NAMED_DIFFERENCES]
+    )
+    more = len(differing) - _NAMED_DIFFERENCES
+    return named + (f" and {more} more" if more > 0 else "")
 
 
 def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -25,7 +25,7 @@ def bench(
 
     Loading the program and the weights is not counted.
     """
-    from avpenet_cli.runs.manifest import device_name
+    from avpenet_cli.runs.device import device_name
     from avpenet_cli.scoring.network import Network
     from avpenet_cli.scoring.scorer import Scorer
     from avpenet_cli.settings import RunSettings, from_dict

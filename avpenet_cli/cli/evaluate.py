@@ -80,8 +80,8 @@ def _run(
 ) -> dict[str, Any]:
     """Score and write; returns the account."""
     from avpenet_cli.evaluation.outputs import EVALUATION_FILE, remove_leftovers, write_evaluation
+    from avpenet_cli.runs.device import device_name
     from avpenet_cli.runs.lock import output_lock
-    from avpenet_cli.runs.manifest import device_name
     from avpenet_cli.scoring.network import Network
 
     with output_lock(out / EVALUATION_FILE):

@@ -157,7 +157,7 @@ def _refuse_to_replace(plan: _Plan, save: Path | None, compared_with: Path) -> N
 def _plan(folder: Path, weights: str | None, baseline: Path | None, save: Path | None, device: str) -> _Plan:
     """Everything that can be found wrong before anything is scored."""
     from avpenet_cli.commissioning import check as com
-    from avpenet_cli.scoring.network import choose_device
+    from avpenet_cli.runs.device import choose_device
     from avpenet_cli.settings import RunSettings, from_dict
     from avpenet_cli.study.ratings import read_ratings
     from avpenet_cli.weights import default_entry, find, verify
@@ -249,7 +249,7 @@ def _against_truth(table: Path, truth: Ratings | None) -> dict[str, dict[str, fl
 def _protocol(plan: _Plan, found: _Examined) -> dict[str, Any]:
     """JSON-ready; without the folders' names, which say something of a machine and its user."""
     from avpenet_cli.commissioning.check import TOLERANCE_POINTS
-    from avpenet_cli.runs.manifest import software
+    from avpenet_cli.runs.versions import software_versions
 
     description = plan.entry.description
     beside = {one.recording: one for one in found.moved or ()}
@@ -258,7 +258,7 @@ def _protocol(plan: _Plan, found: _Examined) -> dict[str, Any]:
         "protocol_version": 1,
         "made": datetime.now().astimezone().isoformat(timespec="seconds"),
         "installation": {
-            "software": software(),
+            "software": software_versions(),
             "device": found.now.device,
             "weights": {
                 "name": plan.entry.name,

@@ -111,8 +111,8 @@ def _run(
     from avpenet_cli.dataset.index import begin, finish, leftovers, unused
     from avpenet_cli.dataset.prepare import Preparer, prepare_all
     from avpenet_cli.dataset.store import SHARD_FOLDER, STORE_FILE, read_about
+    from avpenet_cli.runs.device import choose_device
     from avpenet_cli.runs.lock import output_lock
-    from avpenet_cli.scoring.network import choose_device
     from avpenet_cli.storage import storage_fault
 
     choose_device(settings.device)

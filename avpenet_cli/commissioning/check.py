@@ -18,8 +18,10 @@ from avpenet_cli.errors import SettingsError
 from avpenet_cli.inputs import Recording, collect
 from avpenet_cli.pipeline.evidence import Progress
 from avpenet_cli.records import RecordingOutcome, Status
+from avpenet_cli.runs.device import device_name
 from avpenet_cli.runs.journal import Journal
-from avpenet_cli.runs.manifest import device_name, software, weights_mark
+from avpenet_cli.runs.manifest import weights_mark
+from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.run import Finished, score_all
 from avpenet_cli.scoring.scorer import Scorer
@@ -245,7 +247,7 @@ def found_now(network: Network, entry: WeightsEntry, scored: Sequence[ScoredPhan
         found=datetime.now().astimezone().date().isoformat(),
         device=device_name(network.device),
         # The platform's name says something of a site's machine, and these files are passed on.
-        software={name: version for name, version in software().items() if name != "platform"},
+        software={name: version for name, version in software_versions().items() if name != "platform"},
         scores={one.name: one.scores for one in scored},
     )
 

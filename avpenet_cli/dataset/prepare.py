@@ -36,7 +36,7 @@ from avpenet_cli.model.architecture import MODALITIES
 from avpenet_cli.pipeline.evidence import FrontEnd, Progress, RecordingEvidence, SegmentAssessment
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.records import Status
-from avpenet_cli.scoring.network import choose_device
+from avpenet_cli.runs.device import choose_device
 from avpenet_cli.scoring.run import unexpected
 from avpenet_cli.settings import (
     WINDOW_S,

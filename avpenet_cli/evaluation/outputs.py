@@ -27,15 +27,9 @@ from avpenet_cli.pipeline.windows import balance
 from avpenet_cli.records import Flag, Quality, Reason, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.report.analysis import ReportSettings
 from avpenet_cli.report.writing import write_report
-from avpenet_cli.runs.manifest import (
-    Totals,
-    device_name,
-    manifest,
-    manifest_path,
-    recording_entry,
-    software,
-    weights_mark,
-)
+from avpenet_cli.runs.device import device_name
+from avpenet_cli.runs.manifest import Totals, manifest, manifest_path, recording_entry, weights_mark
+from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.settings import WINDOW_S, DecodingSettings, QualitySettings, RunSettings, from_dict, to_dict
 from avpenet_cli.stats.bootstrap import LEVEL, Resampling
@@ -214,7 +208,7 @@ def _account(
         },
         "conditions": list(found),
         "device": device_name(network.device),
-        "software": software(),
+        "software": software_versions(),
     }
 
 

@@ -8,37 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError, SettingsError
+from avpenet_cli.errors import RecordingError
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.model.inference import mc_scores
+from avpenet_cli.runs.device import choose_device
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry, load
-
-
-def choose_device(wanted: str) -> torch.device:
-    """`auto` takes a GPU where there is one; anything else is taken at its word.
-
-    Raises:
-        EnvironmentUnavailableError: a GPU was asked for and is not there.
-        SettingsError: not a device's name.
-    """
-    if wanted == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    if wanted == "cpu":
-        return torch.device("cpu")
-    name, _, number = wanted.partition(":")
-    if name != "cuda" or (number and not number.isdecimal()):
-        raise SettingsError(f"--device {wanted}: no such kind of device", "use auto, cpu, cuda or cuda:N")
-    index = int(number or 0)
-    if not torch.cuda.is_available():
-        raise EnvironmentUnavailableError(
-            f"--device {wanted}: no usable GPU here", "see avpenet doctor, or use --device cpu"
-        )
-    if index >= torch.cuda.device_count():
-        raise EnvironmentUnavailableError(
-            f"--device {wanted}: there are {torch.cuda.device_count()} GPUs, counted from 0", ""
-        )
-    return torch.device("cuda", index)
 
 
 class Network:
