@@ -63,7 +63,7 @@ def import_checkpoint(
 
     Raises:
         WeightsError: not a checkpoint, not safe to read, of other sizes than this network, or not all of its tensors.
-        EnvironmentFault: the folder cannot be written.
+        EnvironmentUnavailableError: the folder cannot be written.
     """
     wanted = checkpoint.stem if name is None else name
     if not may_be_called(wanted):

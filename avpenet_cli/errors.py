@@ -51,7 +51,7 @@ class WeightsError(AvpenetError):
     exit_code = ExitCode.ENVIRONMENT
 
 
-class EnvironmentFault(AvpenetError):
+class EnvironmentUnavailableError(AvpenetError):
     """Something this machine lacks: ffmpeg, a device, space, write access."""
 
     exit_code = ExitCode.ENVIRONMENT
@@ -63,7 +63,7 @@ class OutputError(AvpenetError):
     exit_code = ExitCode.USAGE
 
 
-class Locked(AvpenetError):
+class OutputLockedError(AvpenetError):
     """Another run holds this output."""
 
     exit_code = ExitCode.LOCKED

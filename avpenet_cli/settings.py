@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -171,13 +172,13 @@ _NOT_IN_FINGERPRINT = {"device", "batch_size", "decoding.stall_s", "decoding.pro
 """Settings that change speed or patience, not numbers."""
 
 
-def to_plain(settings: Any) -> dict[str, Any]:
+def to_dict(settings: Any) -> dict[str, Any]:
     """A settings dataclass as JSON-ready nested dictionaries."""
     plain: dict[str, Any] = TypeAdapter(type(settings)).dump_python(settings, mode="json")
     return plain
 
 
-def from_plain(kind: type[T], plain: object, where: str) -> T:
+def from_dict(kind: type[T], plain: object, where: str) -> T:
     """Build and validate a settings dataclass from nested dictionaries.
 
     Raises:
@@ -211,6 +212,43 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from None
 
 
+def read_settings(kind: type[T], config: Path | None, options: Mapping[str, object]) -> T:
+    """Settings from a file with command-line options on top.
+
+    Args:
+        kind: the settings dataclass; the file has its shape.
+        config: a TOML file, or None for the defaults.
+        options: field name to value; None stands for an option that was not given.
+
+    Raises:
+        SettingsError: an unreadable file, an unknown name, or a value out of its range in the file or an option.
+    """
+    content = read_config(config) if config else {}
+    from_dict(kind, content, str(config))
+    chosen = {name: value for name, value in options.items() if value is not None}
+    return from_dict(kind, content | chosen, "command line")
+
+
+_NAMED_DIFFERENCES = 4
+
+
+def describe_differences(before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """Say which settings differ: `stride_s was 3.0, now 1.0; ...`, at most four of them by name; empty where none do.
+
+    Args:
+        before, now: flat settings as JSON gives them back.
+    """
+    differing = [name for name in {**now, **before} if before.get(name, "unset") != now.get(name, "unset")]
+    if not differing:
+        return ""
+    named = "; ".join(
+        f"{name} was {before.get(name, 'unset')}, now {now.get(name, 'unset')}"
+        for name in differing[:_NAMED_DIFFERENCES]
+    )
+    more = len(differing) - _NAMED_DIFFERENCES
+    return named + (f" and {more} more" if more > 0 else "")
+
+
 def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dictionaries as one level with dotted names: {"quality.low_snr_db": 5.0, ...}."""
     flat: dict[str, Any] = {}
@@ -225,7 +263,7 @@ def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def result_settings(run: RunSettings) -> dict[str, Any]:
     """The flat settings that change numbers; two runs that agree on them may share a journal."""
     return {"results_version": RESULTS_VERSION} | {
-        name: value for name, value in flatten(to_plain(run)).items() if name not in _NOT_IN_FINGERPRINT
+        name: value for name, value in flatten(to_dict(run)).items() if name not in _NOT_IN_FINGERPRINT
     }
 
 

@@ -83,29 +83,29 @@ def main() -> None:
     except AvpenetError as error:
         if debug and error.exit_code not in (ExitCode.LOCKED, ExitCode.INTERRUPTED):
             raise
-        complain(str(error))
+        print_error(str(error))
         code = error.exit_code
     except TyperException as error:
         if words := error.format_message():  # none when no arguments were given: then the help has been printed
-            complain(f"{words}; see avpenet --help")
+            print_error(f"{words}; see avpenet --help")
         code = ExitCode.USAGE
     except KeyboardInterrupt:
-        complain("interrupted")
+        print_error("interrupted")
         code = ExitCode.INTERRUPTED
     except (BrokenPipeError, SystemExit):  # rich makes the one into the other
-        # Whoever read our output has gone; Python would complain once more when it flushes at exit.
+        # Whoever read our output has gone; Python would print_error once more when it flushes at exit.
         for stream in (sys.stdout, sys.stderr):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         code = ExitCode.OK
     except Exception as error:
         if debug:
             raise
-        complain(f"internal error ({type(error).__name__}: {error}); --debug shows where, please report it")
+        print_error(f"internal error ({type(error).__name__}: {error}); --debug shows where, please report it")
         code = ExitCode.SOME_FAILED
     sys.exit(int(code or 0))
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
     """One line on stderr, whatever the message holds."""
     with contextlib.suppress(BrokenPipeError):
         print(f"avpenet: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)

@@ -25,14 +25,14 @@ def bench(
 
     Loading the program and the weights is not counted.
     """
-    from avpenet_cli.runs.manifest import device_name
+    from avpenet_cli.runs.device import device_name
     from avpenet_cli.scoring.network import Network
     from avpenet_cli.scoring.scorer import Scorer
-    from avpenet_cli.settings import RunSettings, from_plain
+    from avpenet_cli.settings import RunSettings, from_dict
     from avpenet_cli.weights import find
 
     plain = {"device": device, "precision": precision, "batch_size": batch_size, "stride_s": stride}
-    run = from_plain(RunSettings, plain, "command line")
+    run = from_dict(RunSettings, plain, "command line")
     network = Network(find(weights), run)
     scorer = Scorer(network, run)
     begun = time.perf_counter()

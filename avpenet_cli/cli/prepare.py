@@ -91,12 +91,12 @@ def _shares(text: str) -> list[float]:
 def _settings(config: Path | None, given: dict[str, Any]) -> PrepareSettings:
     """The settings file, with what was given on the command line on top."""
     from avpenet_cli.dataset.prepare import PrepareSettings
-    from avpenet_cli.settings import from_plain, read_config
+    from avpenet_cli.settings import from_dict, read_config
 
     plain = read_config(config) if config else {}
-    from_plain(PrepareSettings, plain, str(config))
+    from_dict(PrepareSettings, plain, str(config))
     options = {name: value for name, value in given.items() if value is not None}
-    return from_plain(PrepareSettings, plain | options, "command line")
+    return from_dict(PrepareSettings, plain | options, "command line")
 
 
 def _run(
@@ -111,15 +111,15 @@ def _run(
     from avpenet_cli.dataset.index import begin, finish, leftovers, unused
     from avpenet_cli.dataset.prepare import Preparer, prepare_all
     from avpenet_cli.dataset.store import SHARD_FOLDER, STORE_FILE, read_about
-    from avpenet_cli.runs.lock import held
-    from avpenet_cli.scoring.network import choose_device
+    from avpenet_cli.runs.device import choose_device
+    from avpenet_cli.runs.lock import output_lock
     from avpenet_cli.storage import storage_fault
 
     choose_device(settings.device)
     about = read_about(out)
     shards = out / SHARD_FOLDER
     _make_folders(out, shards)
-    with held(out / STORE_FILE):
+    with output_lock(out / STORE_FILE):
         about = read_about(out)
         begin(out, about, settings)
         try:

@@ -125,20 +125,20 @@ def _log_format(text: str) -> LogFormat:
 
 def _settings(config: Path | None, given: dict[str, Any]) -> RunSettings:
     """The settings file, with what was given on the command line on top."""
-    from avpenet_cli.settings import RunSettings, from_plain, read_config
+    from avpenet_cli.settings import RunSettings, from_dict, read_config
 
     plain = read_config(config) if config else {}
-    from_plain(RunSettings, plain, str(config))
+    from_dict(RunSettings, plain, str(config))
     options = {name: value for name, value in given.items() if value is not None}
-    return from_plain(RunSettings, plain | options, "command line")
+    return from_dict(RunSettings, plain | options, "command line")
 
 
 def _run(plan: _Plan, overwrite: bool, reporter: Reporter) -> tuple[Totals, str]:
     """Score everything, then write table and manifest. Returns the sums and the last line."""
+    from avpenet_cli.runs.device import choose_device
     from avpenet_cli.runs.journal import Journal, journal_path
-    from avpenet_cli.runs.lock import held
+    from avpenet_cli.runs.lock import output_lock
     from avpenet_cli.runs.manifest import Totals, manifest_path
-    from avpenet_cli.scoring.network import choose_device
     from avpenet_cli.storage import storage_fault, temporary_prefix
     from avpenet_cli.weights import verify
 
@@ -148,7 +148,7 @@ def _run(plan: _Plan, overwrite: bool, reporter: Reporter) -> tuple[Totals, str]
     # Before anything old is removed.
     choose_device(plan.run.device)
     verify(plan.entry)
-    with held(plan.out):
+    with output_lock(plan.out):
         _check_manifest(plan.out)
         prefixes = (temporary_prefix(plan.out), temporary_prefix(manifest_path(plan.out)))
         leftovers = [p for p in plan.out.parent.iterdir() if p.name.startswith(prefixes) and p.suffix == ".tmp"]
@@ -220,8 +220,8 @@ def _fingerprint(plan: _Plan) -> dict[str, Any]:
 
 def _finished(plan: _Plan, journal: Journal, reporter: Reporter) -> Iterator[Finished]:
     """The recordings as they are dealt with; an interruption says how far it got."""
-    from avpenet_cli.runs.manifest import device_name
-    from avpenet_cli.scoring.network import Network, choose_device
+    from avpenet_cli.runs.device import choose_device, device_name
+    from avpenet_cli.scoring.network import Network
     from avpenet_cli.scoring.run import score_all
     from avpenet_cli.scoring.scorer import Scorer
 
@@ -273,8 +273,8 @@ def _say(finished: Finished, reporter: Reporter) -> None:
 
 def _write(plan: _Plan, journal: Journal, totals: Totals, reused: set[str], begun: float) -> None:
     """The table, then the manifest that vouches for it."""
-    from avpenet_cli.runs.manifest import device_name, manifest, manifest_path, recording_entry
-    from avpenet_cli.scoring.network import choose_device
+    from avpenet_cli.runs.device import choose_device, device_name
+    from avpenet_cli.runs.manifest import manifest, manifest_path, recording_entry
     from avpenet_cli.storage import write_json
     from avpenet_cli.tables import write_table
 

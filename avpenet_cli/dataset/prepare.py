@@ -33,10 +33,10 @@ from avpenet_cli.errors import AvpenetError, RecordingError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.media.probe import check_file
 from avpenet_cli.model.architecture import MODALITIES
-from avpenet_cli.pipeline.evidence import FrontEnd, Progress, RecordingEvidence, Weighed
-from avpenet_cli.pipeline.timer import Stopwatch
+from avpenet_cli.pipeline.evidence import FrontEnd, Progress, RecordingEvidence, SegmentAssessment
+from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.records import Status
-from avpenet_cli.scoring.network import choose_device
+from avpenet_cli.runs.device import choose_device
 from avpenet_cli.scoring.run import unexpected
 from avpenet_cli.settings import (
     WINDOW_S,
@@ -48,11 +48,11 @@ from avpenet_cli.settings import (
     RunSettings,
     digest_of,
     flatten,
-    from_plain,
+    from_dict,
     result_settings,
-    to_plain,
+    to_dict,
 )
-from avpenet_cli.storage import appearing_whole, storage_fault
+from avpenet_cli.storage import atomic_write, storage_fault
 from avpenet_cli.study.pairing import HOLD_S
 from avpenet_cli.tables import row
 
@@ -94,20 +94,20 @@ class PrepareSettings:
         return self._as_run()
 
     def _as_run(self) -> RunSettings:
-        run = from_plain(RunSettings, {"stride_s": self.stride_s, "device": self.device}, "settings")
+        run = from_dict(RunSettings, {"stride_s": self.stride_s, "device": self.device}, "settings")
         return dataclasses.replace(run, quality=self.quality, decoding=self.decoding)
 
     @property
-    def of_shards(self) -> dict[str, Any]:
+    def shard_fingerprint_fields(self) -> dict[str, Any]:
         """The flat settings that change what is in a shard."""
         run = {name: value for name, value in result_settings(self.run).items() if name not in _OF_SCORING_ONLY}
-        preprocessing = flatten({"preprocessing": to_plain(self.preprocessing)})
+        preprocessing = flatten({"preprocessing": to_dict(self.preprocessing)})
         return run | preprocessing | {"jpeg_quality": self.jpeg_quality}
 
     @property
-    def of_store(self) -> dict[str, Any]:
+    def store_fingerprint_fields(self) -> dict[str, Any]:
         """All flat settings that change what a store gives; two runs must agree on them to share one."""
-        return self.of_shards | {"hold_s": self.hold_s, "split": list(self.split), "seed": self.seed}
+        return self.shard_fingerprint_fields | {"hold_s": self.hold_s, "split": list(self.split), "seed": self.seed}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,13 +163,13 @@ class CropSpool:
         self._places[slot, track] = self._end, jpeg.size
         self._end += jpeg.size
 
-    def passed(self, slot: int) -> None:
+    def flush_before(self, slot: int) -> None:
         """Nothing here depends on windows."""
 
     def finish(self) -> None:
         """Nothing waits."""
 
-    def tokens(self, slots: range, tracks: Sequence[int]) -> Crops | None:
+    def features(self, slots: range, tracks: Sequence[int]) -> Crops | None:
         """The crops of `tracks` in `slots`, in time order; None without any."""
         jpegs, places = [], []
         for slot in slots:
@@ -217,7 +217,7 @@ class Preparer:
 
     def __init__(self, settings: PrepareSettings, folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
         self._settings, self._folder = settings, folder
-        self._fingerprint = digest_of(settings.of_shards)
+        self._fingerprint = digest_of(settings.shard_fingerprint_fields)
         device = choose_device(settings.device)
         self._front_end = FrontEnd(settings.preprocessing, settings.run, MODALITIES, device, stop)
 
@@ -233,17 +233,17 @@ class Preparer:
         Raises:
             RecordingError: it cannot be read, or nothing of it decodes.
             Interrupted: `stop` said so.
-            EnvironmentFault, OutputError: the shard cannot be written.
+            EnvironmentUnavailableError, OutputError: the shard cannot be written.
         """
         if recording.problem:
             raise RecordingError("no_recordings", recording.problem, "")
         facts = check_file(recording.path)
         shard = self.shard_path(recording, facts)
-        watch = Stopwatch()
+        timer = StageTimer()
         header = shard_header(shard)
         reused = header is not None and header.fingerprint == self._fingerprint
         if header is None or not reused:
-            header = self._make(recording.path, facts, shard, watch, progress)
+            header = self._make(recording.path, facts, shard, timer, progress)
         status = shard_descriptions(shard)["status"]
         return Prepared(
             recording,
@@ -251,17 +251,17 @@ class Preparer:
             header,
             len(status),
             int((status != SCORABLE).sum()),
-            sum(watch.seconds.values()),
+            sum(timer.seconds.values()),
             reused,
         )
 
     def _make(
-        self, path: Path, facts: os.stat_result, shard: Path, watch: Stopwatch, progress: Progress
+        self, path: Path, facts: os.stat_result, shard: Path, timer: StageTimer, progress: Progress
     ) -> ShardHeader:
-        with watch.stage("digest"):
+        with timer.stage("digest"):
             digest = self._digest(path)
         with CropSpool(self._folder, self._settings.jpeg_quality) as spool:
-            evidence = self._front_end.read(path, spool, watch, progress)
+            evidence = self._front_end.read(path, spool, timer, progress)
             header = ShardHeader(
                 version=STORE_VERSION,
                 fingerprint=self._fingerprint,
@@ -271,18 +271,18 @@ class Preparer:
                 nominal_s=round(evidence.nominal_s, 3),
                 length_s=round(evidence.length_s, 3),
                 orientation_deg=evidence.orientation_deg,
-                message="; ".join(evidence.troubles),
+                message="; ".join(evidence.decode_errors),
             )
-            with watch.stage("sound"), appearing_whole(shard) as file:
+            with timer.stage("audio"), atomic_write(shard) as file:
                 writer = ShardWriter(file, header)
                 self._write(evidence, writer)
                 writer.close()
         return header
 
     def _write(self, evidence: RecordingEvidence[Crops], writer: ShardWriter) -> None:
-        # Nothing is heard where there is no sound.
-        for window, heard in itertools.zip_longest(evidence.plan, self._front_end.hear(evidence)):
-            weighed = self._front_end.weigh(evidence, window, heard)
+        # Nothing is heard where there is no audio.
+        for window, heard in itertools.zip_longest(evidence.plan, self._front_end.iter_segment_audio(evidence)):
+            weighed = self._front_end.assess_segment(evidence, window, heard)
             writer.write(_description(weighed), _payload(weighed, heard))
 
     def _digest(self, path: Path) -> str:
@@ -297,13 +297,13 @@ class Preparer:
         return digest.hexdigest()
 
 
-def _description(weighed: Weighed[Crops]) -> dict[str, Any]:
+def _description(weighed: SegmentAssessment[Crops]) -> dict[str, Any]:
     plain: dict[str, Any] = row("", weighed.record, "")
     plain["status"] = SCORABLE if weighed.record.status is Status.SCORED else weighed.record.status.value
     return {name: plain[name] for name in DESCRIPTION.names if name in plain}
 
 
-def _payload(weighed: Weighed[Crops], heard: SegmentAudio | None) -> Payload | None:
+def _payload(weighed: SegmentAssessment[Crops], heard: SegmentAudio | None) -> Payload | None:
     if weighed.record.status is not Status.SCORED or weighed.faces is None or heard is None:
         return None
     return Payload(heard.mel, heard.cleaned, weighed.faces.jpegs, weighed.faces.places)

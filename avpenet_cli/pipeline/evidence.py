@@ -19,13 +19,13 @@ from avpenet_cli.audio.segments import SegmentAudio, segments
 from avpenet_cli.errors import Interrupted, RecordingError
 from avpenet_cli.face.detect import CHUNK_FRAMES, FaceDetector, TurningDetector
 from avpenet_cli.face.landmarks import ShapePredictor
+from avpenet_cli.media.audio import WaveformStream
 from avpenet_cli.media.prefetch import prefetch
 from avpenet_cli.media.probe import Probe, probe
-from avpenet_cli.media.sound import SoundStream
 from avpenet_cli.media.video import FrameStream, TimedFrame
 from avpenet_cli.model.architecture import Modality
 from avpenet_cli.pipeline.faces import FaceCollector, FaceEvidence, Pool
-from avpenet_cli.pipeline.timer import Stopwatch
+from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.pipeline.windows import Window, windows
 from avpenet_cli.records import Flag, Quality, Reason, SegmentScore, Status
 from avpenet_cli.settings import FRAME_STEP_S, WINDOW_S, Preprocessing, RunSettings
@@ -44,11 +44,11 @@ Progress = Callable[[float, float], None]
 
 @dataclass(frozen=True)
 class RecordingEvidence(Generic[T]):
-    """What one pass over the picture and one over the sound have found.
+    """What one pass over the picture and one over the audio have found.
 
     Attributes:
         path, facts: the recording and what its header says.
-        frames, sound: the streams that were read; None where the recording has none.
+        frames, audio: the streams that were read; None where the recording has none.
         faces: answers for any segment; None without a video stream.
         profile: the recording's noise; None without an audio stream.
         nominal_s: length that the header promises, or what decodes where that is more.
@@ -60,7 +60,7 @@ class RecordingEvidence(Generic[T]):
     path: Path
     facts: Probe
     frames: FrameStream | None
-    sound: SoundStream | None
+    audio: WaveformStream | None
     faces: FaceCollector[T] | None
     profile: NoiseProfile | None
     nominal_s: float
@@ -69,9 +69,9 @@ class RecordingEvidence(Generic[T]):
     flags: tuple[Flag, ...]
 
     @property
-    def troubles(self) -> tuple[str, ...]:
+    def decode_errors(self) -> tuple[str, ...]:
         """What the decoders broke off with."""
-        return tuple(_troubles(self.frames, self.sound))
+        return tuple(_troubles(self.frames, self.audio))
 
     @property
     def orientation_deg(self) -> int | None:
@@ -85,25 +85,25 @@ class RecordingEvidence(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Weighed(Generic[T]):
+class SegmentAssessment(Generic[T]):
     """One segment's evidence, weighed.
 
     Attributes:
         record: without a score yet; its status says whether there is enough evidence for one.
         faces: what the pool made of the patient's faces; None where there are too few to go by.
-        has_sound: whether there is enough sound to go by.
+        has_audio: whether there is enough audio to go by.
     """
 
     record: SegmentScore
     faces: T | None
-    has_sound: bool
+    has_audio: bool
 
 
 class FrontEnd:
     """Decoding, detection, tracking, alignment and cleaning, one recording at a time.
 
     Args:
-        preprocessing: of the picture and the sound.
+        preprocessing: of the picture and the audio.
         run: stride, thresholds, decoding.
         needed: the modalities without which a segment is unscorable.
         device: where faces are looked for.
@@ -123,8 +123,8 @@ class FrontEnd:
         self._detector = FaceDetector(face, device)
         self._landmarks = ShapePredictor(face) if face.landmarks == "dlib68" else None
 
-    def read(self, path: Path, pool: Pool[T], watch: Stopwatch, progress: Progress) -> RecordingEvidence[T]:
-        """Watch all of the picture and hear all of the sound once.
+    def read(self, path: Path, pool: Pool[T], timer: StageTimer, progress: Progress) -> RecordingEvidence[T]:
+        """Watch all of the picture and iter_segment_audio all of the audio once.
 
         Args:
             path: a regular file.
@@ -135,61 +135,63 @@ class FrontEnd:
             RecordingError: it cannot be read, or nothing of it decodes.
             Interrupted: `stop` said so.
         """
-        with watch.stage("probe"):
+        with timer.stage("probe"):
             facts = probe(path, self._run.decoding)
-        frames, faces = self._watch_video(path, facts, pool, watch, progress)
-        sound = SoundStream(path, facts, self._run.decoding, self.check_stop) if facts.audio else None
+        frames, faces = self._watch_video(path, facts, pool, timer, progress)
+        audio = WaveformStream(path, facts, self._run.decoding, self.check_stop) if facts.audio else None
         profile = None
-        if sound is not None:
-            with watch.stage("sound"):
-                profile = survey(self._checked(sound), sound.rate_hz, self._preprocessing.audio)
+        if audio is not None:
+            with timer.stage("audio"):
+                profile = survey(self._checked(audio), audio.rate_hz, self._preprocessing.audio)
         video_end_s = frames.slots_end * FRAME_STEP_S if frames else 0.0
-        decoded_s = max(video_end_s, sound.end_s if sound else 0.0)
+        decoded_s = max(video_end_s, audio.end_s if audio else 0.0)
         if decoded_s <= 0:
-            raise _nothing_decodes(facts, frames, sound)
+            raise _nothing_decodes(facts, frames, audio)
         near = abs(facts.nominal_s - decoded_s) <= _PROMISE_SLACK_S
         length_s = facts.nominal_s if near else decoded_s
         nominal_s = max(facts.nominal_s, length_s)
         plan = tuple(windows(length_s, self._run.stride_s, self._run.quality.short_tail_share))
-        flags = _recording_flags(nominal_s - length_s, frames, sound)
-        return RecordingEvidence(path, facts, frames, sound, faces, profile, nominal_s, length_s, plan, flags)
+        flags = _recording_flags(nominal_s - length_s, frames, audio)
+        return RecordingEvidence(path, facts, frames, audio, faces, profile, nominal_s, length_s, plan, flags)
 
-    def hear(self, evidence: RecordingEvidence[T]) -> Iterator[SegmentAudio]:
-        """The sound of each planned segment, in a second read; nothing where there is no sound.
+    def iter_segment_audio(self, evidence: RecordingEvidence[T]) -> Iterator[SegmentAudio]:
+        """The audio of each planned segment, in a second read; nothing where there is no audio.
 
         Raises:
             RecordingError: at the end, where the second read broke off and the first did not.
             Interrupted: `stop` said so.
         """
-        sound, profile = evidence.sound, evidence.profile
-        if sound is None or profile is None or not sound.present:
+        audio, profile = evidence.audio, evidence.profile
+        if audio is None or profile is None or not audio.present:
             return
         places = [(window.start_s, WINDOW_S) for window in evidence.plan]
         # A second stream object: what the first found out about the recording stays as it was.
-        again = SoundStream(evidence.path, evidence.facts, self._run.decoding, self.check_stop)
+        again = WaveformStream(evidence.path, evidence.facts, self._run.decoding, self.check_stop)
         full_scale = self._run.quality.full_scale
-        audio = self._preprocessing.audio
-        yield from segments(self._checked(again), sound.rate_hz, places, profile, audio, full_scale)
-        if again.trouble and not sound.trouble:
-            raise RecordingError("decoder", f"could not be read twice alike: {again.trouble}", "try it again")
+        settings = self._preprocessing.audio
+        yield from segments(self._checked(again), audio.rate_hz, places, profile, settings, full_scale)
+        if again.decode_error and not audio.decode_error:
+            raise RecordingError("decoder", f"could not be read twice alike: {again.decode_error}", "try it again")
 
-    def weigh(self, evidence: RecordingEvidence[T], window: Window, heard: SegmentAudio | None) -> Weighed[T]:
+    def assess_segment(
+        self, evidence: RecordingEvidence[T], window: Window, heard: SegmentAudio | None
+    ) -> SegmentAssessment[T]:
         """Say what one segment shows and whether that is enough.
 
         Args:
-            heard: its sound from `hear`; None where there is none.
+            heard: its audio from `iter_segment_audio`; None where there is none.
         """
         limits = self._run.quality
         seen = evidence.faces.evidence(window.slots) if evidence.faces else None
-        present = evidence.sound.present_share(window.start_s, window.end_s) if evidence.sound else 0.0
-        has_face = seen is not None and seen.tokens is not None and seen.rate >= limits.min_face_rate
-        has_sound = heard is not None and present >= limits.min_audio_rate
+        present = evidence.audio.present_share(window.start_s, window.end_s) if evidence.audio else 0.0
+        has_face = seen is not None and seen.features is not None and seen.rate >= limits.min_face_rate
+        has_audio = heard is not None and present >= limits.min_audio_rate
         reason = ""
-        if not has_face and ("face" in self._needed or not has_sound):
-            reason = Reason.NO_FACE if seen is not None and seen.shown > 0 else Reason.NO_VIDEO
-        elif not has_sound and ("audio" in self._needed or not has_face):
+        if not has_face and ("face" in self._needed or not has_audio):
+            reason = Reason.NO_FACE if seen is not None and seen.video_coverage > 0 else Reason.NO_VIDEO
+        elif not has_audio and ("audio" in self._needed or not has_face):
             reason = Reason.NO_AUDIO
-        flags = {*evidence.flags, *self._face_flags(seen), *self._sound_flags(heard, present)}
+        flags = {*evidence.flags, *self._face_flags(seen), *self._audio_flags(heard, present)}
         if window.short:
             flags.add(Flag.SHORT_TAIL)
         record = SegmentScore(
@@ -198,25 +200,25 @@ class FrontEnd:
             end_s=window.end_s,
             status=Status.UNSCORABLE if reason else Status.SCORED,
             reason=str(reason),
-            quality=_quality(seen if seen and seen.shown > 0 else None, heard if present > 0 else None),
+            quality=_quality(seen if seen and seen.video_coverage > 0 else None, heard if present > 0 else None),
             flags=tuple(flag for flag in Flag if flag in flags),
         )
-        return Weighed(record, seen.tokens if has_face and seen is not None else None, has_sound)
+        return SegmentAssessment(record, seen.features if has_face and seen is not None else None, has_audio)
 
     def _watch_video(
-        self, path: Path, facts: Probe, pool: Pool[T], watch: Stopwatch, progress: Progress
+        self, path: Path, facts: Probe, pool: Pool[T], timer: StageTimer, progress: Progress
     ) -> tuple[FrameStream | None, FaceCollector[T] | None]:
         """Decode, detect, track, crop and hand to the pool; every frame once."""
         if facts.video is None:
             return None, None
         stream = FrameStream(path, facts, self._run.decoding, self.check_stop)
         face = self._preprocessing.face
-        collector = FaceCollector(TurningDetector(self._detector, face), self._landmarks, face, pool, watch)
+        collector = FaceCollector(TurningDetector(self._detector, face), self._landmarks, face, pool, timer)
         frame_bytes = 3 * facts.video.width_px * facts.video.height_px
         depth = max(1, min(self._run.decoding.queue_frames, _QUEUE_BYTES // frame_bytes))
         frames = prefetch(stream, depth)
         try:
-            for chunk in _chunks(watch.waiting("wait_for_frames", frames)):
+            for chunk in _chunks(timer.waiting("wait_for_frames", frames)):
                 self.check_stop()
                 collector.add(chunk)
                 progress(min(chunk[-1].slot * FRAME_STEP_S, facts.nominal_s), facts.nominal_s)
@@ -226,11 +228,11 @@ class FrontEnd:
         return stream, collector
 
     def _face_flags(self, seen: FaceEvidence[T] | None) -> set[Flag]:
-        if seen is None or seen.shown == 0:
+        if seen is None or seen.video_coverage == 0:
             return {Flag.NO_VIDEO}
         limits = self._run.quality
         flags = set()
-        if seen.shown < _NEARLY_ALL:
+        if seen.video_coverage < _NEARLY_ALL:
             flags.add(Flag.VIDEO_GAP)
         if seen.rate == 0:
             flags.add(Flag.NO_FACE)
@@ -240,15 +242,15 @@ class FrontEnd:
             flags.add(Flag.LOW_CONFIDENCE)
         if seen.width_px is not None and seen.width_px < limits.small_face_px:
             flags.add(Flag.SMALL_FACE)
-        if seen.most > 1:
+        if seen.max_faces > 1:
             flags.add(Flag.SEVERAL_FACES)
-        if seen.stranger:
+        if seen.non_patient_visible:
             flags.add(Flag.OTHER_FACE)
-        if seen.turned:
+        if seen.rotated:
             flags.add(Flag.ROTATED)
         return flags
 
-    def _sound_flags(self, heard: SegmentAudio | None, present: float) -> set[Flag]:
+    def _audio_flags(self, heard: SegmentAudio | None, present: float) -> set[Flag]:
         if heard is None or present == 0:
             return {Flag.NO_AUDIO}
         limits = self._run.quality
@@ -263,7 +265,7 @@ class FrontEnd:
             flags.add(Flag.LOW_SNR)
         return flags
 
-    def _checked(self, blocks: SoundStream) -> Iterator[np.ndarray]:
+    def _checked(self, blocks: WaveformStream) -> Iterator[np.ndarray]:
         for block in blocks:
             self.check_stop()
             yield block
@@ -291,28 +293,28 @@ def _quality(seen: FaceEvidence[T] | None, heard: SegmentAudio | None) -> Qualit
         face_rate=seen.rate if seen else None,
         face_confidence=seen.confidence if seen else None,
         face_px=seen.width_px if seen else None,
-        faces=seen.most if seen else None,
+        faces=seen.max_faces if seen else None,
         voiced=heard.voiced if heard else None,
         snr_db=heard.snr_db if heard else None,
         level_dbfs=heard.level_dbfs if heard else None,
     )
 
 
-def _troubles(frames: FrameStream | None, sound: SoundStream | None) -> list[str]:
-    return [stream.trouble for stream in (frames, sound) if stream is not None and stream.trouble]
+def _troubles(frames: FrameStream | None, audio: WaveformStream | None) -> list[str]:
+    return [stream.decode_error for stream in (frames, audio) if stream is not None and stream.decode_error]
 
 
-def _recording_flags(missing_s: float, frames: FrameStream | None, sound: SoundStream | None) -> tuple[Flag, ...]:
+def _recording_flags(missing_s: float, frames: FrameStream | None, audio: WaveformStream | None) -> tuple[Flag, ...]:
     flags = []
-    if missing_s > _TRUNCATED_S or _troubles(frames, sound):
+    if missing_s > _TRUNCATED_S or _troubles(frames, audio):
         flags.append(Flag.TRUNCATED)
-    if any(stream is not None and stream.complaint for stream in (frames, sound)):
+    if any(stream is not None and stream.decoder_warning for stream in (frames, audio)):
         flags.append(Flag.DAMAGED)
     return tuple(flags)
 
 
-def _nothing_decodes(facts: Probe, frames: FrameStream | None, sound: SoundStream | None) -> RecordingError:
-    detail = "; ".join(_troubles(frames, sound))
+def _nothing_decodes(facts: Probe, frames: FrameStream | None, audio: WaveformStream | None) -> RecordingError:
+    detail = "; ".join(_troubles(frames, audio))
     promise = (
         f"its header promises {facts.nominal_s:.1f} s, but nothing decodes" if facts.nominal_s else "nothing decodes"
     )

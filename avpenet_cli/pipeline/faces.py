@@ -19,7 +19,7 @@ from avpenet_cli.face.detect import Face, TurningDetector
 from avpenet_cli.face.landmarks import ShapePredictor
 from avpenet_cli.face.track import Tracker, patient_tracks
 from avpenet_cli.media.video import TimedFrame
-from avpenet_cli.pipeline.timer import Stopwatch
+from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.settings import FaceSettings
 
 MAX_CANDIDATES = 2
@@ -37,13 +37,13 @@ class Pool(Protocol[Kept_co]):
     def add(self, slot: int, track: int, crop: np.ndarray) -> None:
         """Take one crop, (crop_px, crop_px, 3) uint8 RGB."""
 
-    def passed(self, slot: int) -> None:
+    def flush_before(self, slot: int) -> None:
         """No crop from before `slot` will come."""
 
     def finish(self) -> None:
         """No crop will come."""
 
-    def tokens(self, slots: range, tracks: Sequence[int]) -> Kept_co | None:
+    def features(self, slots: range, tracks: Sequence[int]) -> Kept_co | None:
         """What has become of the faces of `tracks` in `slots`; None without any."""
 
 
@@ -52,23 +52,23 @@ class FaceEvidence(Generic[T]):
     """What one segment's frames show.
 
     Attributes:
-        shown: share of the segment's time in which the video stream had a picture.
+        video_coverage: share of the segment's time in which the video stream had a picture.
         rate: share of the segment's frames with the patient's face.
         confidence, width_px: mean and median over those; None without one.
-        most: most lasting faces on screen at once.
-        stranger: somebody else was seen while the patient was not.
-        turned: the patient's face was found in a turned picture.
-        tokens: what the pool made of them, such as (n, 512) embeddings for the network; None without one.
+        max_faces: most lasting faces on screen at once.
+        non_patient_visible: somebody else was seen while the patient was not.
+        rotated: the patient's face was found in a turned picture.
+        features: what the pool made of them, such as (n, 512) embeddings for the network; None without one.
     """
 
-    shown: float
+    video_coverage: float
     rate: float
     confidence: float | None
     width_px: float | None
-    most: int
-    stranger: bool
-    turned: bool
-    tokens: T | None
+    max_faces: int
+    non_patient_visible: bool
+    rotated: bool
+    features: T | None
 
 
 class FaceCollector(Generic[T]):
@@ -79,7 +79,7 @@ class FaceCollector(Generic[T]):
         landmarks: finds the eyes better than the detector does, where the weights were trained so; else None.
         settings: crop and alignment, from the weights' description.
         pool: where the crops go.
-        watch: stage timings.
+        timer: stage timings.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class FaceCollector(Generic[T]):
         landmarks: ShapePredictor | None,
         settings: FaceSettings,
         pool: Pool[T],
-        watch: Stopwatch,
+        timer: StageTimer,
     ) -> None:
         self._detector, self._landmarks, self._settings = detector, landmarks, settings
-        self._pool, self._watch = pool, watch
+        self._pool, self._timer = pool, timer
         self._tracker = Tracker()
         self._shown: set[int] = set()
         self._encoded: set[tuple[int, int]] = set()
@@ -101,7 +101,7 @@ class FaceCollector(Generic[T]):
 
     def add(self, chunk: Sequence[TimedFrame]) -> None:
         """Detect, track, crop and encode consecutive frames."""
-        with self._watch.stage("detect"):
+        with self._timer.stage("detect"):
             found = self._detector.detect([frame.rgb for frame in chunk])
         for frame, faces in zip(chunk, found, strict=True):
             self._shown.add(frame.slot)
@@ -109,17 +109,17 @@ class FaceCollector(Generic[T]):
             candidates = sorted(zip(faces, tracks, strict=True), key=lambda pair: -pair[1].weight)[:MAX_CANDIDATES]
             for face, track in candidates:
                 self._encoded.add((frame.slot, track.number))
-                with self._watch.stage("crop"):
+                with self._timer.stage("crop"):
                     placed = self._landmarks.refine(frame.rgb, face) if self._landmarks else face
                     crop = align(frame.rgb, placed, self._settings)
-                with self._watch.stage("encode_faces"):
+                with self._timer.stage("encode_faces"):
                     self._pool.add(frame.slot, track.number, crop)
-        with self._watch.stage("encode_faces"):
-            self._pool.passed(chunk[-1].slot + 1)
+        with self._timer.stage("encode_faces"):
+            self._pool.flush_before(chunk[-1].slot + 1)
 
     def finish(self) -> None:
         """The last frame has been added: say who the patient is."""
-        with self._watch.stage("encode_faces"):
+        with self._timer.stage("encode_faces"):
             self._pool.finish()
         lasting = self._tracker.lasting()
         for track in lasting:
@@ -149,14 +149,14 @@ class FaceCollector(Generic[T]):
     def evidence(self, slots: range) -> FaceEvidence[T]:
         """What the frames in `slots` show."""
         seen = [self._patient[slot] for slot in slots if slot in self._patient]
-        tokens = self._pool.tokens(slots, self._patient_numbers)
+        features = self._pool.features(slots, self._patient_numbers)
         return FaceEvidence(
-            shown=sum(slot in self._shown for slot in slots) / len(slots),
+            video_coverage=sum(slot in self._shown for slot in slots) / len(slots),
             rate=len(seen) / len(slots),
             confidence=float(np.mean([face.confidence for face in seen])) if seen else None,
             width_px=float(np.median([face.width_px for face in seen])) if seen else None,
-            most=max((self._count_at[slot] for slot in slots if slot in self._count_at), default=0),
-            stranger=any(slot in self._count_at and slot not in self._patient for slot in slots),
-            turned=any(face.turn_deg != self._settings.rotations_deg[0] for face in seen),
-            tokens=tokens,
+            max_faces=max((self._count_at[slot] for slot in slots if slot in self._count_at), default=0),
+            non_patient_visible=any(slot in self._count_at and slot not in self._patient for slot in slots),
+            rotated=any(face.turn_deg != self._settings.rotations_deg[0] for face in seen),
+            features=features,
         )

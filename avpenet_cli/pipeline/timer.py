@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Stopwatch:
+class StageTimer:
     """Adds up wall-clock seconds by stage name."""
 
     def __init__(self) -> None:

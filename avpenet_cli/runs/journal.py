@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from avpenet_cli.errors import AvpenetError, Locked, OutputError
+from avpenet_cli.errors import AvpenetError, OutputError, OutputLockedError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.storage import storage_fault
@@ -76,7 +76,7 @@ class Journal:
             if "full" in str(error) or "disk I/O" in str(error):
                 raise storage_fault(self._path, OSError(28, str(error))) from None
             if "locked" in str(error):
-                raise Locked(
+                raise OutputLockedError(
                     f"another program holds the journal {self._path} open", "close it, then try again"
                 ) from None
             if "unable to open" in str(error) or "readonly" in str(error):

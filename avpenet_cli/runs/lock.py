@@ -13,16 +13,16 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from avpenet_cli.errors import Locked
+from avpenet_cli.errors import OutputLockedError
 from avpenet_cli.storage import storage_fault, write_json
 
 
 @contextlib.contextmanager
-def held(output: Path) -> Iterator[None]:
+def output_lock(output: Path) -> Iterator[None]:
     """Hold `output` for this process. The kernel lets go when the process ends, however it ends.
 
     Raises:
-        Locked: another run holds it; says who.
+        OutputLockedError: another run holds it; says who.
     """
     lock_path = output.with_name(output.name + ".lock")
     # The lock file itself is emptied by whoever tries the lock, so the holder's name lies beside it.
@@ -33,7 +33,7 @@ def held(output: Path) -> Iterator[None]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         lock.acquire()
     except Timeout:
-        raise Locked(
+        raise OutputLockedError(
             f"{output} is being written by {_holder(holder_path)}", "wait for it, or choose another --out"
         ) from None
     except OSError as error:

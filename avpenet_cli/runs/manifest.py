@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from avpenet_cli import __version__
 from avpenet_cli.inputs import Recording
-from avpenet_cli.media.tools import ffmpeg_version
 from avpenet_cli.records import RecordingOutcome, Status
-from avpenet_cli.settings import RunSettings, to_plain
+from avpenet_cli.runs.versions import software_versions
+from avpenet_cli.settings import RunSettings, to_dict
 from avpenet_cli.weights import WeightsDescription
 
 MANIFEST_VERSION = 1
-
-_LIBRARIES = [
-    "torch",
-    "torchvision",
-    "facenet-pytorch",
-    "numpy",
-    "scipy",
-    "librosa",
-    "soxr",
-    "noisereduce",
-    "opencv-python-headless",
-    "decord",
-    "safetensors",
-]
 
 _MARKS = {
     "untrained": "UNTRAINED: scores mean nothing",
@@ -125,41 +106,18 @@ def manifest(
         timing: start, end, seconds.
         recordings: from `recording_entry`, in input order.
     """
-    plain_weights = to_plain(description)
+    plain_weights = to_dict(description)
     preprocessing = plain_weights.pop("preprocessing")
     return {
         "manifest_version": MANIFEST_VERSION,
         "notice": description.notice,
-        "software": software(),
+        "software": software_versions(),
         "device": device,
         "weights": plain_weights | {"digest": description.digest},
         "preprocessing": preprocessing,
-        "settings": to_plain(run),
+        "settings": to_dict(run),
         "table": table,
         "totals": totals.plain(),
         "timing": timing,
         "recordings": list(recordings),
     }
-
-
-def software() -> dict[str, str]:
-    """Versions of everything that numbers depend on."""
-    return {
-        "avpenet": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "ffmpeg": ".".join(map(str, ffmpeg_version())),
-        **{name: _version(name) for name in _LIBRARIES},
-    }
-
-
-def device_name(device: torch.device) -> str:
-    """For people: the device and, for a GPU, its model."""
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"

@@ -43,7 +43,7 @@ class EmbeddingPool:
             self._done.append(self._network.encode_faces(self._waiting))
             self._waiting.clear()
 
-    def passed(self, slot: int) -> None:
+    def flush_before(self, slot: int) -> None:
         """Forget the crops of tracks that have ended, or of a crowd all would be kept."""
         self._last = {track: last for track, last in self._last.items() if last[0] == slot - 1}
 
@@ -54,7 +54,7 @@ class EmbeddingPool:
             self._embeddings = np.concatenate(self._done)
             self._done.clear()
 
-    def tokens(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
+    def features(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
         """Embeddings (n, 512) of the faces of `tracks` in `slots`, in time order; None without any."""
         rows = [self._rows[key] for slot in slots for track in tracks if (key := (slot, track)) in self._rows]
         return self._embeddings[rows] if rows else None
@@ -81,7 +81,7 @@ class ImagePool:
             total += crop
             self._sums[window, track] = (total, count + 1)
 
-    def passed(self, slot: int) -> None:
+    def flush_before(self, slot: int) -> None:
         """Close the windows that end at or before `slot`."""
         for key in [k for k in self._sums if k[0] * self._stride + FRAMES_PER_WINDOW <= slot]:
             total, count = self._sums.pop(key)
@@ -98,10 +98,10 @@ class ImagePool:
 
     def finish(self) -> None:
         """Close and encode what is left."""
-        self.passed(1 << 60)
+        self.flush_before(1 << 60)
         self._encode()
 
-    def tokens(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
+    def features(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
         """The window's one embedding (1, 512), or None without a face."""
         found = [self._done[key] for track in tracks if (key := (slots.start // self._stride, track)) in self._done]
         if not found:

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.model.losses import LossSettings
-from avpenet_cli.settings import FRAMES_PER_WINDOW, Count, Positive, Share, flatten, to_plain
+from avpenet_cli.settings import FRAMES_PER_WINDOW, Count, Positive, Share, flatten, to_dict
 
 _STRICT = ConfigDict(extra="forbid")
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -28,7 +28,7 @@ class StageSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class SoundAugmentation:
+class AudioAugmentation:
     """Changes to the waveform before its spectrogram (METHOD.md, Algorithm 1)."""
 
     probability: Share = 0.5
@@ -117,7 +117,7 @@ class TrainSettings:
     """What else the description is to say of the training data: their sources and licences, what was left out."""
     architecture: Architecture = Field(default_factory=Architecture)
     loss: LossSettings = Field(default_factory=LossSettings)
-    sound: SoundAugmentation = Field(default_factory=SoundAugmentation)
+    sound: AudioAugmentation = Field(default_factory=AudioAugmentation)
     face: FaceAugmentation = Field(default_factory=FaceAugmentation)
 
     def __post_init__(self) -> None:
@@ -135,9 +135,9 @@ class TrainSettings:
         return self.stage_1.epochs + self.stage_2.epochs
 
     @property
-    def of_results(self) -> dict[str, Any]:
+    def result_fingerprint_fields(self) -> dict[str, Any]:
         """The flat settings that change what is learned; a resumed run must agree on them."""
-        return {name: value for name, value in flatten(to_plain(self)).items() if name not in _NOT_OF_RESULTS}
+        return {name: value for name, value in flatten(to_dict(self)).items() if name not in _NOT_OF_RESULTS}
 
     def stage_at(self, epoch: int) -> tuple[int, StageSettings, int]:
         """(number of the stage, the stage, the epoch within it) at an epoch counted from 0."""

@@ -73,7 +73,7 @@ def _fill(archive: Path, clips: ClipMaker) -> None:
     (archive / "closed.mp4").chmod(0)
     (archive / "closed").mkdir()
     (archive / "closed").chmod(0)
-    shutil.copy(clips.face(1.6, "160x120", 10.0, sound=None), archive / "silent-film.mp4")
+    shutil.copy(clips.face(1.6, "160x120", 10.0, audio=None), archive / "silent-film.mp4")
     shutil.copy(clips.ffmpeg("-i", str(clips.brief()), "-vn", "-c", "copy"), archive / "audio-only.mp4")
     long = clips.ffmpeg("-i", str(clips.face(4.6, "160x120", 10.0)), "-c", "copy", suffix=".mkv").read_bytes()
     (archive / "cut.mkv").write_bytes(long[: len(long) // 2])

@@ -195,7 +195,7 @@ def test_bench_gives_no_figures(clips: ClipMaker, avpenet_here: Avpenet, tmp_pat
     assert told["segments"] == 1
     assert told["recorded_s"] == pytest.approx(1.6, abs=0.1)
     assert told["x_realtime"] == pytest.approx(told["recorded_s"] / told["wall_s"], rel=0.05)
-    assert {"detect", "encode_faces", "sound", "fuse"} <= told["stage_s"].keys()
+    assert {"detect", "encode_faces", "audio", "fuse"} <= told["stage_s"].keys()
     people = avpenet_here("bench", clips.brief(), "--stride", "1.5")
     assert people.code == 0
     assert {"x_realtime", "ms_per_segment", "encode_faces"} <= {line.split()[0] for line in people.out.splitlines()}

@@ -79,8 +79,8 @@ def starter() -> Iterator[Starter]:
 def archive(clips: ClipMaker, tmp_path: Path) -> Path:
     folder = tmp_path / "archive"
     folder.mkdir()
-    for number, (seconds, sound) in enumerate([(1.6, "cry"), (1.8, "moan"), (1.6, "silence")]):
-        shutil.copy(clips.brief(sound, seconds), folder / f"{number}.mp4")
+    for number, (seconds, audio) in enumerate([(1.6, "cry"), (1.8, "moan"), (1.6, "silence")]):
+        shutil.copy(clips.brief(audio, seconds), folder / f"{number}.mp4")
     (folder / "broken.mp4").write_bytes(b"no recording at all")
     return folder
 

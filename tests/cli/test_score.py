@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from avpenet_cli.settings import RunSettings, to_plain
+from avpenet_cli.settings import RunSettings, to_dict
 from tests.conftest import Answer, ClipMaker
 
 Avpenet = Callable[..., Answer]
@@ -54,7 +54,7 @@ def first(clips: ClipMaker, avpenet_here: Avpenet, tmp_path_factory: pytest.Temp
     archive = tmp_path_factory.mktemp("archive")
     made = {
         "cry.mp4": clips.face(4.6, "160x120", 10.0),
-        "dumb.mp4": clips.face(1.6, "160x120", 10.0, sound=None),
+        "dumb.mp4": clips.face(1.6, "160x120", 10.0, audio=None),
         "moan.mp4": clips.brief("moan"),
     }
     for name, clip in made.items():
@@ -114,7 +114,7 @@ def test_manifest_cannot_trace_the_table(first: FirstRun) -> None:
     told = manifest(first.folder / "scores.csv")
     digest = hashlib.sha256((first.folder / "scores.csv").read_bytes()).hexdigest()
     assert told["table"] == {"file": "scores.csv", "sha256": digest, "rows": 4}
-    assert told["settings"] == to_plain(RunSettings())
+    assert told["settings"] == to_dict(RunSettings())
     assert {"avpenet", "python", "platform", "ffmpeg", "torch", "facenet-pytorch"} <= told["software"].keys()
     assert "absent" not in told["software"].values()
     assert told["weights"]["digest"][:12] in rows(first.folder / "scores.csv")[0]["weights"]

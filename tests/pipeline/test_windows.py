@@ -150,14 +150,14 @@ def test_reason_with_no_seconds_is_listed() -> None:
 
 
 def test_seconds_are_lost_or_invented_in_random_recordings() -> None:
-    chance = random.Random(1)
+    rng = random.Random(1)
     reasons = ["", "", Reason.NO_FACE.value, Reason.NO_AUDIO.value, Reason.NO_VIDEO.value]
     for _ in range(1_500):
-        length_s = chance.choice([chance.uniform(0, 40), round(chance.uniform(0, 40), 2), chance.randrange(400) / 10])
-        nominal_s = length_s + chance.choice([0.0, 0.0, chance.uniform(0, 100)])
-        stride_s = chance.randint(1, 30) * FRAME_STEP_S
-        plan = windows(length_s, stride_s, chance.choice([HALF, HALF, 0.2, 0.9]))
-        segments = segments_of(plan, [chance.choice(reasons) for _ in plan])
+        length_s = rng.choice([rng.uniform(0, 40), round(rng.uniform(0, 40), 2), rng.randrange(400) / 10])
+        nominal_s = length_s + rng.choice([0.0, 0.0, rng.uniform(0, 100)])
+        stride_s = rng.randint(1, 30) * FRAME_STEP_S
+        plan = windows(length_s, stride_s, rng.choice([HALF, HALF, 0.2, 0.9]))
+        segments = segments_of(plan, [rng.choice(reasons) for _ in plan])
         done = balance(nominal_s, length_s, segments)
         case = (length_s, nominal_s, stride_s)
         assert abs(done.unaccounted_s) <= 0.002, case

@@ -14,7 +14,7 @@ import pytest
 
 from avpenet_cli.errors import ExitCode
 from avpenet_cli.records import FLAG_MEANINGS, Flag
-from avpenet_cli.settings import RunSettings, from_plain, to_plain
+from avpenet_cli.settings import RunSettings, from_dict, to_dict
 from avpenet_cli.tables import COLUMNS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -48,8 +48,8 @@ def test_every_exit_code_is_explained() -> None:
 def test_the_settings_file_shows_all_settings_with_their_defaults() -> None:
     (shown,) = blocks("toml")
     plain = tomllib.loads(shown)
-    assert plain == to_plain(RunSettings())
-    assert from_plain(RunSettings, plain, "README") == RunSettings()
+    assert plain == to_dict(RunSettings())
+    assert from_dict(RunSettings, plain, "README") == RunSettings()
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from avpenet_cli.errors import AvpenetError, EnvironmentFault, ExitCode, Locked, OutputError
+from avpenet_cli.errors import AvpenetError, EnvironmentUnavailableError, ExitCode, OutputError, OutputLockedError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.records import Balance, Flag, Quality, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs import journal as journal_module
@@ -193,7 +193,7 @@ def test_journal_open_elsewhere_passes_for_damaged(
     journal = reopened(out)
     browser = sqlite3.connect(journal_path(out), isolation_level=None)
     browser.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(Locked, match="another program"):
+    with pytest.raises(OutputLockedError, match="another program"):
         journal.note(_recording(1), _facts(clip), _outcome())
     browser.close()
     journal.note(_recording(1), _facts(clip), _outcome())
@@ -205,7 +205,7 @@ def test_full_disk_tears_the_journal(out: Path, clip: Path, reopened: Callable[[
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (journal_path(out).stat().st_size, before[1]))
     try:
-        with pytest.raises(EnvironmentFault, match="no space left to write") as fault:
+        with pytest.raises(EnvironmentUnavailableError, match="no space left to write") as fault:
             journal.note(_recording(2), _facts(clip), _outcome(segments=400))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -75,11 +75,11 @@ def test_a_patient_out_of_the_picture_gets_no_number_there(scorer: Scorer, clips
 
 
 def test_no_audio_stream_gives_no_number_but_silence_does(scorer: Scorer, clips: ClipMaker) -> None:
-    (mute,) = scorer.score(clips.face(seconds=3.0, sound=None)).segments
+    (mute,) = scorer.score(clips.face(seconds=3.0, audio=None)).segments
     assert (mute.status, mute.reason) == (Status.UNSCORABLE, "no_audio")
     assert Flag.NO_AUDIO in mute.flags
     assert mute.quality.level_dbfs is None
-    (quiet,) = scorer.score(clips.face(seconds=3.0, sound="silence")).segments
+    (quiet,) = scorer.score(clips.face(seconds=3.0, audio="silence")).segments
     assert quiet.status is Status.SCORED
     assert quiet.score is not None
     assert Flag.SILENT in quiet.flags
@@ -96,7 +96,7 @@ def test_a_face_on_its_side_is_found_and_scored_like_the_upright_one(scorer: Sco
 def test_a_file_of_which_nothing_decodes_fails_with_what_it_promised(
     scorer: Scorer, clips: ClipMaker, tmp_path: Path
 ) -> None:
-    whole = bytearray(clips.face(seconds=3.0, sound=None).read_bytes())
+    whole = bytearray(clips.face(seconds=3.0, audio=None).read_bytes())
     start = whole.index(b"mdat") + 4
     size = int.from_bytes(whole[start - 8 : start - 4], "big") - 8
     whole[start : start + size] = bytes(size)
@@ -134,7 +134,7 @@ def test_weights_that_allow_it_score_without_a_modality(may_be_missing: tuple[Mo
     lenient = Network(find(UNTRAINED), RunSettings(device="cpu"))
     lenient.description = dataclasses.replace(lenient.description, architecture=architecture)
     lenient.model.architecture = architecture
-    (segment,) = Scorer(lenient, RunSettings(device="cpu")).score(clips.face(seconds=3.0, sound=None)).segments
+    (segment,) = Scorer(lenient, RunSettings(device="cpu")).score(clips.face(seconds=3.0, audio=None)).segments
     assert segment.status is Status.SCORED
     assert segment.score is not None
     assert Flag.NO_AUDIO in segment.flags
@@ -151,15 +151,15 @@ def test_image_pooling_encodes_the_mean_picture_of_each_window(network: Network)
     made = list(crops(50))
     for slot, crop in enumerate(made):
         pool.add(slot, 0, crop)
-        pool.passed(slot + 1)
+        pool.flush_before(slot + 1)
     pool.finish()
     for first in (0, 10, 20):
         mean = np.asarray(np.mean(made[first : first + 30], axis=0, dtype=np.float32))
         expected = network.encode_faces([mean])
-        tokens = pool.tokens(range(first, first + 30), [0])
+        tokens = pool.features(range(first, first + 30), [0])
         assert tokens is not None
         np.testing.assert_allclose(tokens, expected, atol=1e-4)
-    assert pool.tokens(range(0, 30), [1]) is None
+    assert pool.features(range(0, 30), [1]) is None
 
 
 def test_frame_pooling_picks_the_patients_embeddings_in_time_order(network: Network) -> None:
@@ -170,7 +170,7 @@ def test_frame_pooling_picks_the_patients_embeddings_in_time_order(network: Netw
         pool.add(slot, 1, made[2 * slot + 1])
     pool.finish()
     expected = network.encode_faces([made[3], made[5], made[7]])
-    tokens = pool.tokens(range(1, 30), [1])
+    tokens = pool.features(range(1, 30), [1])
     assert tokens is not None
     np.testing.assert_allclose(tokens, expected, atol=1e-4)
 
@@ -193,11 +193,11 @@ def test_a_face_that_stays_is_encoded_again_or_mistaken_for_another(
     for slot, (left, right) in enumerate(shown):
         pool.add(slot, 0, left)
         pool.add(slot, 1, right)
-        pool.passed(slot + 1)
+        pool.flush_before(slot + 1)
     pool.finish()
     assert sum(encoded) == 5
     for track in (0, 1):
-        tokens = pool.tokens(range(5), [track])
+        tokens = pool.features(range(5), [track])
         assert tokens is not None
         np.testing.assert_allclose(tokens, encode([pair[track] for pair in shown]), atol=1e-4)
 
