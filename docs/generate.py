@@ -22,6 +22,7 @@ from avpenet_cli.dataset.prepare import PrepareSettings
 from avpenet_cli.errors import ExitCode
 from avpenet_cli.records import FLAG_MEANINGS, Reason
 from avpenet_cli.settings import RunSettings
+from avpenet_cli.study.ratings import SCALES
 from avpenet_cli.tables import COLUMNS
 from avpenet_cli.training.settings import TrainSettings
 
@@ -107,7 +108,7 @@ def command_pages() -> str:
 
 
 def _argument_name(argument: Any) -> str:
-    name = (argument.metavar or argument.name).strip("{}").rstrip(".").upper()
+    name = str(argument.metavar or argument.name).strip("{}").rstrip(".").upper()
     return name + ("..." if argument.nargs == -1 else "")
 
 
@@ -183,6 +184,11 @@ def _text(node: ast.expr) -> str:
     if isinstance(node, ast.JoinedStr):
         return re.sub(r"\s*\(\.\.\.\)", "", "".join(_text(part) for part in node.values))
     return "..."
+
+
+def scales() -> str:
+    """The pain scales that ratings may name."""
+    return table(["scale", "highest value"], ([code(name), f"{highest:g}"] for name, highest in SCALES.items()))
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -324,6 +330,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "flags": flags,
     "reasons": reasons,
     "failures": failures,
+    "scales": scales,
     "exit-codes": exit_codes,
     "layers": layer_table,
     "api": api,
