@@ -59,7 +59,8 @@ def commands() -> Iterator[tuple[str, Any]]:
     yield from walk(typer.main.get_command(app), "avpenet")
 
 
-def _is_argument(parameter: Any) -> bool:
+def is_argument(parameter: Any) -> bool:
+    """Is this parameter given by its place, not by an option?"""
     return not any(name.startswith("-") for name in parameter.opts)
 
 
@@ -93,8 +94,8 @@ def command_pages() -> str:
     """A section for each command: usage, what it does, arguments, options."""
     parts = []
     for name, command in commands():
-        arguments = [parameter for parameter in command.params if _is_argument(parameter)]
-        options = [parameter for parameter in command.params if not _is_argument(parameter)]
+        arguments = [parameter for parameter in command.params if is_argument(parameter)]
+        options = [parameter for parameter in command.params if not is_argument(parameter)]
         words = [_argument_name(argument) for argument in arguments]
         # The callback's docstring keeps the line breaks between its paragraphs.
         text = inspect.cleandoc(command.help or "")
@@ -154,11 +155,11 @@ def failure_codes() -> dict[str, list[str]]:
     """Code of a `RecordingError` to its messages, in alphabetical order; braces stand for what is filled in."""
     found: dict[str, list[str]] = {}
     for call in raised("RecordingError"):
-        first, message = call.args[0], _text(call.args[1])
+        first, text = call.args[0], message(call.args[1])
         for word in _words(first):
             messages = found.setdefault(word, [])
-            if message.strip(".") and message not in messages:
-                messages.append(message)
+            if text.strip(".") and text not in messages:
+                messages.append(text)
     return dict(sorted(found.items()))
 
 
@@ -177,12 +178,12 @@ def _words(node: ast.expr) -> list[str]:
     return ["out_of_memory", "internal_error"]  # `scoring.run.unexpected` chooses between these
 
 
-def _text(node: ast.expr) -> str:
+def message(node: ast.expr) -> str:
     """A message with an ellipsis for each value that is filled in."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
-        return re.sub(r"\s*\(\.\.\.\)", "", "".join(_text(part) for part in node.values))
+        return re.sub(r"\s*\(\.\.\.\)", "", "".join(message(part) for part in node.values))
     return "..."
 
 
@@ -241,7 +242,7 @@ def allowed(field: dict[str, Any]) -> str:
         return f"{len(inner)} of: {each}" if "prefixItems" in field else f"list of: {each}"
     words = {"integer": "integer", "number": "number", "boolean": "`true`, `false`", "string": "text"}
     limits = [
-        f"{sign} {field[key]}"
+        f"{sign}\N{NO-BREAK SPACE}{field[key]:.10g}"
         for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
         if key in field
     ]
