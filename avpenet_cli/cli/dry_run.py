@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from avpenet_cli.settings import RunSettings
 
 
-def dry_run(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
+def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
     """Print one line per recording on stdout; exit 1 when some cannot be read.
 
     With pseudonyms the path is printed beside them: this list is how a site finds the recording behind a pseudonym.
