@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the shell sees. README's table is checked against these by a test."""
+    """Exit status of the program."""
 
     OK = 0
     SOME_FAILED = 1
@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
 
 
 class AvpenetError(Exception):
-    """Base of everything this program raises on purpose.
+    """Base of all errors that this program raises deliberately.
 
     Args:
         message: what was wrong and where, one line.
@@ -52,7 +52,7 @@ class WeightsError(AvpenetError):
 
 
 class EnvironmentUnavailableError(AvpenetError):
-    """Something this machine lacks: ffmpeg, a device, space, write access."""
+    """Something that this machine lacks: ffmpeg, a device, disk space."""
 
     exit_code = ExitCode.ENVIRONMENT
 
@@ -64,7 +64,7 @@ class OutputError(AvpenetError):
 
 
 class OutputLockedError(AvpenetError):
-    """Another run holds this output."""
+    """Another run is writing this output."""
 
     exit_code = ExitCode.LOCKED
 

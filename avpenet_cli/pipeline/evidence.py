@@ -31,11 +31,11 @@ from avpenet_cli.records import Flag, Quality, Reason, SegmentScore, Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.settings import FRAME_STEP_S, WINDOW_S, Preprocessing, RunSettings
 
-_PROMISE_SLACK_S = 0.15
-"""Header and last frame may differ by about one step of the frame grid without anything being lost."""
+_HEADER_TOLERANCE_S = 0.15
+"""Header and last frame may differ by about one step of the frame grid without any loss."""
 _TRUNCATED_S = 0.5
-_NEARLY_ALL = 1 - 1.01 * FRAME_STEP_S / WINDOW_S
-"""Of a segment covered by a stream: a step of the frame grid at an end is rounding, more is a gap."""
+_FULL_COVERAGE = 1 - 1.01 * FRAME_STEP_S / WINDOW_S
+"""Share of a segment that a stream must cover: one step of the frame grid less is rounding, more is a gap."""
 _QUEUE_BYTES = 256 << 20
 
 T = TypeVar("T")
@@ -43,16 +43,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RecordingEvidence(Generic[T]):
-    """What one pass over the frames and one over the audio have found.
+    """Evidence from one pass over the frames and one over the audio.
 
     Attributes:
         path, facts: the recording and what its header says.
         frames, audio: the streams that were read; None where the recording has none.
-        faces: answers for any segment; None without a video stream.
+        faces: gives the face evidence of any segment; None without a video stream.
         profile: the recording's noise; None without an audio stream.
-        nominal_s: length that the header promises, or what decodes where that is more.
-        length_s: how much of it decodes.
-        plan: its segments.
+        nominal_s: length that the header states, or that decodes, whichever is longer, s.
+        length_s: length that decodes, s.
+        plan: the windows to score.
         flags: of the whole recording.
     """
 
@@ -146,8 +146,8 @@ class FrontEnd:
         decoded_s = max(video_end_s, audio.end_s if audio else 0.0)
         if decoded_s <= 0:
             raise _nothing_decodes(facts, frames, audio)
-        near = abs(facts.nominal_s - decoded_s) <= _PROMISE_SLACK_S
-        length_s = facts.nominal_s if near else decoded_s
+        matches_header = abs(facts.nominal_s - decoded_s) <= _HEADER_TOLERANCE_S
+        length_s = facts.nominal_s if matches_header else decoded_s
         nominal_s = max(facts.nominal_s, length_s)
         plan = tuple(windows(length_s, self._run.stride_s, self._run.quality.short_tail_share))
         flags = _recording_flags(nominal_s - length_s, frames, audio)
@@ -170,7 +170,9 @@ class FrontEnd:
         settings = self._preprocessing.audio
         yield from segments(self._checked(again), audio.rate_hz, places, profile, settings, full_scale)
         if again.decode_error and not audio.decode_error:
-            raise RecordingError("decoder", f"could not be read twice alike: {again.decode_error}", "try it again")
+            raise RecordingError(
+                "decoder", f"the second read of the audio failed: {again.decode_error}", "try it again"
+            )
 
     def assess_segment(
         self, evidence: RecordingEvidence[T], window: Window, segment_audio: SegmentAudio | None
@@ -243,7 +245,7 @@ class FrontEnd:
             return {Flag.NO_VIDEO}
         limits = self._run.quality
         flags = set()
-        if face_evidence.video_coverage < _NEARLY_ALL:
+        if face_evidence.video_coverage < _FULL_COVERAGE:
             flags.add(Flag.VIDEO_GAP)
         if face_evidence.rate == 0:
             flags.add(Flag.NO_FACE)
@@ -266,7 +268,7 @@ class FrontEnd:
             return {Flag.NO_AUDIO}
         limits = self._run.quality
         flags = set()
-        if present < _NEARLY_ALL:
+        if present < _FULL_COVERAGE:
             flags.add(Flag.AUDIO_GAP)
         if segment_audio.level_dbfs is None or segment_audio.level_dbfs < limits.silent_dbfs:
             flags.add(Flag.SILENT)
@@ -321,9 +323,9 @@ def _recording_flags(missing_s: float, frames: FrameStream | None, audio: Wavefo
 
 def _nothing_decodes(facts: Probe, frames: FrameStream | None, audio: WaveformStream | None) -> RecordingError:
     detail = "; ".join(_decode_errors(frames, audio))
-    promise = (
-        f"its header promises {facts.nominal_s:.1f} s, but nothing decodes" if facts.nominal_s else "nothing decodes"
+    problem = (
+        f"its header states {facts.nominal_s:.1f} s, but nothing decodes" if facts.nominal_s else "nothing decodes"
     )
     return RecordingError(
-        "nothing_decodes", f"{promise}{f' ({detail})' if detail else ''}", "copy it again from its source"
+        "nothing_decodes", f"{problem}{f' ({detail})' if detail else ''}", "copy it again from its source"
     )

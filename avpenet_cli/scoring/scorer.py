@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from avpenet_cli import __version__
 from avpenet_cli.audio.segments import SegmentAudio
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.tools import ffmpeg_version
@@ -21,6 +20,7 @@ from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.pools import EmbeddingPool, ImagePool
 from avpenet_cli.settings import RunSettings
+from avpenet_cli.version import __version__
 
 _AUDIO_BATCH = 16
 
