@@ -119,10 +119,10 @@ def _evaluated(
         nonlocal done
         done += 1
         reporter.info(f"{name}: {segments} segments, {scored} scored")
-        reporter.advance()
+        reporter.item_done()
 
     try:
-        return evaluate(store, division, network, conditions, seed, EvaluationTold(recording, reporter.seconds, stop))
+        return evaluate(store, division, network, conditions, seed, EvaluationTold(recording, reporter.progress, stop))
     except Interrupted:
         raise Interrupted(
             f"interrupted after {done} recordings; nothing is kept", "give the same command again to begin anew"

@@ -194,15 +194,15 @@ def _examine(plan: _Plan, stop: Callable[[], bool], quiet: bool, debug: bool) ->
     from avpenet_cli.scoring.scorer import Scorer
 
     network = Network(plan.entry, plan.run)
-    scorer = Scorer(network, plan.run, stop)
     settings = com.journal_settings(plan.entry, plan.run)
     scored: list[ScoredPhantom] = []
     total = len(plan.phantoms.recordings)
-    with _private_folder() as private, Reporter("text", None, quiet, False, total) as reporter:
+    with _private_folder() as private, Reporter("text", None, quiet, False, total, should_stop=stop) as reporter:
+        scorer = Scorer(network, plan.run, reporter)
         try:
-            for one in com.score_phantoms(plan.phantoms, scorer, settings, private, reporter.seconds):
+            for one in com.score_phantoms(plan.phantoms, scorer, settings, private):
                 scored.append(one)
-                reporter.advance()
+                reporter.item_done()
                 if one.error is not None and debug:
                     reporter.trace(one.error, names_allowed=True)
         except Interrupted:

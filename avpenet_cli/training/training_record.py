@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from avpenet_cli import __version__
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.phrasing import counted
@@ -24,6 +23,7 @@ from avpenet_cli.stats.reliability import icc
 from avpenet_cli.storage import write_json
 from avpenet_cli.training.fit import Trained
 from avpenet_cli.training.settings import TrainSettings
+from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsDescription
 
 TRAINING_RECORD_FILE = "training_record.json"

@@ -171,7 +171,7 @@ def test_reader_that_leaves_early_gets_a_traceback(tmp_path: Path) -> None:
 
 
 def test_version_or_help_is_wrong(run_avpenet: RunAvpenet) -> None:
-    from avpenet_cli import __version__
+    from avpenet_cli.version import __version__
 
     assert run_avpenet(["--version"]).stdout == f"avpenet {__version__}\n"
     listed = run_avpenet(["score", "-h"])

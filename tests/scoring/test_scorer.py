@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -175,31 +175,29 @@ def test_frame_pooling_picks_the_patients_embeddings_in_time_order(network: Netw
     np.testing.assert_allclose(tokens, expected, atol=1e-4)
 
 
-def test_a_face_that_stays_is_encoded_again_or_mistaken_for_another(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of a camera with few frames a second; and a face that comes back later is one more."""
+def test_face_that_stays_on_screen_is_encoded_once(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera with few frames a second repeats its frames; a face that comes back later is encoded again."""
     encoded: list[int] = []
-    encode = network.encode_faces
+    encode = network.model.encode_faces
 
-    def counted(faces: Sequence[np.ndarray]) -> np.ndarray:
+    def encode_counting(faces: torch.Tensor) -> torch.Tensor:
         encoded.append(len(faces))
         return encode(faces)
 
-    monkeypatch.setattr(network, "encode_faces", counted)
-    pool = EmbeddingPool(network, batch_size=2)
-    one, two, other = crops(3)
-    shown = [(one, other), (one.copy(), other), (two, other), (one, one), (one, one)]
-    for slot, (left, right) in enumerate(shown):
+    monkeypatch.setattr(network.model, "encode_faces", encode_counting)
+    pool = EmbeddingPool(network, batch_size=16)
+    first, second, other = crops(3)
+    frames = [(first, other), (first.copy(), other), (second, other), (first, first), (first, first)]
+    for slot, (left, right) in enumerate(frames):
         pool.add(slot, 0, left)
         pool.add(slot, 1, right)
         pool.flush_before(slot + 1)
     pool.finish()
     assert sum(encoded) == 5
     for track in (0, 1):
-        tokens = pool.features(range(5), [track])
-        assert tokens is not None
-        np.testing.assert_allclose(tokens, encode([pair[track] for pair in shown]), atol=1e-4)
+        features = pool.features(range(5), [track])
+        assert features is not None
+        np.testing.assert_allclose(features, network.encode_faces([pair[track] for pair in frames]), atol=1e-4)
 
 
 def test_the_encoders_see_the_normalised_crop(network: Network) -> None:
