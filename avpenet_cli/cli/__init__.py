@@ -59,7 +59,7 @@ def main() -> None:
     """The console script: run a command, turn its errors into one line and an exit code."""
     debug = "--debug" in sys.argv
     # Threads that spin while they wait fight the decoder for the cores: 0.70 against 1.02 times real time on two
-    # cores (CHANGELOG). Read once, when torch is loaded.
+    # cores (docs/explanation/benchmarks.md). Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
     # torch, when loaded, makes a folder for compiled code where temporary files go, and fails where none may. Nothing
