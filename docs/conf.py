@@ -39,6 +39,12 @@ def _fill(_app: Any, _name: str, source: list[str]) -> None:
     source[0] = _GENERATED.sub(lambda line: generate.PARTS[line[1]](), source[0])
 
 
+def _mark_code(_app: Any, _what: str, _name: str, _value: Any, _options: Any, lines: list[str]) -> None:
+    """Single backticks of a docstring become code; before napoleon, for which a colon outside code ends a type."""
+    lines[:] = [re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", line) for line in lines]
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("source-read", _fill)
+    app.connect("autodoc-process-docstring", _mark_code, priority=100)

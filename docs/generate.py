@@ -152,30 +152,39 @@ def members(kind: type[Enum]) -> Iterator[tuple[Enum, str]]:
 
 
 def failure_codes() -> dict[str, list[str]]:
-    """Code of a `RecordingError` to its messages, in alphabetical order; braces stand for what is filled in."""
+    """Code of a `RecordingError` to its messages, in alphabetical order; an ellipsis stands for what is filled in."""
     found: dict[str, list[str]] = {}
-    for call in raised("RecordingError"):
-        first, text = call.args[0], message(call.args[1])
-        for word in _words(first):
-            messages = found.setdefault(word, [])
-            if text.strip(".") and text not in messages:
-                messages.append(text)
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for call in _made(tree, "RecordingError"):
+            text = message(call.args[1])
+            for word in _words(call.args[0], tree):
+                messages = found.setdefault(word, [])
+                if text.strip(".") and text not in messages:
+                    messages.append(text)
     return dict(sorted(found.items()))
 
 
-def raised(name: str) -> Iterator[ast.Call]:
-    """Every place in the package where an error of this name is made."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name and len(node.args) > 1:
+def _made(tree: ast.Module, name: str) -> Iterator[ast.Call]:
+    """Every call in a module that makes an object of this class, by its name or as `cls` within it."""
+    inside = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    for root, word in [(tree, name), *((node, "cls") for node in inside)]:
+        for node in ast.walk(root):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == word and len(node.args) > 1:
                 yield node
 
 
-def _words(node: ast.expr) -> list[str]:
-    """The codes that an expression may stand for."""
+def _words(node: ast.expr, tree: ast.Module) -> Iterator[str]:
+    """The texts that an expression may stand for; a name stands for what its module assigns to it."""
     if isinstance(node, ast.Constant):
-        return [str(node.value)]
-    return ["out_of_memory", "internal_error"]  # `scoring.run.unexpected` chooses between these
+        yield str(node.value)
+    elif isinstance(node, ast.IfExp):
+        yield from _words(node.body, tree)
+        yield from _words(node.orelse, tree)
+    elif isinstance(node, ast.Name):
+        for statement in ast.walk(tree):
+            if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", "") == node.id:
+                yield from _words(statement.value, tree)
 
 
 def message(node: ast.expr) -> str:
