@@ -87,7 +87,7 @@ def _option_row(parameter: Any) -> list[str]:
     shown = "required" if parameter.required else code("" if default in (None, False, ()) else default)
     written = f"{', '.join(parameter.opts)} {_value(parameter)}".strip()
     repeat = " May be repeated." if getattr(parameter, "multiple", False) and "repeated" not in text else ""
-    return [code(written), _DEFAULT_IN_HELP.sub("", text) + _range(parameter) + repeat, shown]
+    return [code(written), shown, _DEFAULT_IN_HELP.sub("", text) + _range(parameter) + repeat]
 
 
 def command_pages() -> str:
@@ -104,7 +104,7 @@ def command_pages() -> str:
             rows = [[code(_argument_name(argument)), argument.help or ""] for argument in arguments]
             parts.append(table(["argument", "meaning"], rows))
         if options:
-            parts.append(table(["option", "meaning", "default"], map(_option_row, options)))
+            parts.append(table(["option", "default", "meaning"], map(_option_row, options)))
     return "\n\n".join(parts)
 
 
@@ -328,6 +328,10 @@ def api() -> str:
     blocks = []
     for name in names:
         value = getattr(avpenet_cli, name)
+        if value in SETTINGS.values():
+            said = f"{inspect.getdoc(value)} Every field is in :doc:`/reference/settings`."
+            blocks.append(f".. py:class:: avpenet_cli.{name}(**settings)\n\n   {' '.join(said.split())}")
+            continue
         kind = "autoclass" if inspect.isclass(value) else "autofunction" if callable(value) else "autodata"
         options = "\n   :members:" if kind == "autoclass" else ""
         blocks.append(f".. {kind}:: avpenet_cli.{name}{options}")
