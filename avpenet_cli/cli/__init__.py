@@ -101,6 +101,9 @@ def main() -> None:
             raise
         print_error(f"internal error ({type(error).__name__}: {error}); --debug shows where, please report it")
         code = ExitCode.SOME_FAILED
+    # The exit code stands: a signal that arrives while libraries clean up must not replace it by a traceback.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(int(code or 0))
 
 
