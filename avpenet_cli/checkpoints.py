@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avpenet_cli import __version__
 from avpenet_cli.errors import WeightsError
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.settings import AudioSettings, Preprocessing
+from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsDescription, WeightsEntry, may_be_called, require_file, save, store_folder
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def import_checkpoint(
 
     Raises:
         WeightsError: not a checkpoint, not safe to read, of other sizes than this network, or not all of its tensors.
-        EnvironmentFault: the folder cannot be written.
+        EnvironmentUnavailableError: the folder cannot be written.
     """
     wanted = checkpoint.stem if name is None else name
     if not may_be_called(wanted):

@@ -11,21 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from avpenet_cli.errors import EnvironmentFault, OutputError
+from avpenet_cli.errors import EnvironmentUnavailableError, OutputError
 
 
 def write_json(path: Path, plain: dict[str, Any]) -> None:
-    """Write a JSON file that appears whole, readable by its owner only; raises as `appearing_whole`."""
-    with appearing_whole(path) as file:
+    """Write a JSON file that appears whole, readable by its owner only; raises as `atomic_write`."""
+    with atomic_write(path) as file:
         file.write(json.dumps(plain, indent=1, ensure_ascii=False).encode() + b"\n")
 
 
 @contextlib.contextmanager
-def appearing_whole(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes `path`'s place only when the block ends well: temporary name, fsync, rename.
 
     Raises:
-        EnvironmentFault: no space, or the disk failed.
+        EnvironmentUnavailableError: no space, or the disk failed.
         OutputError: the folder cannot be written.
     """
     folder = path.parent
@@ -48,12 +48,12 @@ def appearing_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def temporary_prefix(path: Path) -> str:
-    """How the temporary files of an output begin; a killed run's leftovers are known by it."""
+    """Prefix of the temporary files of an output; a killed run's leftovers are recognised by it."""
     return f".{path.name}."
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
+    """Flush a folder to disk, so that a rename in it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -61,14 +61,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def storage_fault(path: Path, error: OSError) -> EnvironmentFault | OutputError:
-    """What an operating-system error means for whoever writes `path`."""
+def storage_fault(path: Path, error: OSError) -> EnvironmentUnavailableError | OutputError:
+    """The error to raise for an operating-system error while writing `path`."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return EnvironmentFault(f"no space left to write {path}", "free some, then run the same command again to go on")
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return OutputError(
-            f"{path} cannot be written: {error.strerror}", "choose another --out or mend the permissions"
+        return EnvironmentUnavailableError(
+            f"no space left to write {path}", "free some space, then run the same command again to resume"
         )
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return OutputError(f"{path} cannot be written: {error.strerror}", "choose another --out or fix the permissions")
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return OutputError(f"{path} cannot be written: its folder does not exist", "create the folder first")
-    return EnvironmentFault(f"{path} cannot be written: {error.strerror or error}", "check the disk")
+    return EnvironmentUnavailableError(f"{path} cannot be written: {error.strerror or error}", "check the disk")

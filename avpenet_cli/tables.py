@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Literal, cast
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.records import SegmentScore
-from avpenet_cli.storage import appearing_whole
+from avpenet_cli.storage import atomic_write
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,7 +112,7 @@ def write_table(path: Path, rows: Iterable[Row]) -> str:
 
     Raises:
         SettingsError: another suffix.
-        EnvironmentFault: no space, or the disk failed.
+        EnvironmentUnavailableError: no space, or the disk failed.
         OutputError: the folder cannot be written.
     """
     check_format(path)
@@ -121,7 +121,7 @@ def write_table(path: Path, rows: Iterable[Row]) -> str:
         ".jsonl": _write_jsonl,
         ".parquet": _write_parquet,
     }
-    with appearing_whole(path) as file:
+    with atomic_write(path) as file:
         writers[path.suffix](file, rows)
         file.flush()
         file.seek(0)

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from avpenet_cli import __version__
 from avpenet_cli.pipeline.windows import Window, balance, windows
 from avpenet_cli.records import Balance, Flag, Quality, Reason, SegmentScore, Status
-from avpenet_cli.settings import WINDOW_S, RunSettings, to_plain
+from avpenet_cli.settings import WINDOW_S, RunSettings, to_dict
 from avpenet_cli.storage import write_json
 from avpenet_cli.tables import row, write_table
+from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsDescription
 
 Floats = npt.NDArray[np.float64]
@@ -162,12 +162,12 @@ def _course(number: int, patient: Patient, mean_segments: float, faceless: bool,
     for index in range(1, middle_s.size):
         wandering[index] += 0.7 * wandering[index - 1]
     truth = np.clip(np.where(middle_s < onset_s, calm, calm + (peak - calm) * fading) + wandering, 0.0, 10.0)
-    trouble = 0.06 if patient.site == "east" else 0.03
+    decode_error = 0.06 if patient.site == "east" else 0.03
     segments = []
     for place, pain in zip(places, truth.tolist(), strict=True):
-        flags = tuple(flag for flag in FLAGS if draw.random() < trouble) + (Flag.SHORT_TAIL,) * place.short
+        flags = tuple(flag for flag in FLAGS if draw.random() < decode_error) + (Flag.SHORT_TAIL,) * place.short
         flags += (Flag.TRUNCATED,) * (undecodable_s > 0 and place is places[-1])
-        seen = not faceless and bool(draw.random() > trouble)
+        seen = not faceless and bool(draw.random() > decode_error)
         segments.append(_segment(place, pain, flags, seen, draw))
     return Course(
         recording=f"{patient.site}/rec-{number + 1:04d}.mp4",
@@ -263,7 +263,7 @@ def _manifest(
     for seconds in balances:
         lost_s.update(seconds.unscorable_s)
     entries.append(unread)
-    plain = to_plain(weights)
+    plain = to_dict(weights)
     return {
         "manifest_version": 1,
         "notice": weights.notice,
@@ -271,7 +271,7 @@ def _manifest(
         "device": "none",
         "preprocessing": plain.pop("preprocessing"),
         "weights": plain | {"digest": weights.digest},
-        "settings": to_plain(RunSettings()),
+        "settings": to_dict(RunSettings()),
         "table": table,
         "totals": {
             "recordings": dict(Counter(entry["status"] for entry in entries)),

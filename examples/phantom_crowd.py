@@ -39,7 +39,7 @@ from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ
 from avpenet_cli.phantom.scene import Scene, draw_scene, frames, sound
 from avpenet_cli.phantom.subjects import draw_subject
 from avpenet_cli.settings import WINDOW_S, AudioSettings, FaceSettings
-from avpenet_cli.storage import appearing_whole
+from avpenet_cli.storage import atomic_write
 
 PICTURES = 12
 TOKENS, TOKEN_S = 10, 0.3
@@ -62,12 +62,12 @@ def _rgb(picture: np.ndarray | None) -> np.ndarray:
 # --- faces -----------------------------------------------------------------------------------------------------------
 
 
-def thinned(scene: Scene, pictures: int, chance: np.random.Generator) -> Scene:
+def thinned(scene: Scene, pictures: int, rng: np.random.Generator) -> Scene:
     """So many moments of a scene, spread over all of it; in every other one the face is posed."""
     motion = scene.motion
     kept = np.linspace(0, len(motion.units) - 1, pictures).round().astype(int)
     units = motion.units[kept]
-    posed = chance.uniform(0.0, 1.0, units.shape) * (chance.random(units.shape) < _POSED_ACTIVE)
+    posed = rng.uniform(0.0, 1.0, units.shape) * (rng.random(units.shape) < _POSED_ACTIVE)
     units[1::2] = posed[1::2]
     thin = replace(
         motion,
@@ -94,11 +94,11 @@ def make_faces(number: int, seed: int, out: Path) -> int:
     strip, table = out / f"{scene.subject.name}.jpg", out / f"{scene.subject.name}.npy"
     if table.exists():
         return len(np.load(table))
-    chance = np.random.default_rng([seed, number, 1])
-    scene = thinned(scene, PICTURES, chance)
+    rng = np.random.default_rng([seed, number, 1])
+    scene = thinned(scene, PICTURES, rng)
     seen = []
     for picture in frames(scene, built_in_head()):
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(chance.integers(*_CODEC_QUALITY))]
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*_CODEC_QUALITY))]
         _, packed = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
         seen.append(_rgb(cv2.imdecode(packed, cv2.IMREAD_COLOR)))
     found = _detector().detect(seen)
@@ -161,7 +161,7 @@ def make_sounds(number: int, seed: int, out: Path) -> int:
     windows = [(float(start_s), WINDOW_S) for start_s in starts_s]
     mels = [one.mel for one in segments([heard], SAMPLE_RATE_HZ, windows, profile, settings, 1.0)]
     kinds = kinds_of([scene])
-    with appearing_whole(path) as file:
+    with atomic_write(path) as file:
         np.savez(
             file,
             mels=np.stack(mels).astype(np.float16),

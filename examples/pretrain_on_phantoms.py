@@ -124,7 +124,7 @@ def load_sounds(
 # --- augmentation ----------------------------------------------------------------------------------------------------
 
 
-def varied_faces(faces: Tensor, chance: torch.Generator) -> Tensor:
+def varied_faces(faces: Tensor, rng: torch.Generator) -> Tensor:
     """Each face by itself mirrored, turned, shifted, scaled, lit otherwise, and now and then covered in part.
 
     Args:
@@ -133,10 +133,10 @@ def varied_faces(faces: Tensor, chance: torch.Generator) -> Tensor:
     n = len(faces)
 
     def drawn(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand((n, *shape), generator=chance)
+        return low + (high - low) * torch.rand((n, *shape), generator=rng)
 
     angle, scale = drawn(-0.3, 0.3), drawn(0.88, 1.12)
-    flip = torch.where(torch.rand(n, generator=chance) < 0.5, -1.0, 1.0)
+    flip = torch.where(torch.rand(n, generator=rng) < 0.5, -1.0, 1.0)
     cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
     shift = drawn(-0.12, 0.12, 2)
     turn = torch.stack([flip * cosine, -sine, shift[:, 0], flip * sine, cosine, shift[:, 1]], dim=1).view(n, 2, 3)
@@ -147,19 +147,19 @@ def varied_faces(faces: Tensor, chance: torch.Generator) -> Tensor:
     at = torch.arange(side) / side
     centre, half = drawn(0.0, 1.0, 2), drawn(0.08, 0.22, 2)
     across, down = ((at - centre[:, axis, None]).abs() < half[:, axis, None] for axis in (0, 1))
-    covered = across[:, None, :] & down[:, :, None] & (torch.rand(n, generator=chance) < 0.3)[:, None, None]
+    covered = across[:, None, :] & down[:, :, None] & (torch.rand(n, generator=rng) < 0.3)[:, None, None]
     return torch.where(covered[:, None], drawn(0.0, 1.0, 3, 1, 1), lit).clamp(0.0, 1.0)
 
 
-def varied_sounds(mels: Tensor, chance: torch.Generator) -> Tensor:
+def varied_sounds(mels: Tensor, rng: torch.Generator) -> Tensor:
     """Each spectrogram with noise of its own, its contrast changed, and bands of it left out (SpecAugment, 2019)."""
     n = len(mels)
-    out = mels ** (0.7 + 0.7 * torch.rand((n, 1, 1, 1), generator=chance))
-    out = out + 0.06 * torch.rand((n, 1, 1, 1), generator=chance) * torch.randn(mels.shape, generator=chance)
+    out = mels ** (0.7 + 0.7 * torch.rand((n, 1, 1, 1), generator=rng))
+    out = out + 0.06 * torch.rand((n, 1, 1, 1), generator=rng) * torch.randn(mels.shape, generator=rng)
     band = torch.arange(mels.shape[2])
     for _ in range(2):
-        start = torch.randint(0, mels.shape[2], (n, 1), generator=chance)
-        width = torch.randint(0, 14, (n, 1), generator=chance)
+        start = torch.randint(0, mels.shape[2], (n, 1), generator=rng)
+        width = torch.randint(0, 14, (n, 1), generator=rng)
         out = out.masked_fill(((band >= start) & (band < start + width))[:, None, :, None], 0.0)
     return out.clamp(0.0, 1.0)
 
@@ -168,21 +168,21 @@ def varied_sounds(mels: Tensor, chance: torch.Generator) -> Tensor:
 
 
 def run_step(
-    name: str, step: Step, learner: nn.Module, count: int, loss_of: Callable[[Tensor, torch.Generator], Tensor]
+    name: str, step: Step, module: nn.Module, count: int, loss_of: Callable[[Tensor, torch.Generator], Tensor]
 ) -> None:
     """So many updates by AdamW, the rate rising and falling once; prints how it goes."""
-    chance = torch.Generator().manual_seed(step.side_px)
+    rng = torch.Generator().manual_seed(step.side_px)
     torch.manual_seed(step.side_px)
-    optimiser = torch.optim.AdamW(learner.parameters(), lr=step.rate, weight_decay=0.05)
+    optimiser = torch.optim.AdamW(module.parameters(), lr=step.rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, step.rate, total_steps=step.updates, pct_start=0.15)
-    learner.train()
+    module.train()
     begun, sums = time.monotonic(), 0.0
-    for update, rows in zip(range(1, step.updates + 1), _batches(count, step.batch, chance), strict=False):
+    for update, rows in zip(range(1, step.updates + 1), _batches(count, step.batch, rng), strict=False):
         with torch.autocast("cpu", torch.bfloat16):
-            loss = loss_of(rows, chance)
+            loss = loss_of(rows, rng)
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimiser.step()
         schedule.step()
         sums += loss.item()
@@ -192,9 +192,9 @@ def run_step(
             sums = 0.0
 
 
-def _batches(count: int, size: int, chance: torch.Generator) -> Iterator[Tensor]:
+def _batches(count: int, size: int, rng: torch.Generator) -> Iterator[Tensor]:
     while True:
-        order = torch.randperm(count, generator=chance)
+        order = torch.randperm(count, generator=rng)
         yield from (order[start : start + size] for start in range(0, max(count - size, 0) + 1, size))
 
 
@@ -252,32 +252,32 @@ def learn_faces(
     torch.manual_seed(1)
     face = store.preprocessing.face
     mean, std = (torch.tensor(one).view(1, 3, 1, 1) for one in (face.pixel_mean, face.pixel_std))
-    learner = FaceLearner(state, settled)
+    module = FaceLearner(state, settled)
     done = "face"
     for step in steps:
         # Named by all steps that came before, so that others do not pass for these.
         done += f"-{step.side_px}x{step.updates}x{step.batch}"
-        if _read(folder / f"{done}.pt", learner):
+        if _read(folder / f"{done}.pt", module):
             continue
         crops, units = load_faces(store, known, "train", step.side_px, 2, crowd)
 
-        def loss_of(rows: Tensor, chance: torch.Generator, crops: Tensor = crops, units: Tensor = units) -> Tensor:
-            return loss_of_faces(learner((varied_faces(crops[rows].float() / 255, chance) - mean) / std), units[rows])
+        def loss_of(rows: Tensor, rng: torch.Generator, crops: Tensor = crops, units: Tensor = units) -> Tensor:
+            return loss_of_faces(module((varied_faces(crops[rows].float() / 255, rng) - mean) / std), units[rows])
 
-        run_step(f"faces of {step.side_px} px", step, learner, len(crops), loss_of)
-        _write(folder / f"{done}.pt", learner)
+        run_step(f"faces of {step.side_px} px", step, module, len(crops), loss_of)
+        _write(folder / f"{done}.pt", module)
         del crops, units, loss_of
         if not len(store.rated("validation")):
             continue
-        learner.eval()
+        module.eval()
         seen, known_units = load_faces(store, known, "validation", step.side_px, 5)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            found = torch.cat([learner((part.float() / 255 - mean) / std) for part in seen.split(64)])
+            found = torch.cat([module((part.float() / 255 - mean) / std) for part in seen.split(64)])
         shares = 1 - (found - known_units).square().mean(dim=0) / known_units.var(dim=0)
         told = [round(one, 2) for one in shares.tolist()]
         print(f"faces of {step.side_px} px: R2 on validation by unit {told[:UNITS]}, of pain {told[UNITS]}", flush=True)
         del seen, known_units
-    return learner.encoder
+    return module.encoder
 
 
 def learn_sounds(
@@ -294,10 +294,10 @@ def learn_sounds(
     encoder.load_state_dict(dict(state))
     kinds = kinds_of(known.values())
     heads = nn.ModuleList([nn.Linear(EMBEDDING, len(kinds)), nn.Linear(EMBEDDING, 1)])
-    learner = nn.ModuleDict({"encoder": encoder, "heads": heads})
-    learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = nn.ModuleDict({"encoder": encoder, "heads": heads})
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     kept = folder / f"sound-{step.updates}x{step.batch}.pt"
-    if _read(kept, learner):
+    if _read(kept, module):
         return encoder
     mels, heard, pains = load_sounds(store, known, "train", kinds, crowd)
 
@@ -305,15 +305,15 @@ def learn_sounds(
         tokens = nn.functional.dropout(encoder(given), 0.2, encoder.training)
         return heads[0](tokens).float(), 5 + heads[1](tokens.mean(dim=1))[:, 0].float()
 
-    def loss_of(rows: Tensor, chance: torch.Generator) -> Tensor:
-        events, pain = answers(varied_sounds(mels[rows], chance))
+    def loss_of(rows: Tensor, rng: torch.Generator) -> Tensor:
+        events, pain = answers(varied_sounds(mels[rows], rng))
         return binary_cross_entropy_with_logits(events, heard[rows]) + 0.05 * mse_loss(pain, pains[rows])
 
-    run_step("sounds", step, learner, len(mels), loss_of)
-    _write(kept, learner)
+    run_step("sounds", step, module, len(mels), loss_of)
+    _write(kept, module)
     if not len(store.rated("validation")):
         return encoder
-    learner.eval()
+    module.eval()
     mels, heard, pains = load_sounds(store, known, "validation", kinds)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         events, pain = (torch.cat(parts) for parts in zip(*map(answers, mels.split(64)), strict=True))
@@ -341,15 +341,15 @@ def _claimed(out: Path, store: SegmentStore, phantoms: Path, crowd: Path | None,
     return folder
 
 
-def _read(path: Path, learner: nn.Module) -> bool:
+def _read(path: Path, module: nn.Module) -> bool:
     if path.exists():
-        learner.load_state_dict(torch.load(path, weights_only=True))
+        module.load_state_dict(torch.load(path, weights_only=True))
     return path.exists()
 
 
-def _write(path: Path, learner: nn.Module) -> None:
+def _write(path: Path, module: nn.Module) -> None:
     partial = path.with_suffix(".tmp")
-    torch.save(learner.state_dict(), partial)
+    torch.save(module.state_dict(), partial)
     partial.replace(path)
 
 

@@ -34,12 +34,12 @@ def shared() -> Path:
     return folder
 
 
-def _voice(sound: str | None, seconds: float) -> Waveform | None:
-    if sound is None:
+def _voice(audio: str | None, seconds: float) -> Waveform | None:
+    if audio is None:
         return None
-    if sound == "silence":
+    if audio == "silence":
         return np.zeros(round(seconds * SAMPLE_RATE_HZ))
-    return utter({"cry": CRY, "moan": MOAN}[sound], seconds, seed=1)
+    return utter({"cry": CRY, "moan": MOAN}[audio], seconds, seed=1)
 
 
 class ClipMaker:
@@ -59,7 +59,7 @@ class ClipMaker:
         seconds: float = 6.0,
         size: str = "480x360",
         fps: float = 25.0,
-        sound: str | None = "cry",
+        audio: str | None = "cry",
         rotate_picture: int = 0,
         away_s: tuple[float, float] | None = None,
         suffix: str = ".mp4",
@@ -71,25 +71,25 @@ class ClipMaker:
             seconds: length of both streams.
             size: of the upright picture, `WIDTHxHEIGHT`.
             fps: frames per second, constant.
-            sound: "cry", "moan", "silence" (digital), or None for no audio stream.
+            audio: "cry", "moan", "silence" (digital), or None for no audio stream.
             rotate_picture: clockwise turn of the picture itself in degrees (90, 180, 270), without metadata; at 90
                 and 270 the file is as wide as `size` is high.
             away_s: from when to when no face is in the picture; it moves out and in 0.4 s before and after.
             suffix: of the file, and with it the container.
             extra: output options for ffmpeg, which win over H.264, AAC and yuv420p.
         """
-        arguments = ("face", seconds, size, fps, sound, rotate_picture, away_s, suffix, tuple(extra))
+        arguments = ("face", seconds, size, fps, audio, rotate_picture, away_s, suffix, tuple(extra))
         path = self._path(arguments, suffix)
         if not path.exists():
             width_px, height_px = (int(side) for side in size.split("x"))
             upright = portrait_frames(seconds, width_px, height_px, fps, away_s)
             frames: Iterator[Frame] = (np.rot90(frame, -(rotate_picture // 90)) for frame in upright)
-            write_recording(path, frames, fps, _voice(sound, seconds), ["-preset", "ultrafast", *extra])
+            write_recording(path, frames, fps, _voice(audio, seconds), ["-preset", "ultrafast", *extra])
         return path
 
-    def brief(self, sound: str = "cry", seconds: float = 1.6) -> Path:
+    def brief(self, audio: str = "cry", seconds: float = 1.6) -> Path:
         """The cheapest recording that is scored: one padded window, a face in five frames, then no picture."""
-        picture, voice = self.face(0.5, "160x120", 10.0, None), self.face(seconds, "160x120", 10.0, sound)
+        picture, voice = self.face(0.5, "160x120", 10.0, None), self.face(seconds, "160x120", 10.0, audio)
         return self.ffmpeg("-i", str(picture), "-i", str(voice), "-map", "0:v", "-map", "1:a", "-c", "copy")
 
     def ffmpeg(self, *arguments: str, suffix: str = ".mp4") -> Path:
@@ -175,7 +175,7 @@ def avpenet_here() -> Callable[..., Answer]:
     def run(*args: str | Path) -> Answer:
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         argv, sys.argv = sys.argv, ["avpenet", *map(str, args)]
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
                 main()

@@ -216,12 +216,12 @@ def test_two_patients_share_a_pseudonym_or_one_has_two(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "mode", "complaint"),
+    ("key", "mode", "decoder_warning"),
     [(b"short\n", 0o600, "5 bytes, under 16"), (b"", 0o600, "0 bytes"), (KEY, 0o644, "chmod 600")],
 )
-def test_weak_key_is_accepted(key: bytes, mode: int, complaint: str, tmp_path: Path) -> None:
+def test_weak_key_is_accepted(key: bytes, mode: int, decoder_warning: str, tmp_path: Path) -> None:
     (path,) = _make(tmp_path, "a.mp4")
-    with pytest.raises(SettingsError, match=complaint):
+    with pytest.raises(SettingsError, match=decoder_warning):
         collect([str(path)], None, False, _key_file(tmp_path, key, mode))
     with pytest.raises(SettingsError, match="No such file"):
         collect([str(path)], None, False, tmp_path / "no key")

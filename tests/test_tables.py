@@ -15,9 +15,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from avpenet_cli.errors import AvpenetError, EnvironmentFault, ExitCode, OutputError, SettingsError
+from avpenet_cli.errors import AvpenetError, EnvironmentUnavailableError, ExitCode, OutputError, SettingsError
 from avpenet_cli.records import Flag, Quality, SegmentScore, Status
-from avpenet_cli.storage import appearing_whole, write_json
+from avpenet_cli.storage import atomic_write, write_json
 from avpenet_cli.tables import COLUMNS, Row, check_format, row, write_table
 
 AGREED = (
@@ -158,7 +158,7 @@ def test_full_disk_leaves_half_a_table(suffix: str, tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
     try:
-        with pytest.raises(EnvironmentFault, match="no space left to write") as fault:
+        with pytest.raises(EnvironmentUnavailableError, match="no space left to write") as fault:
             write_table(path, _rows())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -171,7 +171,7 @@ def test_folder_in_the_way_ends_in_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "t.csv").mkdir()
     with pytest.raises(AvpenetError, match=r"t\.csv cannot be written"):
         write_table(tmp_path / "t.csv", _rows())
-    with pytest.raises(OutputError, match="its folder does not exist"), appearing_whole(tmp_path / "no" / "t.csv"):
+    with pytest.raises(OutputError, match="its folder does not exist"), atomic_write(tmp_path / "no" / "t.csv"):
         pass
     assert [one.name for one in tmp_path.iterdir()] == ["t.csv"]
 

@@ -1,4 +1,4 @@
-"""Algorithm 1 of the article: a recording's sound -> cleaned 16 kHz waveform -> (128, 300) log-mel per segment.
+"""Algorithm 1 of the article: a recording's audio -> cleaned 16 kHz waveform -> (128, 300) log-mel per segment.
 
 Two passes over the native-rate blocks, both in bounded memory:
 

@@ -69,17 +69,17 @@ def _stages(rate_hz: int, profile: NoiseProfile, settings: AudioSettings) -> lis
 
 def _run(blocks: Iterator[np.ndarray], stages: list[Stage]) -> Iterator[np.ndarray]:
     for block in blocks:
-        sound = block
+        audio = block
         for stage in stages:
-            sound = stage.push(sound)
-        if sound.size:
-            yield sound
+            audio = stage.push(audio)
+        if audio.size:
+            yield audio
     for number, stage in enumerate(stages):
-        sound = stage.finish()
+        audio = stage.finish()
         for later in stages[number + 1 :]:
-            sound = later.push(sound)
-        if sound.size:
-            yield sound
+            audio = later.push(audio)
+        if audio.size:
+            yield audio
 
 
 class SpectralSubtraction:
@@ -113,9 +113,9 @@ class SpectralSubtraction:
         emitted_before = self._samples_out
         return self._emit(np.concatenate([last, left]))[: self._framer.samples - emitted_before]
 
-    def _emit(self, sound: np.ndarray) -> np.ndarray:
-        kept = sound[self._lead_in :]
-        self._lead_in -= sound.size - kept.size
+    def _emit(self, audio: np.ndarray) -> np.ndarray:
+        kept = audio[self._lead_in :]
+        self._lead_in -= audio.size - kept.size
         self._samples_out += kept.size
         return kept
 
@@ -141,8 +141,8 @@ class SpectralSubtraction:
 
     @staticmethod
     def _normalised(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        sound: np.ndarray = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-        return sound.ravel()
+        audio: np.ndarray = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+        return audio.ravel()
 
 
 class Resampler:
@@ -170,9 +170,9 @@ class Resampler:
         return np.pad(tail, (0, missing - tail.size))
 
     def _resample(self, block: np.ndarray, *, last: bool) -> np.ndarray:
-        sound: np.ndarray = self._stream.resample_chunk(block, last=last)
-        self._samples_out += sound.size
-        return sound
+        audio: np.ndarray = self._stream.resample_chunk(block, last=last)
+        self._samples_out += audio.size
+        return audio
 
 
 class StationaryGate:
@@ -214,16 +214,16 @@ class StationaryGate:
         """The rest; as many samples have come out as went in."""
         return self._gate(self._held)[self._behind :] if self._held.size > self._behind else np.zeros(0, np.float32)
 
-    def _gate(self, sound: np.ndarray) -> np.ndarray:
+    def _gate(self, audio: np.ndarray) -> np.ndarray:
         from noisereduce import reduce_noise
 
         gated: np.ndarray = reduce_noise(
-            y=sound,
+            y=audio,
             sr=self._rate_hz,
             stationary=True,
             y_noise=self._noise,
             n_fft=self.FFT_SAMPLES,
-            chunk_size=sound.size + self._noise.size,
+            chunk_size=audio.size + self._noise.size,
             padding=self.FFT_SAMPLES,
             # Its defaults, widened where they are finer than the transform resolves, which it refuses.
             freq_mask_smooth_hz=max(500.0, 2 * self._rate_hz / self.FFT_SAMPLES),

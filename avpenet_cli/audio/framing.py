@@ -43,19 +43,19 @@ def fixed_blocks(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarr
     held: list[np.ndarray] = []
     held_samples = 0
     for block in blocks:
-        sound = _sound_only(block)
-        while held_samples + sound.size >= length:
+        audio = _audio_only(block)
+        while held_samples + audio.size >= length:
             cut = length - held_samples
-            yield np.concatenate([*held, sound[:cut]])
-            held, held_samples, sound = [], 0, sound[cut:]
-        if sound.size:
-            held.append(sound)
-            held_samples += sound.size
+            yield np.concatenate([*held, audio[:cut]])
+            held, held_samples, audio = [], 0, audio[cut:]
+        if audio.size:
+            held.append(audio)
+            held_samples += audio.size
     if held_samples:
         yield np.concatenate(held)
 
 
-def _sound_only(block: np.ndarray) -> np.ndarray:
+def _audio_only(block: np.ndarray) -> np.ndarray:
     if block.ndim != 1 or block.dtype.kind != "f":
         raise TypeError(f"audio blocks are one-dimensional floating point, got {block.dtype} {block.shape}")
     # NaN fails the comparison, so one test finds all three kinds of damage.

@@ -7,14 +7,14 @@ import math
 import numpy as np
 
 DIGITAL_SILENCE_DBFS = -90.0
-"""RMS below this is no sound: a gap filled with zeros, or the dither of 16 bits, whose last bit is at -90.3 dBFS."""
+"""RMS below this is no audio: a gap filled with zeros, or the dither of 16 bits, whose last bit is at -90.3 dBFS."""
 
 DIGITAL_SILENCE_POWER = 10 ** (DIGITAL_SILENCE_DBFS / 10)
 """The same as a mean square."""
 
 
 def mean_square(samples: np.ndarray) -> float:
-    """Power of a stretch of sound.
+    """Power of a stretch of audio.
 
     Args:
         samples: (samples,) float, full scale 1, at least one.

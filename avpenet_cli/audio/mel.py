@@ -26,7 +26,7 @@ def log_mel(segment: np.ndarray, settings: AudioSettings) -> np.ndarray:
     frames are centred), then padded with zeros or trimmed to `mel_frames`.
 
     A segment without signal (peak under `NO_SIGNAL_PEAK`) is all zeros: amplified to full scale, its rounding
-    errors would look like a loud sound.
+    errors would look like a loud audio.
 
     Args:
         segment: (samples,) float32, full scale 1, at `settings.sample_rate_hz`, finite; 48000 samples for 3 s.

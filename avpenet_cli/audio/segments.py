@@ -20,12 +20,12 @@ from avpenet_cli.settings import WINDOW_S, AudioSettings
 
 @dataclass(frozen=True, eq=False)
 class SegmentAudio:
-    """The sound of one segment.
+    """The audio of one segment.
 
     Attributes:
-        mel: (mel_bands, mel_frames) = (128, 300) float32 in [0, 1]; all zeros for a segment without sound.
-        cleaned: (samples,) = (48000,) float32, full scale 1, 16 kHz: the denoised sound that the mel was made of; all
-            zeros for a segment without sound.
+        mel: (mel_bands, mel_frames) = (128, 300) float32 in [0, 1]; all zeros for a segment without audio.
+        cleaned: (samples,) = (48000,) float32, full scale 1, 16 kHz: the denoised audio that the mel was made of; all
+            zeros for a segment without audio.
         voiced: share of the segment's voice-activity frames that are voiced, [0, 1].
         level_dbfs: RMS level of the raw native samples, over the part of the window that lies before the recording's
             end. None when that is digital silence, or nothing.
@@ -49,7 +49,7 @@ def segments(
     settings: AudioSettings,
     full_scale: float,
 ) -> Iterator[SegmentAudio]:
-    """Cut a recording's sound into segments, each yielded as soon as its samples have been cleaned.
+    """Cut a recording's audio into segments, each yielded as soon as its samples have been cleaned.
 
     Holds the current window and about a second of look-ahead, whatever the recording's length. What a window asks
     for beyond the end is zeros; reading stops after the last window.
@@ -111,12 +111,12 @@ def _cut(
 def _describe(
     raw: _Span, cleaned: _Span, start_s: float, profile: NoiseProfile, settings: AudioSettings, full_scale: float
 ) -> SegmentAudio:
-    sound = raw.window(start_s)
-    power = mean_square(sound) if sound.size else 0.0
+    audio = raw.window(start_s)
+    power = mean_square(audio) if audio.size else 0.0
     level_dbfs = power_dbfs(power)
-    clipped_share = float(np.mean(np.abs(sound) >= full_scale)) if sound.size else 0.0
+    clipped_share = float(np.mean(np.abs(audio) >= full_scale)) if audio.size else 0.0
     if level_dbfs is None:
-        # Filters and neighbouring frames leak a trace of sound into a muted stretch; it must not be amplified.
+        # Filters and neighbouring frames leak a trace of audio into a muted stretch; it must not be amplified.
         silent = np.zeros((settings.mel_bands, settings.mel_frames), np.float32)
         return SegmentAudio(silent, np.zeros(cleaned.window_samples, np.float32), 0.0, None, None, clipped_share)
     segment = cleaned.window(start_s)

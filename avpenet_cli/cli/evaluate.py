@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from avpenet_cli.dataset.splits import Split
     from avpenet_cli.dataset.store import SegmentStore
     from avpenet_cli.evaluation.conditions import Condition
-    from avpenet_cli.evaluation.evaluate import Division, Evaluation
+    from avpenet_cli.evaluation.evaluate import Evaluation, EvaluationSplit
     from avpenet_cli.scoring.network import Network
     from avpenet_cli.settings import RunSettings
     from avpenet_cli.weights import WeightsEntry
@@ -45,32 +45,32 @@ def evaluate(
     with stop_on_signals() as stop:
         from avpenet_cli.dataset.store import SegmentStore
         from avpenet_cli.evaluation.conditions import chosen_conditions
-        from avpenet_cli.evaluation.evaluate import check_preprocessing, division_of, segments_of
-        from avpenet_cli.evaluation.outputs import claim_folder, scoring_settings
+        from avpenet_cli.evaluation.evaluate import check_preprocessing, identify_split, segments_of
+        from avpenet_cli.evaluation.outputs import prepare_output_directory, scoring_settings
         from avpenet_cli.weights import find
 
         chosen = chosen_conditions(conditions)
         opened, entry = SegmentStore.open(store), find(weights)
         check_preprocessing(opened, entry.description)
         told = entry.description
-        division = division_of(opened, cast("Split", split), told.training_data, told.created_with)
+        division = identify_split(opened, cast("Split", split), told.training_data, told.created_with)
         recordings = segments_of(opened, division)["recording"].nunique()
         run = scoring_settings(opened, device)
-        claim_folder(out, overwrite)
+        prepare_output_directory(out, overwrite)
         with Reporter("text", None, quiet, False, recordings, ("recordings", "segments")) as reporter:
-            account = _run(opened, entry, division, out, run, chosen, seed, reporter, stop)
+            record = _run(opened, entry, division, out, run, chosen, seed, reporter, stop)
     if not quiet:
-        for line in _summary(account):
+        for line in _summary(record):
             typer.echo(printable(line))
     taken_min = (time.monotonic() - begun) / 60
-    typer.echo(f"avpenet: {printable(str(out))}: clean {_clean_line(account)}; in {taken_min:.1f} min", err=True)
+    typer.echo(f"avpenet: {printable(str(out))}: clean {_clean_line(record)}; in {taken_min:.1f} min", err=True)
     return ExitCode.OK
 
 
 def _run(
     store: SegmentStore,
     entry: WeightsEntry,
-    division: Division,
+    division: EvaluationSplit,
     out: Path,
     run: RunSettings,
     conditions: tuple[Condition, ...],
@@ -80,11 +80,11 @@ def _run(
 ) -> dict[str, Any]:
     """Score and write; returns the account."""
     from avpenet_cli.evaluation.outputs import EVALUATION_FILE, remove_leftovers, write_evaluation
-    from avpenet_cli.runs.lock import held
-    from avpenet_cli.runs.manifest import device_name
+    from avpenet_cli.runs.device import device_name
+    from avpenet_cli.runs.lock import output_lock
     from avpenet_cli.scoring.network import Network
 
-    with held(out / EVALUATION_FILE):
+    with output_lock(out / EVALUATION_FILE):
         remove_leftovers(out)
         network = Network(entry, run)
         for text in (network.description.notice, division.warning):
@@ -96,17 +96,15 @@ def _run(
         for name, why in found.why_not.items():
             reporter.warning(f"{name} is not computable: {why}")
         reporter.info("writing the report and the tables")
-        account = write_evaluation(
-            out, store, division, network, run, found, conditions, seed, time.monotonic() - begun
-        )
-        for text in account["notes"]:
+        record = write_evaluation(out, store, division, network, run, found, conditions, seed, time.monotonic() - begun)
+        for text in record["notes"]:
             reporter.warning(text)
-    return account
+    return record
 
 
 def _evaluated(
     store: SegmentStore,
-    division: Division,
+    division: EvaluationSplit,
     network: Network,
     conditions: tuple[Condition, ...],
     seed: int,
@@ -121,26 +119,26 @@ def _evaluated(
         nonlocal done
         done += 1
         reporter.info(f"{name}: {segments} segments, {scored} scored")
-        reporter.advance()
+        reporter.item_done()
 
     try:
-        return evaluate(store, division, network, conditions, seed, EvaluationTold(recording, reporter.seconds, stop))
+        return evaluate(store, division, network, conditions, seed, EvaluationTold(recording, reporter.progress, stop))
     except Interrupted:
         raise Interrupted(
             f"interrupted after {done} recordings; nothing is kept", "give the same command again to begin anew"
         ) from None
 
 
-def _summary(account: dict[str, Any]) -> list[str]:
+def _summary(record: dict[str, Any]) -> list[str]:
     by_family: dict[str, list[dict[str, Any]]] = {}
-    for one in account["conditions"]:
+    for one in record["conditions"]:
         by_family.setdefault(one["family"], []).append(one)
     (clean,) = by_family["clean"]
     paired = f"{counted(clean['n'], 'segment')} of {counted(clean['n_subjects'], 'subject')}"
-    lines = [account["notice"]] if account["notice"] else []
+    lines = [record["notice"]] if record["notice"] else []
     lines += [
-        f"{account['weights']['name']}: {account['subjects']['words']}",
-        f"split {account['split']}: {paired}; 95 % intervals by subject",
+        f"{record['weights']['name']}: {record['subjects']['words']}",
+        f"split {record['split']}: {paired}; 95 % intervals by subject",
     ]
     for words, key in (("MAE", "mae"), ("ICC(A,1)", "icc_a1"), ("bias", "bias")):
         lines.append(f"  {words:18} {_with_interval(clean, key)}")
@@ -151,12 +149,12 @@ def _summary(account: dict[str, Any]) -> list[str]:
         if family in by_family:
             found = ", ".join(f"{one['level']} {_value(one['mae'])}" for one in by_family[family])
             lines.append(f"  MAE, {family:13} {found}")
-    lines.append(f"written: {', '.join([*account['files'], 'evaluation.json'])}")
+    lines.append(f"written: {', '.join([*record['files'], 'evaluation.json'])}")
     return lines
 
 
-def _clean_line(account: dict[str, Any]) -> str:
-    clean = account["conditions"][0]
+def _clean_line(record: dict[str, Any]) -> str:
+    clean = record["conditions"][0]
     return (
         f"MAE {_value(clean['mae'])} on {counted(clean['n'], 'segment')} of {counted(clean['n_subjects'], 'subject')}"
     )

@@ -91,12 +91,12 @@ def _shares(text: str) -> list[float]:
 def _settings(config: Path | None, given: dict[str, Any]) -> PrepareSettings:
     """The settings file, with what was given on the command line on top."""
     from avpenet_cli.dataset.prepare import PrepareSettings
-    from avpenet_cli.settings import from_plain, read_config
+    from avpenet_cli.settings import from_dict, read_config
 
     plain = read_config(config) if config else {}
-    from_plain(PrepareSettings, plain, str(config))
+    from_dict(PrepareSettings, plain, str(config))
     options = {name: value for name, value in given.items() if value is not None}
-    return from_plain(PrepareSettings, plain | options, "command line")
+    return from_dict(PrepareSettings, plain | options, "command line")
 
 
 def _run(
@@ -111,15 +111,15 @@ def _run(
     from avpenet_cli.dataset.index import begin, finish, leftovers, unused
     from avpenet_cli.dataset.prepare import Preparer, prepare_all
     from avpenet_cli.dataset.store import SHARD_FOLDER, STORE_FILE, read_about
-    from avpenet_cli.runs.lock import held
-    from avpenet_cli.scoring.network import choose_device
+    from avpenet_cli.runs.device import choose_device
+    from avpenet_cli.runs.lock import output_lock
     from avpenet_cli.storage import storage_fault
 
     choose_device(settings.device)
     about = read_about(out)
     shards = out / SHARD_FOLDER
     _make_folders(out, shards)
-    with held(out / STORE_FILE):
+    with output_lock(out / STORE_FILE):
         about = read_about(out)
         begin(out, about, settings)
         try:
@@ -128,10 +128,8 @@ def _run(
         except OSError as error:
             raise storage_fault(out, error) from None
         reporter.info(f"preparing {len(inputs.recordings)} recordings on {choose_device(settings.device)}")
-        preparer = Preparer(settings, shards, stop)
-        prepared = list(
-            _said(prepare_all(inputs.recordings, preparer, reporter.seconds), inputs, reporter, stop, debug)
-        )
+        preparer = Preparer(settings, shards, reporter)
+        prepared = list(_said(prepare_all(inputs.recordings, preparer), inputs, reporter, stop, debug))
         summary = finish(out, about, prepared, truth, settings, _notice(inputs))
         _warn(summary, settings.split, len(unused(shards, prepared)), reporter)
     return prepared, summary
@@ -175,7 +173,7 @@ def _said(
                 raise Interrupted("")
             one = next(outcomes)
             done += 1
-            reporter.advance()
+            reporter.item_done()
             if one.error is not None and debug:
                 reporter.trace(one.error, True)
             _say(one, reporter)

@@ -80,12 +80,12 @@ def _first_process() -> bool:
 
 
 def _settings(config: Path | None, device: str | None) -> TrainSettings:
-    from avpenet_cli.settings import from_plain, read_config
+    from avpenet_cli.settings import from_dict, read_config
     from avpenet_cli.training.settings import TrainSettings
 
     plain = read_config(config) if config else {}
-    from_plain(TrainSettings, plain, str(config))
-    return from_plain(TrainSettings, plain | ({} if device is None else {"device": device}), "command line")
+    from_dict(TrainSettings, plain, str(config))
+    return from_dict(TrainSettings, plain | ({} if device is None else {"device": device}), "command line")
 
 
 def _run(
@@ -99,7 +99,7 @@ def _run(
     stop: Callable[[], bool],
 ) -> str:
     """All of it; returns the last line."""
-    from avpenet_cli.runs.lock import held
+    from avpenet_cli.runs.lock import output_lock
     from avpenet_cli.training.callbacks import Told
     from avpenet_cli.training.fit import fit
     from avpenet_cli.training.run_directory import CHECKPOINT_FILE, check_store, claim
@@ -109,19 +109,19 @@ def _run(
 
     def epoch(row: EpochRow, best: bool) -> None:
         reporter.info(_line(row, best, settings.epochs))
-        reporter.advance()
+        reporter.item_done()
 
-    told = Told(epoch, reporter.seconds, stop)
+    told = Told(epoch, reporter.progress, stop)
     if not _first_process():
         fit(store, rows, folder, settings, init, resume and (folder / CHECKPOINT_FILE).exists(), told)
         return ""
-    with held(out):
-        going_on = claim(folder, store, settings, init, resume)
+    with output_lock(out):
+        resuming = claim(folder, store, settings, init, resume)
         counts = ", ".join(f"{split} {len(numbers)}" for split, numbers in rows.items())
-        reporter.info(f"rated segments: {counts}; {settings.epochs} epochs" + ("; going on" if going_on else ""))
+        reporter.info(f"rated segments: {counts}; {settings.epochs} epochs" + ("; going on" if resuming else ""))
         if not init and settings.stage_1.epochs and not settings.stage_1.encoder_rate:
             reporter.warning("stage 1 trains on frozen encoders that have learnt nothing: give --init if you can")
-        trained = fit(store, rows, folder, settings, init, going_on, told)
+        trained = fit(store, rows, folder, settings, init, resuming, told)
         return _finish(store, rows, out, settings, init, trained, demonstration)
 
 
@@ -137,7 +137,7 @@ def _finish(
     """Measure the best epoch and write it with its description."""
     from avpenet_cli.training.fit import predictions
     from avpenet_cli.training.initial import digest_of_files
-    from avpenet_cli.training.training_record import describe_weights, is_of_phantoms, metrics, write_account
+    from avpenet_cli.training.training_record import describe_weights, is_of_phantoms, metrics, write_training_record
     from avpenet_cli.weights import save
 
     parts: tuple[Split, ...] = ("validation", "test")
@@ -145,8 +145,8 @@ def _finish(
         split: metrics(store, rows[split], predictions(store, rows[split], trained.state, settings)) for split in parts
     }
     folder = out.with_suffix(".train")
-    account = write_account(folder, store, settings, trained, measured, digest_of_files(init))
-    description = describe_weights(out.stem, store, settings, account, demonstration or is_of_phantoms(store))
+    record = write_training_record(folder, store, settings, trained, measured, digest_of_files(init))
+    description = describe_weights(out.stem, store, settings, record, demonstration or is_of_phantoms(store))
     save(trained.state, description, out)
     early = ", stopped early" if trained.stopped_early else ""
     return (

@@ -17,14 +17,15 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from avpenet_cli.bundled import phantoms_directory
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.inputs import Recording, collect
-from avpenet_cli.pipeline.evidence import Progress
 from avpenet_cli.records import RecordingOutcome, Status
+from avpenet_cli.runs.device import device_name
 from avpenet_cli.runs.journal import Journal
-from avpenet_cli.runs.manifest import device_name, software, weights_mark
+from avpenet_cli.runs.manifest import weights_mark
+from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.scoring.network import Network
-from avpenet_cli.scoring.run import Finished, score_all
+from avpenet_cli.scoring.run import ScoredRecording, iter_scored
 from avpenet_cli.scoring.scorer import Scorer
-from avpenet_cli.settings import RunSettings, from_plain, result_settings, to_plain
+from avpenet_cli.settings import RunSettings, from_dict, result_settings, to_dict
 from avpenet_cli.storage import write_json
 from avpenet_cli.tables import row, write_table
 from avpenet_cli.weights import WeightsEntry
@@ -173,7 +174,7 @@ def read_baseline(path: Path) -> Baseline:
         raise SettingsError(f"the baseline {path} cannot be read: {error.strerror}", remedy) from None
     except (ValueError, RecursionError):
         raise SettingsError(f"the baseline {path} is not JSON", remedy) from None
-    return from_plain(Baseline, plain, f"the baseline {path}")
+    return from_dict(Baseline, plain, f"the baseline {path}")
 
 
 def baseline_to_extend(path: Path, phantoms: Phantoms) -> Baseline:
@@ -197,18 +198,17 @@ def save_baseline(path: Path, there: Baseline, digest: str, known: KnownScores) 
         there: from `baseline_to_extend`; what it holds of these weights is replaced.
         digest: of the weights.
     """
-    write_json(path, to_plain(replace(there, weights={**there.weights, digest: known})))
+    write_json(path, to_dict(replace(there, weights={**there.weights, digest: known})))
 
 
 def score_phantoms(
-    phantoms: Phantoms, scorer: Scorer, settings: Mapping[str, Any], private: Path, progress: Progress
+    phantoms: Phantoms, scorer: Scorer, settings: Mapping[str, Any], private: Path
 ) -> Iterator[ScoredPhantom]:
     """Score each recording the way `avpenet score` does, journal and all.
 
     Args:
         settings: of the journal.
         private: an empty folder for the journal.
-        progress: told how far a recording has been read.
 
     Raises:
         Interrupted: the scorer was asked to stop.
@@ -216,10 +216,10 @@ def score_phantoms(
     """
     journal = Journal(private / "scores.csv", dict(settings))
     try:
-        outcomes = score_all(phantoms.recordings, scorer, journal, progress)
+        outcomes = iter_scored(phantoms.recordings, scorer, journal)
         while True:
             begun = time.perf_counter()
-            finished: Finished | None = next(outcomes, None)
+            finished: ScoredRecording | None = next(outcomes, None)
             if finished is None:
                 return
             wall_s = time.perf_counter() - begun
@@ -246,7 +246,7 @@ def found_now(network: Network, entry: WeightsEntry, scored: Sequence[ScoredPhan
         found=datetime.now().astimezone().date().isoformat(),
         device=device_name(network.device),
         # The platform's name says something of a site's machine, and these files are passed on.
-        software={name: version for name, version in software().items() if name != "platform"},
+        software={name: version for name, version in software_versions().items() if name != "platform"},
         scores={one.name: one.scores for one in scored},
     )
 

@@ -28,9 +28,9 @@ from avpenet_cli.dataset.splits import (
 from avpenet_cli.dataset.store import INDEX_FILE, STORE_FILE
 from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.inputs import Recording
-from avpenet_cli.runs.manifest import software
-from avpenet_cli.settings import digest_of, to_plain
-from avpenet_cli.storage import appearing_whole, write_json
+from avpenet_cli.runs.versions import software_versions
+from avpenet_cli.settings import digest_of, to_dict
+from avpenet_cli.storage import atomic_write, write_json
 from avpenet_cli.study.pairing import NO_RECORDING, Pairing, pair
 from avpenet_cli.study.ratings import NOT_STATED, Ratings, Subjects, read_ratings, read_subjects
 from avpenet_cli.study.score_tables import DEFAULT_CUT_POINTS, Scores
@@ -142,7 +142,7 @@ def begin(folder: Path, about: dict[str, Any] | None, settings: PrepareSettings)
     Raises:
         OutputError: other settings; names what differs.
     """
-    wanted = settings.of_store
+    wanted = settings.store_fingerprint_fields
     if about is None:
         write_json(folder / STORE_FILE, {"store_version": STORE_VERSION, "complete": False, "settings": _plain(wanted)})
         return
@@ -179,10 +179,10 @@ def finish(
 
     Raises:
         SettingsError: the same file under two subjects; a leak.
-        EnvironmentFault, OutputError: a file cannot be written.
+        EnvironmentUnavailableError, OutputError: a file cannot be written.
     """
     done = [one for one in prepared if one.shard is not None]
-    _refuse_twins(done, truth)
+    _check_duplicate_recordings(done, truth)
     segments, pairing = _paired(done, truth, settings.hold_s)
     index = _index(segments, truth)
     check_no_leak(index)
@@ -198,16 +198,16 @@ def finish(
         moved=tuple(name for name, split in truth.splits.items() if before.get(name, split) != split),
         unrated_recordings=pairing.unrated_recordings if pairing else (),
     )
-    account = _account(settings, truth, summary) | {
+    record = _account(settings, truth, summary) | {
         "notice": notice,
         "index": {"file": INDEX_FILE, "sha256": digest, "rows": len(index)},
         "recordings": [_recording_entry(one) for one in prepared],
     }
-    write_json(folder / STORE_FILE, account)
+    write_json(folder / STORE_FILE, record)
     return summary
 
 
-def _refuse_twins(done: Sequence[Prepared], truth: Truth) -> None:
+def _check_duplicate_recordings(done: Sequence[Prepared], truth: Truth) -> None:
     """The same file under two names is one patient, whatever the table says."""
     seen: dict[str, str] = {}
     subject_of = truth.subjects.subject_of
@@ -255,7 +255,7 @@ def _write_index(path: Path, index: pd.DataFrame) -> str:
     """Returns the file's SHA-256, hexadecimal."""
     kinds = {field.name: field.type for field in DESCRIPTION} | {"reference": pa.float64(), "n_raters": pa.int64()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in index.columns])
-    with appearing_whole(path) as file:
+    with atomic_write(path) as file:
         pq.write_table(pa.Table.from_pandas(index, schema, preserve_index=False).replace_schema_metadata(), file)
         file.flush()
         file.seek(0)
@@ -275,11 +275,11 @@ def _account(settings: PrepareSettings, truth: Truth, summary: Summary) -> dict[
     return {
         "store_version": STORE_VERSION,
         "complete": True,
-        "software": software() | {"pyarrow": pa.__version__},
-        "settings": _plain(settings.of_store),
-        "fingerprint": digest_of(settings.of_shards),
-        "preprocessing": to_plain(settings.preprocessing),
-        "quality": to_plain(settings.quality),
+        "software": software_versions() | {"pyarrow": pa.__version__},
+        "settings": _plain(settings.store_fingerprint_fields),
+        "fingerprint": digest_of(settings.shard_fingerprint_fields),
+        "preprocessing": to_dict(settings.preprocessing),
+        "quality": to_dict(settings.quality),
         "ratings": asdict(truth.ratings.file)
         | {"scales": list(truth.ratings.scales), "raters": len(truth.ratings.raters), "hold_s": settings.hold_s},
         "subjects": asdict(truth.subjects.file) | {"columns": list(truth.subjects.columns)},

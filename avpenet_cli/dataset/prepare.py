@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self
@@ -33,11 +33,11 @@ from avpenet_cli.errors import AvpenetError, RecordingError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.media.probe import check_file
 from avpenet_cli.model.architecture import MODALITIES
-from avpenet_cli.pipeline.evidence import FrontEnd, Progress, RecordingEvidence, Weighed
-from avpenet_cli.pipeline.timer import Stopwatch
+from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence, SegmentAssessment
+from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.records import Status
-from avpenet_cli.scoring.network import choose_device
-from avpenet_cli.scoring.run import unexpected
+from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.runs.device import choose_device
 from avpenet_cli.settings import (
     WINDOW_S,
     AudioSettings,
@@ -48,11 +48,11 @@ from avpenet_cli.settings import (
     RunSettings,
     digest_of,
     flatten,
-    from_plain,
+    from_dict,
     result_settings,
-    to_plain,
+    to_dict,
 )
-from avpenet_cli.storage import appearing_whole, storage_fault
+from avpenet_cli.storage import atomic_write, storage_fault
 from avpenet_cli.study.pairing import HOLD_S
 from avpenet_cli.tables import row
 
@@ -66,6 +66,7 @@ class PrepareSettings:
     """What a store is made by; the shape of `--config`. Command-line options go on top."""
 
     stride_s: Annotated[float, Field(gt=0.0, le=WINDOW_S)] = WINDOW_S
+    """Seconds from one segment start to the next, a multiple of 0.1 s."""
     hold_s: Annotated[float, Field(ge=0.0, le=3600.0)] = HOLD_S
     """For how long a rating of one moment holds."""
     jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95
@@ -73,7 +74,9 @@ class PrepareSettings:
     split: tuple[float, float, float] = (0.7, 0.15, 0.15)
     """Shares of subjects for train, validation and test. Chosen: the article does not state its own."""
     seed: Annotated[int, Field(ge=0)] = 42
+    """Of the splits."""
     device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`; of the face detection."""
     audio: AudioSettings = Field(default_factory=AudioSettings)
     face: FaceSettings = Field(default_factory=FaceSettings)
     quality: QualitySettings = Field(default_factory=QualitySettings)
@@ -94,20 +97,20 @@ class PrepareSettings:
         return self._as_run()
 
     def _as_run(self) -> RunSettings:
-        run = from_plain(RunSettings, {"stride_s": self.stride_s, "device": self.device}, "settings")
+        run = from_dict(RunSettings, {"stride_s": self.stride_s, "device": self.device}, "settings")
         return dataclasses.replace(run, quality=self.quality, decoding=self.decoding)
 
     @property
-    def of_shards(self) -> dict[str, Any]:
+    def shard_fingerprint_fields(self) -> dict[str, Any]:
         """The flat settings that change what is in a shard."""
         run = {name: value for name, value in result_settings(self.run).items() if name not in _OF_SCORING_ONLY}
-        preprocessing = flatten({"preprocessing": to_plain(self.preprocessing)})
+        preprocessing = flatten({"preprocessing": to_dict(self.preprocessing)})
         return run | preprocessing | {"jpeg_quality": self.jpeg_quality}
 
     @property
-    def of_store(self) -> dict[str, Any]:
+    def store_fingerprint_fields(self) -> dict[str, Any]:
         """All flat settings that change what a store gives; two runs must agree on them to share one."""
-        return self.of_shards | {"hold_s": self.hold_s, "split": list(self.split), "seed": self.seed}
+        return self.shard_fingerprint_fields | {"hold_s": self.hold_s, "split": list(self.split), "seed": self.seed}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,13 +166,13 @@ class CropSpool:
         self._places[slot, track] = self._end, jpeg.size
         self._end += jpeg.size
 
-    def passed(self, slot: int) -> None:
+    def flush_before(self, slot: int) -> None:
         """Nothing here depends on windows."""
 
     def finish(self) -> None:
         """Nothing waits."""
 
-    def tokens(self, slots: range, tracks: Sequence[int]) -> Crops | None:
+    def features(self, slots: range, tracks: Sequence[int]) -> Crops | None:
         """The crops of `tracks` in `slots`, in time order; None without any."""
         jpegs, places = [], []
         for slot in slots:
@@ -215,11 +218,11 @@ class Preparer:
         stop: asked between batches; True ends the run with `Interrupted`.
     """
 
-    def __init__(self, settings: PrepareSettings, folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
-        self._settings, self._folder = settings, folder
-        self._fingerprint = digest_of(settings.of_shards)
+    def __init__(self, settings: PrepareSettings, folder: Path, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
+        self._settings, self._folder, self._callbacks = settings, folder, callbacks
+        self._fingerprint = digest_of(settings.shard_fingerprint_fields)
         device = choose_device(settings.device)
-        self._front_end = FrontEnd(settings.preprocessing, settings.run, MODALITIES, device, stop)
+        self._front_end = FrontEnd(settings.preprocessing, settings.run, MODALITIES, device, callbacks)
 
     def shard_path(self, recording: Recording, facts: os.stat_result) -> Path:
         """Where the shard of this state of the recording's file belongs. The name says nothing of the recording: only
@@ -227,23 +230,23 @@ class Preparer:
         state = f"{recording.key} {facts.st_size} {facts.st_mtime_ns} {self._fingerprint}"
         return self._folder / f"{hashlib.sha256(state.encode()).hexdigest()[:_SHARD_NAME_DIGITS]}.arrow"
 
-    def prepare(self, recording: Recording, progress: Progress = lambda done_s, promised_s: None) -> Prepared:
+    def prepare(self, recording: Recording) -> Prepared:
         """See to it that the recording's shard is there.
 
         Raises:
             RecordingError: it cannot be read, or nothing of it decodes.
             Interrupted: `stop` said so.
-            EnvironmentFault, OutputError: the shard cannot be written.
+            EnvironmentUnavailableError, OutputError: the shard cannot be written.
         """
         if recording.problem:
             raise RecordingError("no_recordings", recording.problem, "")
         facts = check_file(recording.path)
         shard = self.shard_path(recording, facts)
-        watch = Stopwatch()
+        timer = StageTimer()
         header = shard_header(shard)
         reused = header is not None and header.fingerprint == self._fingerprint
         if header is None or not reused:
-            header = self._make(recording.path, facts, shard, watch, progress)
+            header = self._make(recording.path, facts, shard, timer)
         status = shard_descriptions(shard)["status"]
         return Prepared(
             recording,
@@ -251,17 +254,15 @@ class Preparer:
             header,
             len(status),
             int((status != SCORABLE).sum()),
-            sum(watch.seconds.values()),
+            sum(timer.seconds.values()),
             reused,
         )
 
-    def _make(
-        self, path: Path, facts: os.stat_result, shard: Path, watch: Stopwatch, progress: Progress
-    ) -> ShardHeader:
-        with watch.stage("digest"):
+    def _make(self, path: Path, facts: os.stat_result, shard: Path, timer: StageTimer) -> ShardHeader:
+        with timer.stage("digest"):
             digest = self._digest(path)
         with CropSpool(self._folder, self._settings.jpeg_quality) as spool:
-            evidence = self._front_end.read(path, spool, watch, progress)
+            evidence = self._front_end.read(path, spool, timer)
             header = ShardHeader(
                 version=STORE_VERSION,
                 fingerprint=self._fingerprint,
@@ -271,18 +272,18 @@ class Preparer:
                 nominal_s=round(evidence.nominal_s, 3),
                 length_s=round(evidence.length_s, 3),
                 orientation_deg=evidence.orientation_deg,
-                message="; ".join(evidence.troubles),
+                message="; ".join(evidence.decode_errors),
             )
-            with watch.stage("sound"), appearing_whole(shard) as file:
+            with timer.stage("audio"), atomic_write(shard) as file:
                 writer = ShardWriter(file, header)
                 self._write(evidence, writer)
                 writer.close()
         return header
 
     def _write(self, evidence: RecordingEvidence[Crops], writer: ShardWriter) -> None:
-        # Nothing is heard where there is no sound.
-        for window, heard in itertools.zip_longest(evidence.plan, self._front_end.hear(evidence)):
-            weighed = self._front_end.weigh(evidence, window, heard)
+        # Nothing is heard where there is no audio.
+        for window, heard in itertools.zip_longest(evidence.plan, self._front_end.iter_segment_audio(evidence)):
+            weighed = self._front_end.assess_segment(evidence, window, heard)
             writer.write(_description(weighed), _payload(weighed, heard))
 
     def _digest(self, path: Path) -> str:
@@ -290,26 +291,26 @@ class Preparer:
         try:
             with path.open("rb") as file:
                 while block := file.read(_READ_BYTES):
-                    self._front_end.check_stop()
+                    self._callbacks.check_stop()
                     digest.update(block)
         except OSError as error:
             raise RecordingError("unreadable", f"{error.strerror or error}", "check the path and the disk") from None
         return digest.hexdigest()
 
 
-def _description(weighed: Weighed[Crops]) -> dict[str, Any]:
+def _description(weighed: SegmentAssessment[Crops]) -> dict[str, Any]:
     plain: dict[str, Any] = row("", weighed.record, "")
     plain["status"] = SCORABLE if weighed.record.status is Status.SCORED else weighed.record.status.value
     return {name: plain[name] for name in DESCRIPTION.names if name in plain}
 
 
-def _payload(weighed: Weighed[Crops], heard: SegmentAudio | None) -> Payload | None:
+def _payload(weighed: SegmentAssessment[Crops], heard: SegmentAudio | None) -> Payload | None:
     if weighed.record.status is not Status.SCORED or weighed.faces is None or heard is None:
         return None
     return Payload(heard.mel, heard.cleaned, weighed.faces.jpegs, weighed.faces.places)
 
 
-def prepare_all(recordings: Sequence[Recording], preparer: Preparer, progress: Progress) -> Iterator[Prepared]:
+def prepare_all(recordings: Sequence[Recording], preparer: Preparer) -> Iterator[Prepared]:
     """Deal with every recording, in order; the shard of each is on disk before it is yielded.
 
     Raises:
@@ -318,11 +319,11 @@ def prepare_all(recordings: Sequence[Recording], preparer: Preparer, progress: P
     """
     for recording in recordings:
         try:
-            prepared = preparer.prepare(recording, progress)
+            prepared = preparer.prepare(recording)
         except RecordingError as error:
             prepared = Prepared(recording, failure=error, error=error)
         except AvpenetError:
             raise
         except Exception as error:  # one recording must not end a night's run; --debug shows the traceback
-            prepared = Prepared(recording, failure=unexpected(error, "prepared"), error=error)
+            prepared = Prepared(recording, failure=RecordingError.from_unexpected(error, "prepared"), error=error)
         yield prepared

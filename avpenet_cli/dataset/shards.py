@@ -48,9 +48,9 @@ _PAYLOAD = pa.schema(
     [
         # (128 * 300,) row by row, in [0, 1].
         ("spectrogram", pa.list_(pa.float16())),
-        # (48000,) cleaned sound at 16 kHz, its peak at full scale: what the augmentations work on.
+        # (48000,) cleaned audio at 16 kHz, its peak at full scale: what the augmentations work on.
         ("waveform", pa.list_(pa.int16())),
-        # Of the cleaned sound before that, full scale 1; 0 for a silent segment.
+        # Of the cleaned audio before that, full scale 1; 0 for a silent segment.
         ("peak", pa.float32()),
         ("jpegs", pa.list_(pa.binary())),
         # (crops,) which of the segment's 30 frames each is.
@@ -106,7 +106,7 @@ class ShardWriter:
     """Writes the segments of one recording, in order.
 
     Args:
-        file: to write to, from `storage.appearing_whole`; stays open.
+        file: to write to, from `storage.atomic_write`; stays open.
         header: put before the first segment.
     """
 

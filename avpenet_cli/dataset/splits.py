@@ -26,8 +26,8 @@ def check_shares(shares: Sequence[float]) -> None:
     Raises:
         SettingsError: not three numbers from 0 to 1 whose sum is 1.
     """
-    sound = len(shares) == len(SPLITS) and all(0.0 <= share <= 1.0 for share in shares)
-    if not sound or abs(sum(shares) - 1.0) > 1e-6:
+    audio = len(shares) == len(SPLITS) and all(0.0 <= share <= 1.0 for share in shares)
+    if not audio or abs(sum(shares) - 1.0) > 1e-6:
         raise SettingsError(
             f"split {','.join(f'{share:g}' for share in shares)}: not shares for train, validation and test",
             "give three numbers from 0 to 1 whose sum is 1, such as 0.7,0.15,0.15, or 0,0,1 to test on all",

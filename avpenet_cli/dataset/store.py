@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from avpenet_cli.dataset.shards import FULL_SCALE, SCORABLE, STORE_VERSION
 from avpenet_cli.dataset.splits import SPLITS, Split
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.settings import Preprocessing, digest_of, from_plain
+from avpenet_cli.settings import Preprocessing, digest_of, from_dict
 
 STORE_FILE, INDEX_FILE, SHARD_FOLDER, SHARD_SUFFIX = "store.json", "index.parquet", "shards", ".arrow"
 _OPEN_SHARDS = 64
@@ -124,7 +124,7 @@ class SegmentStore:
     @property
     def preprocessing(self) -> Preprocessing:
         """What the segments went through; belongs into the description of weights trained on them."""
-        return from_plain(Preprocessing, self.about["preprocessing"], str(self.path / STORE_FILE))
+        return from_dict(Preprocessing, self.about["preprocessing"], str(self.path / STORE_FILE))
 
     def rated(self, split: Split, left_out_site: str | None = None, unscorable: bool = False) -> np.ndarray:
         """Segments of a split that have both a payload and a reference.

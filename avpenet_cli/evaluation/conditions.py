@@ -62,7 +62,7 @@ class Condition:
 
 
 CLEAN = Condition("clean", "clean", "as recorded")
-AUDIO_ALONE = Condition("audio_alone", "modality", "sound alone", kept="audio")
+AUDIO_ALONE = Condition("audio_alone", "modality", "audio alone", kept="audio")
 FACE_ALONE = Condition("face_alone", "modality", "face alone", kept="face")
 
 _COVER_WORDS: dict[Cover, str] = {
@@ -79,7 +79,7 @@ CONDITIONS: dict[str, tuple[Condition, ...]] = {
 
 METHODS = {
     "clean": "spectrogram and faces as they are stored; a number is the one that avpenet score gives, but for JPEG and "
-    "half precision in the store. Segments without a face or without sound are not stored and have no score here, even "
+    "half precision in the store. Segments without a face or without audio are not stored and have no score here, even "
     "where avpenet score would give them one, by weights that may do without",
     "noise": "white Gaussian noise added to the stored waveform, which is denoised and peak-normalised; SNR over the "
     "segment's own power; normalised and made a spectrogram again as avpenet score does; silent segments stay",
@@ -123,7 +123,7 @@ def why_not_computable(
         may_be_missing: that they were trained to do without.
     """
     audio, face = "audio" in modalities, "face" in modalities
-    words = {"audio": "sound", "face": "the face"}
+    words = {"audio": "audio", "face": "the face"}
     if condition.kept is not None:
         if condition.kept not in modalities:
             return f"these weights do not read {words[condition.kept]}"
@@ -132,13 +132,13 @@ def why_not_computable(
             return f"these weights read {words[condition.kept]} only, which is the clean condition"
         return "" if lost in may_be_missing else f"these weights were not trained to do without {words[lost]}"
     if condition.family == "noise" and not audio:
-        return "these weights do not read sound"
+        return "these weights do not read audio"
     if condition.family == "occlusion" and not face:
         return "these weights do not read the face"
     return ""
 
 
-def with_cover(faces: np.ndarray, cover: Cover, box_margin: float, chance: np.random.Generator) -> np.ndarray:
+def with_cover(faces: np.ndarray, cover: Cover, box_margin: float, rng: np.random.Generator) -> np.ndarray:
     """Every face covered alike.
 
     Args:
@@ -163,7 +163,7 @@ def with_cover(faces: np.ndarray, cover: Cover, box_margin: float, chance: np.ra
         covered[:, area.astype(bool)] = _MASK_RGB
     else:
         black = np.zeros(RANDOM_CELLS**2, np.uint8)
-        black[chance.choice(black.size, round(RANDOM_SHARE * black.size), replace=False)] = 1
+        black[rng.choice(black.size, round(RANDOM_SHARE * black.size), replace=False)] = 1
         cells = black.reshape(RANDOM_CELLS, RANDOM_CELLS)
         covered[:, cv2.resize(cells, (side, side), interpolation=cv2.INTER_NEAREST).astype(bool)] = 0
     return covered

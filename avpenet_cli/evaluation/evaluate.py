@@ -18,13 +18,13 @@ from avpenet_cli.dataset.store import Segment, SegmentStore
 from avpenet_cli.errors import AvpenetError, Interrupted, RecordingError, SettingsError
 from avpenet_cli.evaluation.conditions import CLEAN, Condition, why_not_computable, with_cover
 from avpenet_cli.scoring.network import Network
-from avpenet_cli.settings import FRAME_STEP_S, flatten, to_plain
+from avpenet_cli.settings import FRAME_STEP_S, flatten, to_dict
 from avpenet_cli.stats.bootstrap import Resampling, SubjectBootstrap
 from avpenet_cli.stats.estimate import Estimate, absent, flat
 from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.training.augmentation import with_noise
-from avpenet_cli.training.data import generator_of
-from avpenet_cli.training.training_record import BY_CHANCE, estimates, splits_digest
+from avpenet_cli.training.data import make_rng
+from avpenet_cli.training.training_record import RANDOM_INIT, estimates, splits_digest
 from avpenet_cli.weights import WeightsDescription
 
 Familiarity = Literal["unseen", "seen", "unknown"]
@@ -39,7 +39,7 @@ _SCORE_DECIMALS = 3
 
 
 @dataclass(frozen=True)
-class Division:
+class EvaluationSplit:
     """Whom the weights are held against, and whether they know them.
 
     Attributes:
@@ -59,7 +59,9 @@ class Division:
         return self.words if self.familiarity == "seen" else ""
 
 
-def division_of(store: SegmentStore, split: Split, training_data: str, created_with: str = BY_CHANCE) -> Division:
+def identify_split(
+    store: SegmentStore, split: Split, training_data: str, created_with: str = RANDOM_INIT
+) -> EvaluationSplit:
     """Read in a weights' description whether it was trained on this store, and by which division of its subjects.
 
     Args:
@@ -67,21 +69,21 @@ def division_of(store: SegmentStore, split: Split, training_data: str, created_w
         created_with: of the description; `avpenet train` names there what the weights started from.
     """
     sites = store.about["splits"]["leave_one_site_out"]
-    more = "" if BY_CHANCE in created_with else "; what the file they started from had seen is not checked"
+    more = "" if RANDOM_INIT in created_with else "; what the file they started from had seen is not checked"
     if f"store sha256 {store.digest}" not in training_data:
         words = "unknown whether the subjects are unseen: the weights do not say that they were trained on this store"
-        return Division(split, None, "unknown", words)
+        return EvaluationSplit(split, None, "unknown", words)
     for site in (None, *sites):
         if f"splits sha256 {splits_digest(store, site)}" in training_data:
             where = "" if site is None else f" of the splits without site {site}"
             if split == "test":
                 words = f"unseen subjects: the weights were trained on another split of this store{where}{more}"
-                return Division(split, site, "unseen", words)
+                return EvaluationSplit(split, site, "unseen", words)
             use = "the weights were trained on them" if split == "train" else "the best epoch was chosen by them"
             words = f"SEEN SUBJECTS: {use}; this says nothing about others"
-            return Division(split, site, "seen", words)
+            return EvaluationSplit(split, site, "seen", words)
     words = "unknown whether the subjects are unseen: the weights were trained on this store, divided otherwise"
-    return Division(split, None, "unknown", words)
+    return EvaluationSplit(split, None, "unknown", words)
 
 
 def check_preprocessing(store: SegmentStore, description: WeightsDescription) -> None:
@@ -90,7 +92,7 @@ def check_preprocessing(store: SegmentStore, description: WeightsDescription) ->
     Raises:
         SettingsError: it was not; names the settings that differ.
     """
-    stored, wanted = (flatten(to_plain(one)) for one in (store.preprocessing, description.preprocessing))
+    stored, wanted = (flatten(to_dict(one)) for one in (store.preprocessing, description.preprocessing))
     differing = [name for name in stored if stored[name] != wanted[name]]
     if differing:
         named = "; ".join(f"{name} is {stored[name]}, the weights need {wanted[name]}" for name in differing[:_NAMED])
@@ -144,7 +146,7 @@ class EvaluationTold:
     stop: Callable[[], bool] = lambda: False
 
 
-def segments_of(store: SegmentStore, division: Division) -> pd.DataFrame:
+def segments_of(store: SegmentStore, division: EvaluationSplit) -> pd.DataFrame:
     """The segments to score, as in `Evaluation`.
 
     Raises:
@@ -165,7 +167,7 @@ def segments_of(store: SegmentStore, division: Division) -> pd.DataFrame:
 
 def evaluate(
     store: SegmentStore,
-    division: Division,
+    division: EvaluationSplit,
     network: Network,
     conditions: Sequence[Condition],
     seed: int,
@@ -201,7 +203,7 @@ def evaluate(
     if not found.pairs(CLEAN.name)[0].n:
         raise SettingsError(
             f"the weights {description.name} can score none of the rated segments in {division.split}",
-            f"they need {' and '.join(description.modalities_needed)}; a store keeps segments with face and sound",
+            f"they need {' and '.join(description.modalities_needed)}; a store keeps segments with face and audio",
         )
     return found
 
@@ -234,37 +236,37 @@ class _SegmentScorer:
         changed = self._changed if rated else ()
         noisy = [one for one in changed if one.snr_db is not None]
         mels = [segment.spectrogram, *(self._noisy(segment, one, row) for one in noisy)]
-        tokens = self._network.encode_sound(mels)
-        sound_of = dict(zip([CLEAN.name, *(one.name for one in noisy)], tokens, strict=True))
+        tokens = self._network.encode_audio(mels)
+        audio_of = dict(zip([CLEAN.name, *(one.name for one in noisy)], tokens, strict=True))
         faces = self._encoded(segment.faces)
-        sound: np.ndarray = sound_of[CLEAN.name]
-        found = {CLEAN.name: self._score(segment, row, sound, faces)}
+        audio: np.ndarray = audio_of[CLEAN.name]
+        found = {CLEAN.name: self._score(segment, row, audio, faces)}
         for one in changed:
             self.check_stop()
             if one.snr_db is not None:
-                found[one.name] = self._score(segment, row, sound_of[one.name], faces)
+                found[one.name] = self._score(segment, row, audio_of[one.name], faces)
             elif one.kept == "audio":
-                found[one.name] = self._score(segment, row, sound, None)
+                found[one.name] = self._score(segment, row, audio, None)
             elif faces is None:
                 found[one.name] = math.nan
             elif one.cover is not None:
                 margin = self._preprocessing.face.box_margin
                 covered = with_cover(segment.faces, one.cover, margin, self._chance(one, row))
-                found[one.name] = self._score(segment, row, sound, self._encoded(covered))
+                found[one.name] = self._score(segment, row, audio, self._encoded(covered))
             else:
                 found[one.name] = self._score(segment, row, None, faces)
         return found
 
     def _chance(self, condition: Condition, row: int) -> np.random.Generator:
-        return generator_of(self._seed, zlib.crc32(condition.name.encode()), row)
+        return make_rng(self._seed, zlib.crc32(condition.name.encode()), row)
 
     def _noisy(self, segment: Segment, condition: Condition, row: int) -> np.ndarray:
         assert condition.snr_db is not None
         if not segment.waveform.any():
             return segment.spectrogram
         white = self._chance(condition, row).standard_normal(len(segment.waveform), np.float32)
-        sound = with_noise(segment.waveform, condition.snr_db, white)
-        return log_mel(sound, self._preprocessing.audio)
+        audio = with_noise(segment.waveform, condition.snr_db, white)
+        return log_mel(audio, self._preprocessing.audio)
 
     def _encoded(self, faces: np.ndarray) -> np.ndarray | None:
         """(n, 512) embeddings, or one of the mean picture where the weights were trained so; None without a face."""
@@ -274,10 +276,10 @@ class _SegmentScorer:
             return self._network.encode_faces([faces.mean(axis=0, dtype=np.float32)])
         return self._network.encode_faces(list(faces))
 
-    def _score(self, segment: Segment, row: int, sound: np.ndarray | None, faces: np.ndarray | None) -> float:
+    def _score(self, segment: Segment, row: int, audio: np.ndarray | None, faces: np.ndarray | None) -> float:
         first_slot = round(float(self._store.index["start_s"].iloc[row]) / FRAME_STEP_S)
         try:
-            score, _ = self._network.score(sound, faces, first_slot)
+            score, _ = self._network.score(audio, faces, first_slot)
         except RecordingError as error:
             raise AvpenetError(
                 f"segment {segment.segment} of {segment.recording}: {error.message}", error.remedy

@@ -19,7 +19,7 @@ from avpenet_cli.dataset.shards import SCORABLE
 from avpenet_cli.dataset.store import STORE_FILE, SegmentStore
 from avpenet_cli.errors import OutputError
 from avpenet_cli.evaluation.conditions import AUDIO_ALONE, CLEAN, FACE_ALONE, METHODS, Condition
-from avpenet_cli.evaluation.evaluate import FIGURES, RATED, Division, Evaluation, figures_of
+from avpenet_cli.evaluation.evaluate import FIGURES, RATED, Evaluation, EvaluationSplit, figures_of
 from avpenet_cli.evaluation.figures import draw_conditions
 from avpenet_cli.inputs import Recording
 from avpenet_cli.phrasing import counted
@@ -27,19 +27,23 @@ from avpenet_cli.pipeline.windows import balance
 from avpenet_cli.records import Flag, Quality, Reason, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.report.analysis import ReportSettings
 from avpenet_cli.report.writing import write_report
+from avpenet_cli.runs.device import device_name
 from avpenet_cli.runs.manifest import (
+    Manifest,
+    StoreEntry,
+    TableEntry,
+    Timing,
     Totals,
-    device_name,
-    manifest,
     manifest_path,
     recording_entry,
-    software,
     weights_mark,
+    write_manifest,
 )
+from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.scoring.network import Network
-from avpenet_cli.settings import WINDOW_S, DecodingSettings, QualitySettings, RunSettings, from_plain, to_plain
+from avpenet_cli.settings import WINDOW_S, DecodingSettings, QualitySettings, RunSettings, from_dict, to_dict
 from avpenet_cli.stats.bootstrap import LEVEL, Resampling
-from avpenet_cli.storage import appearing_whole, storage_fault, write_json
+from avpenet_cli.storage import atomic_write, storage_fault, write_json
 from avpenet_cli.study.ratings import read_ratings, read_subjects
 from avpenet_cli.study.score_tables import read_scores
 from avpenet_cli.study.tables import Inputs
@@ -66,7 +70,7 @@ _REFERENCE_DECIMALS = 6
 _DECODING = "decoding."
 
 
-def claim_folder(folder: Path, overwrite: bool) -> None:
+def prepare_output_directory(folder: Path, overwrite: bool) -> None:
     """Make the folder, or see that what is in it may be replaced.
 
     Raises:
@@ -104,16 +108,16 @@ def remove_leftovers(folder: Path) -> None:
 def scoring_settings(store: SegmentStore, device: str) -> RunSettings:
     """How `avpenet score` would have been run to see what is in the store."""
     settings, where = store.about["settings"], str(store.path / STORE_FILE)
-    quality = from_plain(QualitySettings, store.about["quality"], where)
+    quality = from_dict(QualitySettings, store.about["quality"], where)
     known = {name.removeprefix(_DECODING): value for name, value in settings.items() if name.startswith(_DECODING)}
-    decoding = from_plain(DecodingSettings, known, where)
+    decoding = from_dict(DecodingSettings, known, where)
     return RunSettings(stride_s=float(settings["stride_s"]), device=device, quality=quality, decoding=decoding)
 
 
 def write_evaluation(
     folder: Path,
     store: SegmentStore,
-    division: Division,
+    division: EvaluationSplit,
     network: Network,
     run: RunSettings,
     evaluation: Evaluation,
@@ -124,7 +128,7 @@ def write_evaluation(
     """Write all of `FILES`, each whole, readable by their owner only.
 
     Args:
-        folder: from `claim_folder`.
+        folder: from `prepare_output_directory`.
         run: from `scoring_settings`.
         evaluation: of these conditions with this network.
         seed: of the conditions; also resamples subjects.
@@ -134,7 +138,7 @@ def write_evaluation(
         The account, as in `evaluation.json`.
 
     Raises:
-        EnvironmentFault, OutputError: a file cannot be written.
+        EnvironmentUnavailableError, OutputError: a file cannot be written.
     """
     try:
         # While files of two evaluations lie side by side, nothing vouches for them.
@@ -158,14 +162,14 @@ def write_evaluation(
         headline += ", unseen in training"
     elif division.familiarity == "unknown":
         headline += "; not known whether seen in training"
-    with appearing_whole(folder / PICTURE_FILE) as file:
+    with atomic_write(folder / PICTURE_FILE) as file:
         file.write(draw_conditions(found, headline, warnings))
-    account = _account(store, division, network, evaluation, found, resampling) | {
+    record = _account(store, division, network, evaluation, found, resampling) | {
         "files": {name: _digest(folder / name) for name in FILES[:-1]},
         "seconds": round(seconds, 1),
     }
-    write_json(folder / EVALUATION_FILE, account)
-    return account
+    write_json(folder / EVALUATION_FILE, record)
+    return record
 
 
 def _digest(path: Path) -> str:
@@ -175,7 +179,7 @@ def _digest(path: Path) -> str:
 
 def _account(
     store: SegmentStore,
-    division: Division,
+    division: EvaluationSplit,
     network: Network,
     evaluation: Evaluation,
     found: Sequence[dict[str, Any]],
@@ -184,7 +188,7 @@ def _account(
     description = network.description
     by_name = {one["condition"]: one for one in found}
     overlapping = float(store.about["settings"]["stride_s"]) < WINDOW_S
-    weights = to_plain(description)
+    weights = to_dict(description)
     weights.pop("preprocessing")
     return {
         "evaluation_version": EVALUATION_VERSION,
@@ -193,7 +197,7 @@ def _account(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "weights": weights | {"digest": description.digest},
         "store": {"sha256": store.digest, "notice": store.about.get("notice", "")},
-        "preprocessing": to_plain(store.preprocessing),
+        "preprocessing": to_dict(store.preprocessing),
         "split": division.split,
         "left_out_site": division.left_out_site,
         "subjects": {"familiarity": division.familiarity, "words": division.words},
@@ -214,7 +218,7 @@ def _account(
         },
         "conditions": list(found),
         "device": device_name(network.device),
-        "software": software(),
+        "software": software_versions(),
     }
 
 
@@ -224,7 +228,7 @@ def _account(
 def _write_frame(path: Path, frame: pd.DataFrame) -> None:
     # All text is quoted: Python before 3.13 leaves a name with a carriage return bare, which ends the row for readers.
     text = frame.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    with appearing_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(text.encode("utf-8"))
 
 
@@ -282,7 +286,7 @@ def _write_report(folder: Path, resampling: Resampling) -> None:
 def _write_scores(
     path: Path,
     store: SegmentStore,
-    division: Division,
+    division: EvaluationSplit,
     network: Network,
     run: RunSettings,
     evaluation: Evaluation,
@@ -304,15 +308,21 @@ def _write_scores(
         totals.add(outcome)
         entries.append(recording_entry(Recording(Path(name), name, name), outcome, reused=False))
     rows = (row(name, one, mark) for name, its in records.items() for one in its)
-    table = {"file": path.name, "sha256": write_table(path, rows), "rows": len(segments)}
+    table = TableEntry(path.name, write_table(path, rows), len(segments))
     finished = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    timing = {"finished": finished, "seconds": round(seconds, 1)}
-    whole = manifest(run, description, device, table, totals, timing, entries)
-    whole["store"] = {"sha256": store.digest, "split": division.split, "left_out_site": division.left_out_site}
-    if division.warning:
+    manifest = Manifest.of(
+        run,
+        description,
+        device=device,
+        table=table,
+        totals=totals.entry(),
+        timing=Timing(finished, round(seconds, 1)),
+        recordings=entries,
+        store=StoreEntry(store.digest, division.split, division.left_out_site),
         # The report shows what the manifest says of the weights, and nobody may take this page for a test.
-        whole["notice"] = whole["weights"]["notice"] = f"{description.notice} {division.warning}".strip()
-    write_json(manifest_path(path), whole)
+        warning=division.warning,
+    )
+    write_manifest(manifest_path(path), manifest)
 
 
 def _segment_score(one: dict[Any, Any], score: float, label: str) -> SegmentScore:
@@ -322,7 +332,7 @@ def _segment_score(one: dict[Any, Any], score: float, label: str) -> SegmentScor
         return None if pd.isna(one[name]) else float(one[name])
 
     faces = known("faces")
-    # What is scorable has its sound; these weights could not do without a face.
+    # What is scorable has its audio; these weights could not do without a face.
     reason = str(one["reason"] or "") if one["status"] != SCORABLE else Reason.NO_FACE.value
     return SegmentScore(
         segment=int(one["segment"]),

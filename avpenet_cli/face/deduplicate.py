@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def without_repeats(pictures: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
+def deduplicate_consecutive(pictures: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
     """Leave out pictures that are the one before once more.
 
     Returns:

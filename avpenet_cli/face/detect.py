@@ -13,7 +13,7 @@ import torch
 from facenet_pytorch import MTCNN
 from facenet_pytorch.models.utils.detect_face import detect_face
 
-from avpenet_cli.face.deduplicate import without_repeats
+from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.settings import FaceSettings
 
 _PROBES = (1, 5, 8)
@@ -95,7 +95,7 @@ class FaceDetector:
         Returns:
             One list per frame, widest face first; empty where there is none.
         """
-        different, places = without_repeats(frames)
+        different, places = deduplicate_consecutive(frames)
         found = self._detect(different, turn_deg)
         return [found[place] for place in places]
 

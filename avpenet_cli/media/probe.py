@@ -124,7 +124,7 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
         decoding: which audio track, and how long ffprobe may take.
 
     Raises:
-        RecordingError: the file cannot be read, is no recording, or has neither picture nor sound.
+        RecordingError: the file cannot be read, is no recording, or has neither picture nor audio.
     """
     check_file(path)
     source = open_recording(path)
@@ -187,7 +187,7 @@ def _read(facts: dict[str, Any], decoding: DecodingSettings) -> Probe:
     videos.sort(key=lambda s: s.get("codec_name") in _PICTURE_CODECS)
     audios = [s for s in streams if s.get("codec_type") == "audio" and _number(s.get("sample_rate")) > 0]
     if not videos and not audios:
-        raise RecordingError("no_streams", "neither picture nor sound in it", "check the file")
+        raise RecordingError("no_streams", "neither picture nor audio in it", "check the file")
     if audios and decoding.audio_track >= len(audios):
         raise RecordingError(
             "no_such_track",

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from avpenet_cli.errors import EnvironmentFault, RecordingError
+from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError
 
 MIN_FFMPEG = (4, 3)
 """Oldest version whose options this program uses."""
@@ -23,12 +23,12 @@ def tool(name: str) -> str:
     """Absolute path of `ffmpeg` or `ffprobe`.
 
     Raises:
-        EnvironmentFault: it is not on the PATH.
+        EnvironmentUnavailableError: it is not on the PATH.
     """
     # cron starts jobs with a PATH of /usr/bin:/bin, where a locally built ffmpeg would not be found.
     found = shutil.which(name) or shutil.which(name, path="/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin:/snap/bin")
     if found is None:
-        raise EnvironmentFault(
+        raise EnvironmentUnavailableError(
             f"{name} is not installed or not on the PATH", "install ffmpeg, e.g. apt-get install ffmpeg"
         )
     return found
@@ -56,11 +56,13 @@ def ffmpeg_version() -> tuple[int, int]:
     """(major, minor); a build from git without a number counts as the newest.
 
     Raises:
-        EnvironmentFault: ffmpeg is there, but does not run.
+        EnvironmentUnavailableError: ffmpeg is there, but does not run.
     """
     done = subprocess.run([tool("ffmpeg"), "-version"], capture_output=True, text=True, timeout=30, check=False)
     if done.returncode != 0:
-        raise EnvironmentFault(f"{tool('ffmpeg')} does not run (status {done.returncode})", "install ffmpeg anew")
+        raise EnvironmentUnavailableError(
+            f"{tool('ffmpeg')} does not run (status {done.returncode})", "install ffmpeg anew"
+        )
     text = done.stdout
     match = re.search(r"version n?(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2])) if match else (99, 0)

@@ -55,8 +55,8 @@ class FrameStream:
 
     Attributes:
         slots_end: one past the last slot at which the stream had a picture.
-        trouble: one line when the decoder crashed, stalled or gave up; empty when all went well.
-        complaint: the decoder's last word about damage it met; empty when it met none.
+        decode_error: one line when the decoder crashed, stalled or gave up; empty when all went well.
+        decoder_warning: the decoder's last word about damage it met; empty when it met none.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class FrameStream:
         self._path, self._facts, self._decoding = path, facts, decoding
         self._video = facts.video
         self.slots_end = 0
-        self.trouble = ""
-        self.complaint = ""
+        self.decode_error = ""
+        self.decoder_warning = ""
         self.backend = choose_backend(facts, decoding)
 
     def _command(self, side: int, source: str) -> list[str]:
@@ -78,7 +78,7 @@ class FrameStream:
         return ffmpeg_command(source, self._video, side)
 
     def __iter__(self) -> Iterator[TimedFrame]:
-        self.slots_end, self.trouble, self.complaint = 0, "", ""
+        self.slots_end, self.decode_error, self.decoder_warning = 0, "", ""
         height, width = self._video.height_px, self._video.width_px
         promised = self._facts.nominal_s
         last_slot = (2 * promised + _RUNAWAY_S) / FRAME_STEP_S if promised > 0 else float("inf")
@@ -86,19 +86,19 @@ class FrameStream:
         try:
             for slot, frozen, rgb in self._paired(child, (height, width, 3)):
                 if slot > last_slot:
-                    self.trouble = f"timestamps run far beyond the {promised:.1f} s that the header promises"
+                    self.decode_error = f"timestamps run far beyond the {promised:.1f} s that the header promises"
                     break
                 if slot >= self.slots_end:
                     self.slots_end = slot + 1
                     if not frozen:
                         yield TimedFrame(slot, rgb)
-            if not self.trouble:
+            if not self.decode_error:
                 self._judge(child.finish(), child.messages)
         except DecoderStalled:
-            self.trouble = f"the video decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
+            self.decode_error = f"the video decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
         finally:
             child.close()
-            self.complaint = last_line(child.messages)
+            self.decoder_warning = last_line(child.messages)
 
     def _paired(self, child: DecoderChild, shape: tuple[int, int, int]) -> Iterator[tuple[int, bool, np.ndarray]]:
         """Frames with their slots, and whether the picture has frozen there.
@@ -132,9 +132,9 @@ class FrameStream:
 
     def _judge(self, status: int, messages: str) -> None:
         if status < 0:
-            self.trouble = f"the video decoder crashed (signal {-status})"
+            self.decode_error = f"the video decoder crashed (signal {-status})"
         elif status > 0:
-            self.trouble = f"the video decoder gave up ({last_line(messages) or f'status {status}'})"
+            self.decode_error = f"the video decoder gave up ({last_line(messages) or f'status {status}'})"
 
 
 def parse_clock(line: str) -> tuple[int, int] | None:
@@ -149,7 +149,7 @@ def choose_backend(facts: Probe, decoding: DecodingSettings) -> str:
     """Which decoder reads this file.
 
     `auto` is ffmpeg: on the 1080p yardstick clip decord took 1.07-1.16 times ffmpeg's wall time and more
-    processor time (CHANGELOG has the figures), and it ignores start offsets, pixel aspect and interlacing.
+    processor time (docs/explanation/benchmarks.md), and it ignores start offsets, pixel aspect and interlacing.
     `decord` is taken at its word only where it gives the same frames.
     """
     return "decord" if decoding.backend == "decord" and decord_reads_well(facts) else "ffmpeg"

@@ -90,7 +90,7 @@ class AVPENet(nn.Module):
         """Pain score of each segment, from what the encoders answered.
 
         Args:
-            audio_tokens: (B, Ta, 512) float32, or None when no segment has sound.
+            audio_tokens: (B, Ta, 512) float32, or None when no segment has audio.
             face_tokens: (B, Tv, 512) float32, or None when no segment has a face.
             face_mask: (B, Tv) bool, True where there is a face; None for everywhere. Tokens outside it take part in
                 nothing: the score equals that of the segment with those tokens removed. A row without any face is a

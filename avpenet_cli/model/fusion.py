@@ -21,7 +21,7 @@ class Fused(NamedTuple):
     Attributes:
         fused: (B, 512) float32.
         audio_to_face: (B, 8, Ta, Tv) float32, rows sum to 1: where each audio token looked among the faces.
-        face_to_audio: (B, 8, Tv, Ta) float32, rows sum to 1: where each face token looked in the sound.
+        face_to_audio: (B, 8, Tv, Ta) float32, rows sum to 1: where each face token looked in the audio.
     """
 
     fused: Tensor

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy.signal import lfilter
 
 from avpenet_cli.phantom.head.model import Expression
-from avpenet_cli.phantom.pain_trajectory import Course, wander
-from avpenet_cli.phantom.parameters.trajectory_params import course_numbers
+from avpenet_cli.phantom.pain_trajectory import Course, random_drift
+from avpenet_cli.phantom.parameters.trajectory_params import trajectory_params
 from avpenet_cli.phantom.parameters.voice_params import PAIN_MAX, PAIN_RATE_HZ, Range
 from avpenet_cli.phantom.subjects import Subject
 from avpenet_cli.phantom.voice.utterance import Utterance
@@ -67,13 +67,13 @@ def draw_motion(
     _pain(units, subject, shown, fps, rng)
     _acts(units, subject, time_s, shown, rng)
     _mouth(units, utterances, time_s)
-    motion = course_numbers().head
+    motion = trajectory_params().head
     more = 1.0 + (motion.pain_factor - 1.0) * shown / PAIN_MAX
     angles = []
     for (spread, slow_s), most in zip(
         (motion.yaw_deg, motion.pitch_deg, motion.roll_deg), motion.most_deg, strict=True
     ):
-        angles.append((wander(len(time_s), spread, slow_s, fps, rng) * more, most))
+        angles.append((random_drift(len(time_s), spread, slow_s, fps, rng) * more, most))
     turns = sum(
         (rng.choice([-1.0, 1.0]) * rng.uniform(*motion.turn_deg) * _bell(time_s, start_s, length_s, flat=True))
         for start_s, length_s in _times(motion.turn_per_minute, motion.turn_s, duration_s, rng)
@@ -81,7 +81,7 @@ def draw_motion(
     lying = rng.normal(0.0, motion.lying_roll_deg[subject.age_group])
     yaw, pitch, roll = (values + base for (values, _), base in zip(angles, (turns, 0.0, lying), strict=True))
     sway_spread, sway_s = motion.sway_share
-    sway = np.stack([wander(len(time_s), sway_spread, sway_s, fps, rng) * more for _ in range(2)], axis=1)
+    sway = np.stack([random_drift(len(time_s), sway_spread, sway_s, fps, rng) * more for _ in range(2)], axis=1)
     limit = [most for _, most in angles]
     return Motion(
         np.clip(units, 0.0, 1.0),
@@ -101,16 +101,16 @@ def _shown_pain(subject: Subject, course: Course, time_s: Floats) -> Floats:
 
 
 def _pain(units: Floats, subject: Subject, shown: Floats, fps: float, rng: np.random.Generator) -> None:
-    numbers = course_numbers()
+    numbers = trajectory_params()
     for name, unit in numbers.pain_units.items():
         above = (shown - unit.from_pain - subject.threshold_points) / (PAIN_MAX - unit.from_pain)
         strength = subject.gains[name] * subject.expressiveness * np.clip(above, 0.0, 1.0) ** unit.curve
-        noise = wander(len(shown), numbers.unit_noise.spread, numbers.unit_noise.time_s, fps, rng)
+        noise = random_drift(len(shown), numbers.unit_noise.spread, numbers.unit_noise.time_s, fps, rng)
         units[:, _UNITS.index(name)] = np.clip(strength + noise, 0.0, 1.0)
 
 
 def _acts(units: Floats, subject: Subject, time_s: Floats, shown: Floats, rng: np.random.Generator) -> None:
-    numbers = course_numbers().behaviour
+    numbers = trajectory_params().behaviour
     duration_s = float(time_s[-1])
     for act, moves in _ACTS.items():
         rate = getattr(numbers, f"{act}_per_minute")[subject.age_group]
@@ -129,7 +129,7 @@ def _acts(units: Floats, subject: Subject, time_s: Floats, shown: Floats, rng: n
 
 
 def _mouth(units: Floats, utterances: Iterable[Utterance], time_s: Floats) -> None:
-    numbers = course_numbers().behaviour
+    numbers = trajectory_params().behaviour
     column = units[:, _UNITS.index("mouth_open")]
     for one in utterances:
         opening = one.mouth_open * _bell(time_s, one.start_s, one.length_s, flat=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from avpenet_cli.errors import EnvironmentFault
+from avpenet_cli.errors import EnvironmentUnavailableError
 from avpenet_cli.media.tools import tool
 from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ
 
@@ -39,7 +39,7 @@ def write_recording(
         options: of ffmpeg for the output, after the defaults, so that they win.
 
     Raises:
-        EnvironmentFault: ffmpeg is absent or failed; with its own words.
+        EnvironmentUnavailableError: ffmpeg is absent or failed; with its own words.
     """
     with tempfile.TemporaryDirectory(prefix="avpenet-phantom-") as folder:
         command = [tool("ffmpeg"), "-v", "error", "-nostdin", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"]
@@ -66,4 +66,6 @@ def write_recording(
         if ffmpeg.returncode != 0:
             path.unlink(missing_ok=True)
             said = " ".join(errors.read_text(errors="replace").split())
-            raise EnvironmentFault(f"ffmpeg could not write {path.name}: {said}", "check the codec, size and suffix")
+            raise EnvironmentUnavailableError(
+                f"ffmpeg could not write {path.name}: {said}", "check the codec, size and suffix"
+            )

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from avpenet_cli import __version__
 from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.phantom.encode import write_recording
 from avpenet_cli.phantom.scene import Scene, draw_scene, frames, sound
 from avpenet_cli.phantom.subjects import AgeGroups, Subject, draw_subject
-from avpenet_cli.storage import appearing_whole, write_json
+from avpenet_cli.storage import atomic_write, write_json
+from avpenet_cli.version import __version__
 
 NOTICE = "PHANTOMS: synthetic patients made by a computer. They commission and demonstrate; they are no evidence."
 
@@ -87,7 +87,7 @@ def make_phantoms(
     Raises:
         OutputError: `out` holds something else, or phantoms of another order.
         SettingsError: the head file cannot be used.
-        EnvironmentFault: ffmpeg failed, or no space.
+        EnvironmentUnavailableError: ffmpeg failed, or no space.
     """
     described = _described(order)
     _claim(out, described)
@@ -226,5 +226,5 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
-    with appearing_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(text.getvalue().encode())

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import lfilter
 
-from avpenet_cli.phantom.parameters.trajectory_params import CourseNumbers, course_numbers
+from avpenet_cli.phantom.parameters.trajectory_params import TrajectoryParams, trajectory_params
 from avpenet_cli.phantom.parameters.voice_params import PAIN_MAX, PAIN_RATE_HZ, Range
 
 Floats = npt.NDArray[np.float64]
@@ -49,7 +49,7 @@ def draw_course(duration_s: float, rng: np.random.Generator) -> Course:
     Args:
         duration_s: of the recording, at least 1.
     """
-    numbers = course_numbers().course
+    numbers = trajectory_params().course
     n = round(duration_s * PAIN_RATE_HZ)
     time_s = np.arange(n) / PAIN_RATE_HZ
     dice = rng.random()
@@ -67,12 +67,12 @@ def draw_course(duration_s: float, rng: np.random.Generator) -> Course:
     if kind != "pain_free":
         pain, later = _relieved(time_s, pain, baseline, numbers, rng)
         events += later
-    pain = pain + wander(n, numbers.wander_points, numbers.wander_s, PAIN_RATE_HZ, rng)
+    pain = pain + random_drift(n, numbers.wander_points, numbers.wander_s, PAIN_RATE_HZ, rng)
     return Course(np.clip(pain, 0.0, PAIN_MAX), kind, tuple(events))
 
 
 def _procedure(
-    time_s: Floats, begins_s: float, baseline: float, numbers: CourseNumbers, rng: np.random.Generator
+    time_s: Floats, begins_s: float, baseline: float, numbers: TrajectoryParams, rng: np.random.Generator
 ) -> Floats:
     peak = _drawn(numbers.peak_pain, rng)
     plateau = max(baseline, peak * _drawn(numbers.plateau_share, rng))
@@ -84,7 +84,7 @@ def _procedure(
 
 
 def _relieved(
-    time_s: Floats, pain: Floats, baseline: float, numbers: CourseNumbers, rng: np.random.Generator
+    time_s: Floats, pain: Floats, baseline: float, numbers: TrajectoryParams, rng: np.random.Generator
 ) -> tuple[Floats, list[Event]]:
     """An analgesic and the decline after it, and a turn in bed that hurts."""
     duration_s, events = float(time_s[-1]), []
@@ -103,7 +103,7 @@ def _relieved(
     return pain, events
 
 
-def wander(n: int, spread: float, time_s: float, rate_hz: float, rng: np.random.Generator) -> Floats:
+def random_drift(n: int, spread: float, time_s: float, rate_hz: float, rng: np.random.Generator) -> Floats:
     """(n,) float64: an Ornstein-Uhlenbeck process of standard deviation `spread` about 0."""
     keep = np.exp(-1.0 / (time_s * rate_hz))
     noise = rng.standard_normal(n) * spread

@@ -16,11 +16,11 @@ from avpenet_cli.phantom.face.renderer import NO_COVER, FaceRenderer, Frame, Lig
 from avpenet_cli.phantom.head.built_in import built_in_head
 from avpenet_cli.phantom.head.model import Expression, HeadModel, Look, draw_look
 from avpenet_cli.phantom.pain_trajectory import Course, draw_course
-from avpenet_cli.phantom.parameters.trajectory_params import CameraNumbers, course_numbers
+from avpenet_cli.phantom.parameters.trajectory_params import CameraParams, trajectory_params
 from avpenet_cli.phantom.parameters.voice_params import PAIN_RATE_HZ, SAMPLE_RATE_HZ
 from avpenet_cli.phantom.room.acoustics import recorded, site_named
 from avpenet_cli.phantom.subjects import Subject
-from avpenet_cli.phantom.voice.non_pain_sounds import ordinary_utterances, voiced_utterances
+from avpenet_cli.phantom.voice.non_pain_sounds import non_pain_utterances, voiced_utterances
 from avpenet_cli.phantom.voice.pain_voice import pain_utterances, pain_voice
 from avpenet_cli.phantom.voice.utterance import Utterance
 
@@ -94,11 +94,11 @@ def draw_scene(
         size_px, fps: None for those of the subject's site.
     """
     rng = np.random.default_rng([seed, 1])
-    camera = course_numbers().cameras[subject.site]
+    camera = trajectory_params().cameras[subject.site]
     size_px, fps = size_px or camera.size_px, fps or camera.fps
     course = draw_course(duration_s, np.random.default_rng([seed, 2]))
     of_pain = pain_utterances(subject.vocality, course.pain, seed)
-    ordinary = _at_ease(ordinary_utterances(subject.age_group, duration_s, seed), of_pain, course)
+    ordinary = _at_ease(non_pain_utterances(subject.age_group, duration_s, seed), of_pain, course)
     motion = draw_motion(subject, course, (*of_pain, *ordinary), fps, np.random.default_rng([seed, 3]))
     view = _view(camera, size_px, rng)
     cover, covered_s = _cover(duration_s, rng)
@@ -137,7 +137,7 @@ def _at_ease(ordinary: tuple[Utterance, ...], of_pain: tuple[Utterance, ...], co
     return tuple(one for one in ordinary if free(one))
 
 
-def _view(camera: CameraNumbers, size_px: tuple[int, int], rng: np.random.Generator) -> View:
+def _view(camera: CameraParams, size_px: tuple[int, int], rng: np.random.Generator) -> View:
     warmth = float(rng.uniform(*camera.warmth))
     return View(
         width_px=size_px[0],
@@ -155,7 +155,7 @@ def _view(camera: CameraNumbers, size_px: tuple[int, int], rng: np.random.Genera
 
 
 def _cover(duration_s: float, rng: np.random.Generator) -> tuple[Cover, tuple[tuple[float, float], ...]]:
-    cast = course_numbers().cast
+    cast = trajectory_params().cast
     kinds: list[CoverKind] = ["none", "mask", "tube", "hand"]
     kind = kinds[int(rng.choice(len(kinds), p=[cast.cover[name] for name in kinds]))]
     side: Literal[-1, 1] = 1 if rng.random() < 0.5 else -1
@@ -170,7 +170,7 @@ def _cover(duration_s: float, rng: np.random.Generator) -> tuple[Cover, tuple[tu
 
 
 def _visitor(view: View, duration_s: float, rng: np.random.Generator) -> Visitor | None:
-    cast = course_numbers().cast
+    cast = trajectory_params().cast
     if rng.random() >= cast.second_person_share:
         return None
     side = 1.0 if rng.random() < 0.5 else -1.0

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from avpenet_cli.phantom.head.model import AgeGroup, Look, draw_look
-from avpenet_cli.phantom.parameters.trajectory_params import course_numbers
+from avpenet_cli.phantom.parameters.trajectory_params import trajectory_params
 from avpenet_cli.phantom.parameters.voice_params import Sex
 from avpenet_cli.phantom.voice.vocality import Vocality, draw_vocality
 
@@ -51,7 +51,7 @@ class Subject:
 
 def draw_subject(number: int, seed: int, age_groups: AgeGroups) -> Subject:
     """Subject `number` of the cast of `seed`; the same whatever the size of the cast."""
-    numbers = course_numbers()
+    numbers = trajectory_params()
     cast = numbers.cast
     rng = np.random.default_rng([seed, number, 0])
     newborn = rng.random() < cast.neonate_share

@@ -1,4 +1,4 @@
-"""Seconds per stage of the pipeline."""
+"""Wall-clock seconds by stage of the pipeline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Stopwatch:
+class StageTimer:
     """Adds up wall-clock seconds by stage name."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Stopwatch:
             self.seconds[name] += time.perf_counter() - start
 
     def waiting(self, name: str, source: Iterable[T]) -> Iterator[T]:
-        """Time what it takes `source` to deliver each item."""
+        """Time how long `source` takes to deliver each item."""
         iterator = iter(source)
         while True:
             with self.stage(name):
@@ -38,5 +38,5 @@ class Stopwatch:
             yield item
 
     def rounded(self) -> dict[str, float]:
-        """For the manifest."""
+        """Seconds by stage, to the millisecond, for the manifest."""
         return {name: round(seconds, 3) for name, seconds in self.seconds.items()}

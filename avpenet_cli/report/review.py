@@ -10,7 +10,7 @@ import pandas as pd
 
 from avpenet_cli.records import Flag
 from avpenet_cli.stats.classes import class_of
-from avpenet_cli.storage import appearing_whole
+from avpenet_cli.storage import atomic_write
 
 COLUMNS = ["recording", "start_s", "end_s", "score", "reference", "difference", "flags", "why"]
 
@@ -88,5 +88,5 @@ def write_review(path: Path, rows: pd.DataFrame) -> None:
     # A spreadsheet takes a text that begins so for a formula.
     harmless = {name: rows[name].astype(str).str.replace(r"^(?=[=+@\t\r-])", "'", regex=True) for name in text}
     csv = rows.assign(**harmless).to_csv(index=False, float_format="%.3f", lineterminator="\n")
-    with appearing_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(csv.encode("utf-8", "surrogateescape"))

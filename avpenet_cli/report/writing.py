@@ -9,7 +9,7 @@ from avpenet_cli.report.analysis import ReportSettings, analyse
 from avpenet_cli.report.drawing import draw
 from avpenet_cli.report.page import render
 from avpenet_cli.report.review import write_review
-from avpenet_cli.storage import appearing_whole, write_json
+from avpenet_cli.storage import atomic_write, write_json
 from avpenet_cli.study.tables import Inputs
 
 
@@ -32,6 +32,6 @@ def write_report(inputs: Inputs, settings: ReportSettings, out: Path, show: tupl
     page = render(document, figures)
     write_review(out.with_suffix(".review.csv"), found.review)
     write_json(out.with_suffix(".json"), document)
-    with appearing_whole(out) as file:
+    with atomic_write(out) as file:
         file.write(page.encode("utf-8", "backslashreplace"))
     return document

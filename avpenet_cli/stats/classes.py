@@ -114,7 +114,7 @@ def _of_sums(sums: Array) -> Array:
 
     quadratic = 1 - (_STEPS / 2) ** 2
     mean_share = (reference + model) / 2
-    chance = quadratic.sum() / (3 * 2) * (mean_share * (1 - mean_share)).sum(axis=-1)
+    rng = quadratic.sum() / (3 * 2) * (mean_share * (1 - mean_share)).sum(axis=-1)
     seen = (shares * quadratic).sum(axis=(-1, -2))
     overall = [
         same.sum(axis=-1),
@@ -122,7 +122,7 @@ def _of_sums(sums: Array) -> Array:
         kappa(np.eye(3)),
         kappa(1 - _STEPS / 2),
         kappa(quadratic),
-        (seen - chance) / (1 - chance),
+        (seen - rng) / (1 - rng),
         shares[..., 0, 2] + shares[..., 2, 0],
     ]
     for place in range(3):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from avpenet_cli.training.settings import FaceAugmentation, SoundAugmentation
+from avpenet_cli.training.settings import AudioAugmentation, FaceAugmentation
 
 _ARTICLE_CROP_PX = 224
 
@@ -29,8 +29,8 @@ def with_noise(waveform: np.ndarray, snr_db: float, noise: np.ndarray) -> np.nda
     return waveform + np.float32(np.sqrt(power / 10 ** (snr_db / 10))) * noise
 
 
-def augmented_sound(
-    waveform: np.ndarray, rate_hz: int, settings: SoundAugmentation, generator: np.random.Generator
+def augmented_audio(
+    waveform: np.ndarray, rate_hz: int, settings: AudioAugmentation, generator: np.random.Generator
 ) -> np.ndarray:
     """Time stretch, pitch shift and white noise, each with its probability.
 

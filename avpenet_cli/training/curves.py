@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from avpenet_cli.storage import appearing_whole
+from avpenet_cli.storage import atomic_write
 
 CURVES_FILE, PICTURE_FILE = "curves.csv", "curves.png"
 
@@ -36,14 +36,14 @@ class EpochRow(NamedTuple):
 
 
 def write_curves(folder: Path, rows: Sequence[EpochRow]) -> None:
-    """Write `curves.csv` and `curves.png`; raises as `appearing_whole`."""
+    """Write `curves.csv` and `curves.png`; raises as `atomic_write`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(EpochRow._fields)
     writer.writerows([f"{value:.8g}" if isinstance(value, float) else value for value in row] for row in rows)
-    with appearing_whole(folder / CURVES_FILE) as file:
+    with atomic_write(folder / CURVES_FILE) as file:
         file.write(text.getvalue().encode())
-    with appearing_whole(folder / PICTURE_FILE) as file:
+    with atomic_write(folder / PICTURE_FILE) as file:
         file.write(_picture(rows))
 
 

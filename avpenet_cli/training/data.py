@@ -15,19 +15,19 @@ from torch.utils.data import Dataset, Sampler
 from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.settings import FRAMES_PER_WINDOW
-from avpenet_cli.training.augmentation import augmented_faces, augmented_sound
+from avpenet_cli.training.augmentation import augmented_audio, augmented_faces
 from avpenet_cli.training.settings import TrainSettings
 
 # What a generator is drawn for; keeps their streams apart.
 ORDER, SEGMENT, MIXUP, NETWORK = range(4)
 
 
-def generator_of(seed: int, purpose: int, *place: int) -> np.random.Generator:
+def make_rng(seed: int, purpose: int, *place: int) -> np.random.Generator:
     """The source of chance for one thing at one place of a run, whatever was drawn before."""
     return np.random.default_rng([seed, purpose, *place])
 
 
-class Ticket(NamedTuple):
+class SampleKey(NamedTuple):
     """Which segment to load, and for which epoch's chance."""
 
     epoch: int
@@ -131,30 +131,30 @@ class SegmentDataset(Dataset[Item]):
         self._crops = store.index["crops"].to_numpy()
         self._references = store.index["reference"].to_numpy(dtype=np.float64)
 
-    def __getitem__(self, ticket: Ticket) -> Item:
-        if self._embeddings is not None and self._settings.embedded_at(ticket.epoch):
-            return self._embeddings.item(ticket.row, float(self._references[ticket.row]))
-        chance = generator_of(self._settings.seed, SEGMENT, ticket.epoch, ticket.row)
+    def __getitem__(self, key: SampleKey) -> Item:
+        if self._embeddings is not None and self._settings.embedded_at(key.epoch):
+            return self._embeddings.item(key.row, float(self._references[key.row]))
+        rng = make_rng(self._settings.seed, SEGMENT, key.epoch, key.row)
         # Where every frame has its face, the pictures that are not wanted need not be decoded.
-        whole = int(self._crops[ticket.row]) == FRAMES_PER_WINDOW
-        wanted = self._chosen(FRAMES_PER_WINDOW, chance) if whole else None
-        segment = self._store.segment(ticket.row, wanted)
-        faces = segment.faces if whole else segment.faces[self._chosen(len(segment.faces), chance)]
+        whole = int(self._crops[key.row]) == FRAMES_PER_WINDOW
+        wanted = self._chosen(FRAMES_PER_WINDOW, rng) if whole else None
+        segment = self._store.segment(key.row, wanted)
+        faces = segment.faces if whole else segment.faces[self._chosen(len(segment.faces), rng)]
         faces = _shrunk(faces, self._settings.face_px)
         mel = segment.spectrogram
         if self._augmented:
-            sound = augmented_sound(segment.waveform, self._audio.sample_rate_hz, self._settings.sound, chance)
+            sound = augmented_audio(segment.waveform, self._audio.sample_rate_hz, self._settings.sound, rng)
             if sound is not segment.waveform:
                 mel = log_mel(sound, self._audio)
-            faces = augmented_faces(faces, self._settings.face, chance)
-        return Item(mel[None], faces.transpose(0, 3, 1, 2), segment.reference, ticket.row)
+            faces = augmented_faces(faces, self._settings.face, rng)
+        return Item(mel[None], faces.transpose(0, 3, 1, 2), segment.reference, key.row)
 
-    def _chosen(self, count: int, chance: np.random.Generator) -> list[int]:
+    def _chosen(self, count: int, rng: np.random.Generator) -> list[int]:
         """Places of the frames to take, of `count`, rising."""
         if count <= self._frames:
             return list(range(count))
         if self._augmented:
-            return sorted(chance.choice(count, self._frames, replace=False).tolist())
+            return sorted(rng.choice(count, self._frames, replace=False).tolist())
         return [int((place + 0.5) * count / self._frames) for place in range(self._frames)]
 
 
@@ -175,7 +175,7 @@ def collate(items: Sequence[Item]) -> Batch:
     )
 
 
-class EpochSampler(Sampler[Ticket]):
+class EpochSampler(Sampler[SampleKey]):
     """Tickets of one process for one epoch; Lightning says which epoch with `set_epoch`.
 
     Args:
@@ -198,9 +198,9 @@ class EpochSampler(Sampler[Ticket]):
         extra = self._seed is None and self._rank < len(self._rows) % self._world
         return even + int(extra)
 
-    def __iter__(self) -> Iterator[Ticket]:
+    def __iter__(self) -> Iterator[SampleKey]:
         rows = self._rows
         if self._seed is not None:
-            rows = rows[generator_of(self._seed, ORDER, self._epoch).permutation(len(rows))]
+            rows = rows[make_rng(self._seed, ORDER, self._epoch).permutation(len(rows))]
         own = rows[self._rank :: self._world][: len(self)]
-        return iter([Ticket(self._epoch, int(row)) for row in own])
+        return iter([SampleKey(self._epoch, int(row)) for row in own])

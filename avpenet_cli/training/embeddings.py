@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader
 
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import Interrupted
-from avpenet_cli.scoring.network import choose_device
-from avpenet_cli.storage import appearing_whole
+from avpenet_cli.runs.device import choose_device
+from avpenet_cli.storage import atomic_write
 from avpenet_cli.training.callbacks import Told
 from avpenet_cli.training.data import Embeddings, EpochSampler, SegmentDataset, collate
-from avpenet_cli.training.lightning_module import Learner
+from avpenet_cli.training.lightning_module import PainLightningModule
 from avpenet_cli.training.settings import TrainSettings
 
 EMBEDDINGS_FILE = "embeddings.safetensors"
@@ -25,7 +25,7 @@ _AT_ONCE = 8
 
 
 def prepared_embeddings(
-    path: Path, store: SegmentStore, rows: np.ndarray, learner: Learner, settings: TrainSettings, told: Told
+    path: Path, store: SegmentStore, rows: np.ndarray, module: PainLightningModule, settings: TrainSettings, told: Told
 ) -> Embeddings:
     """Read them, or make them with the learner's network as it is and keep them.
 
@@ -37,7 +37,7 @@ def prepared_embeddings(
 
     Raises:
         Interrupted: `told.stop` said so; nothing is kept.
-        OutputError, EnvironmentFault: they cannot be written.
+        OutputError, EnvironmentUnavailableError: they cannot be written.
     """
     try:
         kept = load_file(path)
@@ -45,15 +45,17 @@ def prepared_embeddings(
             return Embeddings(**kept)
     except (OSError, SafetensorError, KeyError, TypeError):
         pass  # none yet, or not whole: made again
-    made = _made(store, rows, learner, settings, told)
-    with appearing_whole(path) as file:
+    made = _made(store, rows, module, settings, told)
+    with atomic_write(path) as file:
         file.write(save({"rows": made.rows, "audio": made.audio, "faces": made.faces, "starts": made.starts}))
     return made
 
 
-def _made(store: SegmentStore, rows: np.ndarray, learner: Learner, settings: TrainSettings, told: Told) -> Embeddings:
+def _made(
+    store: SegmentStore, rows: np.ndarray, module: PainLightningModule, settings: TrainSettings, told: Told
+) -> Embeddings:
     device = choose_device(settings.device)
-    learner.to(device).eval()
+    module.to(device).eval()
     # As in validation: undisturbed, faces evenly spaced.
     dataset = SegmentDataset(store, replace(settings, cache_embeddings=False), False, settings.validation_frames)
     loader = DataLoader(
@@ -66,7 +68,7 @@ def _made(store: SegmentStore, rows: np.ndarray, learner: Learner, settings: Tra
     half = settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda")
     for done, batch in enumerate(loader, start=1):
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            found = learner.embed(batch.to(device))
+            found = module.embed(batch.to(device))
         audio.append(found.mel.half().cpu().numpy())
         faces.append(found.faces.half().cpu().numpy())
         counts.append(found.counts.numpy())

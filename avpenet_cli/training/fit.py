@@ -24,14 +24,14 @@ from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError, Interrupted, SettingsError
 from avpenet_cli.model.inference import optimise_for_inference
-from avpenet_cli.scoring.network import choose_device
-from avpenet_cli.storage import appearing_whole, storage_fault, sync_folder
+from avpenet_cli.runs.device import choose_device
+from avpenet_cli.storage import atomic_write, storage_fault, sync_folder
 from avpenet_cli.training.callbacks import NOBODY, Told
 from avpenet_cli.training.curves import EpochRow, write_curves
 from avpenet_cli.training.data import Batch, EpochSampler, SegmentDataset, collate
 from avpenet_cli.training.embeddings import EMBEDDINGS_FILE, prepared_embeddings
 from avpenet_cli.training.initial import initial_network
-from avpenet_cli.training.lightning_module import Learner, rates
+from avpenet_cli.training.lightning_module import PainLightningModule, rates
 from avpenet_cli.training.run_directory import CHECKPOINT_FILE
 from avpenet_cli.training.settings import TrainSettings
 
@@ -56,7 +56,7 @@ class Trained:
     stopped_early: bool
 
 
-class Bookkeeping(lightning.Callback):
+class CheckpointCallback(lightning.Callback):
     """After every epoch: its row, the best weights so far, and a checkpoint to go on from, all of it whole."""
 
     def __init__(self, folder: Path, settings: TrainSettings, told: Told) -> None:
@@ -108,7 +108,7 @@ class Bookkeeping(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write everything down."""
-        assert isinstance(pl_module, Learner)
+        assert isinstance(pl_module, PainLightningModule)
         row = _row(trainer, pl_module, self._settings)
         self.rows = [*self.rows[: row.epoch - 1], row]
         is_best = self.best is row
@@ -125,11 +125,11 @@ class Bookkeeping(lightning.Callback):
             trainer.should_stop = True
 
 
-def _row(trainer: lightning.Trainer, learner: Learner, settings: TrainSettings) -> EpochRow:
+def _row(trainer: lightning.Trainer, module: PainLightningModule, settings: TrainSettings) -> EpochRow:
     epoch = trainer.current_epoch
     train, found = (
-        trainer.strategy.reduce(sums.to(learner.device, torch.float64), reduce_op="sum").cpu().tolist()
-        for sums in (learner.train_sums, learner.validation_sums)
+        trainer.strategy.reduce(sums.to(module.device, torch.float64), reduce_op="sum").cpu().tolist()
+        for sums in (module.train_sums, module.validation_sums)
     )
     encoder_rate, fusion_rate = rates(settings, epoch)
     loss, mse, ordinal, boundary = (one / train[0] for one in train[1:])
@@ -151,7 +151,7 @@ def _row(trainer: lightning.Trainer, learner: Learner, settings: TrainSettings) 
 def _write_tensors(path: Path, state: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save
 
-    with appearing_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
 
 
@@ -179,33 +179,33 @@ def fit(
     folder: Path,
     settings: TrainSettings,
     init: Sequence[Path] = (),
-    going_on: bool = False,
+    resuming: bool = False,
     told: Told = NOBODY,
 ) -> Trained:
     """Train, from the beginning or from the folder's checkpoint.
 
     Args:
         rows: from `claim.check_store`.
-        folder: from `claim.claim`, as is `going_on`.
+        folder: from `claim.claim`, as is `resuming`.
         init: parameters to start from, see `initial.initial_network`.
 
     Raises:
         AvpenetError: a loss that is not a number; the batch is named.
         Interrupted: `told.stop` said so; what the folder holds is whole.
-        OutputError, EnvironmentFault: the folder cannot be written.
+        OutputError, EnvironmentUnavailableError: the folder cannot be written.
         SettingsError: a checkpoint that cannot be read.
     """
-    learner = Learner(initial_network(settings, init), settings, store)
-    books = Bookkeeping(folder, settings, told)
+    module = PainLightningModule(initial_network(settings, init), settings, store)
+    checkpoints = CheckpointCallback(folder, settings, told)
     device = choose_device(settings.device)
     with _quiet():
-        trainer = _trainer(settings, device, folder, books)
+        trainer = _trainer(settings, device, folder, checkpoints)
         # Only the trainer knows, and only once it is made, which process of how many this is.
         rank, world = trainer.global_rank, trainer.world_size
         embeddings = None
         if settings.stage_1.epochs and settings.embedded_at(0):
             both = np.union1d(rows["train"], rows["validation"])
-            embeddings = prepared_embeddings(folder / EMBEDDINGS_FILE, store, both, learner, settings, told)
+            embeddings = prepared_embeddings(folder / EMBEDDINGS_FILE, store, both, module, settings, told)
         train = _loader(
             SegmentDataset(store, settings, True, settings.frames_per_segment, embeddings),
             EpochSampler(rows["train"], settings.seed, rank, world),
@@ -219,15 +219,17 @@ def fit(
             device,
         )
         try:
-            checkpoint = folder / CHECKPOINT_FILE if going_on else None
+            checkpoint = folder / CHECKPOINT_FILE if resuming else None
             # Tensors and plain values only: nothing in a checkpoint is ever executed.
-            trainer.fit(learner, train, validation, ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(module, train, validation, ckpt_path=checkpoint, weights_only=True)
         except (Interrupted, SIGTERMException):
-            done = f"interrupted after {len(books.rows)} of {settings.epochs} epochs"
+            done = f"interrupted after {len(checkpoints.rows)} of {settings.epochs} epochs"
             raise Interrupted(done, "give the same command with --resume to go on") from None
         except SystemExit:  # Lightning's answer to a second Ctrl-C
             raise KeyboardInterrupt from None
-    return Trained(_read_best(books.best_path()), books.best, tuple(books.rows), books.out_of_patience)
+    return Trained(
+        _read_best(checkpoints.best_path()), checkpoints.best, tuple(checkpoints.rows), checkpoints.out_of_patience
+    )
 
 
 def _read_best(path: Path) -> dict[str, Tensor]:
@@ -240,7 +242,9 @@ def _read_best(path: Path) -> dict[str, Tensor]:
         raise AvpenetError(f"the best epoch's weights {path} cannot be read: {error}", "train again") from None
 
 
-def _trainer(settings: TrainSettings, device: torch.device, folder: Path, books: Bookkeeping) -> lightning.Trainer:
+def _trainer(
+    settings: TrainSettings, device: torch.device, folder: Path, checkpoints: CheckpointCallback
+) -> lightning.Trainer:
     everything = settings.device == "auto" and device.type == "cuda"
     count = torch.cuda.device_count() if everything else 1
     # Frozen encoders take no part in the backward pass; batch norm statistics are kept equal by the norm itself.
@@ -259,7 +263,7 @@ def _trainer(settings: TrainSettings, device: torch.device, folder: Path, books:
         gradient_clip_val=settings.gradient_norm,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        callbacks=[books],
+        callbacks=[checkpoints],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -303,14 +307,14 @@ def predictions(
 ) -> np.ndarray:
     """Scores of segments by a network of this state, from all of their faces: (n,) float64 in [0, 10]."""
     device = choose_device(settings.device)
-    learner = Learner(initial_network(settings, ()), settings, store)
-    learner.network.load_state_dict(dict(state))
-    learner.network = optimise_for_inference(learner.network, str(device), "float32")
-    learner.eval()
+    module = PainLightningModule(initial_network(settings, ()), settings, store)
+    module.network.load_state_dict(dict(state))
+    module.network = optimise_for_inference(module.network, str(device), "float32")
+    module.eval()
     one_process = replace(settings, workers=0)
     dataset = SegmentDataset(store, settings, False, store.index["crops"].max())
     loader = _loader(dataset, EpochSampler(rows, None), one_process, device)
-    found = [learner.predict(batch.to(device)).double().cpu().numpy() for batch in loader]
+    found = [module.predict(batch.to(device)).double().cpu().numpy() for batch in loader]
     return np.concatenate(found) if found else np.empty(0)
 
 

@@ -17,7 +17,7 @@ from avpenet_cli.model.avpenet import AVPENet, average_faces
 from avpenet_cli.model.head import TOP_SCORE
 from avpenet_cli.model.losses import composite_loss
 from avpenet_cli.training.augmentation import Mixing, draw_mixing, partner_faces
-from avpenet_cli.training.data import MIXUP, NETWORK, Batch, generator_of
+from avpenet_cli.training.data import MIXUP, NETWORK, Batch, make_rng
 from avpenet_cli.training.settings import TrainSettings
 
 _FROZEN_MICRO_BATCH = 64
@@ -27,7 +27,7 @@ _LOSSES = 4
 _ERRORS = 4
 
 
-class Learner(lightning.LightningModule):
+class PainLightningModule(lightning.LightningModule):
     """The network with its losses, optimiser and rates.
 
     Args:
@@ -79,7 +79,7 @@ class Learner(lightning.LightningModule):
         if not stage.encoder_rate:
             self.network.audio_encoder.eval()
             self.network.visual_encoder.eval()
-        words = generator_of(self._settings.seed, NETWORK, self.current_epoch, batch_idx, self.global_rank)
+        words = make_rng(self._settings.seed, NETWORK, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(int(words.integers(2**63)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -88,10 +88,10 @@ class Learner(lightning.LightningModule):
         Raises:
             AvpenetError: the loss is not a number; names the segments.
         """
-        chance = generator_of(self._settings.seed, MIXUP, self.current_epoch, batch_idx, self.global_rank)
-        mixing = draw_mixing(len(batch.truth), self._settings.mixup_alpha, chance)
+        rng = make_rng(self._settings.seed, MIXUP, self.current_epoch, batch_idx, self.global_rank)
+        mixing = draw_mixing(len(batch.truth), self._settings.mixup_alpha, rng)
         frozen = not self._settings.stage_at(self.current_epoch)[1].encoder_rate
-        scores = self._scores(batch, mixing, self._lost(len(batch.truth), chance), frozen)
+        scores = self._scores(batch, mixing, self._lost(len(batch.truth), rng), frozen)
         target = smoothed(_mixed(batch.truth, mixing), self._settings.label_smoothing)
         terms = composite_loss(scores.float(), target, self._settings.loss)
         values = torch.stack(terms).detach().double().cpu()
@@ -164,13 +164,13 @@ class Learner(lightning.LightningModule):
         different, places = torch.unique_consecutive(faces, return_inverse=True, dim=0)
         return torch.cat([self.network.encode_faces(part) for part in different.split(_FROZEN_MICRO_BATCH)])[places]
 
-    def _lost(self, size: int, chance: np.random.Generator) -> dict[Modality, Tensor] | None:
+    def _lost(self, size: int, rng: np.random.Generator) -> dict[Modality, Tensor] | None:
         """Which segments lose which modality, each (B,) bool; never both."""
         may = self._settings.architecture.may_be_missing
         if not self._settings.modality_dropout or not may:
             return None
-        drawn = torch.from_numpy(chance.random(size) < self._settings.modality_dropout)
-        which = torch.from_numpy(chance.integers(len(may), size=size))
+        drawn = torch.from_numpy(rng.random(size) < self._settings.modality_dropout)
+        which = torch.from_numpy(rng.integers(len(may), size=size))
         none = torch.zeros(size, dtype=torch.bool)
         return {name: drawn & (which == may.index(name)) if name in may else none for name in ("audio", "face")}
 

@@ -59,7 +59,7 @@ def claim(folder: Path, store: SegmentStore, settings: TrainSettings, init: Sequ
     wanted = {
         "run_version": RUN_VERSION,
         "store": store.digest,
-        "settings": settings.of_results,
+        "settings": settings.result_fingerprint_fields,
         "init": digest_of_files(init),
     }
     wanted = json.loads(json.dumps(wanted))

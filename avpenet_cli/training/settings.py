@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.model.losses import LossSettings
-from avpenet_cli.settings import FRAMES_PER_WINDOW, Count, Positive, Share, flatten, to_plain
+from avpenet_cli.settings import FRAMES_PER_WINDOW, Count, Positive, Share, flatten, to_dict
 
 _STRICT = ConfigDict(extra="forbid")
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -21,6 +21,7 @@ class StageSettings:
     """One stage of the protocol: so many epochs at these learning rates."""
 
     epochs: Annotated[int, Field(ge=0, le=100_000)]
+    """0 leaves the stage out."""
     encoder_rate: Rate
     """Learning rate of both encoders at the stage's start; 0 freezes them, their batch norms included."""
     fusion_rate: Annotated[float, Field(gt=0.0, le=1.0)]
@@ -28,7 +29,7 @@ class StageSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class SoundAugmentation:
+class AudioAugmentation:
     """Changes to the waveform before its spectrogram (METHOD.md, Algorithm 1)."""
 
     probability: Share = 0.5
@@ -51,9 +52,11 @@ class FaceAugmentation:
     probability: Share = 1.0
     """Of changing a segment's faces at all. Chosen: the article states none, and a draw may be close to nothing."""
     rotation_deg: Annotated[float, Field(ge=0.0, le=180.0)] = 15.0
+    """Either way by at most this much."""
     translation_px: Annotated[float, Field(ge=0.0, le=112.0)] = 10.0
     """Of a 224-px crop; in proportion for other sizes."""
     scale: tuple[Positive, Positive] = (0.95, 1.05)
+    """Range of the magnification."""
     brightness: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """The values times 1 - this to 1 + this."""
     contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
@@ -80,7 +83,9 @@ class TrainSettings:
     final_rate: Rate = 1e-6
     """Where the cosine of each stage ends. Chosen: one cosine a stage, by epoch; the article does not say."""
     weight_decay: Rate = 0.01
+    """Of AdamW."""
     gradient_norm: Positive = 1.0
+    """Gradients are clipped to this norm."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     """Segments at a time on each device."""
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 4
@@ -94,6 +99,7 @@ class TrainSettings:
     patience_epochs: Count = 15
     """Without a better validation MAE, in the last stage: a first stage that stalls still has its second before it."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """Of initialisation, order, augmentation and mixup."""
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """`auto`: float32 on a CPU, mixed bfloat16 on a GPU that has it, mixed float16 on others."""
     device: str = "auto"
@@ -117,7 +123,7 @@ class TrainSettings:
     """What else the description is to say of the training data: their sources and licences, what was left out."""
     architecture: Architecture = Field(default_factory=Architecture)
     loss: LossSettings = Field(default_factory=LossSettings)
-    sound: SoundAugmentation = Field(default_factory=SoundAugmentation)
+    sound: AudioAugmentation = Field(default_factory=AudioAugmentation)
     face: FaceAugmentation = Field(default_factory=FaceAugmentation)
 
     def __post_init__(self) -> None:
@@ -135,9 +141,9 @@ class TrainSettings:
         return self.stage_1.epochs + self.stage_2.epochs
 
     @property
-    def of_results(self) -> dict[str, Any]:
+    def result_fingerprint_fields(self) -> dict[str, Any]:
         """The flat settings that change what is learned; a resumed run must agree on them."""
-        return {name: value for name, value in flatten(to_plain(self)).items() if name not in _NOT_OF_RESULTS}
+        return {name: value for name, value in flatten(to_dict(self)).items() if name not in _NOT_OF_RESULTS}
 
     def stage_at(self, epoch: int) -> tuple[int, StageSettings, int]:
         """(number of the stage, the stage, the epoch within it) at an epoch counted from 0."""

@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from avpenet_cli import __version__
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.phrasing import counted
-from avpenet_cli.runs.manifest import software
-from avpenet_cli.settings import Preprocessing, digest_of, flatten, to_plain
+from avpenet_cli.runs.versions import software_versions
+from avpenet_cli.settings import Preprocessing, digest_of, flatten, to_dict
 from avpenet_cli.stats.accuracy import accuracy
 from avpenet_cli.stats.agreement import limits
 from avpenet_cli.stats.bootstrap import Resampling, SubjectBootstrap
@@ -24,10 +23,11 @@ from avpenet_cli.stats.reliability import icc
 from avpenet_cli.storage import write_json
 from avpenet_cli.training.fit import Trained
 from avpenet_cli.training.settings import TrainSettings
+from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsDescription
 
-ACCOUNT_FILE = "account.json"
-BY_CHANCE = "seeded initialisation"
+TRAINING_RECORD_FILE = "training_record.json"
+RANDOM_INIT = "seeded initialisation"
 """What weights start from that started from no others, in their description."""
 _NOTICE = "DEMONSTRATION weights, trained on simulated recordings, not for patients"
 _PHANTOM = "phantom"
@@ -76,7 +76,7 @@ def splits_digest(store: SegmentStore, left_out_site: str | None) -> str:
     return digest_of(splits["by_subject"] if left_out_site is None else splits["leave_one_site_out"][left_out_site])
 
 
-def write_account(
+def write_training_record(
     folder: Path,
     store: SegmentStore,
     settings: TrainSettings,
@@ -84,40 +84,40 @@ def write_account(
     measured: dict[Split, dict[str, Any]],
     init: list[str],
 ) -> dict[str, Any]:
-    """Write `account.json`: everything about the run that a person may ask for. Raises as `write_json`.
+    """Write `training_record.json`: everything about the run that a person may ask for. Raises as `write_json`.
 
     Args:
         measured: from `metrics`, by split.
         init: digests of the files that it started from.
     """
     versions = {name: importlib.metadata.version(name) for name in ("lightning", "pandas", "pyarrow")}
-    account = {
-        "store": {"sha256": store.digest, "preprocessing": to_plain(store.preprocessing)},
+    record = {
+        "store": {"sha256": store.digest, "preprocessing": to_dict(store.preprocessing)},
         "splits_sha256": splits_digest(store, settings.left_out_site),
-        "settings": settings.of_results,
+        "settings": settings.result_fingerprint_fields,
         "started_from": init,
-        "software": software() | versions,
+        "software": software_versions() | versions,
         "epochs": len(trained.rows),
         "stopped_early": trained.stopped_early,
         "best_epoch": trained.best._asdict(),
         "metrics": measured,
     }
-    write_json(folder / ACCOUNT_FILE, account)
-    return account
+    write_json(folder / TRAINING_RECORD_FILE, record)
+    return record
 
 
 def describe_weights(
-    name: str, store: SegmentStore, settings: TrainSettings, account: dict[str, Any], demonstration: bool
+    name: str, store: SegmentStore, settings: TrainSettings, record: dict[str, Any], demonstration: bool
 ) -> WeightsDescription:
     """The description that travels with the weights.
 
     Args:
-        account: from `write_account`.
+        record: from `write_training_record`.
         demonstration: trained on what nobody may take for patients.
     """
     status: Literal["demonstration", "research"] = "demonstration" if demonstration else "research"
     changed = _changed(settings)
-    versions = account["software"]
+    versions = record["software"]
     protocol = "the article's protocol" + (f" but {changed}" if changed else "")
     return WeightsDescription(
         name=name,
@@ -128,12 +128,12 @@ def describe_weights(
         not_intended_use="Patients, and decisions about them."
         if demonstration
         else "Clinical decisions; populations, sites and procedures it was not tested on.",
-        training_data=_training_data(account, demonstration, settings.training_data),
+        training_data=_training_data(record, demonstration, settings.training_data),
         licence=settings.licence,
         created_with=(
             f"avpenet {__version__} train, torch {versions['torch']}, lightning {versions['lightning']}, Python "
-            f"{versions['python']}; {protocol}; best of {account['epochs']} epochs: {account['best_epoch']['epoch']}; "
-            f"started from {', '.join(account['started_from']) or BY_CHANCE}; account sha256 {digest_of(account)}"
+            f"{versions['python']}; {protocol}; best of {record['epochs']} epochs: {record['best_epoch']['epoch']}; "
+            f"started from {', '.join(record['started_from']) or RANDOM_INIT}; record sha256 {digest_of(record)}"
         ),
         architecture=settings.architecture,
         preprocessing=seen_by_network(store, settings),
@@ -150,14 +150,14 @@ def seen_by_network(store: SegmentStore, settings: TrainSettings) -> Preprocessi
 
 
 def _changed(settings: TrainSettings) -> str:
-    usual, now = TrainSettings().of_results, settings.of_results
+    usual, now = TrainSettings().result_fingerprint_fields, settings.result_fingerprint_fields
     return ", ".join(f"{name} = {value}" for name, value in flatten(now).items() if usual.get(name) != value)
 
 
-def _training_data(account: dict[str, Any], demonstration: bool, remark: str) -> str:
+def _training_data(record: dict[str, Any], demonstration: bool, remark: str) -> str:
     kind = "Simulated patients (phantoms)" if demonstration else "Recordings"
-    parts = [f"{kind}: store sha256 {account['store']['sha256']}, splits sha256 {account['splits_sha256']}"]
-    for split, found in account["metrics"].items():
+    parts = [f"{kind}: store sha256 {record['store']['sha256']}, splits sha256 {record['splits_sha256']}"]
+    for split, found in record["metrics"].items():
         text = f"{split}: {counted(found['n'], 'segment')} of {counted(found['n_subjects'], 'subject')}"
         for key, words in (("mae", "MAE"), ("rmse", "RMSE"), ("icc_a1", "ICC(A,1)"), ("bias", "bias")):
             if found.get(key) is not None:

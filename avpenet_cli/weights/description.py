@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from avpenet_cli.model.architecture import MODALITIES, Architecture, Modality
-from avpenet_cli.settings import Preprocessing, digest_of, to_plain
+from avpenet_cli.settings import Preprocessing, digest_of, to_dict
 
 FORMAT_VERSION = 1
 
@@ -87,7 +87,7 @@ class WeightsDescription:
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical description; as that holds `tensors_sha256`, of both files. Hexadecimal."""
-        return digest_of(to_plain(self))
+        return digest_of(to_dict(self))
 
     def label(self, score: float) -> Label:
         """The class of a score in [0, 10]; the upper end of each class is inclusive."""
@@ -145,4 +145,4 @@ def untrained_entry() -> WeightsEntry:
 
 def describe(entry: WeightsEntry) -> dict[str, Any]:
     """The description as JSON-ready nested dictionaries with its digest, as `NAME.json` holds it."""
-    return to_plain(entry.description) | {"digest": entry.digest}
+    return to_dict(entry.description) | {"digest": entry.digest}

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from avpenet_cli.bundled import weights_directory
 from avpenet_cli.errors import SettingsError, WeightsError
-from avpenet_cli.settings import digest_of, from_plain
+from avpenet_cli.settings import digest_of, from_dict
 from avpenet_cli.weights.description import (
     FORMAT_VERSION,
     UNTRAINED,
@@ -187,7 +187,7 @@ def _read_description(path: Path) -> WeightsDescription:
     if stored != digest_of(plain):
         refuse("was altered: its digest does not fit what it says")
     try:
-        description = from_plain(WeightsDescription, plain, str(path))
+        description = from_dict(WeightsDescription, plain, str(path))
     except SettingsError as error:
         raise WeightsError(error.message, "these weights need another version of this program") from None
     if description.digest != stored:

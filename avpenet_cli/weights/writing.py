@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from avpenet_cli.errors import EnvironmentFault, WeightsError
+from avpenet_cli.errors import EnvironmentUnavailableError, WeightsError
 from avpenet_cli.storage import sync_folder
 from avpenet_cli.weights.description import UNTRAINED, WeightsDescription, WeightsEntry, describe, may_be_called
 from avpenet_cli.weights.finding import FOLDER_VARIABLE, entry_at, find, user_folder
@@ -47,7 +47,7 @@ def save(
 
     Raises:
         WeightsError: tensors that do not fit the network, a reserved or unfitting name, or a name already taken.
-        EnvironmentFault: the folder cannot be written.
+        EnvironmentUnavailableError: the folder cannot be written.
     """
     from safetensors.torch import save as serialise
 
@@ -78,7 +78,7 @@ def pack_weights(source: str | Path, path: Path, overwrite: bool = False) -> Wei
 
     Raises:
         WeightsError: as `load_network` and `save`; weights that are built in.
-        EnvironmentFault: the folder cannot be written.
+        EnvironmentUnavailableError: the folder cannot be written.
     """
     if path.suffix != ".safetensors" or not may_be_called(path.stem):
         raise WeightsError(
@@ -105,7 +105,7 @@ def install(path: str | Path, overwrite: bool = False) -> WeightsEntry:
 
     Raises:
         WeightsError: as `find` and `verify`, or other weights of that name are installed already.
-        EnvironmentFault: the store cannot be written.
+        EnvironmentUnavailableError: the store cannot be written.
     """
     source = find(path)
     if source.path is None:
@@ -129,11 +129,11 @@ def store_folder() -> Path:
     """Where new weights go.
 
     Raises:
-        EnvironmentFault: there is no such folder for this user.
+        EnvironmentUnavailableError: there is no such folder for this user.
     """
     folder = user_folder()
     if folder is None:
-        raise EnvironmentFault(
+        raise EnvironmentUnavailableError(
             "no folder to keep weights in: HOME is not set", f"set {FOLDER_VARIABLE} to a folder of your own"
         )
     return folder
@@ -172,7 +172,7 @@ def _write_pair(
             temporary.replace(target)
         sync_folder(path.parent)
     except OSError as error:
-        raise EnvironmentFault(
+        raise EnvironmentUnavailableError(
             f"cannot write weights to {path.parent}: {error.strerror or error}", "check space and permissions"
         ) from None
     finally:

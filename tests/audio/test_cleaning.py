@@ -16,21 +16,21 @@ from avpenet_cli.settings import AudioSettings
 Denoise = Literal["quietest-frames", "first-frames", "noisereduce", "none"]
 
 
-def sound_of(rate_hz: int, seconds: float) -> np.ndarray:
+def audio_of(rate_hz: int, seconds: float) -> np.ndarray:
     rng = np.random.default_rng(rate_hz)
     time_s = np.arange(round(seconds * rate_hz)) / rate_hz
     bursts = 0.2 * np.sin(2 * np.pi * 430 * time_s) * (np.sin(2 * np.pi * 0.7 * time_s) > 0)
     return (bursts + 0.01 * rng.standard_normal(time_s.size)).astype(np.float32)
 
 
-def at_once(sound: np.ndarray, rate_hz: int, profile: NoiseProfile, settings: AudioSettings) -> np.ndarray:
+def at_once(audio: np.ndarray, rate_hz: int, profile: NoiseProfile, settings: AudioSettings) -> np.ndarray:
     """Algorithm 1, stages 1 and 2, on the whole recording by librosa's transforms."""
-    spectra = librosa.stft(sound, n_fft=400, hop_length=160)
+    spectra = librosa.stft(audio, n_fft=400, hop_length=160)
     magnitudes = np.abs(spectra)
     kept = np.maximum(
         magnitudes - settings.over_subtraction * profile.magnitude[:, None], settings.spectral_floor * magnitudes
     )
-    denoised = librosa.istft(kept * np.exp(1j * np.angle(spectra)), hop_length=160, length=sound.size)
+    denoised = librosa.istft(kept * np.exp(1j * np.angle(spectra)), hop_length=160, length=audio.size)
     resampled: np.ndarray = soxr.resample(denoised.astype(np.float32), rate_hz, 16_000, "HQ")
     return resampled
 
@@ -38,23 +38,23 @@ def at_once(sound: np.ndarray, rate_hz: int, profile: NoiseProfile, settings: Au
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100, 48_000])
 def test_stream_departs_from_the_whole_recording(rate_hz: int) -> None:
     settings = AudioSettings(over_subtraction=1.5)
-    sound = sound_of(rate_hz, 7.3)
-    profile = survey([sound], rate_hz, settings)
-    streamed = np.concatenate(list(clean([sound], rate_hz, profile, settings)))
-    assert streamed.size == round(sound.size * 16_000 / rate_hz)
+    audio = audio_of(rate_hz, 7.3)
+    profile = survey([audio], rate_hz, settings)
+    streamed = np.concatenate(list(clean([audio], rate_hz, profile, settings)))
+    assert streamed.size == round(audio.size * 16_000 / rate_hz)
     assert streamed.dtype == np.float32
-    np.testing.assert_allclose(streamed, at_once(sound, rate_hz, profile, settings), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(streamed, at_once(audio, rate_hz, profile, settings), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("denoise", ["quietest-frames", "noisereduce", "none"])
 def test_result_depends_on_how_the_decoder_chopped(denoise: Denoise) -> None:
     rate_hz = 44_100
     settings = AudioSettings(denoise=denoise)
-    sound = sound_of(rate_hz, 6.1)
-    profile = survey([sound], rate_hz, settings)
-    whole = np.concatenate(list(clean([sound], rate_hz, profile, settings)))
+    audio = audio_of(rate_hz, 6.1)
+    profile = survey([audio], rate_hz, settings)
+    whole = np.concatenate(list(clean([audio], rate_hz, profile, settings)))
     for length in (311, 4_096, 100_000):
-        chopped = [sound[at : at + length] for at in range(0, sound.size, length)]
+        chopped = [audio[at : at + length] for at in range(0, audio.size, length)]
         again = survey(chopped, rate_hz, settings)
         np.testing.assert_array_equal(again.magnitude, profile.magnitude)
         np.testing.assert_array_equal(np.concatenate(list(clean(chopped, rate_hz, again, settings))), whole)
@@ -64,20 +64,20 @@ def test_result_depends_on_how_the_decoder_chopped(denoise: Denoise) -> None:
 @pytest.mark.parametrize("extra", [0, 1, 77])
 def test_length_drifts_from_the_clock(rate_hz: int, extra: int) -> None:
     settings = AudioSettings(denoise="none")
-    sound = sound_of(rate_hz, 1.5)[: rate_hz + extra]
-    profile = survey([sound], rate_hz, settings)
-    assert sum(block.size for block in clean([sound], rate_hz, profile, settings)) == round(
-        sound.size * 16_000 / rate_hz
+    audio = audio_of(rate_hz, 1.5)[: rate_hz + extra]
+    profile = survey([audio], rate_hz, settings)
+    assert sum(block.size for block in clean([audio], rate_hz, profile, settings)) == round(
+        audio.size * 16_000 / rate_hz
     )
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
 def test_event_moves_in_time(rate_hz: int) -> None:
     settings = AudioSettings(denoise="none")
-    sound = np.zeros(61 * rate_hz, np.float32)
-    sound[60 * rate_hz] = 0.9
-    profile = survey([sound], rate_hz, settings)
-    result = np.concatenate(list(clean([sound], rate_hz, profile, settings)))
+    audio = np.zeros(61 * rate_hz, np.float32)
+    audio[60 * rate_hz] = 0.9
+    profile = survey([audio], rate_hz, settings)
+    result = np.concatenate(list(clean([audio], rate_hz, profile, settings)))
     assert int(np.argmax(np.abs(result))) == 60 * 16_000
 
 
@@ -93,14 +93,14 @@ def test_ten_kilohertz_folds_back_into_the_band() -> None:
 def test_gate_shows_seams_between_its_blocks() -> None:
     rate_hz = 16_000
     settings = AudioSettings(denoise="noisereduce")
-    sound = sound_of(rate_hz, 13.0)
-    profile = survey([sound], rate_hz, settings)
-    streamed = np.concatenate(list(clean([sound], rate_hz, profile, settings)))
+    audio = audio_of(rate_hz, 13.0)
+    profile = survey([audio], rate_hz, settings)
+    streamed = np.concatenate(list(clean([audio], rate_hz, profile, settings)))
 
     from noisereduce import reduce_noise
 
     whole = reduce_noise(
-        y=sound, sr=rate_hz, stationary=True, y_noise=profile.excerpt, chunk_size=2 * sound.size, padding=1024
+        y=audio, sr=rate_hz, stationary=True, y_noise=profile.excerpt, chunk_size=2 * audio.size, padding=1024
     )
     np.testing.assert_allclose(streamed, whole, rtol=0, atol=1e-4)
 
@@ -108,13 +108,13 @@ def test_gate_shows_seams_between_its_blocks() -> None:
 def test_gate_refuses_an_unusual_rate() -> None:
     settings = AudioSettings(denoise="noisereduce")
     for rate_hz in (4_000, 384_000):
-        sound = sound_of(rate_hz, 2.0)
-        profile = survey([sound], rate_hz, settings)
-        assert sum(block.size for block in clean([sound], rate_hz, profile, settings)) == 32_000
+        audio = audio_of(rate_hz, 2.0)
+        profile = survey([audio], rate_hz, settings)
+        assert sum(block.size for block in clean([audio], rate_hz, profile, settings)) == 32_000
 
 
 @pytest.mark.parametrize(("rate_hz", "denoise"), [(48_000, "quietest-frames"), (16_000, "none")])
 def test_noise_of_another_recording_is_subtracted(rate_hz: int, denoise: Denoise) -> None:
-    profile = survey([sound_of(16_000, 1.0)], 16_000, AudioSettings())
+    profile = survey([audio_of(16_000, 1.0)], 16_000, AudioSettings())
     with pytest.raises(ValueError, match="noise learned by quietest-frames at 16000 Hz"):
         clean([np.zeros(10, np.float32)], rate_hz, profile, AudioSettings(denoise=denoise))

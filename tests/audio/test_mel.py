@@ -23,8 +23,8 @@ def noise(samples: int, level: float = 0.1) -> np.ndarray:
 def harmonics(samples: int, level: float = 0.1) -> np.ndarray:
     time_s = np.arange(samples) / 16_000
     partials = np.arange(1, 9)[:, None]
-    sound: np.ndarray = level * np.sum(np.sin(2 * np.pi * 450 * partials * time_s) / partials, axis=0)
-    return sound.astype(np.float32)
+    audio: np.ndarray = level * np.sum(np.sin(2 * np.pi * 450 * partials * time_s) / partials, axis=0)
+    return audio.astype(np.float32)
 
 
 @pytest.mark.parametrize(("bands", "low_hz", "high_hz"), [(128, 50.0, 8_000.0), (64, 0.0, 8_000.0), (40, 300.0, 900.0)])

@@ -27,33 +27,33 @@ def room(seconds: float, rate_hz: int = RATE_HZ, seed: int = 0) -> np.ndarray:
 def cry(seconds: float, rate_hz: int = RATE_HZ) -> np.ndarray:
     time_s = np.arange(round(seconds * rate_hz)) / rate_hz
     partials = np.arange(1, 7)[:, None]
-    sound: np.ndarray = 0.15 * np.sum(np.sin(2 * np.pi * 450 * partials * time_s) / partials, axis=0)
-    return sound.astype(np.float32)
+    audio: np.ndarray = 0.15 * np.sum(np.sin(2 * np.pi * 450 * partials * time_s) / partials, axis=0)
+    return audio.astype(np.float32)
 
 
 def crying_first() -> np.ndarray:
-    sound = room(6.0)
-    sound[: 2 * RATE_HZ] += cry(2.0)
-    return sound
+    audio = room(6.0)
+    audio[: 2 * RATE_HZ] += cry(2.0)
+    return audio
 
 
-def cleaned(sound: np.ndarray, denoise: Denoise) -> np.ndarray:
+def cleaned(audio: np.ndarray, denoise: Denoise) -> np.ndarray:
     settings = AudioSettings(denoise=denoise)
-    return np.concatenate(list(clean([sound], RATE_HZ, survey([sound], RATE_HZ, settings), settings)))
+    return np.concatenate(list(clean([audio], RATE_HZ, survey([audio], RATE_HZ, settings), settings)))
 
 
-def rms(sound: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(sound.astype(np.float64) ** 2)))
+def rms(audio: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(audio.astype(np.float64) ** 2)))
 
 
 def test_recording_that_begins_with_a_cry_keeps_its_cry_by_the_quietest_frames() -> None:
-    sound = crying_first()
-    assert rms(cleaned(sound, "quietest-frames")[: 2 * RATE_HZ]) > 0.9 * rms(sound[: 2 * RATE_HZ])
+    audio = crying_first()
+    assert rms(cleaned(audio, "quietest-frames")[: 2 * RATE_HZ]) > 0.9 * rms(audio[: 2 * RATE_HZ])
 
 
 def test_recording_that_begins_with_a_cry_loses_it_by_the_first_frames() -> None:
-    sound = crying_first()
-    assert rms(cleaned(sound, "first-frames")[: 2 * RATE_HZ]) < 0.3 * rms(sound[: 2 * RATE_HZ])
+    audio = crying_first()
+    assert rms(cleaned(audio, "first-frames")[: 2 * RATE_HZ]) < 0.3 * rms(audio[: 2 * RATE_HZ])
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_recording_that_begins_with_a_cry_loses_it_by_the_first_frames() -> None
     [("quietest-frames", 0.9), ("first-frames", 0.9), ("noisereduce", 0.4)],
 )
 def test_noise_stays_after_denoising(denoise: Denoise, kept: float) -> None:
-    sound = room(6.0)
-    sound[3 * RATE_HZ :] += cry(3.0)
-    result = cleaned(sound, denoise)
+    audio = room(6.0)
+    audio[3 * RATE_HZ :] += cry(3.0)
+    result = cleaned(audio, denoise)
     assert rms(result[RATE_HZ // 2 : 2 * RATE_HZ]) < 0.7 * QUIET
-    assert rms(result[4 * RATE_HZ :]) > kept * rms(sound[4 * RATE_HZ :])
+    assert rms(result[4 * RATE_HZ :]) > kept * rms(audio[4 * RATE_HZ :])
 
 
 @pytest.mark.parametrize("denoise", ["quietest-frames", "first-frames", "noisereduce", "none"])
@@ -86,13 +86,13 @@ def test_muted_stretch_makes_the_noise_zero() -> None:
 
 
 def test_histogram_departs_from_sorting_all_frames() -> None:
-    sound = crying_first()
+    audio = crying_first()
     settings = AudioSettings()
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
-    frames = np.lib.stride_tricks.sliding_window_view(sound, 400)[120::160] * window
+    frames = np.lib.stride_tricks.sliding_window_view(audio, 400)[120::160] * window
     power = (frames**2).mean(axis=1) / (window**2).mean()
     quietest = np.argsort(power)[: round(settings.quiet_share * len(power))]
-    profile = survey([sound], RATE_HZ, settings)
+    profile = survey([audio], RATE_HZ, settings)
     assert profile.floor_dbfs == pytest.approx(10 * np.log10(power[quietest].mean()), abs=0.3)
     exact = np.abs(np.fft.rfft(frames[quietest])).mean(axis=0)
     # The level histogram cannot tell frames of one bin apart, so the two take partly different frames.
@@ -102,13 +102,13 @@ def test_histogram_departs_from_sorting_all_frames() -> None:
 
 
 def test_first_frames_are_not_the_authors_twenty() -> None:
-    sound = crying_first()
-    padded = np.pad(sound, 200)
+    audio = crying_first()
+    padded = np.pad(audio, 200)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
     frames = np.lib.stride_tricks.sliding_window_view(padded, 400)[::160][:20]
     exact = np.abs(np.fft.rfft(frames * window)).mean(axis=0)
     for length in (100, 7_777):
-        chopped = [sound[at : at + length] for at in range(0, sound.size, length)]
+        chopped = [audio[at : at + length] for at in range(0, audio.size, length)]
         magnitude = survey(chopped, RATE_HZ, AudioSettings(denoise="first-frames")).magnitude
         np.testing.assert_allclose(magnitude, exact, rtol=1e-3, atol=1e-4)
 
@@ -126,27 +126,27 @@ def test_silent_or_tiny_recording_gets_a_floor(samples: int, denoise: Denoise) -
 
 
 def test_excerpt_for_the_gate_is_not_the_quietest_second() -> None:
-    sound = np.concatenate([cry(3.0), room(3.0), cry(3.0), np.zeros(3 * RATE_HZ, np.float32)])
-    profile = survey([sound], RATE_HZ, AudioSettings(denoise="noisereduce"))
+    audio = np.concatenate([cry(3.0), room(3.0), cry(3.0), np.zeros(3 * RATE_HZ, np.float32)])
+    profile = survey([audio], RATE_HZ, AudioSettings(denoise="noisereduce"))
     assert profile.excerpt.size == RATE_HZ
     assert rms(profile.excerpt) == pytest.approx(QUIET, rel=0.1)
 
 
 def test_damaged_samples_reach_the_noise() -> None:
-    sound = room(3.0)
-    expected = survey([sound], RATE_HZ, AudioSettings())
-    sound[[5, 20_000, 30_000, 40_000]] = np.nan, np.inf, -np.inf, 1e30
-    profile = survey([sound], RATE_HZ, AudioSettings())
+    audio = room(3.0)
+    expected = survey([audio], RATE_HZ, AudioSettings())
+    audio[[5, 20_000, 30_000, 40_000]] = np.nan, np.inf, -np.inf, 1e30
+    profile = survey([audio], RATE_HZ, AudioSettings())
     assert profile.floor_dbfs == pytest.approx(expected.floor_dbfs, abs=0.1)
     assert np.isfinite(profile.magnitude).all()
 
 
 def test_rechopping_loses_or_reorders_samples() -> None:
-    sound = np.arange(1000, dtype=np.float32)
-    pieces = [sound[:0], sound[:1], sound[1:700], sound[700:701], sound[701:], sound[:0]]
+    audio = np.arange(1000, dtype=np.float32)
+    pieces = [audio[:0], audio[:1], audio[1:700], audio[700:701], audio[701:], audio[:0]]
     blocks = list(fixed_blocks(pieces, 160))
     assert [block.size for block in blocks] == [160] * 6 + [40]
-    np.testing.assert_array_equal(np.concatenate(blocks), sound)
+    np.testing.assert_array_equal(np.concatenate(blocks), audio)
 
 
 def test_reused_decoder_buffer_changes_blocks_already_given() -> None:

@@ -1,4 +1,4 @@
-"""Cutting a recording's sound into segments, in one read."""
+"""Cutting a recording's audio into segments, in one read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS = AudioSettings()
 FULL_SCALE = 0.999
 
 
-def sound_of(rate_hz: int, seconds: float) -> np.ndarray:
+def audio_of(rate_hz: int, seconds: float) -> np.ndarray:
     rng = np.random.default_rng(rate_hz)
     time_s = np.arange(round(seconds * rate_hz)) / rate_hz
     gate = np.sin(2 * np.pi * 0.31 * time_s) > 0
@@ -34,10 +34,10 @@ def grid(count: int, stride_s: float = 3.0) -> list[tuple[float, float]]:
 
 
 def cut(
-    sound: np.ndarray, rate_hz: int, windows: list[tuple[float, float]], settings: AudioSettings = SETTINGS
+    audio: np.ndarray, rate_hz: int, windows: list[tuple[float, float]], settings: AudioSettings = SETTINGS
 ) -> list[SegmentAudio]:
-    profile = survey([sound], rate_hz, settings)
-    return list(segments([sound], rate_hz, windows, profile, settings, FULL_SCALE))
+    profile = survey([audio], rate_hz, settings)
+    return list(segments([audio], rate_hz, windows, profile, settings, FULL_SCALE))
 
 
 def assert_silent(segment: SegmentAudio) -> None:
@@ -48,9 +48,9 @@ def assert_silent(segment: SegmentAudio) -> None:
 
 @pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
 def test_same_window_differs_between_strides(rate_hz: int) -> None:
-    sound = sound_of(rate_hz, 10.0)
-    apart = cut(sound, rate_hz, grid(3))
-    overlapping = cut(sound, rate_hz, grid(8, stride_s=1.0))
+    audio = audio_of(rate_hz, 10.0)
+    apart = cut(audio, rate_hz, grid(3))
+    overlapping = cut(audio, rate_hz, grid(8, stride_s=1.0))
     assert len(overlapping) == 8
     for number, segment in enumerate(apart):
         twin = overlapping[3 * number]
@@ -59,10 +59,10 @@ def test_same_window_differs_between_strides(rate_hz: int) -> None:
 
 
 def test_numbers_depend_on_how_the_decoder_chopped() -> None:
-    sound = sound_of(44_100, 7.0)
-    profile = survey([sound], 44_100, SETTINGS)
-    whole = list(segments([sound], 44_100, grid(3), profile, SETTINGS, FULL_SCALE))
-    chopped = [sound[at : at + 1_021] for at in range(0, sound.size, 1_021)]
+    audio = audio_of(44_100, 7.0)
+    profile = survey([audio], 44_100, SETTINGS)
+    whole = list(segments([audio], 44_100, grid(3), profile, SETTINGS, FULL_SCALE))
+    chopped = [audio[at : at + 1_021] for at in range(0, audio.size, 1_021)]
     for one, other in zip(whole, segments(chopped, 44_100, grid(3), profile, SETTINGS, FULL_SCALE), strict=True):
         np.testing.assert_array_equal(one.mel, other.mel)
         assert (one.voiced, one.level_dbfs, one.snr_db) == (other.voiced, other.level_dbfs, other.snr_db)
@@ -71,9 +71,9 @@ def test_numbers_depend_on_how_the_decoder_chopped() -> None:
 @pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000, 192_000])
 def test_level_or_snr_is_off(rate_hz: int) -> None:
     time_s = np.arange(6 * rate_hz) / rate_hz
-    sound = (0.001 * np.random.default_rng(0).standard_normal(time_s.size)).astype(np.float32)
-    sound[3 * rate_hz :] += (0.1 * np.sqrt(2) * np.sin(2 * np.pi * 500 * time_s[3 * rate_hz :])).astype(np.float32)
-    room, tone = cut(sound, rate_hz, grid(2))
+    audio = (0.001 * np.random.default_rng(0).standard_normal(time_s.size)).astype(np.float32)
+    audio[3 * rate_hz :] += (0.1 * np.sqrt(2) * np.sin(2 * np.pi * 500 * time_s[3 * rate_hz :])).astype(np.float32)
+    room, tone = cut(audio, rate_hz, grid(2))
     assert room.level_dbfs == pytest.approx(-60, abs=0.2)
     assert tone.level_dbfs == pytest.approx(-20, abs=0.1)
     assert room.snr_db == pytest.approx(0, abs=2.5)
@@ -84,9 +84,9 @@ def test_level_or_snr_is_off(rate_hz: int) -> None:
 
 def test_padding_of_the_last_window_lowers_its_level() -> None:
     rate_hz = 48_000
-    sound = np.full(4 * rate_hz, 0.1, np.float32) * np.where(np.arange(4 * rate_hz) % 96 < 48, 1, -1).astype(np.float32)
-    sound[-rate_hz // 2 :] = 1.0
-    _, last = cut(sound, rate_hz, grid(2))
+    audio = np.full(4 * rate_hz, 0.1, np.float32) * np.where(np.arange(4 * rate_hz) % 96 < 48, 1, -1).astype(np.float32)
+    audio[-rate_hz // 2 :] = 1.0
+    _, last = cut(audio, rate_hz, grid(2))
     assert last.level_dbfs == pytest.approx(10 * np.log10(0.5 * 0.01 + 0.5 * 1.0), abs=0.01)
     assert last.clipped_share == pytest.approx(0.5)
     assert last.mel.shape == (128, 300)
@@ -95,7 +95,7 @@ def test_padding_of_the_last_window_lowers_its_level() -> None:
 
 
 def test_window_beyond_the_end_is_lost_or_made_up() -> None:
-    found = cut(sound_of(16_000, 3.5), 16_000, grid(4))
+    found = cut(audio_of(16_000, 3.5), 16_000, grid(4))
     assert len(found) == 4
     assert found[1].level_dbfs is not None
     assert_silent(found[2])
@@ -108,34 +108,34 @@ def test_recording_without_samples_breaks_the_cut() -> None:
 
 
 def test_no_windows_reads_or_yields_something() -> None:
-    assert cut(sound_of(16_000, 1.0), 16_000, []) == []
+    assert cut(audio_of(16_000, 1.0), 16_000, []) == []
 
 
 @pytest.mark.parametrize("denoise", ["quietest-frames", "first-frames", "noisereduce", "none"])
 def test_muted_stretch_after_a_loud_cry_is_amplified(denoise: Denoise) -> None:
     rate_hz = 48_000
-    sound = np.concatenate([sound_of(rate_hz, 3.0), np.zeros(6 * rate_hz, np.float32)])
-    loud, *muted = cut(sound, rate_hz, grid(3), AudioSettings(denoise=denoise))
+    audio = np.concatenate([audio_of(rate_hz, 3.0), np.zeros(6 * rate_hz, np.float32)])
+    loud, *muted = cut(audio, rate_hz, grid(3), AudioSettings(denoise=denoise))
     assert loud.mel.any()
     for segment in muted:
         assert_silent(segment)
 
 
 def test_clipped_share_counts_other_samples() -> None:
-    sound = sound_of(48_000, 3.0)
-    sound[1_000:1_144] = 1.0
-    sound[2_000:2_144] = -1.2
-    (segment,) = cut(sound, 48_000, grid(1))
+    audio = audio_of(48_000, 3.0)
+    audio[1_000:1_144] = 1.0
+    audio[2_000:2_144] = -1.2
+    (segment,) = cut(audio, 48_000, grid(1))
     assert segment.clipped_share == pytest.approx(288 / 144_000)
 
 
 @pytest.mark.parametrize("denoise", ["quietest-frames", "first-frames", "noisereduce", "none"])
 def test_damaged_samples_reach_the_mel(denoise: Denoise) -> None:
     rate_hz = 44_100
-    sound = sound_of(rate_hz, 9.0)
-    sound[[0, 3 * rate_hz, 4 * rate_hz, 9 * rate_hz - 1]] = np.nan, np.inf, -np.inf, 3e38
-    sound[5 * rate_hz : 6 * rate_hz] = np.nan
-    found = cut(sound, rate_hz, grid(3), AudioSettings(denoise=denoise))
+    audio = audio_of(rate_hz, 9.0)
+    audio[[0, 3 * rate_hz, 4 * rate_hz, 9 * rate_hz - 1]] = np.nan, np.inf, -np.inf, 3e38
+    audio[5 * rate_hz : 6 * rate_hz] = np.nan
+    found = cut(audio, rate_hz, grid(3), AudioSettings(denoise=denoise))
     assert len(found) == 3
     for segment in found:
         assert np.isfinite(segment.mel).all()
@@ -146,15 +146,15 @@ def test_damaged_samples_reach_the_mel(denoise: Denoise) -> None:
 
 def test_first_segment_waits_for_the_whole_recording() -> None:
     rate_hz = 48_000
-    sound = sound_of(rate_hz, 30.0)
-    profile = survey([sound], rate_hz, SETTINGS)
+    audio = audio_of(rate_hz, 30.0)
+    profile = survey([audio], rate_hz, SETTINGS)
     read = 0
 
     def decoder() -> Iterator[np.ndarray]:
         nonlocal read
-        for at in range(0, sound.size, 4_800):
+        for at in range(0, audio.size, 4_800):
             read += 1
-            yield sound[at : at + 4_800]
+            yield audio[at : at + 4_800]
 
     stream = segments(decoder(), rate_hz, grid(10), profile, SETTINGS, FULL_SCALE)
     next(stream)
@@ -172,7 +172,7 @@ def test_window_that_cannot_be_cut_is_accepted(windows: list[tuple[float, float]
 
 
 def test_memory_grows_with_the_recording() -> None:
-    rate_hz, minute = 8_000, sound_of(8_000, 60.0)
+    rate_hz, minute = 8_000, audio_of(8_000, 60.0)
 
     def half_an_hour() -> Iterator[np.ndarray]:
         for _ in range(30):

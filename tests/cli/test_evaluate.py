@@ -52,15 +52,15 @@ def test_it_leaves_out_something_that_it_promises(
     assert said[0] == "DEMONSTRATION weights, not for patients"
     assert said[1].startswith("small: unknown whether the subjects are unseen")
     assert any(line.strip().startswith("MAE, noise") and "5 dB" in line for line in said)
-    assert any(line.strip().startswith("sound alone") and "MAE less that of both" in line for line in said)
-    assert any("face alone" in line and "not trained to do without sound" in line for line in said)
+    assert any(line.strip().startswith("audio alone") and "MAE less that of both" in line for line in said)
+    assert any("face alone" in line and "not trained to do without audio" in line for line in said)
     assert done.last_line.startswith(f"avpenet: {out}: clean MAE ")
-    account = json.loads((out / "evaluation.json").read_text())
-    assert account["subjects"]["familiarity"] == "unknown"
-    assert [one["condition"] for one in account["conditions"]][-1] == "face_alone"
-    assert account["headline"]["audio_alone"]["mae_minus_clean"] is not None
+    record = json.loads((out / "evaluation.json").read_text())
+    assert record["subjects"]["familiarity"] == "unknown"
+    assert [one["condition"] for one in record["conditions"]][-1] == "face_alone"
+    assert record["headline"]["audio_alone"]["mae_minus_clean"] is not None
     predictions = pd.read_csv(out / "predictions.csv")
-    assert len(predictions) == account["conditions"][0]["n"] == 10
+    assert len(predictions) == record["conditions"][0]["n"] == 10
     assert predictions["face_alone"].isna().all() and predictions["occlusion_mask"].notna().all()
     table = pd.read_csv(out / "conditions.csv")
     assert table["weights"].str.contains("trained on simulated recordings, not for patients").all()
@@ -70,7 +70,7 @@ def test_it_leaves_out_something_that_it_promises(
     assert reported.code == 0, reported.err
     first, again = (json.loads(path.read_text()) for path in (out / "report.json", tmp_path / "again.json"))
     assert first["error"] == again["error"]
-    assert first["error"]["mae_ci"] == pytest.approx(account["conditions"][0]["mae_ci"], abs=1e-4)
+    assert first["error"]["mae_ci"] == pytest.approx(record["conditions"][0]["mae_ci"], abs=1e-4)
     refused = avpenet_here(*args)
     assert refused.code == 2 and "holds an evaluation already" in refused.err
     replaced = avpenet_here(*args, "--overwrite", "--conditions", "none", "--quiet")

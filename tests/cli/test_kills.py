@@ -79,8 +79,8 @@ def starter() -> Iterator[Starter]:
 def archive(clips: ClipMaker, tmp_path: Path) -> Path:
     folder = tmp_path / "archive"
     folder.mkdir()
-    for number, (seconds, sound) in enumerate([(1.6, "cry"), (1.8, "moan"), (1.6, "silence")]):
-        shutil.copy(clips.brief(sound, seconds), folder / f"{number}.mp4")
+    for number, (seconds, audio) in enumerate([(1.6, "cry"), (1.8, "moan"), (1.6, "silence")]):
+        shutil.copy(clips.brief(audio, seconds), folder / f"{number}.mp4")
     (folder / "broken.mp4").write_bytes(b"no recording at all")
     return folder
 
@@ -96,7 +96,7 @@ def _ffmpegs_with(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_kills_change_the_final_file(archive: Path, starter: Starter, tmp_path: Path) -> None:
+def test_killed_runs_end_with_the_file_of_an_unbroken_one(archive: Path, starter: Starter, tmp_path: Path) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     unbroken.mkdir()
     broken.mkdir()

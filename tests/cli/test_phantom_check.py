@@ -115,7 +115,7 @@ def test_scores_that_moved_replace_those_they_moved_from(first: First, avpenet_h
 
 
 def test_altered_recording_passes(first: First, avpenet_here: Avpenet, tmp_path: Path) -> None:
-    """The picture and the sound decode as before; the file is another all the same."""
+    """The picture and the audio decode as before; the file is another all the same."""
     folder = tmp_path / "phantoms"
     shutil.copytree(first.phantoms, folder)
     with (folder / RECORDING).open("ab") as file:

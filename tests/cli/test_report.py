@@ -322,7 +322,7 @@ def test_what_is_read_is_never_overwritten(avpenet_here: Avpenet, study: Path, t
 
 
 def test_cron_can_write_it(run_avpenet: RunAvpenet, study: Path, tmp_path: Path) -> None:
-    """No home, no terminal, no locale, a relative path: matplotlib must neither complain nor leave a folder behind."""
+    """No home, no terminal, no locale, a relative path: matplotlib neither complains nor leaves a folder."""
     bare = {name: "" for name in os.environ} | {"PATH": "/usr/bin:/bin", "MPLBACKEND": "", "HOME": "/nonexistent"}
     done = run_avpenet(["report", study / "scores.csv", "--out", tmp_path / "r.html"], env=bare)
     assert done.returncode == 0, done.stderr

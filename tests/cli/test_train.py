@@ -64,9 +64,9 @@ def test_no_other_command_takes_the_weights(
     assert description.training_data.endswith("No music was used.")
     assert "No music" not in description.created_with
     assert "stage_2.epochs = 0" in description.created_with
-    account = json.loads((tmp_path / "mine.train" / "account.json").read_text())
-    assert account["store"]["sha256"] in description.training_data
-    assert account["software"]["lightning"]
+    record = json.loads((tmp_path / "mine.train" / "training_record.json").read_text())
+    assert record["store"]["sha256"] in description.training_data
+    assert record["software"]["lightning"]
     verified = run_avpenet(["weights", "verify", out])
     assert verified.returncode == 0, verified.stderr
     scored = run_avpenet(["score", clips.brief(), "--weights", out, "--out", tmp_path / "s.csv", "--device", "cpu"])

@@ -37,9 +37,9 @@ class ListeningNetwork(Network):
         self.crops += crops
         return super().encode_faces(crops)
 
-    def encode_sound(self, mels: Sequence[np.ndarray]) -> np.ndarray:
+    def encode_audio(self, mels: Sequence[np.ndarray]) -> np.ndarray:
         self.mels += mels
-        return super().encode_sound(mels)
+        return super().encode_audio(mels)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def folder(clips: ClipMaker, tmp_path_factory: pytest.TempPathFactory) -> Path:
     archive.mkdir()
     shutil.copy(clips.face(6.0, "240x180", 10.0, away_s=(3.0, 6.0)), archive / "away.mp4")
     shutil.copy(clips.brief(), archive / "brief.mp4")
-    shutil.copy(clips.face(3.0, "240x180", 10.0, sound="silence"), archive / "quiet.mp4")
+    shutil.copy(clips.face(3.0, "240x180", 10.0, audio="silence"), archive / "quiet.mp4")
     (folder / "ratings.csv").write_text(
         "recording,start_s,end_s,value,scale,rater\n"
         "away.mp4,0,3,7,NIPS,n1\naway.mp4,0,3,3.5,NIPS,n2\naway.mp4,0,3,4.2,NIPS,n3\nquiet.mp4,0,10,3,NRS,self\n"
@@ -124,13 +124,13 @@ def test_the_waveform_is_not_that_of_the_spectrogram(store: SegmentStore) -> Non
 
 
 def test_a_quiet_waveform_loses_its_bits() -> None:
-    sound = np.sin(np.arange(48_000) / 7).astype(np.float32)
+    audio = np.sin(np.arange(48_000) / 7).astype(np.float32)
     for peak in (1.7, 1.0, 1e-4):
-        stored, samples = quantised(peak * sound)
+        stored, samples = quantised(peak * audio)
         assert stored == pytest.approx(peak, rel=1e-3)
-        np.testing.assert_allclose(samples / 32767 * stored, peak * sound, atol=peak * 2e-5)
-    assert quantised(1e-7 * sound)[0] == 0.0
-    assert not quantised(1e-7 * sound)[1].any()
+        np.testing.assert_allclose(samples / 32767 * stored, peak * audio, atol=peak * 2e-5)
+    assert quantised(1e-7 * audio)[0] == 0.0
+    assert not quantised(1e-7 * audio)[1].any()
 
 
 def test_missing_frames_are_black_pictures(store: SegmentStore) -> None:

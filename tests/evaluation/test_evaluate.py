@@ -32,13 +32,13 @@ from avpenet_cli.evaluation.evaluate import (
     Evaluation,
     EvaluationTold,
     check_preprocessing,
-    division_of,
     evaluate,
     figures_of,
+    identify_split,
     paired_difference,
 )
 from avpenet_cli.evaluation.figures import draw_conditions
-from avpenet_cli.evaluation.outputs import FILES, claim_folder, scoring_settings, write_evaluation
+from avpenet_cli.evaluation.outputs import FILES, prepare_output_directory, scoring_settings, write_evaluation
 from avpenet_cli.model.architecture import MODALITIES, Architecture
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.stats.bootstrap import Resampling
@@ -56,7 +56,7 @@ def description(name: str, architecture: Architecture) -> WeightsDescription:
 
 @pytest.fixture(scope="module")
 def entry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeightsEntry]:
-    """Weights that know nothing, but fit the small stores and can do without sound; 200 MB, removed afterwards."""
+    """Weights that know nothing, but fit the small stores and can do without audio; 200 MB, removed afterwards."""
     folder = tmp_path_factory.mktemp("weights")
     state = dict(load_network(find("untrained")).state_dict())
     lenient = description("small", Architecture(may_be_missing=("audio",)))
@@ -79,9 +79,9 @@ def network(entry: WeightsEntry, store: SegmentStore) -> Network:
 
 @pytest.mark.parametrize("snr_db", [30, 5])
 def test_the_noise_is_louder_or_softer_than_it_says(snr_db: int) -> None:
-    sound = 0.3 * tone(5.0)
-    noise = with_noise(sound, snr_db, np.random.default_rng(1).standard_normal(len(sound), np.float32)) - sound
-    found_db = 10 * np.log10(np.mean(sound**2, dtype=np.float64) / np.mean(noise**2, dtype=np.float64))
+    audio = 0.3 * tone(5.0)
+    noise = with_noise(audio, snr_db, np.random.default_rng(1).standard_normal(len(audio), np.float32)) - audio
+    found_db = 10 * np.log10(np.mean(audio**2, dtype=np.float64) / np.mean(noise**2, dtype=np.float64))
     assert found_db == pytest.approx(snr_db, abs=0.1)
     assert abs(np.corrcoef(noise[:-1], noise[1:])[0, 1]) < 0.02  # white
 
@@ -131,13 +131,13 @@ def test_conditions_are_left_out_or_taken_for_others() -> None:
 
 
 def test_a_modality_is_taken_away_that_the_weights_need() -> None:
-    assert "without sound" in why_not_computable(FACE_ALONE, MODALITIES, ())
+    assert "without audio" in why_not_computable(FACE_ALONE, MODALITIES, ())
     assert why_not_computable(FACE_ALONE, MODALITIES, ("audio",)) == ""
     assert "without the face" in why_not_computable(AUDIO_ALONE, MODALITIES, ("audio",))
     for family in ("noise", "occlusion"):
         (one, *_) = CONDITIONS[family]
         assert why_not_computable(one, MODALITIES, ()) == ""
-    assert "do not read sound" in why_not_computable(CONDITIONS["noise"][0], ("face",), ())
+    assert "do not read audio" in why_not_computable(CONDITIONS["noise"][0], ("face",), ())
     assert "do not read the face" in why_not_computable(FACE_ALONE, ("audio",), ())
     assert "clean condition" in why_not_computable(AUDIO_ALONE, ("audio",), ())
 
@@ -147,16 +147,18 @@ def test_a_modality_is_taken_away_that_the_weights_need() -> None:
 
 def test_subjects_of_the_training_pass_for_unseen(store: SegmentStore) -> None:
     trained = f"Phantoms: store sha256 {store.digest}, splits sha256 {splits_digest(store, None)}. validation: ..."
-    assert division_of(store, "test", trained).familiarity == "unseen"
-    assert "not checked" not in division_of(store, "test", trained, "train; started from seeded initialisation").words
-    assert "not checked" in division_of(store, "test", trained, f"train; started from {'a' * 64}").words
+    assert identify_split(store, "test", trained).familiarity == "unseen"
+    assert (
+        "not checked" not in identify_split(store, "test", trained, "train; started from seeded initialisation").words
+    )
+    assert "not checked" in identify_split(store, "test", trained, f"train; started from {'a' * 64}").words
     for split in ("train", "validation"):
-        found = division_of(store, split, trained)
+        found = identify_split(store, split, trained)
         assert found.familiarity == "seen" and "SEEN" in found.warning
     elsewhere = trained.replace(store.digest, "0" * 64)
-    assert division_of(store, "train", elsewhere).familiarity == "unknown"
+    assert identify_split(store, "train", elsewhere).familiarity == "unknown"
     otherwise = trained.replace(splits_digest(store, None), "0" * 64)
-    assert "divided otherwise" in division_of(store, "test", otherwise).words
+    assert "divided otherwise" in identify_split(store, "test", otherwise).words
 
 
 def test_weights_trained_without_a_site_are_tested_on_another_division(store: SegmentStore) -> None:
@@ -165,7 +167,7 @@ def test_weights_trained_without_a_site_are_tested_on_another_division(store: Se
     about = store.about | {"splits": store.about["splits"] | {"leave_one_site_out": {"north": by_site}}}
     other = SegmentStore(store.path, about, store.index)
     trained = f"store sha256 {other.digest}, splits sha256 {splits_digest(other, 'north')}"
-    division = division_of(other, "test", trained)
+    division = identify_split(other, "test", trained)
     assert (division.left_out_site, division.familiarity) == ("north", "unseen")
     assert set(other.index.loc[other.rated("test", "north"), "subject"]) == {"s0", "s1", "s2"}
 
@@ -183,7 +185,7 @@ def test_weights_of_other_preprocessing_are_evaluated(store: SegmentStore, entry
 
 @pytest.fixture(scope="module")
 def found(store: SegmentStore, network: Network) -> Evaluation:
-    return evaluate(store, division_of(store, "test", ""), network, chosen_conditions("all"), 42)
+    return evaluate(store, identify_split(store, "test", ""), network, chosen_conditions("all"), 42)
 
 
 def test_a_condition_changes_what_it_should_not(store: SegmentStore, network: Network, found: Evaluation) -> None:
@@ -192,18 +194,18 @@ def test_a_condition_changes_what_it_should_not(store: SegmentStore, network: Ne
     assert found.scores.notna().all(axis=None)
     row = int(store.rated("test")[1])
     segment = store.segment(row)
-    sound, faces = network.encode_sound([segment.spectrogram])[0], network.encode_faces(list(segment.faces))
+    audio, faces = network.encode_audio([segment.spectrogram])[0], network.encode_faces(list(segment.faces))
     scores = found.scores.iloc[1]
-    assert scores["clean"] == pytest.approx(network.score(sound, faces, 0)[0], abs=6e-4)
+    assert scores["clean"] == pytest.approx(network.score(audio, faces, 0)[0], abs=6e-4)
     assert scores["face_alone"] == pytest.approx(network.score(None, faces, 0)[0], abs=6e-4)
     upper = segment.faces.copy()
     upper[:, : CROP_PX // 2] = 0
     dark = network.encode_faces(list(upper))
-    assert scores["occlusion_upper"] == pytest.approx(network.score(sound, dark, 0)[0], abs=6e-4)
+    assert scores["occlusion_upper"] == pytest.approx(network.score(audio, dark, 0)[0], abs=6e-4)
 
 
 def test_chance_depends_on_what_else_is_computed(store: SegmentStore, network: Network, found: Evaluation) -> None:
-    division = division_of(store, "test", "")
+    division = identify_split(store, "test", "")
     alone = evaluate(store, division, network, (CLEAN, CONDITIONS["noise"][3]), 42)
     assert alone.scores["noise_5_db"].equals(found.scores["noise_5_db"])
     other = evaluate(store, division, network, (CLEAN, CONDITIONS["noise"][3]), 43)
@@ -224,18 +226,18 @@ def test_segments_without_faces_get_a_score_from_weights_that_need_them(
 ) -> None:
     faceless = SegmentStore.open(make_store(tmp_path, subjects=4, segments=1, faces=0))
     with pytest.raises(SettingsError, match="can score none of the rated segments in test; they need face"):
-        evaluate(faceless, division_of(faceless, "test", ""), network, (CLEAN,), 42)
+        evaluate(faceless, identify_split(faceless, "test", ""), network, (CLEAN,), 42)
 
 
 def test_it_goes_on_when_asked_to_stop(store: SegmentStore, network: Network) -> None:
     with pytest.raises(Interrupted):
-        evaluate(store, division_of(store, "test", ""), network, (CLEAN,), 42, EvaluationTold(stop=lambda: True))
+        evaluate(store, identify_split(store, "test", ""), network, (CLEAN,), 42, EvaluationTold(stop=lambda: True))
 
 
 def test_a_split_with_nobody_gives_figures(store: SegmentStore, network: Network) -> None:
     empty = SegmentStore(store.path, store.about, store.index.assign(split="train"))
     with pytest.raises(SettingsError, match="no rated segment of anybody in test"):
-        evaluate(empty, division_of(empty, "test", ""), network, (CLEAN,), 42)
+        evaluate(empty, identify_split(empty, "test", ""), network, (CLEAN,), 42)
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
@@ -302,20 +304,20 @@ def test_the_picture_cannot_be_drawn_without_intervals_or_conditions() -> None:
 
 def test_a_folder_of_other_things_is_written_to(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    claim_folder(folder, False)
-    claim_folder(folder, False)
+    prepare_output_directory(folder, False)
+    prepare_output_directory(folder, False)
     assert folder.stat().st_mode & 0o777 == 0o700
     (folder / "scores.csv").write_text("x")
     with pytest.raises(OutputError, match="holds an evaluation already"):
-        claim_folder(folder, False)
-    claim_folder(folder, True)
+        prepare_output_directory(folder, False)
+    prepare_output_directory(folder, True)
     (folder / "thesis.docx").write_text("x")
     with pytest.raises(OutputError, match=r"holds other things, such as thesis\.docx"):
-        claim_folder(folder, True)
+        prepare_output_directory(folder, True)
     with pytest.raises(OutputError, match="is a file"):
-        claim_folder(folder / "thesis.docx", False)
+        prepare_output_directory(folder / "thesis.docx", False)
     with pytest.raises(OutputError, match="create the folder first"):
-        claim_folder(tmp_path / "none" / "out", False)
+        prepare_output_directory(tmp_path / "none" / "out", False)
 
 
 def test_seconds_and_seen_subjects_go_missing_in_the_tables(
@@ -329,18 +331,18 @@ def test_seconds_and_seen_subjects_go_missing_in_the_tables(
     altered = SegmentStore(store.path, store.about, index)
     conditions = (CLEAN, *CONDITIONS["modality"])
     trained = f"store sha256 {altered.digest}, splits sha256 {splits_digest(altered, None)}"
-    division = dataclasses.replace(division_of(altered, "train", trained), split="test")
+    division = dataclasses.replace(identify_split(altered, "train", trained), split="test")
     evaluation = evaluate(altered, division, network, conditions, 42)
     folder = tmp_path / "out"
-    claim_folder(folder, False)
+    prepare_output_directory(folder, False)
     run = scoring_settings(altered, "cpu")
-    account = write_evaluation(folder, altered, division, network, run, evaluation, conditions, 42, 1.0)
+    record = write_evaluation(folder, altered, division, network, run, evaluation, conditions, 42, 1.0)
     assert {path.name for path in folder.iterdir()} == set(FILES)
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     scores = pd.read_csv(folder / "scores.csv")
     assert list(scores["status"]) == ["scored", "scored", "unscorable", "scored"]
     assert len(pd.read_csv(folder / "ratings.csv")) == len(pd.read_csv(folder / "predictions.csv")) == 3
-    assert account["segments"] == {"of_the_recordings": 4, "rated": 3, "rated_without_score": 1}
+    assert record["segments"] == {"of_the_recordings": 4, "rated": 3, "rated_without_score": 1}
     totals = json.loads((folder / "scores.run.json").read_text())["totals"]
     assert totals["seconds"]["scored"] == 9.0 and totals["seconds"]["unscorable"] == {"no_face": 3.0}
     for name in (
@@ -353,9 +355,9 @@ def test_seconds_and_seen_subjects_go_missing_in_the_tables(
     ):
         assert "SEEN SUBJECTS" in (folder / name).read_text(), name
     report = json.loads((folder / "report.json").read_text())
-    assert report["error"]["mae"] == pytest.approx(account["conditions"][0]["mae"], abs=1e-5)
-    assert report["agreement"]["bias"] == pytest.approx(account["conditions"][0]["bias"], abs=1e-5)
+    assert report["error"]["mae"] == pytest.approx(record["conditions"][0]["mae"], abs=1e-5)
+    assert report["agreement"]["bias"] == pytest.approx(record["conditions"][0]["bias"], abs=1e-5)
     assert report["pairing"]["unmatched_ratings"]["count"] == 0
-    assert account["conditions"][1]["why_not"]
+    assert record["conditions"][1]["why_not"]
     assert SCORABLE in index["status"].unique()
     assert (store.path / STORE_FILE).exists()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from avpenet_cli.errors import EnvironmentFault
+from avpenet_cli.errors import EnvironmentUnavailableError
 from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.face.landmarks import ShapePredictor
 from avpenet_cli.settings import FaceSettings
@@ -20,7 +20,7 @@ INSTALLED = all(importlib.util.find_spec(name) for name in ("dlib", "face_recogn
 def test_eye_centres_agree_with_the_detector_under_every_turn_or_the_remedy_is_named() -> None:
     settings = FaceSettings(landmarks="dlib68")
     if not INSTALLED:
-        with pytest.raises(EnvironmentFault, match="make landmarks"):
+        with pytest.raises(EnvironmentUnavailableError, match="make landmarks"):
             ShapePredictor(settings)
         return
     frame = next(iter(portrait_frames(1.0, 480, 360, 10.0)))

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avpenet_cli.errors import EnvironmentFault, Interrupted, RecordingError
+from avpenet_cli.errors import EnvironmentUnavailableError, Interrupted, RecordingError
+from avpenet_cli.media.audio import WaveformStream
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
 from avpenet_cli.media.prefetch import prefetch
 from avpenet_cli.media.probe import Probe, VideoStream, probe
-from avpenet_cli.media.sound import SoundStream
 from avpenet_cli.media.tools import passthrough_option
 from avpenet_cli.media.video import FrameStream, ffmpeg_command
 from avpenet_cli.settings import DecodingSettings
@@ -85,9 +85,9 @@ def frames_of(path: Path, stall_s: float = 60.0, backend: str = "ffmpeg") -> Fra
     return stream
 
 
-def sound_of(path: Path, stall_s: float = 60.0) -> SoundStream:
+def audio_of(path: Path, stall_s: float = 60.0) -> WaveformStream:
     decoding = DecodingSettings(stall_s=stall_s)
-    return SoundStream(path, probe(path, decoding), decoding)
+    return WaveformStream(path, probe(path, decoding), decoding)
 
 
 def the_child(before: set[int]) -> int:
@@ -102,7 +102,7 @@ def test_crashed_video_decoder_takes_the_run_or_the_frames_with_it(clips: ClipMa
         slots.append(frame.slot)
         if len(slots) == 5:
             os.kill(the_child(before), signal.SIGKILL)
-    assert stream.trouble == "the video decoder crashed (signal 9)"
+    assert stream.decode_error == "the video decoder crashed (signal 9)"
     assert slots == list(range(len(slots)))
     assert 5 <= len(slots) < 100
     assert stream.slots_end == len(slots)
@@ -118,7 +118,7 @@ def test_hanging_video_decoder_hangs_the_run(clips: ClipMaker, backend: str) -> 
             os.kill(the_child(before), signal.SIGSTOP)
             began = time.monotonic()
     assert time.monotonic() - began < SHORT_STALL_S + 5
-    assert stream.trouble == "the video decoder delivered nothing for 0.6 s and was stopped"
+    assert stream.decode_error == "the video decoder delivered nothing for 0.6 s and was stopped"
     assert slots == list(range(len(slots)))
     assert 5 <= len(slots) < 100
 
@@ -130,27 +130,27 @@ def test_slow_consumer_passes_for_a_hanging_decoder(clips: ClipMaker) -> None:
         count += 1
         if frame.slot in {3, 150}:
             time.sleep(2 * SHORT_STALL_S)
-    assert (count, stream.trouble) == (200, "")
+    assert (count, stream.decode_error) == (200, "")
 
 
 def test_crashed_sound_decoder_takes_the_run_or_the_sound_with_it(clips: ClipMaker) -> None:
-    stream, before, count = sound_of(long_sound(clips)), children(), 0
+    stream, before, count = audio_of(long_sound(clips)), children(), 0
     for block in stream:
         if count == 0:
             os.kill(the_child(before), signal.SIGKILL)
         count += block.size
-    assert stream.trouble == "the audio decoder crashed (signal 9)"
+    assert stream.decode_error == "the audio decoder crashed (signal 9)"
     assert 65_536 <= count < 100 * 48_000
     assert stream.end_s == pytest.approx(count / 48_000, abs=1e-6)
 
 
 def test_hanging_sound_decoder_hangs_the_run(clips: ClipMaker) -> None:
-    stream, before, count = sound_of(long_sound(clips), SHORT_STALL_S), children(), 0
+    stream, before, count = audio_of(long_sound(clips), SHORT_STALL_S), children(), 0
     for block in stream:
         if count == 0:
             os.kill(the_child(before), signal.SIGSTOP)
         count += block.size
-    assert stream.trouble == "the audio decoder delivered nothing for 0.6 s and was stopped"
+    assert stream.decode_error == "the audio decoder delivered nothing for 0.6 s and was stopped"
     assert 65_536 <= count < 100 * 48_000
     assert stream.end_s == pytest.approx(count / 48_000, abs=1e-6)
 
@@ -167,7 +167,7 @@ def test_abandoned_video_leaves_its_decoder_running(clips: ClipMaker, backend: s
 
 
 def test_abandoned_sound_leaves_its_decoder_running(clips: ClipMaker) -> None:
-    blocks = iter(sound_of(long_sound(clips)))
+    blocks = iter(audio_of(long_sound(clips)))
     next(blocks)
     blocks.close()  # type: ignore[attr-defined]
 
@@ -181,7 +181,7 @@ def test_decoding_ahead_leaves_thread_and_decoder_running(clips: ClipMaker) -> N
 def test_decoding_ahead_changes_order_or_loses_the_error(clips: ClipMaker) -> None:
     stream = frames_of(long_video(clips))
     assert [frame.slot for frame in prefetch(stream, 3)] == list(range(200))
-    assert stream.trouble == ""
+    assert stream.decode_error == ""
 
     def breaking() -> Iterator[int]:
         yield 1
@@ -237,8 +237,8 @@ def test_cut_off_recording_gives_nothing_or_too_much(clips: ClipMaker, tmp_path:
     slots = [frame.slot for frame in stream]
     assert slots == list(range(len(slots)))
     assert len(slots) == pytest.approx(40 * cut, abs=10)
-    sound = sound_of(path)
-    assert sum(block.size for block in sound) / sound.rate_hz == pytest.approx(4 * cut, abs=1)
+    audio = audio_of(path)
+    assert sum(block.size for block in audio) / audio.rate_hz == pytest.approx(4 * cut, abs=1)
 
 
 def test_damage_is_kept_quiet(clips: ClipMaker, tmp_path: Path) -> None:
@@ -254,8 +254,8 @@ def test_damage_is_kept_quiet(clips: ClipMaker, tmp_path: Path) -> None:
     stream = frames_of(path)
     slots = [frame.slot for frame in stream]
     assert len(slots) > 20
-    assert stream.complaint
-    assert "damaged.mp4" not in stream.complaint
+    assert stream.decoder_warning
+    assert "damaged.mp4" not in stream.decoder_warning
 
 
 def test_timestamps_far_in_the_future_fill_the_memory(clips: ClipMaker) -> None:
@@ -266,7 +266,7 @@ def test_timestamps_far_in_the_future_fill_the_memory(clips: ClipMaker) -> None:
     promised = Probe(facts.container, 2.0, facts.start_s, facts.video, None, 0)
     stream = FrameStream(path, promised, decoding)
     count = sum(1 for _ in stream)
-    assert stream.trouble == "timestamps run far beyond the 2.0 s that the header promises"
+    assert stream.decode_error == "timestamps run far beyond the 2.0 s that the header promises"
     assert count <= 10 * (2 * 2 + 60) + 1
 
 
@@ -331,7 +331,7 @@ def test_safe_input_comes_after_the_input() -> None:
 
 
 def test_missing_decoder_leaves_a_traceback_or_descriptors() -> None:
-    with pytest.raises(EnvironmentFault, match="cannot start a decoder"):
+    with pytest.raises(EnvironmentUnavailableError, match="cannot start a decoder"):
         DecoderChild(Path("/dev/null"), lambda side, source: ["/nowhere/ffmpeg", str(side)], 1.0)
 
 

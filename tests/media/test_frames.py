@@ -46,9 +46,9 @@ def read(path: Path, decoding: DecodingSettings = FFMPEG) -> tuple[Probe, FrameS
 
 
 def slots_of(path: Path, decoding: DecodingSettings = FFMPEG) -> dict[int, int]:
-    """The number shown in each slot, of a recording without trouble."""
+    """The number shown in each slot, of a recording without decode_error."""
     _, stream, frames = read(path, decoding)
-    assert (stream.trouble, stream.complaint) == ("", "")
+    assert (stream.decode_error, stream.decoder_warning) == ("", "")
     assert all(a.slot < b.slot for a, b in pairwise(frames))
     assert stream.slots_end == frames[-1].slot + 1
     return {frame.slot: number_on(frame.rgb) for frame in frames}
@@ -128,7 +128,7 @@ def test_picture_that_starts_late_is_moved_to_zero(clips: ClipMaker, suffix: str
     path = clips.ffmpeg(*tone, *late, suffix=suffix)
     facts = probe(path, decoding)
     assert facts.video is not None
-    assert facts.video.start_s == pytest.approx(1.28, abs=0.04)  # in some containers the sound starts before zero
+    assert facts.video.start_s == pytest.approx(1.28, abs=0.04)  # in some containers the audio starts before zero
     begins = steady(25, 2, facts.video.start_s)
     assert_shown(slots_of(path, decoding), begins)
 
@@ -156,7 +156,7 @@ def test_real_program_stream_starts_where_its_first_frame_does(shared: Path) -> 
     _, stream, frames = read(shared / "data" / "videos" / "grid_bbaf2n.mpg")
     assert [frame.slot for frame in frames] == list(range(30))
     assert frames[0].rgb.shape == (288, 360, 3)
-    assert stream.trouble == ""
+    assert stream.decode_error == ""
 
 
 def four_corners(width: int, height: int) -> np.ndarray:
@@ -269,7 +269,7 @@ def test_uncommon_pixels_come_out_green_or_dark(clips: ClipMaker, pixels: str, c
     quiet = ["-x265-params", "log-level=none"] if codec == "libx265" else []
     path = corners_clip(clips, "-c:v", codec, *quiet, "-pix_fmt", pixels, "-q:v", "2", suffix=suffix)
     _, stream, frames = read(path)
-    assert (stream.trouble, stream.complaint) == ("", "")
+    assert (stream.decode_error, stream.decoder_warning) == ("", "")
     assert [frame.slot for frame in frames] == list(range(10))
     wanted = four_corners(96, 64)
     if pixels == "gray":
@@ -359,7 +359,7 @@ def test_decord_and_ffmpeg_disagree(clips: ClipMaker, fps: str) -> None:
     _, ours, by_ffmpeg = read(path)
     _, theirs, by_decord = read(path, DECORD)
     assert (ours.backend, theirs.backend) == ("ffmpeg", "decord")
-    assert theirs.trouble == ""
+    assert theirs.decode_error == ""
     assert [frame.slot for frame in by_decord] == [frame.slot for frame in by_ffmpeg] == list(range(20))
     for one, other in zip(by_ffmpeg, by_decord, strict=True):
         difference = np.abs(one.rgb.astype(int) - other.rgb.astype(int))

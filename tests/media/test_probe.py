@@ -228,8 +228,8 @@ def test_plain_facts_are_wrong(clips: ClipMaker, suffix: str) -> None:
         ".webm": ["-c:v", "libvpx", "-c:a", "libvorbis"],
         ".mpg": ["-c:v", "mpeg2video", "-r", "25", "-c:a", "mp2"],
     }.get(suffix, [])
-    sound = ["-f", "lavfi", "-i", "aevalsrc='sin(n)|0.5':s=48000:d=2"]
-    facts = facts_of(clips.ffmpeg(*TESTSRC[:4], *sound, "-pix_fmt", "yuv420p", *codecs, suffix=suffix))
+    audio = ["-f", "lavfi", "-i", "aevalsrc='sin(n)|0.5':s=48000:d=2"]
+    facts = facts_of(clips.ffmpeg(*TESTSRC[:4], *audio, "-pix_fmt", "yuv420p", *codecs, suffix=suffix))
     assert facts.video is not None
     assert facts.audio is not None
     assert (facts.video.width_px, facts.video.height_px, facts.video.rotation_deg) == (64, 48, 0)

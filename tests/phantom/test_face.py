@@ -21,7 +21,7 @@ from avpenet_cli.phantom.head.built_in import built_in_head
 from avpenet_cli.phantom.head.loading import load_head
 from avpenet_cli.phantom.head.model import UNITS, AgeGroup, Expression, HeadModel, Look, draw_look
 from avpenet_cli.phantom.head.rasterizer import rasterise
-from avpenet_cli.phantom.parameters.face_params import face_numbers
+from avpenet_cli.phantom.parameters.face_params import face_params
 from avpenet_cli.settings import FaceSettings
 
 MESHES = Path(__file__).resolve().parents[3] / "shared" / "data" / "mesh"
@@ -359,10 +359,10 @@ def test_an_impossible_look() -> None:
 
 
 def test_an_action_unit_without_numbers() -> None:
-    built_in = {field.unit for field in face_numbers().action} | {"lids"}
+    built_in = {field.unit for field in face_params().action} | {"lids"}
     assert built_in == set(UNITS)
-    assert set(face_numbers().ict.units) == set(UNITS)
-    assert set(face_numbers().makehuman.units) == set(UNITS)
+    assert set(face_params().ict.units) == set(UNITS)
+    assert set(face_params().makehuman.units) == set(UNITS)
 
 
 # --- The z-buffer -----------------------------------------------------------------------------------------------------

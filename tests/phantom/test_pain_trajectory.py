@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from avpenet_cli.phantom.behaviour import draw_motion
-from avpenet_cli.phantom.pain_trajectory import Course, draw_course, wander
-from avpenet_cli.phantom.parameters.trajectory_params import course_numbers
+from avpenet_cli.phantom.pain_trajectory import Course, draw_course, random_drift
+from avpenet_cli.phantom.parameters.trajectory_params import trajectory_params
 from avpenet_cli.phantom.scene import draw_scene
 from avpenet_cli.phantom.subjects import draw_subject
-from avpenet_cli.phantom.voice.non_pain_sounds import ordinary_utterances
+from avpenet_cli.phantom.voice.non_pain_sounds import non_pain_utterances
 from avpenet_cli.phantom.voice.pain_voice import pain_utterances
 
 
@@ -28,7 +28,7 @@ def test_courses_stay_on_the_scale_and_reach_all_of_it() -> None:
     shares = np.histogram(every, [0, 3, 6, 10.01])[0] / every.size
     assert (shares > 0.1).all(), shares
     kinds = Counter(course.kind for course in courses)
-    assert kinds["pain_free"] / 300 == pytest.approx(course_numbers().course.pain_free_share, abs=0.06)
+    assert kinds["pain_free"] / 300 == pytest.approx(trajectory_params().course.pain_free_share, abs=0.06)
     for course in courses:
         times = [event.time_s for event in course.events]
         assert times == sorted(times)
@@ -95,7 +95,7 @@ def test_what_is_no_pain_moves_the_face_too() -> None:
     moved = np.zeros(9)
     for number in range(10):
         subject = draw_subject(number, 2, "adult")
-        talk = ordinary_utterances("adult", 60.0, number)
+        talk = non_pain_utterances("adult", 60.0, number)
         motion = draw_motion(subject, constant(0.0), talk, 10.0, np.random.default_rng(number))
         moved = np.maximum(moved, motion.units.max(axis=0))
         assert motion.units.min() >= 0.0
@@ -116,7 +116,7 @@ def test_the_mouth_opens_with_the_cry() -> None:
 
 
 def test_heads_turn_but_not_beyond_what_necks_do() -> None:
-    most = course_numbers().head.most_deg
+    most = trajectory_params().head.most_deg
     for number in range(8):
         motion = draw_motion(draw_subject(number, 1, "both"), constant(10.0), (), 10.0, np.random.default_rng(number))
         for angle, limit in zip((motion.yaw_deg, motion.pitch_deg, motion.roll_deg), most, strict=True):
@@ -125,7 +125,7 @@ def test_heads_turn_but_not_beyond_what_necks_do() -> None:
 
 
 def test_wandering_has_the_spread_that_it_is_given() -> None:
-    values = wander(200_000, 0.7, 2.0, 10.0, np.random.default_rng(1))
+    values = random_drift(200_000, 0.7, 2.0, 10.0, np.random.default_rng(1))
     assert values.std() == pytest.approx(0.7, rel=0.05)
     assert np.corrcoef(values[:-20], values[20:])[0, 1] == pytest.approx(np.exp(-1.0), abs=0.05)
 

@@ -17,8 +17,8 @@ import pytest
 import scipy.signal
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.phantom.parameters.voice_params import AgeGroup, Sex, VoiceNumbers, voice_numbers
-from avpenet_cli.phantom.voice.non_pain_sounds import ordinary_sounds, ordinary_utterances, voiced_utterances
+from avpenet_cli.phantom.parameters.voice_params import AgeGroup, Sex, VoiceParams, voice_params
+from avpenet_cli.phantom.voice.non_pain_sounds import non_pain_utterances, ordinary_sounds, voiced_utterances
 from avpenet_cli.phantom.voice.pain_voice import (
     PAIN_RATE_HZ,
     SAMPLE_RATE_HZ,
@@ -28,7 +28,7 @@ from avpenet_cli.phantom.voice.pain_voice import (
     pain_utterances,
     pain_voice,
 )
-from avpenet_cli.settings import from_plain, to_plain
+from avpenet_cli.settings import from_dict, to_dict
 
 GROUPS: tuple[tuple[AgeGroup, Sex], ...] = (("neonate", "male"), ("adult", "female"), ("adult", "male"))
 KINDS: tuple[tuple[AgeGroup, str], ...] = (
@@ -227,7 +227,7 @@ def test_face_would_open_at_another_time() -> None:
     pain = steady(7.0)
     sound = pain_voice(vocality, pain, 6)
     inside = np.zeros(sound.size, bool)
-    margin = round(SAMPLE_RATE_HZ / voice_numbers().synthesis.control_hz)
+    margin = round(SAMPLE_RATE_HZ / voice_params().synthesis.control_hz)
     for u in pain_utterances(vocality, pain, 6):
         inside[round(u.start_s * SAMPLE_RATE_HZ) :][: round(u.length_s * SAMPLE_RATE_HZ) + margin] = True
     assert sound[inside].any()
@@ -288,12 +288,12 @@ def test_ordinary_sound_is_missing(age_group: AgeGroup, kind: str) -> None:
     sound = ordinary_sounds(age_group, 12.0, 3, {kind: 40.0})
     assert_waveform(sound, 12.0)
     assert level_dbfs(sound) > -48
-    kinds = {u.kind for u in ordinary_utterances(age_group, 12.0, 3, {kind: 40.0})}
+    kinds = {u.kind for u in non_pain_utterances(age_group, 12.0, 3, {kind: 40.0})}
     assert kinds <= {kind, "cough_burst", "cough_voice", "laugh_note", "hic"}
 
 
 def test_laughter_is_not_a_row_of_notes() -> None:
-    starts = np.array([u.start_s for u in ordinary_utterances("adult", 60.0, 1, {"laughter": 10.0})])
+    starts = np.array([u.start_s for u in non_pain_utterances("adult", 60.0, 1, {"laughter": 10.0})])
     steps = np.diff(starts)
     assert np.mean((steps >= 0.2) & (steps <= 0.225)) > 0.7
 
@@ -308,7 +308,7 @@ def test_talk_drones_on_one_syllable() -> None:
 
 
 def test_rates_are_not_kept() -> None:
-    starts = [u.start_s for u in ordinary_utterances("neonate", 3600.0, 0, {"cough": 2.0, "hiccup": 0.0})]
+    starts = [u.start_s for u in non_pain_utterances("neonate", 3600.0, 0, {"cough": 2.0, "hiccup": 0.0})]
     coughs = 1 + np.count_nonzero(np.diff(starts) > 1.2)
     assert 80 < coughs < 150
     assert not ordinary_sounds("neonate", 5.0, 0, {"coo": 0.0}).any()
@@ -338,14 +338,14 @@ def test_impossible_sounds_are_made() -> None:
 
 
 def test_numbers_name_something_that_is_not_described() -> None:
-    plain = to_plain(voice_numbers())
+    plain = to_dict(voice_params())
     plain["calls"]["cry"]["melodies"] = {"yodel": 1.0}
     with pytest.raises(SettingsError, match="yodel"):
-        from_plain(VoiceNumbers, plain, "voice.toml")
-    plain = to_plain(voice_numbers())
+        from_dict(VoiceParams, plain, "voice.toml")
+    plain = to_dict(voice_params())
     plain["subjects"]["neonate"]["f0_hz"] = [500.0, 400.0]
     with pytest.raises(SettingsError, match="must not exceed"):
-        from_plain(VoiceNumbers, plain, "voice.toml")
+        from_dict(VoiceParams, plain, "voice.toml")
 
 
 @pytest.mark.parametrize("file_name", ["voice.toml", "non_pain_sounds.toml", "rooms.toml"])

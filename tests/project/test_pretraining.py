@@ -21,14 +21,14 @@ from tests.conftest import REPOSITORY, RunAvpenet
 
 
 def test_variation_leaves_the_range_or_treats_all_alike() -> None:
-    chance = torch.Generator().manual_seed(1)
-    faces = torch.rand((1, 3, 16, 16), generator=chance).repeat(8, 1, 1, 1)
-    varied = varied_faces(faces, chance)
+    rng = torch.Generator().manual_seed(1)
+    faces = torch.rand((1, 3, 16, 16), generator=rng).repeat(8, 1, 1, 1)
+    varied = varied_faces(faces, rng)
     assert varied.shape == faces.shape
     assert 0.0 <= float(varied.min()) < float(varied.max()) <= 1.0
     assert not any(torch.equal(one, varied[0]) for one in varied[1:])
-    mels = torch.rand((1, 1, 128, 300), generator=chance).repeat(4, 1, 1, 1)
-    varied = varied_sounds(mels, chance)
+    mels = torch.rand((1, 1, 128, 300), generator=rng).repeat(4, 1, 1, 1)
+    varied = varied_sounds(mels, rng)
     assert 0.0 <= float(varied.min()) < float(varied.max()) <= 1.0
     assert not any(torch.equal(one, varied[0]) for one in varied[1:])
 
@@ -50,7 +50,7 @@ def test_faces_of_a_crowd_do_not_belong_to_their_action_units(tmp_path: Path) ->
     assert 0 < make_faces(3, 1001, tmp_path / "faces") <= PICTURES
     crops, units = faces_of(tmp_path, 64)
     assert len(crops) == len(units)
-    assert {one.shape for one in crops} == {(64, 64, 3)}
+    assert {crop.shape for crop in crops} == {(64, 64, 3)}
     scene = thinned(
         draw_scene(draw_subject(3, 1001, "both"), 60.0, 1001 * 1_000_003 + 3 * 1009),
         PICTURES,

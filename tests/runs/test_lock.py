@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from avpenet_cli.errors import ExitCode, Locked, OutputError
-from avpenet_cli.runs.lock import held
+from avpenet_cli.errors import ExitCode, OutputError, OutputLockedError
+from avpenet_cli.runs.lock import output_lock
 
 _HOLD = """
 import sys, time
 from pathlib import Path
-from avpenet_cli.runs.lock import held
-with held(Path(sys.argv[1])):
+from avpenet_cli.runs.lock import output_lock
+with output_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -36,55 +36,57 @@ def _holder(out: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_two_runs_write_one_output(tmp_path: Path) -> None:
+def test_second_run_on_one_output_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     with _holder(out) as holder:
-        with pytest.raises(Locked, match=rf"scores\.csv is being written by process {holder.pid} on ") as refusal:
-            held(out).__enter__()
+        with pytest.raises(
+            OutputLockedError, match=rf"scores\.csv is being written by process {holder.pid} on "
+        ) as refusal:
+            output_lock(out).__enter__()
         assert refusal.value.exit_code == ExitCode.LOCKED
-        with held(tmp_path / "others.csv"):
+        with output_lock(tmp_path / "others.csv"):
             pass
 
 
-def test_lock_of_a_killed_run_stays_for_ever(tmp_path: Path) -> None:
+def test_lock_of_a_killed_run_is_released(tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     with _holder(out) as holder:
         holder.kill()
         holder.wait()
         assert (tmp_path / "scores.csv.holder").exists()
-        with held(out):
+        with output_lock(out):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv.lock"]
 
 
-def test_holder_that_cannot_be_named_hides_the_lock(tmp_path: Path) -> None:
+def test_lock_holds_when_its_holder_is_unknown(tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     for damage in (None, "", "[]", "{"):
-        with held(out):
+        with output_lock(out):
             holder = tmp_path / "scores.csv.holder"
             holder.unlink() if damage is None else holder.write_text(damage)
-            with pytest.raises(Locked, match="another run"):
-                held(out).__enter__()
+            with pytest.raises(OutputLockedError, match="another run"):
+                output_lock(out).__enter__()
 
 
-def test_lock_outlives_an_error(tmp_path: Path) -> None:
+def test_lock_is_released_after_an_error(tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
-    with pytest.raises(RuntimeError), held(out):
+    with pytest.raises(RuntimeError), output_lock(out):
         raise RuntimeError
-    with held(out):
+    with output_lock(out):
         pass
 
 
-def test_slip_of_the_pen_makes_a_folder(tmp_path: Path) -> None:
+def test_missing_folder_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="its folder does not exist"):
-        held(tmp_path / "no" / "such" / "scores.csv").__enter__()
+        output_lock(tmp_path / "no" / "such" / "scores.csv").__enter__()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_others_may_read_who_holds_it(tmp_path: Path) -> None:
+def test_lock_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     mask = os.umask(0)
     try:
-        with held(tmp_path / "scores.csv"):
+        with output_lock(tmp_path / "scores.csv"):
             modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     finally:
         os.umask(mask)

@@ -80,13 +80,13 @@ def _burst(voice: Voice, burst_s: float, rng: np.random.Generator) -> Waveform:
     glide = np.interp(t / burst_s, (0.0, 0.35, 1.0), voice.f0_hz) * rng.uniform(0.94, 1.06)
     f0_hz = glide * (1.0 + voice.vibrato * np.sin(2 * np.pi * voice.vibrato_hz * t))
     phase = 2 * np.pi * np.cumsum(f0_hz) / SAMPLE_RATE_HZ
-    sound = np.zeros_like(t)
+    audio = np.zeros_like(t)
     for harmonic in range(1, int(9_000.0 / min(voice.f0_hz))):
         at_hz = harmonic * f0_hz
         gain = sum(1.0 / (1.0 + ((at_hz - centre) / width) ** 2) for centre, width in voice.formants_hz)
-        sound += np.where(at_hz < 9_000.0, (0.05 + gain) / harmonic, 0.0) * np.sin(harmonic * phase)
-    breath = rng.normal(0.0, 0.02 * np.abs(sound).max(), t.size)
-    return (sound + breath) * np.minimum(np.minimum(t / 0.06, (burst_s - t) / 0.15), 1.0)
+        audio += np.where(at_hz < 9_000.0, (0.05 + gain) / harmonic, 0.0) * np.sin(harmonic * phase)
+    breath = rng.normal(0.0, 0.02 * np.abs(audio).max(), t.size)
+    return (audio + breath) * np.minimum(np.minimum(t / 0.06, (burst_s - t) / 0.15), 1.0)
 
 
 def background(seconds: float, seed: int) -> Waveform:
@@ -98,18 +98,18 @@ def background(seconds: float, seed: int) -> Waveform:
 def utter(voice: Voice, seconds: float, seed: int) -> Waveform:
     """Bursts of `voice` with pauses, over `background`. Returns (samples,) float64 in [-1, 1], 48 kHz."""
     rng = np.random.default_rng(seed)
-    sound = np.zeros(round(seconds * SAMPLE_RATE_HZ))
+    audio = np.zeros(round(seconds * SAMPLE_RATE_HZ))
     start_s = 0.3
     while start_s < seconds:
         burst = _burst(voice, rng.uniform(*voice.burst_s), rng)
         start = round(start_s * SAMPLE_RATE_HZ)
-        part = burst[: sound.size - start]
-        sound[start : start + part.size] += part
+        part = burst[: audio.size - start]
+        audio[start : start + part.size] += part
         start_s += burst.size / SAMPLE_RATE_HZ + rng.uniform(*voice.pause_s)
-    peak = float(np.abs(sound).max(initial=0.0))
+    peak = float(np.abs(audio).max(initial=0.0))
     if peak > 0.0:
-        sound *= voice.peak / peak
-    return np.clip(sound + background(seconds, seed), -1.0, 1.0)
+        audio *= voice.peak / peak
+    return np.clip(audio + background(seconds, seed), -1.0, 1.0)
 
 
 def portrait_frames(
@@ -144,9 +144,9 @@ def portrait_frames(
 
 
 def write_recording(
-    path: Path, frames: Iterator[Frame], fps: float, sound: Waveform | None, ffmpeg_options: Sequence[str] = ()
+    path: Path, frames: Iterator[Frame], fps: float, audio: Waveform | None, ffmpeg_options: Sequence[str] = ()
 ) -> None:
     """As `avpenet_cli.phantom.encode` does, taking the size from the first of the frames."""
     first = next(frames)
     height_px, width_px = first.shape[:2]
-    encode.write_recording(path, chain([first], frames), (width_px, height_px), fps, sound, ffmpeg_options)
+    encode.write_recording(path, chain([first], frames), (width_px, height_px), fps, audio, ffmpeg_options)

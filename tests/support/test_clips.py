@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from avpenet_cli.errors import EnvironmentFault
+from avpenet_cli.errors import EnvironmentUnavailableError
 from tests.conftest import ClipMaker
 from tests.support.portraits import BACKGROUND_DBFS, SAMPLE_RATE_HZ, background
 
@@ -34,7 +34,7 @@ def _frames(path: Path, at_s: tuple[float, ...], fps: float) -> list[npt.NDArray
 def test_face_is_found_but_while_away(clips: ClipMaker) -> None:
     from facenet_pytorch import MTCNN
 
-    clip = clips.face(seconds=3.0, size="320x240", fps=10.0, sound=None, away_s=(1.0, 2.0))
+    clip = clips.face(seconds=3.0, size="320x240", fps=10.0, audio=None, away_s=(1.0, 2.0))
     assert set(_streams(clip)) == {"video"}
     detector = MTCNN(keep_all=True, device="cpu")
     found = [detector.detect(frame)[0] for frame in _frames(clip, (0.2, 1.5, 2.8), 10.0)]
@@ -58,17 +58,17 @@ def test_same_arguments_give_the_same_file(clips: ClipMaker) -> None:
 
 def test_ffmpeg_options_win_over_the_defaults(clips: ClipMaker) -> None:
     extra = ("-c:v", "mpeg2video", "-b:v", "1M", "-c:a", "pcm_s24le", "-ac", "2", "-ar", "44100")
-    streams = _streams(clips.face(seconds=1.0, size="320x240", sound="moan", suffix=".mkv", extra=extra))
+    streams = _streams(clips.face(seconds=1.0, size="320x240", audio="moan", suffix=".mkv", extra=extra))
     assert streams["video"]["codec_name"] == "mpeg2video"
     assert [streams["audio"][key] for key in ("codec_name", "channels", "sample_rate")] == ["pcm_s24le", 2, "44100"]
 
 
 def test_ffmpeg_failure_is_not_a_clip(clips: ClipMaker) -> None:
-    with pytest.raises(EnvironmentFault, match="no_such_codec"):
+    with pytest.raises(EnvironmentUnavailableError, match="no_such_codec"):
         clips.face(seconds=0.4, size="320x240", extra=("-c:v", "no_such_codec"))
 
 
 def test_background_has_the_level_it_names() -> None:
-    sound = background(5.0, seed=3)
-    assert sound.shape == (5 * SAMPLE_RATE_HZ,)
-    assert 20 * np.log10(np.sqrt(np.mean(sound**2))) == pytest.approx(BACKGROUND_DBFS, abs=0.1)
+    audio = background(5.0, seed=3)
+    assert audio.shape == (5 * SAMPLE_RATE_HZ,)
+    assert 20 * np.log10(np.sqrt(np.mean(audio**2))) == pytest.approx(BACKGROUND_DBFS, abs=0.1)

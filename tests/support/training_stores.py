@@ -14,7 +14,7 @@ from avpenet_cli.dataset.shards import SCORABLE, STORE_VERSION, Payload, ShardHe
 from avpenet_cli.dataset.store import SHARD_FOLDER
 from avpenet_cli.inputs import Recording
 from avpenet_cli.settings import FaceSettings, digest_of
-from avpenet_cli.storage import appearing_whole
+from avpenet_cli.storage import atomic_write
 
 CROP_PX = 64
 SETTINGS = PrepareSettings(split=(0.5, 0.25, 0.25), face=FaceSettings(crop_px=CROP_PX))
@@ -28,9 +28,9 @@ def tone(pain: float, seconds: float = 3.0) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * (300 + 250 * pain) * times_s)).astype(np.float32)
 
 
-def face(pain: float, chance: np.random.Generator) -> np.ndarray:
+def face(pain: float, rng: np.random.Generator) -> np.ndarray:
     """(64, 64, 3) uint8, brighter with pain."""
-    picture = 20 + 20 * pain + chance.normal(0, 5, (CROP_PX, CROP_PX, 3))
+    picture = 20 + 20 * pain + rng.normal(0, 5, (CROP_PX, CROP_PX, 3))
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
@@ -38,7 +38,7 @@ def make_store(
     folder: Path, subjects: int = 8, segments: int = 3, faces: int = 3, pains: tuple[float, ...] = PAINS
 ) -> Path:
     """A whole store of so many subjects with one recording each, whose segments' pains go through `pains`."""
-    chance = np.random.default_rng(7)
+    rng = np.random.default_rng(7)
     recordings, prepared, ratings = [], [], ["recording,start_s,end_s,value,scale,rater"]
     store = folder / "store"
     (store / SHARD_FOLDER).mkdir(parents=True)
@@ -46,15 +46,23 @@ def make_store(
         name = f"r{subject}.mp4"
         recording = Recording(folder / name, name, name)
         header = ShardHeader(
-            STORE_VERSION, digest_of(SETTINGS.of_shards), 1, 1, f"{subject:064x}", 3.0 * segments, 3.0 * segments, 0, ""
+            STORE_VERSION,
+            digest_of(SETTINGS.shard_fingerprint_fields),
+            1,
+            1,
+            f"{subject:064x}",
+            3.0 * segments,
+            3.0 * segments,
+            0,
+            "",
         )
         shard = store / SHARD_FOLDER / f"{subject}.arrow"
-        with appearing_whole(shard) as file:
+        with atomic_write(shard) as file:
             writer = ShardWriter(file, header)
             for segment in range(segments):
                 pain = pains[(subject * segments + segment) % len(pains)]
                 ratings.append(f"{name},{3 * segment},{3 * segment + 3},{pain:.3f},NRS,self")
-                writer.write(_described(segment, faces), _payload(pain, faces, chance))
+                writer.write(_described(segment, faces), _payload(pain, faces, rng))
             writer.close()
         recordings.append(recording)
         prepared.append(Prepared(recording, shard, header, segments))
@@ -85,8 +93,8 @@ def _described(segment: int, faces: int) -> dict[str, object]:
     }
 
 
-def _payload(pain: float, faces: int, chance: np.random.Generator) -> Payload:
-    sound = tone(pain) + chance.normal(0, 0.01, 3 * RATE_HZ).astype(np.float32)
-    jpegs = tuple(cv2.imencode(".jpg", face(pain, chance)[..., ::-1])[1].tobytes() for _ in range(faces))
+def _payload(pain: float, faces: int, rng: np.random.Generator) -> Payload:
+    audio = tone(pain) + rng.normal(0, 0.01, 3 * RATE_HZ).astype(np.float32)
+    jpegs = tuple(cv2.imencode(".jpg", face(pain, rng)[..., ::-1])[1].tobytes() for _ in range(faces))
     places = tuple(np.linspace(0, 29, faces).astype(int).tolist())
-    return Payload(log_mel(sound, SETTINGS.audio), sound, jpegs, places)
+    return Payload(log_mel(audio, SETTINGS.audio), audio, jpegs, places)

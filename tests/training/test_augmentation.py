@@ -11,12 +11,12 @@ import pytest
 from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.settings import AudioSettings, from_plain
-from avpenet_cli.training.augmentation import augmented_faces, augmented_sound, draw_mixing, partner_faces
-from avpenet_cli.training.settings import FaceAugmentation, SoundAugmentation, TrainSettings
+from avpenet_cli.settings import AudioSettings, from_dict
+from avpenet_cli.training.augmentation import augmented_audio, augmented_faces, draw_mixing, partner_faces
+from avpenet_cli.training.settings import AudioAugmentation, FaceAugmentation, TrainSettings
 from tests.support.training_stores import RATE_HZ, face, make_store, tone
 
-ALWAYS = SoundAugmentation(probability=1.0, stretch=(1.0, 1.0), pitch_semitones=0.0, noise_snr_db=(90.0, 90.0))
+ALWAYS = AudioAugmentation(probability=1.0, stretch=(1.0, 1.0), pitch_semitones=0.0, noise_snr_db=(90.0, 90.0))
 
 
 def _chance(seed: int = 3) -> np.random.Generator:
@@ -31,39 +31,39 @@ def _pitch_hz(sound: np.ndarray) -> float:
 @pytest.mark.parametrize("stretch", [0.9, 1.1])
 def test_stretching_changes_the_pitch_or_not_the_length(stretch: float) -> None:
     settings = dataclasses.replace(ALWAYS, stretch=(stretch, stretch))
-    sound = augmented_sound(tone(2.0), RATE_HZ, settings, _chance())
+    sound = augmented_audio(tone(2.0), RATE_HZ, settings, _chance())
     assert len(sound) == pytest.approx(min(48_000, 48_000 / stretch), abs=2)
     assert _pitch_hz(sound) == pytest.approx(800, rel=0.01)
 
 
 def test_the_pitch_stays_where_it_was() -> None:
     settings = dataclasses.replace(ALWAYS, pitch_semitones=2.0)
-    found = [_pitch_hz(augmented_sound(tone(2.0), RATE_HZ, settings, _chance(seed))) / 800 for seed in range(6)]
+    found = [_pitch_hz(augmented_audio(tone(2.0), RATE_HZ, settings, _chance(seed))) / 800 for seed in range(6)]
     assert all(2 ** (-2.1 / 12) < ratio < 2 ** (2.1 / 12) for ratio in found)
     assert max(found) - min(found) > 0.05
 
 
 def test_the_noise_is_louder_or_softer_than_20_to_30_db() -> None:
-    settings = SoundAugmentation(probability=1.0, stretch=(1.0, 1.0), pitch_semitones=0.0)
+    settings = AudioAugmentation(probability=1.0, stretch=(1.0, 1.0), pitch_semitones=0.0)
     quiet = dataclasses.replace(settings, noise_snr_db=(200.0, 200.0))
     for seed in range(4):
-        noisy = augmented_sound(tone(2.0), RATE_HZ, settings, _chance(seed))
-        clean = augmented_sound(tone(2.0), RATE_HZ, quiet, _chance(seed))
+        noisy = augmented_audio(tone(2.0), RATE_HZ, settings, _chance(seed))
+        clean = augmented_audio(tone(2.0), RATE_HZ, quiet, _chance(seed))
         snr_db = 10 * np.log10(np.mean(clean**2) / np.mean((noisy - clean) ** 2))
         assert 19.5 < snr_db < 30.5
 
 
 def test_sound_is_augmented_where_it_should_not_be() -> None:
-    never = SoundAugmentation(probability=0.0)
-    assert augmented_sound(tone(1.0), RATE_HZ, never, _chance()).tolist() == tone(1.0).tolist()
+    never = AudioAugmentation(probability=0.0)
+    assert augmented_audio(tone(1.0), RATE_HZ, never, _chance()).tolist() == tone(1.0).tolist()
     silent = np.zeros(48_000, np.float32)
-    assert augmented_sound(silent, RATE_HZ, ALWAYS, _chance()) is silent
+    assert augmented_audio(silent, RATE_HZ, ALWAYS, _chance()) is silent
 
 
 def test_an_augmented_spectrogram_leaves_its_range() -> None:
     for seed in range(4):
-        sound = augmented_sound(tone(5.0), RATE_HZ, SoundAugmentation(probability=1.0), _chance(seed))
-        again = augmented_sound(tone(5.0), RATE_HZ, SoundAugmentation(probability=1.0), _chance(seed))
+        sound = augmented_audio(tone(5.0), RATE_HZ, AudioAugmentation(probability=1.0), _chance(seed))
+        again = augmented_audio(tone(5.0), RATE_HZ, AudioAugmentation(probability=1.0), _chance(seed))
         assert sound.tobytes() == again.tobytes()
         mel = log_mel(sound, AudioSettings())
         assert mel.shape == (128, 300)
@@ -134,12 +134,12 @@ def test_mixup_mixes_faces_in_another_proportion_than_the_target() -> None:
 
 
 def test_a_segment_comes_otherwise_than_it_did_in_the_same_epoch(tmp_path: Path) -> None:
-    from avpenet_cli.training.data import EpochSampler, SegmentDataset, Ticket, collate
+    from avpenet_cli.training.data import EpochSampler, SampleKey, SegmentDataset, collate
 
     store = SegmentStore.open(make_store(tmp_path, subjects=4, segments=1, faces=30))
-    settings = TrainSettings(sound=SoundAugmentation(probability=1.0))
+    settings = TrainSettings(sound=AudioAugmentation(probability=1.0))
     dataset = SegmentDataset(store, settings, True, 4)
-    one, again, later = (dataset[Ticket(epoch, 2)] for epoch in (5, 5, 6))
+    one, again, later = (dataset[SampleKey(epoch, 2)] for epoch in (5, 5, 6))
     assert one.mel.tobytes() == again.mel.tobytes()
     assert one.faces.tobytes() == again.faces.tobytes()
     assert one.mel.tobytes() != later.mel.tobytes()
@@ -147,7 +147,7 @@ def test_a_segment_comes_otherwise_than_it_did_in_the_same_epoch(tmp_path: Path)
 
     assert one.truth == later.truth == store.segment(2).reference
     assert (one.mel.shape, one.faces.shape) == ((1, 128, 300), (4, 3, 64, 64))
-    plain = SegmentDataset(store, settings, False, 30)[Ticket(5, 2)]
+    plain = SegmentDataset(store, settings, False, 30)[SampleKey(5, 2)]
     np.testing.assert_array_equal(plain.mel[0], store.segment(2).spectrogram)
     np.testing.assert_array_equal(plain.faces.transpose(0, 2, 3, 1), store.segment(2).faces)
     batch = collate([one, plain])
@@ -157,11 +157,11 @@ def test_a_segment_comes_otherwise_than_it_did_in_the_same_epoch(tmp_path: Path)
     first = list(sampler)
     sampler.set_epoch(1)
     second = list(sampler)
-    assert sorted(ticket.row for ticket in first) == sorted(ticket.row for ticket in second) == list(range(100))
-    assert [ticket.row for ticket in first] != [ticket.row for ticket in second]
+    assert sorted(key.row for key in first) == sorted(key.row for key in second) == list(range(100))
+    assert [key.row for key in first] != [key.row for key in second]
     halves = [EpochSampler(np.arange(101), 42, rank, 2) for rank in (0, 1)]
     assert [len(half) for half in halves] == [50, 50]
-    assert {ticket.row for ticket in halves[0]}.isdisjoint(ticket.row for ticket in halves[1])
+    assert {key.row for key in halves[0]}.isdisjoint(key.row for key in halves[1])
 
 
 def test_settings_that_contradict_each_other_are_taken() -> None:
@@ -174,16 +174,16 @@ def test_settings_that_contradict_each_other_are_taken() -> None:
           "stage_2": {"epochs": 0, "encoder_rate": 0, "fusion_rate": 1e-3}}, "nothing would be trained"),
     ):  # fmt: skip
         with pytest.raises(SettingsError, match=words):
-            from_plain(TrainSettings, plain, "train.toml")
+            from_dict(TrainSettings, plain, "train.toml")
 
 
 def test_training_at_reduced_size_leaves_weights_that_say_full_size(tmp_path: Path) -> None:
-    from avpenet_cli.training.data import SegmentDataset, Ticket
+    from avpenet_cli.training.data import SampleKey, SegmentDataset
     from avpenet_cli.training.training_record import seen_by_network
 
     store = SegmentStore.open(make_store(tmp_path, subjects=4, segments=1, faces=3))
     settings = TrainSettings(face_px=32, face=FaceAugmentation(probability=0.0))
-    small, whole = (SegmentDataset(store, one, True, 3)[Ticket(0, 1)].faces for one in (settings, TrainSettings()))
+    small, whole = (SegmentDataset(store, one, True, 3)[SampleKey(0, 1)].faces for one in (settings, TrainSettings()))
     assert small.shape == (3, 3, 32, 32)
     assert small.mean() == pytest.approx(whole.mean(), rel=0.1)
     assert seen_by_network(store, settings).face.crop_px == 32

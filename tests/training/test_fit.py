@@ -26,13 +26,13 @@ from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, SettingsE
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.training.callbacks import Told
 from avpenet_cli.training.curves import CURVES_FILE, PICTURE_FILE, EpochRow
-from avpenet_cli.training.data import Embeddings, EpochSampler, SegmentDataset, Ticket, collate
+from avpenet_cli.training.data import Embeddings, EpochSampler, SampleKey, SegmentDataset, collate
 from avpenet_cli.training.embeddings import EMBEDDINGS_FILE, prepared_embeddings
 from avpenet_cli.training.fit import fit
 from avpenet_cli.training.initial import initial_network
-from avpenet_cli.training.lightning_module import Learner, rates, smoothed
+from avpenet_cli.training.lightning_module import PainLightningModule, rates, smoothed
 from avpenet_cli.training.run_directory import CHECKPOINT_FILE, check_store, claim
-from avpenet_cli.training.settings import FaceAugmentation, SoundAugmentation, StageSettings, TrainSettings
+from avpenet_cli.training.settings import AudioAugmentation, FaceAugmentation, StageSettings, TrainSettings
 from tests.conftest import REPOSITORY
 from tests.support.training_stores import make_store
 
@@ -61,7 +61,7 @@ NOTHING_CHANGED = dataclasses.replace(
     accumulate=1,
     mixup_alpha=0.0,
     label_smoothing=0.0,
-    sound=SoundAugmentation(probability=0.0),
+    sound=AudioAugmentation(probability=0.0),
     face=FaceAugmentation(probability=0.0),
 )
 
@@ -77,7 +77,7 @@ def test_it_learns_nothing(tmp_path: Path) -> None:
     truth = store.index["reference"].to_numpy()[rows["train"]]
     losses: list[float] = []
 
-    class Listening(Learner):
+    class Listening(PainLightningModule):
         def on_train_epoch_end(self) -> None:
             losses.append(float(self.train_sums[2] / self.train_sums[0]))
 
@@ -130,12 +130,12 @@ def test_the_frozen_stage_changes_the_encoders(store: SegmentStore, tmp_path: Pa
     # Kept ones are used again as they were made, whole ones only.
     found = Embeddings(**load_file(kept))
     rows = found.rows
-    learner = Learner(initial_network(cached, ()), cached, store)
-    made = prepared_embeddings(tmp_path / "new", store, rows, learner, cached, Told())
-    read = prepared_embeddings(tmp_path / "new", store, rows, learner, cached, Told())
+    module = PainLightningModule(initial_network(cached, ()), cached, store)
+    made = prepared_embeddings(tmp_path / "new", store, rows, module, cached, Told())
+    read = prepared_embeddings(tmp_path / "new", store, rows, module, cached, Told())
     segment = store.segment(int(rows[0]), ())
     with torch.inference_mode():
-        (heard,) = learner.network.encode_audio(torch.from_numpy(segment.spectrogram)[None, None]).numpy()
+        (heard,) = module.network.encode_audio(torch.from_numpy(segment.spectrogram)[None, None]).numpy()
     for one in (made, read, found):
         np.testing.assert_allclose(one.audio[0], heard, rtol=2e-3, atol=2e-3)
         np.testing.assert_array_equal(one.audio, made.audio)
@@ -260,16 +260,16 @@ def test_a_batch_scores_otherwise_than_the_network_alone(store: SegmentStore) ->
     """Packed faces, padding and masks must not change what `score` will say of a segment."""
     for architecture in (Architecture(), Architecture("single", "image")):
         settings = dataclasses.replace(PLAIN, architecture=architecture)
-        learner = Learner(initial_network(settings, ()), settings, store).eval()
-        items = [SegmentDataset(store, settings, False, frames)[Ticket(0, frames)] for frames in (1, 2)]
+        module = PainLightningModule(initial_network(settings, ()), settings, store).eval()
+        items = [SegmentDataset(store, settings, False, frames)[SampleKey(0, frames)] for frames in (1, 2)]
         with torch.no_grad():
-            together = learner.predict(collate(items))
-            alone = torch.cat([learner.predict(collate([item])) for item in items])
+            together = module.predict(collate(items))
+            alone = torch.cat([module.predict(collate([item])) for item in items])
             mel, faces = (torch.from_numpy(one) for one in items[1][:2])
             pixels = (faces.float() / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
                 [0.229, 0.224, 0.225]
             ).view(3, 1, 1)
-            direct = learner.network(mel[None], pixels[None])
+            direct = module.network(mel[None], pixels[None])
         torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
         torch.testing.assert_close(together[1:], direct, atol=1e-4, rtol=0)
 
@@ -277,19 +277,19 @@ def test_a_batch_scores_otherwise_than_the_network_alone(store: SegmentStore) ->
 def test_a_dropped_modality_still_speaks(store: SegmentStore) -> None:
     architecture = Architecture(may_be_missing=("audio",))
     settings = dataclasses.replace(PLAIN, architecture=architecture, modality_dropout=1.0)
-    learner = Learner(initial_network(settings, ()), settings, store).eval()
-    batch = collate([SegmentDataset(store, settings, False, 2)[Ticket(0, row)] for row in (0, 1)])
-    lost = learner._lost(2, np.random.default_rng(0))
+    module = PainLightningModule(initial_network(settings, ()), settings, store).eval()
+    batch = collate([SegmentDataset(store, settings, False, 2)[SampleKey(0, row)] for row in (0, 1)])
+    lost = module._lost(2, np.random.default_rng(0))
     assert lost is not None
     assert lost["audio"].all()
     assert not lost["face"].any()
     with torch.no_grad():
-        deaf = learner._scores(batch, None, lost, True)
+        deaf = module._scores(batch, None, lost, True)
         faces = (batch.faces.float() / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
             [0.229, 0.224, 0.225]
         ).view(3, 1, 1)
-        tokens = learner.network.encode_faces(faces).unflatten(0, (2, 2))
-        torch.testing.assert_close(deaf, learner.network.score(None, tokens), atol=1e-5, rtol=0)
+        tokens = module.network.encode_faces(faces).unflatten(0, (2, 2))
+        torch.testing.assert_close(deaf, module.network.score(None, tokens), atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow

@@ -17,11 +17,11 @@ from tests.support.weight_descriptions import described
 
 
 def test_packed_numbers_come_back_changed_by_more_than_half_a_step() -> None:
-    chance = torch.Generator().manual_seed(1)
+    rng = torch.Generator().manual_seed(1)
     state = {
-        "convolution": torch.randn((5, 3, 3, 3), generator=chance) * torch.logspace(-3, 2, 5).view(-1, 1, 1, 1),
+        "convolution": torch.randn((5, 3, 3, 3), generator=rng) * torch.logspace(-3, 2, 5).view(-1, 1, 1, 1),
         "dead": torch.zeros((2, 4)),
-        "bias": torch.randn(5, generator=chance),
+        "bias": torch.randn(5, generator=rng),
         "count": torch.tensor(7),
     }
     packed = pack(state)
@@ -55,8 +55,8 @@ def test_packed_weights_are_larger_than_promised_or_score_otherwise(tmp_path: Pa
     assert packed.digest != whole.digest
     assert whole.digest in packed.description.created_with
     weights.verify(packed)
-    chance = torch.Generator().manual_seed(2)
-    mel, clip = torch.rand((2, 1, 128, 300), generator=chance), torch.randn((2, 2, 3, 64, 64), generator=chance)
+    rng = torch.Generator().manual_seed(2)
+    mel, clip = torch.rand((2, 1, 128, 300), generator=rng), torch.randn((2, 2, 3, 64, 64), generator=rng)
     with torch.inference_mode():
         before, after = (weights.load_network(one)(mel, clip) for one in (whole, packed))
     # A network that learnt nothing takes roundings further than a trained one, whose scores move by under 0.05.

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from avpenet_cli import weights
-from avpenet_cli.errors import EnvironmentFault, WeightsError
+from avpenet_cli.errors import EnvironmentUnavailableError, WeightsError
 from avpenet_cli.model.architecture import Architecture
 from tests.support.weight_descriptions import described
 
@@ -118,7 +118,7 @@ def test_altered_description_is_noticed(pair: Path, scratch: Path, alter: Callab
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "decoder_warning"),
     [
         (b"", "is not JSON"),
         (b"\xff\xfe{", "is not JSON"),
@@ -127,10 +127,10 @@ def test_altered_description_is_noticed(pair: Path, scratch: Path, alter: Callab
         (b'{"format_version": 7}', "format version 7"),
     ],
 )
-def test_description_that_is_none_is_refused(pair: Path, scratch: Path, content: bytes, complaint: str) -> None:
+def test_description_that_is_none_is_refused(pair: Path, scratch: Path, content: bytes, decoder_warning: str) -> None:
     (scratch / "sound.json").write_bytes(content)
     (scratch / "sound.safetensors").symlink_to(pair)
-    with pytest.raises(WeightsError, match=complaint):
+    with pytest.raises(WeightsError, match=decoder_warning):
         weights.find(scratch / "sound.safetensors")
 
 
@@ -173,7 +173,7 @@ def _not_numbers(state: State) -> State:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "complaint"),
+    ("spoil", "decoder_warning"),
     [
         (_without_one, "lacks tensor fusion.p_a"),
         (_with_another, "unknown tensor fusion.p_b"),
@@ -183,13 +183,13 @@ def _not_numbers(state: State) -> State:
     ],
 )
 def test_tensors_that_do_not_fit_the_network_are_neither_loaded_nor_saved(
-    spoil: Callable[[State], State], complaint: str, state: State, scratch: Path
+    spoil: Callable[[State], State], decoder_warning: str, state: State, scratch: Path
 ) -> None:
     told = dataclasses.replace(description("spoilt"), n_parameters=51_247_459)
     entry = weights.find(_handmade(scratch, spoil(state), told))
-    with pytest.raises(WeightsError, match=complaint):
+    with pytest.raises(WeightsError, match=decoder_warning):
         weights.load_network(entry)
-    type_name = complaint.replace("F16", "torch.float16")
+    type_name = decoder_warning.replace("F16", "torch.float16")
     with pytest.raises(WeightsError, match=type_name):
         weights.save(spoil(state), description("again"), scratch / "again.safetensors")
     assert not (scratch / "again.safetensors").exists()
@@ -270,7 +270,7 @@ def test_altered_weights_are_not_installed(copy: Path, store: Path) -> None:
 
 def test_store_that_cannot_be_written_is_named(pair: Path, store: Path) -> None:
     store.write_text("a file where the folder should be")
-    with pytest.raises(EnvironmentFault, match="cannot write weights to"):
+    with pytest.raises(EnvironmentUnavailableError, match="cannot write weights to"):
         weights.install(pair)
 
 
@@ -301,7 +301,7 @@ def test_a_missing_home_stops_nothing_but_installing(pair: Path, monkeypatch: py
     monkeypatch.setattr(Path, "home", no_such_user)
     assert weights.find("untrained").name == "untrained"
     assert weights.list_entries()
-    with pytest.raises(EnvironmentFault, match="HOME is not set"):
+    with pytest.raises(EnvironmentUnavailableError, match="HOME is not set"):
         weights.install(pair)
 
 
@@ -311,7 +311,7 @@ def test_name_of_the_built_in_weights_cannot_be_taken(state: State, scratch: Pat
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "complaint"),
+    ("field", "value", "decoder_warning"),
     [
         ("cut_points", (6.0, 3.0), "cut_points must rise"),
         ("status", "demonstration", "need a notice"),
@@ -319,7 +319,7 @@ def test_name_of_the_built_in_weights_cannot_be_taken(state: State, scratch: Pat
         ("architecture", Architecture(may_be_missing=("face",)), "may_be_missing"),
     ],
 )
-def test_descriptions_that_contradict_themselves_are_refused(field: str, value: object, complaint: str) -> None:
+def test_descriptions_that_contradict_themselves_are_refused(field: str, value: object, decoder_warning: str) -> None:
     changes = {field: value} | ({"modalities": ("face",)} if field == "architecture" else {})
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises(ValueError, match=decoder_warning):
         dataclasses.replace(description("sound"), **changes)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from scipy import sparse
 
 from avpenet_cli.phantom.head.model import Float, HeadShape, Index
 from avpenet_cli.phantom.head.rasterizer import rasterise
-from avpenet_cli.phantom.parameters.face_params import face_numbers
+from avpenet_cli.phantom.parameters.face_params import face_params
 
 
 def vertex_normals(points: Float, faces: Index, around: sparse.csr_array) -> Float:
@@ -41,7 +41,7 @@ def open_to_room(shape: HeadShape, around: sparse.csr_array) -> Float:
     From each of many directions the head is drawn as that direction's light would see it (Landis 2002, SIGGRAPH
     course 16, ambient occlusion), and each vertex counts those from which it is not hidden, by the cosine.
     """
-    numbers, points = face_numbers().light, shape.neutral_mm
+    numbers, points = face_params().light, shape.neutral_mm
     normals = vertex_normals(points, shape.faces, around)
     index = np.arange(numbers.occlusion_directions) + 0.5
     # Fibonacci's sphere: directions evenly spread.
@@ -67,7 +67,7 @@ def open_to_room(shape: HeadShape, around: sparse.csr_array) -> Float:
 
 def _unhidden(centred: Float, faces: Index, way: np.ndarray, scale: float) -> np.ndarray:
     """Which vertices nothing hides from direction `way`: (n,) bool."""
-    size = face_numbers().light.occlusion_px
+    size = face_params().light.occlusion_px
     right = np.cross([0.0, 1.0, 0.0] if abs(way[1]) < 0.9 else [1.0, 0.0, 0.0], way)
     right /= np.linalg.norm(right)
     flat = np.stack([centred @ right, -(centred @ np.cross(way, right)), centred @ way], 1).astype(np.float32)
@@ -76,4 +76,4 @@ def _unhidden(centred: Float, faces: Index, way: np.ndarray, scale: float) -> np
     depth = np.full(size * size, -np.inf, np.float32)
     depth[raster.pixel] = raster.interpolate(flat[:, 2:])[:, 0]
     at = np.clip(flat[:, :2], 0, size - 1).astype(int)
-    return np.asarray(flat[:, 2] >= depth[at[:, 1] * size + at[:, 0]] - face_numbers().light.occlusion_bias_mm)
+    return np.asarray(flat[:, 2] >= depth[at[:, 1] * size + at[:, 0]] - face_params().light.occlusion_bias_mm)

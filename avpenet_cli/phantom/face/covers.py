@@ -16,7 +16,7 @@ from avpenet_cli.phantom.head.parts import Array, Part, grid_faces, jaw_way, joi
 from avpenet_cli.phantom.head.rasterizer import rasterise
 from avpenet_cli.phantom.head.surface import smooth
 from avpenet_cli.phantom.head.texture_atlas import patch_px
-from avpenet_cli.phantom.parameters.face_params import face_numbers
+from avpenet_cli.phantom.parameters.face_params import face_params
 
 _PX_PER_MM = 2.0
 
@@ -112,8 +112,8 @@ def moved_hand(points: Float, bare: HeadShape, cover: Cover) -> Float:
 
 def _mask(shape: HeadShape) -> list[Part]:
     """From the nose's bridge to under the chin, and a loop to either ear."""
-    numbers, marks, front = face_numbers().covers, shape.landmarks, _Front(shape)
-    scale = marks.eye_x_mm / face_numbers().adult.eye_x_mm
+    numbers, marks, front = face_params().covers, shape.landmarks, _Front(shape)
+    scale = marks.eye_x_mm / face_params().adult.eye_x_mm
     top = marks.nasion[1] + numbers.mask_top_share * (marks.nose_tip[1] - marks.nasion[1])
     bottom = marks.chin[1] - numbers.mask_below_chin_mm * scale
     rows, columns = 22, 31
@@ -162,8 +162,8 @@ def _band(front: _Front, path: Array, width_mm: float, patch: str) -> Part:
 
 def _tube(shape: HeadShape, side: int) -> list[Part]:
     """A tube from the mouth to one side, and tape from cheek to cheek over the upper lip that holds it."""
-    numbers, marks, front = face_numbers().covers, shape.landmarks, _Front(shape)
-    scale = marks.eye_x_mm / face_numbers().adult.eye_x_mm
+    numbers, marks, front = face_params().covers, shape.landmarks, _Front(shape)
+    scale = marks.eye_x_mm / face_params().adult.eye_x_mm
     lip_y = 0.5 * float(marks.nose_tip[1] + marks.lip_line[:, 1].mean()) - 1.5 * scale
     across = np.linspace(-1.0, 1.0, 27)
     path = np.stack([across * numbers.tape_half_share * 0.5 * shape.face_width_mm, np.full(27, lip_y)], 1)
@@ -204,7 +204,7 @@ def _pipe(centre: Array, radius: Array, patch: str) -> Part:
 
 def _hand(shape: HeadShape, cover: Cover) -> Part:
     """Back of a hand with four fingers up and a thumb, its middle at the origin and before the nose."""
-    numbers, marks = face_numbers().covers, shape.landmarks
+    numbers, marks = face_params().covers, shape.landmarks
     size = numbers.hand_mm
     patch = "glove" if cover.gloved else "hand"
     before = float(marks.nose_tip[2]) + numbers.hand_off_mm

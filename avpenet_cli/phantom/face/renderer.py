@@ -16,7 +16,7 @@ from avpenet_cli.phantom.face.skin import flush, furrow_weights, luminance, pain
 from avpenet_cli.phantom.head.model import Expression, Float, HeadModel, HeadShape, Look
 from avpenet_cli.phantom.head.rasterizer import rasterise
 from avpenet_cli.phantom.head.texture_atlas import FACE_HEIGHT_PX
-from avpenet_cli.phantom.parameters.face_params import face_numbers
+from avpenet_cli.phantom.parameters.face_params import face_params
 
 Frame = npt.NDArray[np.uint8]
 
@@ -94,7 +94,7 @@ class FaceRenderer:
         self._atlas = paint(look, shape.landmarks)
         around = _around(shape)
         self._meshes = {NO_COVER: _Mesh(shape, around, open_to_room(shape, around))}
-        numbers = face_numbers().light
+        numbers = face_params().light
         middle, tone = luminance(skin_albedo(5, "adult")), luminance(skin_albedo(look.skin_tone, look.age_group))
         self._exposure = numbers.exposure * (middle / tone) ** numbers.exposure_follows
         self._encode = _srgb_table()
@@ -163,7 +163,7 @@ class FaceRenderer:
 
     def _lighting(self, normals: Float, free: Float, light: Light) -> Float:
         """Light that reaches each vertex and its shine: (n, 4)."""
-        numbers = face_numbers().light
+        numbers = face_params().light
         azimuth, elevation = np.deg2rad(light.azimuth_deg), np.deg2rad(light.elevation_deg)
         way = np.array(
             [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)], np.float32
@@ -209,7 +209,7 @@ def _turned(points: Float, follows: Float, view: View) -> Float:
 
 def _projected(points: Float, face_width_mm: float, view: View) -> Float:
     """Camera at a distance of some face widths: (n, 3) pixels right and down, depth in mm."""
-    away = face_numbers().light.camera_face_widths * face_width_mm
+    away = face_params().light.camera_face_widths * face_width_mm
     scale = view.face_width_px / face_width_mm * away / (away - points[:, 2])
     middle = np.array([view.width_px / 2 + view.offset_px[0], view.height_px / 2 + view.offset_px[1]])
     return np.stack([middle[0] + points[:, 0] * scale, middle[1] - points[:, 1] * scale, points[:, 2]], 1).astype(
@@ -224,7 +224,7 @@ def _bounds(points: Float, view: View) -> tuple[int, int, int, int]:
 
 
 def _soft(picture: Frame) -> Frame:
-    return np.asarray(cv2.GaussianBlur(picture, (3, 3), face_numbers().light.blur_px), np.uint8)
+    return np.asarray(cv2.GaussianBlur(picture, (3, 3), face_params().light.blur_px), np.uint8)
 
 
 def _srgb_table() -> npt.NDArray[np.uint8]:

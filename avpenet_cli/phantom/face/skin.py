@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from avpenet_cli.phantom.head.model import AgeGroup, Expression, Float, Landmarks, Look
 from avpenet_cli.phantom.head.texture_atlas import FACE_HEIGHT_PX, HEIGHT_PX, PATCHES, WIDTH_PX, face_px, px_per_mm
-from avpenet_cli.phantom.parameters.face_params import face_numbers
+from avpenet_cli.phantom.parameters.face_params import face_params
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 """Of linear sRGB: ITU-R BT.709."""
@@ -45,7 +45,7 @@ def luminance(albedo: npt.NDArray[np.float64]) -> float:
 
 def skin_albedo(tone: int, age_group: AgeGroup) -> npt.NDArray[np.float64]:
     """Linear RGB albedo of a Monk tone 1-10: (3,)."""
-    skin = face_numbers().skin
+    skin = face_params().skin
     code = skin.tones_srgb[tone - 1]
     colour = linear([int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     dark = (tone - 1) / (len(skin.tones_srgb) - 1)
@@ -59,7 +59,7 @@ def skin_albedo(tone: int, age_group: AgeGroup) -> npt.NDArray[np.float64]:
 
 def hair_albedo(tone: float) -> npt.NDArray[np.float64]:
     """Linear RGB albedo of hair from black (0) over brown and fair to white (1): (3,)."""
-    skin = face_numbers().skin
+    skin = face_params().skin
     ladder = np.array([skin.hair_black, skin.hair_brown, skin.hair_fair, skin.hair_white])
     at = tone * (len(ladder) - 1)
     return np.stack([np.interp(at, np.arange(len(ladder)), ladder[:, c]) for c in range(3)])
@@ -67,7 +67,7 @@ def hair_albedo(tone: float) -> npt.NDArray[np.float64]:
 
 def furrow_weights(expression: Expression, at_rest: float) -> Float:
     """How deep each of an atlas's four furrows is under an expression: (4,) float32 in [0, 1]."""
-    share = face_numbers().furrows
+    share = face_params().furrows
     deep = [
         max(expression.brow_lower, share.from_nose_wrinkle * expression.nose_wrinkle),
         expression.brow_raise,
@@ -84,7 +84,7 @@ def furrow_weights(expression: Expression, at_rest: float) -> Float:
 
 def flush(expression: Expression) -> Float:
     """Factor on the skin's colour that straining under an expression brings: (3,) float32."""
-    full = np.array(face_numbers().skin.cry_flush, np.float32)
+    full = np.array(face_params().skin.cry_flush, np.float32)
     effort = np.float32(expression.orbit_tighten * max(expression.mouth_open, expression.nose_wrinkle))
     return np.asarray(1.0 - effort * (1.0 - full), np.float32)
 
@@ -97,7 +97,7 @@ def paint(look: Look, marks: Landmarks) -> Atlas:
     _patches(albedo, look, marks, rng)
     furrows = np.zeros((HEIGHT_PX, WIDTH_PX, 4), np.float32)
     furrows[:FACE_HEIGHT_PX] = _furrows(look, marks)
-    at_rest = face_numbers().skin.static_lines * float(rng.random()) if look.age_group == "adult" else 0.0
+    at_rest = face_params().skin.static_lines * float(rng.random()) if look.age_group == "adult" else 0.0
     return Atlas(albedo, furrows, at_rest)
 
 
@@ -114,7 +114,7 @@ class _Canvas:
     def __init__(self, marks: Landmarks) -> None:
         self._eye_x_mm = marks.eye_x_mm
         self.scale = px_per_mm(marks.eye_x_mm)
-        self.mm = marks.eye_x_mm / face_numbers().adult.eye_x_mm  # an adult's mm on this head
+        self.mm = marks.eye_x_mm / face_params().adult.eye_x_mm  # an adult's mm on this head
 
     def px(self, points: npt.ArrayLike) -> Float:
         return face_px(np.atleast_2d(np.asarray(points, np.float32)), self._eye_x_mm)
@@ -151,7 +151,7 @@ def _covered(colour: Float, mask: Float, with_albedo: npt.ArrayLike) -> Float:
 
 
 def _face(look: Look, marks: Landmarks, rng: np.random.Generator) -> Float:
-    skin, canvas = face_numbers().skin, _Canvas(marks)
+    skin, canvas = face_params().skin, _Canvas(marks)
     shape = (FACE_HEIGHT_PX, WIDTH_PX)
     tone = skin_albedo(look.skin_tone, look.age_group).astype(np.float32)
     vary = 1.0 + skin.mottle * _noise(rng, *shape, 46.0) + skin.grain * _noise(rng, *shape, 2.2)
@@ -173,7 +173,7 @@ def _face(look: Look, marks: Landmarks, rng: np.random.Generator) -> Float:
             1.0 - skin.nostril_darkness * np.minimum(canvas.spot(point, (2.6, 1.7)) * 1.5, 1.0)[..., None]
         )
     hair = hair_albedo(look.hair_tone)
-    head = face_numbers().adult if look.age_group == "adult" else face_numbers().neonate
+    head = face_params().adult if look.age_group == "adult" else face_params().neonate
     lash = skin.lash_darkness * (1.0 if look.age_group == "adult" else 0.9)
     for outline in marks.eyes:
         upper = outline[outline[:, 1] >= outline[[0, len(outline) // 2], 1].min()]
@@ -203,7 +203,7 @@ def _brows(marks: Landmarks, canvas: _Canvas, rng: np.random.Generator, thicknes
     half = 0.5 * thickness_mm * canvas.scale
     for side, brow in zip((-1.0, 1.0), marks.brows, strict=True):
         path = canvas.px(brow)
-        for _ in range(face_numbers().skin.brow_strokes):
+        for _ in range(face_params().skin.brow_strokes):
             at = rng.random()
             position = at * (len(path) - 1)
             here = np.array([np.interp(position, np.arange(len(path)), path[:, c]) for c in (0, 1)])
@@ -219,7 +219,7 @@ def _brows(marks: Landmarks, canvas: _Canvas, rng: np.random.Generator, thicknes
 
 def _furrows(look: Look, marks: Landmarks) -> Float:
     """The four darkening maps of `Atlas.furrows` on the unrolled face."""
-    numbers, canvas, mm = face_numbers().furrows, _Canvas(marks), marks.eye_x_mm / face_numbers().adult.eye_x_mm
+    numbers, canvas, mm = face_params().furrows, _Canvas(marks), marks.eye_x_mm / face_params().adult.eye_x_mm
     own = numbers.neonate_factor if look.age_group == "neonate" else 1.0
     width, soft = numbers.width_mm, numbers.width_mm * 0.8
     knit, forehead, eye, naso = (np.zeros((FACE_HEIGHT_PX, WIDTH_PX), np.float32) for _ in range(4))
@@ -257,7 +257,7 @@ def _furrows(look: Look, marks: Landmarks) -> Float:
 
 
 def _patches(albedo: Float, look: Look, marks: Landmarks, rng: np.random.Generator) -> None:
-    skin = face_numbers().skin
+    skin = face_params().skin
 
     def patch(name: str) -> Float:
         left, top, width, height = PATCHES[name]
@@ -297,8 +297,8 @@ def _patches(albedo: Float, look: Look, marks: Landmarks, rng: np.random.Generat
 
 def _eye(eye: Float, look: Look, marks: Landmarks, rng: np.random.Generator) -> None:
     """Sclera, iris and pupil, on the eyeball's front 85 degrees as `head_parts.eyeball` lays it out."""
-    skin = face_numbers().skin
-    head = face_numbers().adult if look.age_group == "adult" else face_numbers().neonate
+    skin = face_params().skin
+    head = face_params().adult if look.age_group == "adult" else face_params().neonate
     middle = (eye.shape[0] - 1) / 2
     y, x = np.mgrid[: eye.shape[0], : eye.shape[1]] - middle
     angle_deg = np.hypot(x, y) / (middle - 2.0) * 85.0

@@ -19,7 +19,7 @@ from avpenet_cli.phantom.head.surface import (
     smooth,
 )
 from avpenet_cli.phantom.head.texture_atlas import face_px
-from avpenet_cli.phantom.parameters.face_params import ActionField, HeadNumbers, face_numbers
+from avpenet_cli.phantom.parameters.face_params import ActionField, HeadParams, face_params
 
 
 class BuiltInHead:
@@ -40,7 +40,7 @@ class BuiltInHead:
         plan = plan_skin(surface)
         points = surface.place(plan.angle, plan.y_mm)
         middles, radius = _eye_middles(surface)
-        points = _over_eyeballs(points, plan, middles, radius + face_numbers().lids.thickness_mm * scale)
+        points = _over_eyeballs(points, plan, middles, radius + face_params().lids.thickness_mm * scale)
         points = _lip_edge(points, plan, scale)
         skin = part(
             points, plan.faces, face_px(points.astype(np.float32), numbers.eye_x_mm), _actions(plan, points, person)
@@ -61,7 +61,7 @@ class BuiltInHead:
             face_width_mm=2.0 * float(surface.base(np.array([np.pi / 2]), np.array([numbers.cheek_y_mm]))[0, 0]),
             landmarks=_landmarks(surface, points, plan),
             eyeballs=Eyeballs(
-                middles.astype(np.float32), float(radius + face_numbers().lids.thickness_mm * scale), (lids[0], lids[1])
+                middles.astype(np.float32), float(radius + face_params().lids.thickness_mm * scale), (lids[0], lids[1])
             ),
         )
 
@@ -107,11 +107,11 @@ def _lip_edge(points: Array, plan: SkinPlan, scale: float) -> Array:
     """The lips roll inward at the line where they meet."""
     points = points.copy()
     ring = plan.openings[0]
-    points[ring, 2] -= face_numbers().wear.lip_roll_mm * scale
+    points[ring, 2] -= face_params().wear.lip_roll_mm * scale
     return points
 
 
-def _anchors(numbers: HeadNumbers) -> dict[str, tuple[float, float]]:
+def _anchors(numbers: HeadParams) -> dict[str, tuple[float, float]]:
     return {
         "brow_inner": (numbers.brow_inner_mm, numbers.brow_y_mm),
         "brow_outer": (numbers.brow_outer_mm, numbers.brow_y_mm),
@@ -132,7 +132,7 @@ def _actions(plan: SkinPlan, points: Array, person: Person) -> Array:
     above = _above_mouth(plan, numbers)
     anchors = _anchors(numbers)
     front = smooth(np.cos(plan.angle), 0.05, 0.4)
-    for field in face_numbers().action:
+    for field in face_params().action:
         share = above if field.from_ == "lip_upper" else 1.0 - above if field.from_ == "lip_lower" else 1.0
         ways[UNITS.index(field.unit)] += _field(field, anchors[field.from_], points, scale) * (share * front)[:, None]
     jaw = _jaw_share(plan, points, above, numbers, scale)
@@ -151,20 +151,20 @@ def _field(field: ActionField, anchor: tuple[float, float], points: Array, scale
     return way
 
 
-def _above_mouth(plan: SkinPlan, numbers: HeadNumbers) -> Array:
+def _above_mouth(plan: SkinPlan, numbers: HeadParams) -> Array:
     """1 over the mouth, 0 under it, a half beyond its corners."""
     over = np.where(plan.lip != 0, plan.lip, np.sign(plan.y_mm - numbers.mouth_y_mm))
     within = _within_mouth(plan, numbers)
     return np.asarray(0.5 + 0.5 * over * within)
 
 
-def _within_mouth(plan: SkinPlan, numbers: HeadNumbers) -> Array:
+def _within_mouth(plan: SkinPlan, numbers: HeadParams) -> Array:
     """1 in the mouth's middle, 0 from its corners on, so that the open mouth is round."""
     return np.asarray(np.sqrt(np.maximum(1.0 - (plan.x_mm / numbers.mouth_half_width_mm) ** 2, 0.0)))
 
 
-def _jaw_share(plan: SkinPlan, points: Array, above: Array, numbers: HeadNumbers, scale: float) -> Array:
-    jaw = face_numbers().jaw
+def _jaw_share(plan: SkinPlan, points: Array, above: Array, numbers: HeadParams, scale: float) -> Array:
+    jaw = face_params().jaw
     fade = jaw.fade_mm * scale
     level = smooth(numbers.mouth_y_mm - points[:, 1], -fade, fade)
     within = _within_mouth(plan, numbers)
@@ -174,8 +174,8 @@ def _jaw_share(plan: SkinPlan, points: Array, above: Array, numbers: HeadNumbers
     return np.asarray(share * smooth(np.cos(plan.angle), 0.0, 0.3))
 
 
-def _lid_ways(plan: SkinPlan, numbers: HeadNumbers, scale: float) -> Array:
-    lids = face_numbers().lids
+def _lid_ways(plan: SkinPlan, numbers: HeadParams, scale: float) -> Array:
+    lids = face_params().lids
     way = np.zeros((len(plan.x_mm), 3))
     ring = plan.eye >= 0
     bearing = plan.bearing[ring]
@@ -191,7 +191,7 @@ def _lid_ways(plan: SkinPlan, numbers: HeadNumbers, scale: float) -> Array:
 
 def _mouth_parts(surface: Surface, points: Array, plan: SkinPlan) -> list[Part]:
     """Teeth or gums, and the tongue."""
-    numbers, scale, wear = surface.person.numbers, surface.person.scale, face_numbers().wear
+    numbers, scale, wear = surface.person.numbers, surface.person.scale, face_params().wear
     front = float(points[plan.openings[0], 2].max()) - wear.teeth_back_mm * scale
     half, y = 0.8 * numbers.mouth_half_width_mm, numbers.mouth_y_mm
     up, low = wear.teeth_show_mm[0] * scale, wear.teeth_show_mm[1] * scale

@@ -8,13 +8,13 @@ from avpenet_cli.phantom.head.model import Look
 from avpenet_cli.phantom.head.parts import Part, grid_faces, part
 from avpenet_cli.phantom.head.surface import Array, Surface, draw_person, hairline_mm, smooth
 from avpenet_cli.phantom.head.texture_atlas import face_px, patch_px
-from avpenet_cli.phantom.parameters.face_params import face_numbers
+from avpenet_cli.phantom.parameters.face_params import face_params
 
 
 def ears(surface: Surface) -> list[Part]:
     """Both ears: a rim round a hollow, standing out and back from the head."""
     numbers, scale = surface.person.numbers, surface.person.scale
-    wear = face_numbers().wear
+    wear = face_params().wear
     out, turn = np.meshgrid(np.linspace(0.0, 1.0, 7), np.linspace(0, 2 * np.pi, 20, endpoint=False), indexing="ij")
     along = out * np.cos(turn) * numbers.ear_half_width_mm * np.where(np.sin(turn) < 0, 0.8, 1.0)
     up = out * np.sin(turn) * numbers.ear_half_height_mm
@@ -40,7 +40,7 @@ def hair_or_cap(surface: Surface, look: Look) -> list[Part]:
     hair = look.hair
     if hair == "none":
         return []
-    numbers, scale, wear = surface.person.numbers, surface.person.scale, face_numbers().wear
+    numbers, scale, wear = surface.person.numbers, surface.person.scale, face_params().wear
     rows, columns = 26, 72
     angle = np.linspace(-np.pi, np.pi, columns)
     rng = np.random.default_rng([look.identity, 31])
@@ -82,7 +82,7 @@ def _hairline(rng: np.random.Generator, angle: Array) -> Array:
 
 def _curtain(surface: Surface, edge: Array, angle: Array) -> list[Part]:
     """Long hair hanging behind the ears."""
-    numbers, scale, wear = surface.person.numbers, surface.person.scale, face_numbers().wear
+    numbers, scale, wear = surface.person.numbers, surface.person.scale, face_params().wear
     behind = np.linspace(np.deg2rad(wear.curtain_from_deg), 2 * np.pi - np.deg2rad(wear.curtain_from_deg), 40)
     down = np.linspace(0.0, 1.0, 10)[:, None]
     wrapped = np.where(behind > np.pi, behind - 2 * np.pi, behind)
@@ -111,7 +111,7 @@ def gown_below(chin_y_mm: float, look: Look, rise_mm: float = 0.0) -> Part:
 
 def body(surface: Surface) -> list[Part]:
     """Neck, and shoulders under a gown or blanket; they take little part in the head's turning."""
-    numbers, scale, wear = surface.person.numbers, surface.person.scale, face_numbers().wear
+    numbers, scale, wear = surface.person.numbers, surface.person.scale, face_params().wear
     turn = np.linspace(-np.pi, np.pi, 40)
     down = np.linspace(0.0, 1.0, 8)[:, None]
     y = numbers.neck_top_mm + down * (numbers.neck_bottom_mm - numbers.neck_top_mm)

@@ -15,7 +15,7 @@ from avpenet_cli.phantom.head.model import AgeGroup, Eyeballs, Float, HeadShape,
 from avpenet_cli.phantom.head.parts import Part, eyeball, joined, part
 from avpenet_cli.phantom.head.surface import smooth
 from avpenet_cli.phantom.head.texture_atlas import face_px, patch_px
-from avpenet_cli.phantom.parameters.face_params import face_numbers
+from avpenet_cli.phantom.parameters.face_params import face_params
 
 KEYS = (
     "neutral",
@@ -64,7 +64,7 @@ class IctHead:
         self._landmarks = data["landmarks68"].astype(np.int64)
         neutral = data["neutral"].astype(np.float32) * np.float32(_MM_PER_UNIT)
         names = [str(name) for name in data["expression_names"]]
-        wanted = {name for recipe in face_numbers().ict.units.values() for name, _ in recipe}
+        wanted = {name for recipe in face_params().ict.units.values() for name, _ in recipe}
         unknown = sorted(wanted - set(names))
         if unknown:
             raise SettingsError(f"{path.name} lacks the expressions {', '.join(unknown)}", "give another version")
@@ -85,7 +85,7 @@ class IctHead:
             name: data["expression_deltas"][names.index(name)][self._used].astype(np.float32) * np.float32(_MM_PER_UNIT)
             for name in sorted(wanted)
         }
-        self._ways = recipe_ways(face_numbers().ict.units, ways)
+        self._ways = recipe_ways(face_params().ict.units, ways)
 
     @property
     def age_groups(self) -> tuple[AgeGroup, ...]:
@@ -97,7 +97,7 @@ class IctHead:
         if look.age_group not in self.age_groups:
             raise SettingsError("the ICT face model has adults only", "use the built-in head for newborns")
         rng = np.random.default_rng([look.identity, 41])
-        weights = np.clip(rng.standard_normal(len(self._identities)), -2, 2) * face_numbers().ict.identity_spread
+        weights = np.clip(rng.standard_normal(len(self._identities)), -2, 2) * face_params().ict.identity_spread
         points = self._neutral + np.tensordot(weights.astype(np.float32), self._identities, 1)
         centres, radius = [], 0.0
         for eye in self._eyes:
@@ -106,7 +106,7 @@ class IctHead:
             radius = max(radius, 0.5 * float(np.ptp(ball[:, 0])))
         eyes = np.array(sorted(centres, key=lambda centre: float(centre[0])), np.float32)
         eye_x = 0.5 * float(eyes[1, 0] - eyes[0, 0])
-        scale = eye_x / face_numbers().adult.eye_x_mm
+        scale = eye_x / face_params().adult.eye_x_mm
         origin = eyes.mean(0) - np.array([0.0, 0.0, 82.0 * scale], np.float32)
         points, eyes = points - origin, eyes - origin
         marks = self._marks(points, eyes, eye_x)
@@ -162,7 +162,7 @@ def _near_eye(points: Float, centre: Float, radius_mm: float) -> npt.NDArray[np.
 
 
 def _pieces(neutral: Float, faces: Index, parting: Float) -> list[_Piece]:
-    thin = face_numbers().thinning
+    thin = face_params().thinning
     pieces = []
     for (start, stop), patch in (
         (_SKIN, ""),

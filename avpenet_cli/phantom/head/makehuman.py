@@ -17,7 +17,7 @@ from avpenet_cli.phantom.head.model import AgeGroup, Eyeballs, Float, HeadShape,
 from avpenet_cli.phantom.head.parts import Part, eyeball, joined, part
 from avpenet_cli.phantom.head.surface import smooth
 from avpenet_cli.phantom.head.texture_atlas import face_px, patch_px
-from avpenet_cli.phantom.parameters.face_params import face_numbers
+from avpenet_cli.phantom.parameters.face_params import face_params
 
 _MM_PER_UNIT = 100.0
 """The base mesh is in decimetres."""
@@ -70,7 +70,7 @@ class MakeHumanHead:
         rng = np.random.default_rng([look.identity, 43])
         sex = ("female", "male")[int(rng.integers(2))]
         races = rng.dirichlet(np.ones(3))
-        old = float(rng.random()) if rng.random() < face_numbers().makehuman.old_share else 0.0
+        old = float(rng.random()) if rng.random() < face_params().makehuman.old_share else 0.0
         ages = {"baby": 1.0} if look.age_group == "neonate" else {"young": 1.0 - old, "old": old}
         points = self._base.copy()
         for age, share in ages.items():
@@ -80,21 +80,19 @@ class MakeHumanHead:
         adult = 0.5 * float(np.ptp([_middle(self._base, self._groups[name])[0] for name in _EYES]))
         small = 0.5 * float(np.ptp([_middle(points, self._groups[name])[0] for name in _EYES])) / adult
         for left, right in self._details:
-            weight = float(np.clip(rng.standard_normal(), -2, 2)) * face_numbers().makehuman.detail_spread
+            weight = float(np.clip(rng.standard_normal(), -2, 2)) * face_params().makehuman.detail_spread
             for name in left if weight > 0 else right:
                 points += abs(weight) * small * self._load(name)
         race = _RACES[int(np.argmax(races))]
-        wanted = sorted({name for recipe in face_numbers().makehuman.units.values() for name, _ in recipe})
+        wanted = sorted({name for recipe in face_params().makehuman.units.values() for name, _ in recipe})
         ways = {name: small * self._load(f"expression/units/{race}/{name}") * _MM_PER_UNIT for name in wanted}
-        return self._assemble(
-            points * np.float32(_MM_PER_UNIT), recipe_ways(face_numbers().makehuman.units, ways), look
-        )
+        return self._assemble(points * np.float32(_MM_PER_UNIT), recipe_ways(face_params().makehuman.units, ways), look)
 
     def _assemble(self, points: Float, ways: Float, look: Look) -> HeadShape:
         eyes = np.stack([_middle(points, self._groups[name]) for name in _EYES]).astype(np.float32)
         radius = 0.5 * float(np.ptp(points[np.unique(self._groups[_EYES[0]][:, :3]), 1]))
         eye_x = 0.5 * float(eyes[1, 0] - eyes[0, 0])
-        scale = eye_x / face_numbers().adult.eye_x_mm
+        scale = eye_x / face_params().adult.eye_x_mm
         origin = eyes.mean(0) - np.array([0.0, 0.0, 82.0 * scale], np.float32)
         points, eyes = points - origin, eyes - origin
         kept, faces = self._cuts[look.age_group]
@@ -108,7 +106,7 @@ class MakeHumanHead:
         follows = 0.3 + 0.7 * smooth(skin[:, 1].astype(np.float64), chin_y - 60.0 * scale, chin_y - 5.0 * scale)
         if look.age_group == "neonate":
             # A baby's shoulders begin at its chin; they go under the gown.
-            low, own_neck = skin[:, 1] < chin_y - _UNDER_CHIN_MM, face_numbers().neonate
+            low, own_neck = skin[:, 1] < chin_y - _UNDER_CHIN_MM, face_params().neonate
             skin[low, 0] = np.clip(skin[low, 0], -own_neck.neck_half_width_mm, own_neck.neck_half_width_mm)
             skin[low, 2] = np.minimum(skin[low, 2], own_neck.neck_z_mm + own_neck.neck_depth_mm)
         # A triangle lies in one patch of the atlas, so the mouth is a piece of its own.
@@ -235,7 +233,7 @@ def _marks(skin: Float, lips: Float, eyes: Float, shown: list[Float], eye_x: flo
     middle = np.abs(skin[:, 0]) < 0.15 * eye_x
     nose = skin[middle & (skin[:, 1] < -0.3 * eye_x) & (skin[:, 1] > float(outline[:, 1].max()))]
     tip = nose[np.argmax(nose[:, 2])]
-    own = face_numbers().adult
+    own = face_params().adult
     share = np.linspace(own.brow_inner_mm, own.brow_outer_mm, 7) / own.eye_x_mm
     arch = 0.60 + 0.12 * np.sin(np.linspace(0.0, np.pi, 7))
     brows = [

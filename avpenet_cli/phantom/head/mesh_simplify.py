@@ -14,7 +14,7 @@ from avpenet_cli.phantom.head.parts import Array, Part, grid_faces, part
 from avpenet_cli.phantom.head.rasterizer import rasterise
 from avpenet_cli.phantom.head.surface import hairline_mm, smooth
 from avpenet_cli.phantom.head.texture_atlas import patch_px
-from avpenet_cli.phantom.parameters.face_params import Recipe, Unit, face_numbers
+from avpenet_cli.phantom.parameters.face_params import Recipe, Unit, face_params
 
 _CROWN_SHARE = 0.14
 """Of the height: where the skull is too flat on top to be told by its distance from the axis."""
@@ -84,9 +84,9 @@ def layer(points_mm: Float, faces: Index, look: Look, scale: float) -> list[Part
     """
     if look.hair == "none":
         return []
-    wear = face_numbers().wear
-    own = face_numbers().adult if look.age_group == "adult" else face_numbers().neonate
-    factor = scale * face_numbers().adult.eye_x_mm / own.eye_x_mm
+    wear = face_params().wear
+    own = face_params().adult if look.age_group == "adult" else face_params().neonate
+    factor = scale * face_params().adult.eye_x_mm / own.eye_x_mm
     rows, columns = 24, 72
     angle = np.linspace(-np.pi, np.pi, columns)
     radius = _outline(points_mm, faces)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.phantom.parameters.face_params import Unit, face_numbers
+from avpenet_cli.phantom.parameters.face_params import Unit, face_params
 
 Float = npt.NDArray[np.float32]
 Index = npt.NDArray[np.int32]
@@ -64,7 +64,7 @@ class Expression:
     def weights(self) -> Float:
         """How far each of `UNITS` goes: (9,) float32 in [0, 1]."""
         # Squeezing an eye that is closed already closes nothing more.
-        lids = 1.0 - (1.0 - self.eyes_closed) * (1.0 - face_numbers().lids.tighten_share * self.orbit_tighten)
+        lids = 1.0 - (1.0 - self.eyes_closed) * (1.0 - face_params().lids.tighten_share * self.orbit_tighten)
         return np.array([lids if unit == "lids" else getattr(self, unit) for unit in UNITS], np.float32)
 
 
@@ -99,7 +99,7 @@ def draw_look(age_group: AgeGroup, rng: np.random.Generator, skin_tone: int | No
         rng: advanced by the same number of draws whatever comes out.
         skin_tone: 1 to 10; drawn evenly when not given.
     """
-    people = face_numbers().people
+    people = face_params().people
     identity, tone = int(rng.integers(2**31)), int(rng.integers(1, 11))
     kind, fair, old = rng.random(3)
     tone = tone if skin_tone is None else skin_tone

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from avpenet_cli.phantom.head.model import UNITS, Float, Index
 from avpenet_cli.phantom.head.texture_atlas import patch_px
-from avpenet_cli.phantom.parameters.face_params import face_numbers
+from avpenet_cli.phantom.parameters.face_params import face_params
 
 Array = npt.NDArray[np.float64]
 
@@ -72,7 +72,7 @@ def grid_faces(rows: int, columns: int, closed: bool = False) -> Index:
 
 def jaw_way(points: npt.NDArray[np.floating], share: npt.NDArray[np.floating], scale: float) -> Array:
     """Way of points (n, 3) at full opening when they take part in the jaw's turning by `share` (n,)."""
-    jaw = face_numbers().jaw
+    jaw = face_params().jaw
     hinge = np.array([0.0, jaw.hinge_y_mm, jaw.hinge_z_mm]) * scale
     angle = np.deg2rad(jaw.open_deg) * np.asarray(share, np.float64)
     y, z = points[:, 1] - hinge[1], points[:, 2] - hinge[2]

@@ -11,7 +11,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial import Delaunay
 
 from avpenet_cli.phantom.head.model import AgeGroup, Hair
-from avpenet_cli.phantom.parameters.face_params import Bump, HeadNumbers, face_numbers
+from avpenet_cli.phantom.parameters.face_params import Bump, HeadParams, face_params
 
 Array = npt.NDArray[np.float64]
 
@@ -30,7 +30,7 @@ _HEIGHTS = (
 )
 """Measures that a longer or shorter head takes along."""
 
-_ADULT_EYE_X_MM = face_numbers().adult.eye_x_mm
+_ADULT_EYE_X_MM = face_params().adult.eye_x_mm
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ class Person:
         scale: size against an adult's head, by the distance between the eyes of the age group.
     """
 
-    numbers: HeadNumbers
+    numbers: HeadParams
     left: Array
     scale: float
 
 
 def draw_person(age_group: AgeGroup, identity: int) -> Person:
     """Vary the age group's measures by the seed `identity`."""
-    numbers = face_numbers().adult if age_group == "adult" else face_numbers().neonate
-    spread = face_numbers().differences
+    numbers = face_params().adult if age_group == "adult" else face_params().neonate
+    spread = face_params().differences
     rng = np.random.default_rng([identity, 11])
 
     def factor(share: float) -> float:
@@ -107,7 +107,7 @@ class Surface:
         steps = np.diff(np.c_[fine, self._sections(fine)[:, :2]], axis=0)
         self._y = fine
         self._length = np.concatenate([[0.0], np.cumsum(np.sqrt((steps**2).max(1) + steps[:, 0] ** 2))])
-        self._power = 2.0 / face_numbers().mesh.squareness
+        self._power = 2.0 / face_params().mesh.squareness
 
     @property
     def length_mm(self) -> float:
@@ -162,11 +162,11 @@ def smooth(value: Array, low: float, high: float) -> Array:
     return np.asarray(share * share * (3.0 - 2.0 * share))
 
 
-def hairline_mm(numbers: HeadNumbers, hair: Hair, angle: npt.NDArray[np.floating]) -> Array:
+def hairline_mm(numbers: HeadParams, hair: Hair, angle: npt.NDArray[np.floating]) -> Array:
     """Height of the hairline, or of a cap's edge, at each angle from straight ahead (radians)."""
     front, side, back = numbers.hairline_front_mm, numbers.hairline_side_mm, numbers.hairline_back_mm
     if hair == "cap":
-        wear = face_numbers().wear
+        wear = face_params().wear
         front, side = front * wear.cap_front_share, numbers.ear_y_mm + wear.cap_side_share * numbers.ear_half_height_mm
         back = side
     degrees = np.rad2deg(np.abs(angle))
@@ -203,7 +203,7 @@ class SkinPlan:
 def plan_skin(surface: Surface) -> SkinPlan:
     """Rings round eyes and mouth, a grid elsewhere, joined by Delaunay triangles without those over the openings."""
     numbers, scale = surface.person.numbers, surface.person.scale
-    mesh = face_numbers().mesh
+    mesh = face_params().mesh
     groups = [_mouth_rings(numbers, scale), *(_eye_rings(numbers, scale, eye) for eye in (0, 1))]
     rings = np.concatenate([ring for group in groups for ring in group])
     grid_angle, grid_along = _grid(surface)
@@ -238,9 +238,9 @@ def plan_skin(surface: Surface) -> SkinPlan:
     )
 
 
-def _mouth_rings(numbers: HeadNumbers, scale: float) -> list[Array]:
+def _mouth_rings(numbers: HeadParams, scale: float) -> list[Array]:
     """Rings round the lips, inner first: (k, 8) plan x and y, x, y, eye, offset, bearing, lip."""
-    around = np.linspace(0.0, 2 * np.pi, face_numbers().mesh.ring_points * 3 // 4 * 2, endpoint=False)
+    around = np.linspace(0.0, 2 * np.pi, face_params().mesh.ring_points * 3 // 4 * 2, endpoint=False)
     sine = np.where(np.abs(np.sin(around)) < 1e-9, 0.0, np.sin(around))
     lip_height = np.where(sine >= 0, numbers.lip_upper_mm, numbers.lip_lower_mm)
     # Cupid's bow.
@@ -266,13 +266,13 @@ def _mouth_rings(numbers: HeadNumbers, scale: float) -> list[Array]:
     return rings
 
 
-def _eye_rings(numbers: HeadNumbers, scale: float, eye: int) -> list[Array]:
+def _eye_rings(numbers: HeadParams, scale: float, eye: int) -> list[Array]:
     """Rings round an eye's opening, inner first; columns as `_mouth_rings`."""
-    bearing = np.linspace(0.0, 2 * np.pi, face_numbers().mesh.ring_points, endpoint=False)
+    bearing = np.linspace(0.0, 2 * np.pi, face_params().mesh.ring_points, endpoint=False)
     middle = numbers.eye_x_mm * (2 * eye - 1)
     rings = []
     for share in (0.0, 0.12, 0.3, 0.58, 1.0):
-        beyond = share * face_numbers().lids.fold_mm * scale
+        beyond = share * face_params().lids.fold_mm * scale
         x = middle + (numbers.eye_half_width_mm + beyond) * np.cos(bearing)
         y = eye_contour(numbers, bearing, beyond)
         whole = np.ones_like(x)
@@ -280,7 +280,7 @@ def _eye_rings(numbers: HeadNumbers, scale: float, eye: int) -> list[Array]:
     return rings
 
 
-def eye_contour(numbers: HeadNumbers, bearing: Array, offset_mm: float | Array = 0.0) -> Array:
+def eye_contour(numbers: HeadParams, bearing: Array, offset_mm: float | Array = 0.0) -> Array:
     """Height of the lids' edge at each bearing round an eye, moved outward by `offset_mm`."""
     sine = np.sin(bearing)
     reach = np.where(sine >= 0, numbers.eye_upper_mm, numbers.eye_lower_mm)
@@ -288,7 +288,7 @@ def eye_contour(numbers: HeadNumbers, bearing: Array, offset_mm: float | Array =
 
 
 def _grid(surface: Surface) -> tuple[Array, Array]:
-    mesh, scale = face_numbers().mesh, surface.person.scale
+    mesh, scale = face_params().mesh, surface.person.scale
     front = np.deg2rad(mesh.face_half_angle_deg)
     radius = float(surface.base(np.array([np.pi / 2]), np.zeros(1))[0, 0])
     count = int(np.ceil(surface.length_mm / (mesh.spacing_mm * scale)))

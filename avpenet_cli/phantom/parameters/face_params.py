@@ -32,7 +32,7 @@ Unit = Literal[
 
 
 @dataclass(frozen=True, config=_STRICT)
-class MeshNumbers:
+class MeshParams:
     """How finely the built-in head is cut into triangles."""
 
     spacing_mm: Positive
@@ -53,7 +53,7 @@ class Bump:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class HeadNumbers:
+class HeadParams:
     """The built-in head of one age group; see the file for each field."""
 
     eye_x_mm: Positive
@@ -245,7 +245,7 @@ class Furrows:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class LightNumbers:
+class LightParams:
     """How skin answers light and how the camera sees it."""
 
     wrap: Share
@@ -280,7 +280,7 @@ Recipe = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, config=_STRICT)
-class IctNumbers:
+class IctParams:
     """How the ICT face model is used."""
 
     identity_spread: Share
@@ -288,7 +288,7 @@ class IctNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class MakeHumanNumbers:
+class MakeHumanParams:
     """How the MakeHuman heads are used."""
 
     detail_spread: Share
@@ -306,7 +306,7 @@ class Thinning:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class CoverNumbers:
+class CoverParams:
     """Sizes of masks, tubes and hands."""
 
     mask_top_share: Share
@@ -329,12 +329,12 @@ class CoverNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class FaceNumbers:
+class FaceParams:
     """The whole file."""
 
-    mesh: MeshNumbers
-    adult: HeadNumbers
-    neonate: HeadNumbers
+    mesh: MeshParams
+    adult: HeadParams
+    neonate: HeadParams
     differences: Differences
     action: tuple[ActionField, ...]
     jaw: Jaw
@@ -342,16 +342,16 @@ class FaceNumbers:
     wear: Wear
     skin: Skin
     furrows: Furrows
-    light: LightNumbers
+    light: LightParams
     people: People
-    ict: IctNumbers
-    makehuman: MakeHumanNumbers
+    ict: IctParams
+    makehuman: MakeHumanParams
     thinning: Thinning
-    covers: CoverNumbers
+    covers: CoverParams
 
 
 @cache
-def face_numbers() -> FaceNumbers:
+def face_params() -> FaceParams:
     """The numbers that came with this version."""
     text = resources.files("avpenet_cli.phantom").joinpath("parameters/face.toml").read_text("utf-8")
-    return TypeAdapter(FaceNumbers).validate_python(tomllib.loads(text))
+    return TypeAdapter(FaceParams).validate_python(tomllib.loads(text))

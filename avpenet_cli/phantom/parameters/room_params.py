@@ -12,14 +12,14 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.phantom.parameters.voice_params import CountRange, Range, read_numbers
+from avpenet_cli.phantom.parameters.voice_params import CountRange, Range, read_params
 from avpenet_cli.settings import Count, Positive, Share
 
 _STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, config=_STRICT)
-class BeepNumbers:
+class BeepParams:
     """A tone at each heart beat."""
 
     length_s: Range
@@ -29,7 +29,7 @@ class BeepNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class AlarmNumbers:
+class AlarmParams:
     """Bursts of pulses, as IEC 60601-1-8 has them."""
 
     pulse_hz: Range
@@ -55,7 +55,7 @@ class AlarmNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class StepNumbers:
+class StepParams:
     """Someone walks past."""
 
     steps: CountRange
@@ -69,7 +69,7 @@ class StepNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class DriftNumbers:
+class DriftParams:
     """How steady the ventilation is."""
 
     lowest_hz: Positive
@@ -79,13 +79,13 @@ class DriftNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class EquipmentNumbers:
+class EquipmentParams:
     """What sounds in any of the rooms."""
 
-    beep: BeepNumbers
-    alarm: AlarmNumbers
-    steps: StepNumbers
-    ventilation: DriftNumbers
+    beep: BeepParams
+    alarm: AlarmParams
+    steps: StepParams
+    ventilation: DriftParams
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -191,27 +191,27 @@ class Site:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class RoomNumbers:
+class RoomParams:
     """`parameters/rooms.toml`."""
 
-    equipment: EquipmentNumbers
+    equipment: EquipmentParams
     rooms: RoomModel
     sites: tuple[Site, ...]
 
 
 @lru_cache(maxsize=1)
-def room_numbers() -> RoomNumbers:
+def room_params() -> RoomParams:
     """The rooms' numbers.
 
     Raises:
         SettingsError: naming the number that is missing, unknown or out of range.
     """
-    return read_numbers(RoomNumbers, "rooms.toml")
+    return read_params(RoomParams, "rooms.toml")
 
 
 def sites() -> tuple[Site, ...]:
     """The simulated sites: A neonatal intensive care, B emergency department, C pain clinic."""
-    return room_numbers().sites
+    return room_params().sites
 
 
 def site_named(name: str) -> Site:

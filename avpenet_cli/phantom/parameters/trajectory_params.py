@@ -19,7 +19,7 @@ PerGroup = dict[str, float]
 
 
 @dataclass(frozen=True, config=_STRICT)
-class CourseNumbers:
+class TrajectoryParams:
     """How pain runs over a recording."""
 
     pain_free_share: Share
@@ -43,7 +43,7 @@ class CourseNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class CastNumbers:
+class CastParams:
     """Who the subjects are."""
 
     neonate_share: Share
@@ -83,7 +83,7 @@ class Wander:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class BehaviourNumbers:
+class BehaviourParams:
     """What a face does without pain."""
 
     blink_per_minute: PerGroup
@@ -102,7 +102,7 @@ class BehaviourNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class HeadMotionNumbers:
+class HeadMotionParams:
     """How the head moves: standard deviation and correlation time of each angle."""
 
     yaw_deg: tuple[float, float]
@@ -118,7 +118,7 @@ class HeadMotionNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class CameraNumbers:
+class CameraParams:
     """One site's camera and light."""
 
     size_px: tuple[int, int]
@@ -134,17 +134,17 @@ class CameraNumbers:
 class Numbers:
     """All of `course.toml`."""
 
-    course: CourseNumbers
-    cast: CastNumbers
+    course: TrajectoryParams
+    cast: CastParams
     pain_units: dict[str, PainUnit]
     unit_noise: Wander
-    behaviour: BehaviourNumbers
-    head: HeadMotionNumbers
-    cameras: dict[str, CameraNumbers]
+    behaviour: BehaviourParams
+    head: HeadMotionParams
+    cameras: dict[str, CameraParams]
 
 
 @cache
-def course_numbers() -> Numbers:
+def trajectory_params() -> Numbers:
     """As the file has them."""
     text = resources.files("avpenet_cli.phantom").joinpath("parameters/trajectory.toml").read_text(encoding="utf-8")
     return TypeAdapter(Numbers).validate_python(tomllib.loads(text))

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from avpenet_cli.settings import Count, Positive, Share, from_plain
+from avpenet_cli.settings import Count, Positive, Share, from_dict
 
 AgeGroup = Literal["neonate", "adult"]
 Sex = Literal["female", "male"]
@@ -54,11 +54,11 @@ AtPain = tuple[float, float]
 """Values at pain 0 and at pain 10, on a straight line."""
 
 Weights = tuple[float, float, float, float]
-"""Relative frequencies at the four pains of `BreathingNumbers.mix_pain`."""
+"""Relative frequencies at the four pains of `BreathingParams.mix_pain`."""
 
 
 @dataclass(frozen=True, config=_STRICT)
-class SynthesisNumbers:
+class SynthesisParams:
     """How glottis and tract are computed, and how they vary from one utterance to the next."""
 
     control_hz: Positive
@@ -83,7 +83,7 @@ class SynthesisNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class TractNumbers:
+class TractParams:
     """The vocal tract as a row of resonances."""
 
     speed_of_sound_mm_per_s: Positive
@@ -94,7 +94,7 @@ class TractNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class SubjectNumbers:
+class SubjectParams:
     """What subjects of a group are drawn from."""
 
     f0_hz: Range
@@ -112,7 +112,7 @@ class SubjectNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class BreathingNumbers:
+class BreathingParams:
     """When a breath becomes a voice of pain, and which."""
 
     threshold_pain: float
@@ -168,7 +168,7 @@ class Breath:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class EventNumbers:
+class EventParams:
     """What happens inside an utterance: rough stretches, breaks, leaps of register."""
 
     rough_share: Range
@@ -181,18 +181,18 @@ class EventNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class VoiceNumbers:
+class VoiceParams:
     """`parameters/voice.toml`."""
 
-    synthesis: SynthesisNumbers
-    tract: TractNumbers
+    synthesis: SynthesisParams
+    tract: TractParams
     vowels: dict[str, tuple[float, float, float]]
     melodies: dict[str, tuple[float, ...]]
-    subjects: dict[str, SubjectNumbers]
-    breathing: dict[AgeGroup, BreathingNumbers]
+    subjects: dict[str, SubjectParams]
+    breathing: dict[AgeGroup, BreathingParams]
     calls: dict[str, Call]
     breaths: dict[str, Breath]
-    events: EventNumbers
+    events: EventParams
 
     def __post_init__(self) -> None:
         recipes: dict[str, Call | Breath] = {**self.calls, **self.breaths}
@@ -207,7 +207,7 @@ class VoiceNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class TalkNumbers:
+class TalkParams:
     """Phrases of syllables without meaning."""
 
     phrase_s: Range
@@ -228,7 +228,7 @@ class TalkNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class RowNumbers:
+class RowParams:
     """The same sound several times in a row."""
 
     times: CountRange
@@ -238,12 +238,12 @@ class RowNumbers:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class OrdinaryNumbers:
+class NonPainSoundParams:
     """`parameters/non_pain_sounds.toml`."""
 
     rates_per_minute: dict[AgeGroup, dict[str, float]]
-    talk: TalkNumbers
-    rows: dict[str, RowNumbers]
+    talk: TalkParams
+    rows: dict[str, RowParams]
     cough_voice_delay_share: Share
     calls: dict[str, Call]
     breaths: dict[str, Breath]
@@ -258,30 +258,30 @@ def at_pain(values: AtPain, pain: float | np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def voice_numbers() -> VoiceNumbers:
+def voice_params() -> VoiceParams:
     """The voices' numbers.
 
     Raises:
         SettingsError: naming the number that is missing, unknown or out of range.
     """
-    return read_numbers(VoiceNumbers, "voice.toml")
+    return read_params(VoiceParams, "voice.toml")
 
 
 @lru_cache(maxsize=1)
-def ordinary_numbers() -> OrdinaryNumbers:
+def non_pain_sound_params() -> NonPainSoundParams:
     """The numbers of sounds that are not pain.
 
     Raises:
-        SettingsError: as `voice_numbers`.
+        SettingsError: as `voice_params`.
     """
-    return read_numbers(OrdinaryNumbers, "non_pain_sounds.toml")
+    return read_params(NonPainSoundParams, "non_pain_sounds.toml")
 
 
-def read_numbers(kind: type[Numbers], file_name: str) -> Numbers:
+def read_params(kind: type[Numbers], file_name: str) -> Numbers:
     """One file of `avpenet_cli/phantom/parameters` as its dataclass.
 
     Raises:
         SettingsError: naming the number that is missing, unknown or out of range.
     """
     text = (resources.files("avpenet_cli.phantom") / "parameters" / file_name).read_text(encoding="utf-8")
-    return from_plain(kind, tomllib.loads(text), f"avpenet_cli/phantom/parameters/{file_name}")
+    return from_dict(kind, tomllib.loads(text), f"avpenet_cli/phantom/parameters/{file_name}")

@@ -9,8 +9,8 @@ import numpy as np
 import scipy.signal
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.phantom.parameters.room_params import Microphone, Room, Site, room_numbers, site_named, sites
-from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ, Range, ordinary_numbers
+from avpenet_cli.phantom.parameters.room_params import Microphone, Room, Site, room_params, site_named, sites
+from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ, Range, non_pain_sound_params
 from avpenet_cli.phantom.room.equipment import alarm, amplitude, beeps, event_starts_s, ventilation, walk, with_rms_1
 from avpenet_cli.phantom.voice.non_pain_sounds import someone, talk
 from avpenet_cli.phantom.voice.utterance import add_at
@@ -95,7 +95,7 @@ def impulse_response(room: Room, rng: np.random.Generator) -> np.ndarray:
     Returns:
         (samples,) float64 at 48 kHz.
     """
-    model = room_numbers().rooms
+    model = room_params().rooms
     samples = round(model.tail_share * room.rt60_s * SAMPLE_RATE_HZ)
     time_s = np.arange(samples) / SAMPLE_RATE_HZ
     noise = rng.standard_normal(samples)
@@ -130,11 +130,11 @@ def _events(site: Site, duration_s: float, rng: np.random.Generator) -> Iterator
 
 def _someone_talks(rng: np.random.Generator) -> np.ndarray:
     speaker = someone("adult", rng)
-    return with_rms_1(talk(float(rng.uniform(*ordinary_numbers().talk.phrase_s)), speaker, rng))
+    return with_rms_1(talk(float(rng.uniform(*non_pain_sound_params().talk.phrase_s)), speaker, rng))
 
 
 def _at_level(level_db: Range, rng: np.random.Generator) -> float:
-    return amplitude(room_numbers().rooms.voice_reference_dbfs + rng.uniform(*level_db))
+    return amplitude(room_params().rooms.voice_reference_dbfs + rng.uniform(*level_db))
 
 
 def _echoed(sound: np.ndarray, response: np.ndarray) -> np.ndarray:
@@ -144,7 +144,7 @@ def _echoed(sound: np.ndarray, response: np.ndarray) -> np.ndarray:
 
 def _in_band(sound: np.ndarray, microphone: Microphone) -> np.ndarray:
     band = scipy.signal.butter(
-        room_numbers().rooms.band_order,
+        room_params().rooms.band_order,
         (microphone.low_hz, microphone.high_hz),
         "bandpass",
         fs=SAMPLE_RATE_HZ,
@@ -156,7 +156,7 @@ def _in_band(sound: np.ndarray, microphone: Microphone) -> np.ndarray:
 
 def _agc_gain(sound: np.ndarray, microphone: Microphone) -> np.ndarray:
     """(samples,) the gain that a recorder turns by itself: quickly down when it is loud, slowly up when it is quiet."""
-    block_s = room_numbers().rooms.agc_block_s
+    block_s = room_params().rooms.agc_block_s
     block = round(block_s * SAMPLE_RATE_HZ)
     count = -(-sound.size // block)
     padded = np.zeros(count * block)
@@ -181,7 +181,7 @@ def _between_blocks(values: np.ndarray, block: int, samples: int) -> np.ndarray:
 
 
 def _limited(sound: np.ndarray) -> np.ndarray:
-    model = room_numbers().rooms
+    model = room_params().rooms
     room = model.limit_ceiling - model.limit_knee
     over = np.maximum(np.abs(sound) - model.limit_knee, 0.0)
     limited: np.ndarray = np.sign(sound) * (np.minimum(np.abs(sound), model.limit_knee) + room * np.tanh(over / room))

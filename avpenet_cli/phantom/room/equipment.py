@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import scipy.signal
 
-from avpenet_cli.phantom.parameters.room_params import Monitor, StepNumbers, Ventilation, room_numbers
+from avpenet_cli.phantom.parameters.room_params import Monitor, StepParams, Ventilation, room_params
 from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ
 from avpenet_cli.phantom.voice.phonation import to_samples
 from avpenet_cli.phantom.voice.utterance import add_at, edges
@@ -32,7 +32,7 @@ def with_rms_1(sound: np.ndarray) -> np.ndarray:
 
 def ventilation(samples: int, numbers: Ventilation, rng: np.random.Generator) -> np.ndarray:
     """Rushing air, falling by 6 dB an octave over a corner, with a fan's hum; its RMS is about 1."""
-    drift = room_numbers().equipment.ventilation
+    drift = room_params().equipment.ventilation
     band_hz = (drift.lowest_hz, numbers.corner_hz)
     band = scipy.signal.butter(1, band_hz, "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
     rush = with_rms_1(scipy.signal.sosfilt(band, rng.standard_normal(samples)))
@@ -51,7 +51,7 @@ def ventilation(samples: int, numbers: Ventilation, rng: np.random.Generator) ->
 
 def beeps(samples: int, numbers: Monitor, rng: np.random.Generator) -> np.ndarray:
     """A monitor's tone at each beat of a heart that wanders a little; each has an RMS of 1."""
-    model = room_numbers().equipment.beep
+    model = room_params().equipment.beep
     sound = np.zeros(samples)
     tone = _tone(rng.uniform(*numbers.tone_hz), rng.uniform(*model.length_s), model.harmonics_db, model.edge_s)
     rate_hz = rng.uniform(*numbers.rate_hz)
@@ -64,7 +64,7 @@ def beeps(samples: int, numbers: Monitor, rng: np.random.Generator) -> np.ndarra
 
 def alarm(rng: np.random.Generator) -> np.ndarray:
     """An alarm of medium or high priority as IEC 60601-1-8 has it, a few bursts; its pulses have an RMS of 1."""
-    model = room_numbers().equipment.alarm
+    model = room_params().equipment.alarm
     high = rng.random() < model.high_share
     pulse_s = rng.uniform(*(model.high_pulse_s if high else model.medium_pulse_s))
     gap_s = rng.uniform(*(model.high_gap_s if high else model.medium_gap_s))
@@ -92,7 +92,7 @@ def alarm(rng: np.random.Generator) -> np.ndarray:
 
 def walk(rng: np.random.Generator) -> np.ndarray:
     """A few steps that come nearer and go; the whole has an RMS of 1."""
-    model = room_numbers().equipment.steps
+    model = room_params().equipment.steps
     count = int(rng.integers(model.steps[0], model.steps[1] + 1))
     starts_s = np.cumsum(np.full(count, 1.0 / rng.uniform(*model.step_hz)))
     steps = [_step(model, rng) for _ in range(count)]
@@ -113,7 +113,7 @@ def event_starts_s(per_minute: float, duration_s: float, rng: np.random.Generato
         time_s += float(rng.exponential(60.0 / per_minute))
 
 
-def _step(model: StepNumbers, rng: np.random.Generator) -> np.ndarray:
+def _step(model: StepParams, rng: np.random.Generator) -> np.ndarray:
     samples = round(_DECAYS_HEARD * model.thump_decay_s * SAMPLE_RATE_HZ)
     time_s = np.arange(samples) / SAMPLE_RATE_HZ
     step = np.zeros(samples)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from avpenet_cli.phantom.parameters.voice_params import PAIN_RATE_HZ, BreathingNumbers, Weights, at_pain, voice_numbers
+from avpenet_cli.phantom.parameters.voice_params import PAIN_RATE_HZ, BreathingParams, Weights, at_pain, voice_params
 from avpenet_cli.phantom.voice.utterance import Utterance, draw_at_pain, draw_utterance, pick
 from avpenet_cli.phantom.voice.vocality import Vocality
 
@@ -21,15 +21,15 @@ def breaths(vocality: Vocality, pain: np.ndarray, rng: np.random.Generator) -> I
     Args:
         pain: (n,) float in [0, 10] at 10 Hz.
     """
-    numbers = voice_numbers().breathing[vocality.age_group]
+    numbers = voice_params().breathing[vocality.age_group]
     end_s = pain.size / PAIN_RATE_HZ
-    reserve_db = -voice_numbers().synthesis.vocality_level_db * (1.0 - vocality.vocality)
+    reserve_db = -voice_params().synthesis.vocality_level_db * (1.0 - vocality.vocality)
     time_s = float(rng.uniform(0.0, 1.0 / vocality.breath_hz))
     vocal, startled_until_s = False, 0.0
     while time_s < end_s:
         now = _pain_at(pain, time_s)
-        chance = vocality.vocality * _urge(now, numbers)
-        if rng.random() >= (chance**numbers.persistence if vocal else chance):
+        probability = vocality.vocality * _urge(now, numbers)
+        if rng.random() >= (probability**numbers.persistence if vocal else probability):
             vocal = False
             yield from _quiet_breath(numbers, time_s, now, rng)
             time_s += float(at_pain(numbers.rest_cycle_share, now)) / vocality.breath_hz
@@ -49,7 +49,7 @@ def breaths(vocality: Vocality, pain: np.ndarray, rng: np.random.Generator) -> I
 
 
 def _quiet_breath(
-    numbers: BreathingNumbers, time_s: float, pain: float, rng: np.random.Generator
+    numbers: BreathingParams, time_s: float, pain: float, rng: np.random.Generator
 ) -> Iterator[Utterance]:
     taken = draw_utterance(numbers.breath_in, time_s, pain, rng)
     yield taken
@@ -60,17 +60,17 @@ def _pain_at(pain: np.ndarray, time_s: float) -> float:
     return float(pain[min(int(time_s * PAIN_RATE_HZ), pain.size - 1)])
 
 
-def _urge(pain: float, numbers: BreathingNumbers) -> float:
+def _urge(pain: float, numbers: BreathingParams) -> float:
     if pain < numbers.threshold_pain:
         return 0.0
     return float(1.0 / (1.0 + np.exp(-(pain - numbers.urge_midpoint_pain) / numbers.urge_width_pain)))
 
 
-def _risen(pain: np.ndarray, time_s: float, numbers: BreathingNumbers) -> bool:
+def _risen(pain: np.ndarray, time_s: float, numbers: BreathingParams) -> bool:
     now = min(int(time_s * PAIN_RATE_HZ), pain.size - 1)
     before = pain[max(0, now - round(numbers.onset_window_s * PAIN_RATE_HZ)) : now + 1]
     return bool(pain[now] - before.min() >= numbers.onset_rise_pain)
 
 
-def _pick_at(mix: Mapping[str, Weights], pain: float, numbers: BreathingNumbers, rng: np.random.Generator) -> str:
+def _pick_at(mix: Mapping[str, Weights], pain: float, numbers: BreathingParams, rng: np.random.Generator) -> str:
     return pick({kind: float(np.interp(pain, numbers.mix_pain, weights)) for kind, weights in mix.items()}, rng)

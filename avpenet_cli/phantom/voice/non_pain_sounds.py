@@ -11,7 +11,13 @@ from typing import get_args
 import numpy as np
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ, AgeGroup, Sex, ordinary_numbers, voice_numbers
+from avpenet_cli.phantom.parameters.voice_params import (
+    SAMPLE_RATE_HZ,
+    AgeGroup,
+    Sex,
+    non_pain_sound_params,
+    voice_params,
+)
 from avpenet_cli.phantom.voice.phonation import Tracks, controls, phonate, to_samples, vowel_formants
 from avpenet_cli.phantom.voice.utterance import Utterance, add_at, draw_utterance, edges, pick, sound_of
 from avpenet_cli.phantom.voice.vocality import Vocality, draw_vocality
@@ -34,7 +40,7 @@ def ordinary_sounds(
     Args:
         age_group: whose sounds; "adult": talk, cough, laughter; "neonate": coo, hiccup, cough.
         duration_s: length, not negative.
-        seed: not negative; `ordinary_utterances` of the same arguments says what sounds when.
+        seed: not negative; `non_pain_utterances` of the same arguments says what sounds when.
         rates: events a minute by kind; a kind that is left out does not occur. None for those of `ordinary.toml`.
         vocality: the subject's voice; None for one drawn from the seed.
 
@@ -44,13 +50,13 @@ def ordinary_sounds(
     Raises:
         SettingsError: an unknown age group or kind, a negative rate or duration.
     """
-    utterances = ordinary_utterances(age_group, duration_s, seed, rates)
+    utterances = non_pain_utterances(age_group, duration_s, seed, rates)
     return voiced_utterances(
         utterances, vocality or someone(age_group, np.random.default_rng([_STREAM + 1, seed])), duration_s, seed
     )
 
 
-def ordinary_utterances(
+def non_pain_utterances(
     age_group: AgeGroup, duration_s: float, seed: int, rates: Mapping[str, float] | None = None
 ) -> tuple[Utterance, ...]:
     """What `ordinary_sounds` utters, in order of time; the face can move by it.
@@ -61,7 +67,7 @@ def ordinary_utterances(
     Raises:
         SettingsError: as `ordinary_sounds`.
     """
-    known = ordinary_numbers().rates_per_minute.get(age_group)
+    known = non_pain_sound_params().rates_per_minute.get(age_group)
     if known is None:
         raise SettingsError(f"no ordinary sounds for age group {age_group!r}", "choose neonate or adult")
     rates = known if rates is None else rates
@@ -81,7 +87,7 @@ def voiced_utterances(utterances: Sequence[Utterance], vocality: Vocality, durat
     """Utterances that are not pain in a subject's voice.
 
     Args:
-        utterances: of `ordinary_utterances`, or some of them.
+        utterances: of `non_pain_utterances`, or some of them.
         seed: not negative.
 
     Returns:
@@ -95,7 +101,7 @@ def voiced_utterances(utterances: Sequence[Utterance], vocality: Vocality, durat
         else:
             part = sound_of(utterance, vocality, _NO_PAIN, rng)
         add_at(sound, utterance.start_s, part)
-    ceiling = 10.0 ** (voice_numbers().synthesis.ceiling_dbfs / 20.0)
+    ceiling = 10.0 ** (voice_params().synthesis.ceiling_dbfs / 20.0)
     return np.clip(sound, -ceiling, ceiling).astype(np.float32)
 
 
@@ -119,10 +125,10 @@ def _utterances(rates: Mapping[str, float], duration_s: float, rng: np.random.Ge
 
 def _event(kind: str, start_s: float, rng: np.random.Generator) -> Iterator[Utterance]:
     if kind == "talk":
-        talking = ordinary_numbers().talk
+        talking = non_pain_sound_params().talk
         yield Utterance("talk", start_s, float(rng.uniform(*talking.phrase_s)), talking.mouth_open)
         return
-    row = ordinary_numbers().rows[kind]
+    row = non_pain_sound_params().rows[kind]
     for number in range(int(rng.integers(row.times[0], row.times[1] + 1))):
         level_db = number * row.step_db
         if kind == "cough":
@@ -136,7 +142,7 @@ def _event(kind: str, start_s: float, rng: np.random.Generator) -> Iterator[Utte
 def _cough(start_s: float, level_db: float, rng: np.random.Generator) -> Iterator[Utterance]:
     burst = draw_utterance("cough_burst", start_s, 0.0, rng, level_db)
     yield burst
-    voiced_s = start_s + ordinary_numbers().cough_voice_delay_share * burst.length_s
+    voiced_s = start_s + non_pain_sound_params().cough_voice_delay_share * burst.length_s
     yield draw_utterance("cough_voice", voiced_s, 0.0, rng, level_db)
 
 
@@ -146,7 +152,7 @@ def talk(length_s: float, vocality: Vocality, rng: np.random.Generator) -> np.nd
     Returns:
         (samples,) float64 at 48 kHz; its peak is drawn from `level_dbfs` of `ordinary.toml` and the subject's loudness.
     """
-    numbers, synthesis = ordinary_numbers().talk, voice_numbers().synthesis
+    numbers, synthesis = non_pain_sound_params().talk, voice_params().synthesis
     count = controls(length_s)
     ends = np.cumsum(rng.uniform(*numbers.syllable_s, size=int(length_s / numbers.syllable_s[0]) + 1))
     ends = np.append(ends[ends < length_s - numbers.syllable_s[0]], length_s)
@@ -182,7 +188,7 @@ def talk(length_s: float, vocality: Vocality, rng: np.random.Generator) -> np.nd
 
 def _fricatives(hissing: np.ndarray, within: np.ndarray, vocality: Vocality, rng: np.random.Generator) -> np.ndarray:
     """Hiss where `hissing`, swelling and fading as `within` goes from 0 to 1."""
-    numbers = ordinary_numbers().talk
+    numbers = non_pain_sound_params().talk
     count = hissing.size
     silent = np.zeros(count)
     noise = np.where(hissing, np.sin(np.pi * np.clip(within, 0.0, 1.0)), 0.0)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
-from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ, SynthesisNumbers, TractNumbers, voice_numbers
+from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ, SynthesisParams, TractParams, voice_params
 from avpenet_cli.phantom.voice.vocality import Vocality
 
 
 @dataclass(frozen=True, eq=False)
 class Tracks:
-    """What a voice does through an utterance, at `SynthesisNumbers.control_hz`; all (controls,) float64.
+    """What a voice does through an utterance, at `SynthesisParams.control_hz`; all (controls,) float64.
 
     Attributes:
         f0_hz: fundamental, positive.
@@ -39,12 +39,12 @@ class Tracks:
     @property
     def samples(self) -> int:
         """Length of the sound."""
-        return round(self.f0_hz.size / voice_numbers().synthesis.control_hz * SAMPLE_RATE_HZ)
+        return round(self.f0_hz.size / voice_params().synthesis.control_hz * SAMPLE_RATE_HZ)
 
 
 def controls(length_s: float) -> int:
     """How many controls an utterance of this length has, at least two."""
-    return max(2, round(length_s * voice_numbers().synthesis.control_hz))
+    return max(2, round(length_s * voice_params().synthesis.control_hz))
 
 
 def to_samples(track: np.ndarray, samples: int) -> np.ndarray:
@@ -59,7 +59,7 @@ def phonate(tracks: Tracks, vocality: Vocality, rng: np.random.Generator) -> np.
     Returns:
         (tracks.samples,) float64 at 48 kHz, largest magnitude 1; zeros where nothing sounds at all.
     """
-    numbers = voice_numbers()
+    numbers = voice_params()
     sound = _through_tract(_glottal_source(tracks, vocality, numbers.synthesis, rng), tracks, numbers.tract)
     peak = float(np.abs(sound).max(initial=0.0))
     return sound / peak if peak > 0.0 else sound
@@ -76,7 +76,7 @@ def vowel_formants(path: Sequence[str], count: int, tract_length_mm: float) -> n
         (count, formants) float64 Hz: F1-F3 of the vowels in inverse proportion to the tract's length, above them
         those of a uniform tube, (2 n - 1) c / 4 L.
     """
-    numbers = voice_numbers()
+    numbers = voice_params()
     tract = numbers.tract
     vowels = np.array([numbers.vowels[name] for name in path]) * tract.reference_length_mm / tract_length_mm
     at = np.linspace(0.0, len(path) - 1.0, count)
@@ -87,7 +87,7 @@ def vowel_formants(path: Sequence[str], count: int, tract_length_mm: float) -> n
 
 
 def _glottal_source(
-    tracks: Tracks, vocality: Vocality, numbers: SynthesisNumbers, rng: np.random.Generator
+    tracks: Tracks, vocality: Vocality, numbers: SynthesisParams, rng: np.random.Generator
 ) -> np.ndarray:
     samples = tracks.samples
     noise = to_samples(tracks.noise, samples) * rng.standard_normal(samples)
@@ -115,7 +115,7 @@ def _glottal_source(
     return source
 
 
-def _cycle(tilt_db_per_octave: float, top: int, phase: np.ndarray, numbers: SynthesisNumbers) -> np.ndarray:
+def _cycle(tilt_db_per_octave: float, top: int, phase: np.ndarray, numbers: SynthesisParams) -> np.ndarray:
     """One glottal cycle of `top` harmonics with an RMS of 1, repeated along `phase`, in cycles."""
     spectrum = np.zeros(numbers.table_points // 2 + 1, np.complex128)
     orders = np.arange(1, top + 1)
@@ -129,8 +129,8 @@ def _cycle(tilt_db_per_octave: float, top: int, phase: np.ndarray, numbers: Synt
     return below + (at - left) * (table[left + 1] - below)
 
 
-def _through_tract(source: np.ndarray, tracks: Tracks, numbers: TractNumbers) -> np.ndarray:
-    synthesis = voice_numbers().synthesis
+def _through_tract(source: np.ndarray, tracks: Tracks, numbers: TractParams) -> np.ndarray:
+    synthesis = voice_params().synthesis
     hop = round(synthesis.filter_window_s * SAMPLE_RATE_HZ / 2.0)
     count = source.size // hop + 2
     padded = np.zeros((count + 1) * hop)
@@ -148,7 +148,7 @@ def _through_tract(source: np.ndarray, tracks: Tracks, numbers: TractNumbers) ->
     return sound[hop : hop + source.size]
 
 
-def _response(formants_hz: np.ndarray, synthesis: SynthesisNumbers, numbers: TractNumbers) -> np.ndarray:
+def _response(formants_hz: np.ndarray, synthesis: SynthesisParams, numbers: TractParams) -> np.ndarray:
     """(frames, formants) Hz -> (frames, frequencies) complex128; 1 at low frequencies, nothing under radiation."""
     bin_hz = SAMPLE_RATE_HZ / synthesis.filter_fft_samples
     frequencies_hz = np.arange(synthesis.filter_fft_samples // 2 + 1) * bin_hz

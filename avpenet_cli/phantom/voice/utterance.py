@@ -15,8 +15,8 @@ from avpenet_cli.phantom.parameters.voice_params import (
     Call,
     Range,
     at_pain,
-    ordinary_numbers,
-    voice_numbers,
+    non_pain_sound_params,
+    voice_params,
 )
 from avpenet_cli.phantom.voice.phonation import Tracks, controls, phonate, to_samples, vowel_formants
 from avpenet_cli.phantom.voice.vocality import Vocality
@@ -46,7 +46,7 @@ def recipe_of(kind: str) -> Call | Breath:
     Raises:
         KeyError: no such kind.
     """
-    voice, ordinary = voice_numbers(), ordinary_numbers()
+    voice, ordinary = voice_params(), non_pain_sound_params()
     recipes: dict[str, Call | Breath] = {**voice.calls, **voice.breaths, **ordinary.calls, **ordinary.breaths}
     return recipes[kind]
 
@@ -79,7 +79,7 @@ def sound_of(utterance: Utterance, vocality: Vocality, pain: np.ndarray, rng: np
         the utterance's own deviation.
     """
     recipe = recipe_of(utterance.kind)
-    synthesis = voice_numbers().synthesis
+    synthesis = voice_params().synthesis
     count = controls(utterance.length_s)
     hurting = np.interp(np.linspace(0.0, pain.size - 1.0, count), np.arange(pain.size), pain)
     path = recipe.vowel_paths[int(rng.integers(len(recipe.vowel_paths)))]
@@ -131,12 +131,12 @@ def _call_tracks(
     call: Call, vocality: Vocality, pain: np.ndarray, formants_hz: np.ndarray, rng: np.random.Generator
 ) -> tuple[Tracks, np.ndarray]:
     """The call's tracks, and (controls,) what its breaks leave of the amplitude."""
-    events, synthesis = voice_numbers().events, voice_numbers().synthesis
+    events, synthesis = voice_params().events, voice_params().synthesis
     count = pain.size
     begin_pain = float(pain[0])
 
-    def happens(chance: tuple[float, float]) -> bool:
-        return bool(rng.random() < at_pain(chance, begin_pain))
+    def happens(probability: tuple[float, float]) -> bool:
+        return bool(rng.random() < at_pain(probability, begin_pain))
 
     rough = np.zeros(count)
     if happens(call.rough_chance):
@@ -164,11 +164,11 @@ def _call_tracks(
 
 
 def _f0(call: Call, vocality: Vocality, pain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    synthesis = voice_numbers().synthesis
+    synthesis = voice_params().synthesis
     count = pain.size
     melody = _melody(pick(call.melodies, rng), count)
     time_s = np.arange(count) / synthesis.control_hz
-    wander = np.interp(
+    random_drift = np.interp(
         time_s * synthesis.f0_wander_hz,
         np.arange(int(time_s[-1] * synthesis.f0_wander_hz) + 2),
         rng.standard_normal(int(time_s[-1] * synthesis.f0_wander_hz) + 2),
@@ -178,12 +178,12 @@ def _f0(call: Call, vocality: Vocality, pain: np.ndarray, rng: np.random.Generat
     at_rest = call.f0_ratio[0]
     ratio = at_rest + vocality.f0_response * (at_pain(call.f0_ratio, pain) - at_rest)
     f0_hz: np.ndarray = vocality.f0_hz * own * ratio * (1.0 + at_pain(call.f0_range, pain) * melody)
-    return f0_hz * (1.0 + synthesis.f0_wander * wander + tremor)
+    return f0_hz * (1.0 + synthesis.f0_wander * random_drift + tremor)
 
 
 def _melody(name: str, count: int) -> np.ndarray:
     """(count,) float64 about a mean of 0; from the lowest to the highest it is about 1 wide."""
-    points = np.array(voice_numbers().melodies[name])
+    points = np.array(voice_params().melodies[name])
     at = np.linspace(0.0, points.size - 1.0, count)
     left = np.minimum(at.astype(np.int64), points.size - 2)
     # Level at the given points and smooth between them, as a voice turns.
@@ -195,7 +195,7 @@ def _melody(name: str, count: int) -> np.ndarray:
 
 def _stretch(count: int, length: float, edge_s: float, rng: np.random.Generator) -> np.ndarray:
     """(count,) float64: 1 over `length` controls somewhere inside, 0 elsewhere, with soft edges."""
-    edge = max(1.0, edge_s * voice_numbers().synthesis.control_hz)
+    edge = max(1.0, edge_s * voice_params().synthesis.control_hz)
     length = min(length, float(count))
     start = rng.uniform(0.0, count - length)
     at = np.arange(count)

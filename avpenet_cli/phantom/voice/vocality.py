@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.phantom.parameters.voice_params import AgeGroup, Range, Sex, voice_numbers
+from avpenet_cli.phantom.parameters.voice_params import AgeGroup, Range, Sex, voice_params
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def draw_vocality(age_group: AgeGroup, sex: Sex, rng: np.random.Generator) -> Vo
             f"no simulated voice for age group {age_group!r} and sex {sex!r}",
             "the groups are neonate and adult, the sexes female and male",
         )
-    group = voice_numbers().subjects["neonate" if age_group == "neonate" else f"adult_{sex}"]
+    group = voice_params().subjects["neonate" if age_group == "neonate" else f"adult_{sex}"]
 
     def drawn(values: Range) -> float:
         return float(rng.uniform(*values))

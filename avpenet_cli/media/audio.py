@@ -1,7 +1,7 @@
 """An audio stream -> contiguous mono blocks from the container's start, with a record of what was there.
 
 Where the stream starts late, stops early or has holes, silence stands in, and `present` says where the stream
-really was: absent sound must not pass for a quiet patient.
+really was: absent audio must not pass for a quiet patient.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _FALLBACK_RATE_HZ = 48_000
 _BLOCK_SAMPLES = 1 << 16
 
 
-class SoundStream:
-    """Iterate over one recording's sound; afterwards ask what was there.
+class WaveformStream:
+    """Iterate over one recording's audio; afterwards ask what was there.
 
     Yields blocks (n,) float32 in [-1, 1], mono as the mean of the channels, contiguous from the container's start.
     Float all the way: 24-bit samples keep their 24 bits.
 
     Attributes:
         rate_hz: samples per second of the blocks.
-        present: [(start_s, end_s), ...] where the stream delivered sound.
-        trouble: one line when the decoder crashed, stalled or gave up; empty when all went well.
-        complaint: the decoder's last word about damage it met; empty when it met none.
+        present: [(start_s, end_s), ...] where the stream delivered audio.
+        decode_error: one line when the decoder crashed, stalled or gave up; empty when all went well.
+        decoder_warning: the decoder's last word about damage it met; empty when it met none.
     """
 
     def __init__(
@@ -51,8 +51,8 @@ class SoundStream:
         self._promised_s = facts.nominal_s
         self.rate_hz = working_rate(facts.audio)
         self.present: list[tuple[float, float]] = []
-        self.trouble = ""
-        self.complaint = ""
+        self.decode_error = ""
+        self.decoder_warning = ""
 
     @property
     def end_s(self) -> float:
@@ -60,27 +60,27 @@ class SoundStream:
         return self.present[-1][1] if self.present else 0.0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        self.present, self.trouble, self.complaint = [], "", ""
+        self.present, self.decode_error, self.decoder_warning = [], "", ""
         child = DecoderChild(self._path, self._command, self._decoding.stall_s, self._while_waiting)
         try:
             yield from _joined(self._until_stalled(self._placed(child)))
-            if not self.trouble:
+            if not self.decode_error:
                 status = child.finish()
                 if status < 0:
-                    self.trouble = f"the audio decoder crashed (signal {-status})"
+                    self.decode_error = f"the audio decoder crashed (signal {-status})"
                 elif status > 0:
                     detail = last_line(child.messages) or f"status {status}"
-                    self.trouble = f"the audio decoder gave up ({detail})"
+                    self.decode_error = f"the audio decoder gave up ({detail})"
         finally:
             child.close()
-            self.complaint = last_line(child.messages)
+            self.decoder_warning = last_line(child.messages)
 
     def _until_stalled(self, packets: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """A stall ends the packets like any other end, so that those before it are handed on."""
         try:
             yield from packets
         except DecoderStalled:
-            self.trouble = f"the audio decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
+            self.decode_error = f"the audio decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
 
     def _placed(self, child: DecoderChild) -> Iterator[np.ndarray]:
         """Packets laid on the timeline: holes filled with zeros, overlaps dropped."""
@@ -95,7 +95,7 @@ class SoundStream:
             if child.read_into(packet.data.cast("B")) < packet.nbytes:
                 return
             if time > last:
-                self.trouble = f"timestamps run far beyond the {self._promised_s:.1f} s that the header promises"
+                self.decode_error = f"timestamps run far beyond the {self._promised_s:.1f} s that the header promises"
                 return
             jump = time - position
             if position == 0 or abs(jump) > _JITTER_S * rate:
@@ -117,7 +117,7 @@ class SoundStream:
             self.present.append((start_s, end_s))
 
     def present_share(self, start_s: float, end_s: float) -> float:
-        """Share of [start_s, end_s) in which the stream delivered sound, [0, 1]."""
+        """Share of [start_s, end_s) in which the stream delivered audio, [0, 1]."""
         covered = sum(max(0.0, min(end_s, b) - max(start_s, a)) for a, b in self.present)
         return min(1.0, covered / (end_s - start_s)) if end_s > start_s else 0.0
 

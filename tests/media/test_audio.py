@@ -1,4 +1,4 @@
-"""Where a recording's sound lies in time, and what of it arrives."""
+"""Where a recording's audio lies in time, and what of it arrives."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from avpenet_cli.errors import RecordingError
+from avpenet_cli.media.audio import WaveformStream
 from avpenet_cli.media.probe import probe
-from avpenet_cli.media.sound import SoundStream
 from avpenet_cli.settings import DecodingSettings
 from tests.conftest import ClipMaker
 
@@ -18,7 +18,7 @@ PICTURE = ["-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=4"]
 
 
 def expression(*channels: str, seconds: float = 4.0, rate_hz: int = 48_000, layout: str = "") -> list[str]:
-    """ffmpeg's input options for sound after one formula of the time `t` and the sample `n` per channel."""
+    """ffmpeg's input options for audio after one formula of the time `t` and the sample `n` per channel."""
     wanted = f":c={layout}" if layout else ""
     return ["-f", "lavfi", "-i", f"aevalsrc='{'|'.join(channels)}':s={rate_hz}:d={seconds}{wanted}"]
 
@@ -27,17 +27,17 @@ RAMP = "0.1+t/10"
 """Says of each sample when it was: 0.1 at the start of the stream, 0.1 more every second, never zero."""
 
 
-def hear(path: Path, **decoding: int) -> tuple[np.ndarray, SoundStream]:
-    """All samples of a recording without trouble."""
+def iter_segment_audio(path: Path, **decoding: int) -> tuple[np.ndarray, WaveformStream]:
+    """All samples of a recording without decode_error."""
     settings = DecodingSettings(**decoding)  # type: ignore[arg-type]
-    stream = SoundStream(path, probe(path, settings), settings)
+    stream = WaveformStream(path, probe(path, settings), settings)
     blocks = list(stream)
-    assert (stream.trouble, stream.complaint) == ("", "")
+    assert (stream.decode_error, stream.decoder_warning) == ("", "")
     assert all(block.dtype == np.float32 and block.ndim == 1 for block in blocks)
     return np.concatenate(blocks), stream
 
 
-def assert_ramp(samples: np.ndarray, stream: SoundStream, start_s: float, end_s: float, tolerance_s: float) -> None:
+def assert_ramp(samples: np.ndarray, stream: WaveformStream, start_s: float, end_s: float, tolerance_s: float) -> None:
     """`RAMP` from `start_s` on, silence before it."""
     first = round(start_s * stream.rate_hz)
     slack = round(tolerance_s * stream.rate_hz) + 1
@@ -51,7 +51,7 @@ def assert_ramp(samples: np.ndarray, stream: SoundStream, start_s: float, end_s:
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mov", ".wav"])
 def test_sound_is_shifted(clips: ClipMaker, suffix: str) -> None:
-    samples, stream = hear(clips.ffmpeg(*expression(RAMP), *FLOAT_PCM, suffix=suffix))
+    samples, stream = iter_segment_audio(clips.ffmpeg(*expression(RAMP), *FLOAT_PCM, suffix=suffix))
     assert_ramp(samples, stream, 0.0, 4.0, 1e-4)
     np.testing.assert_allclose(stream.present, [(0.0, 4.0)], atol=1e-4)
 
@@ -61,7 +61,7 @@ def test_sound_is_shifted(clips: ClipMaker, suffix: str) -> None:
 def test_late_sound_is_pulled_to_zero(clips: ClipMaker, suffix: str, late_s: float) -> None:
     late = ["-itsoffset", str(late_s), *expression(RAMP, seconds=2)]
     path = clips.ffmpeg(*PICTURE, *late, "-pix_fmt", "yuv420p", *FLOAT_PCM, suffix=suffix)
-    samples, stream = hear(path)
+    samples, stream = iter_segment_audio(path)
     assert_ramp(samples, stream, late_s, late_s + 2, 0.002)
     np.testing.assert_allclose(stream.present, [(late_s, late_s + 2)], atol=0.002)
     assert stream.present_share(0, 4) == pytest.approx(0.5, abs=0.001)
@@ -72,7 +72,7 @@ def test_late_sound_is_pulled_to_zero(clips: ClipMaker, suffix: str, late_s: flo
 def test_late_sound_of_a_stream_format_is_pulled_to_zero(clips: ClipMaker, suffix: str) -> None:
     tone = ["-itsoffset", "1.28", *expression("0.5*sin(2*PI*440*t)", seconds=2)]
     path = clips.ffmpeg(*PICTURE, *tone, "-c:v", "mpeg2video", "-b:v", "4M", "-c:a", "mp2", suffix=suffix)
-    samples, stream = hear(path)
+    samples, stream = iter_segment_audio(path)
     begins_s = np.argmax(np.abs(samples) > 0.1) / stream.rate_hz
     assert begins_s == pytest.approx(1.28, abs=0.06)
     assert stream.present[0][0] == pytest.approx(1.28, abs=0.06)
@@ -81,14 +81,14 @@ def test_late_sound_of_a_stream_format_is_pulled_to_zero(clips: ClipMaker, suffi
 def test_sound_in_a_late_video_stream_format_is_shifted(clips: ClipMaker) -> None:
     late = ["-itsoffset", "1.28", *PICTURE, "-map", "0:a", "-map", "1:v", "-c:v", "mpeg2video", "-b:v", "4M"]
     path = clips.ffmpeg(*expression("0.5*sin(2*PI*440*t)*gte(t,2)"), *late, "-c:a", "mp2", suffix=".ts")
-    samples, stream = hear(path)
+    samples, stream = iter_segment_audio(path)
     assert np.argmax(np.abs(samples) > 0.1) / stream.rate_hz == pytest.approx(2.0, abs=0.06)
 
 
 @pytest.mark.parametrize("codec", ["pcm_f32le", "pcm_s24le", "flac"])
 def test_hole_in_the_middle_closes_up(clips: ClipMaker, codec: str) -> None:
     holed = ["-af", "aselect='not(between(t,1,2))'", "-c:a", codec, "-pix_fmt", "yuv420p"]
-    samples, stream = hear(clips.ffmpeg(*PICTURE, *expression(RAMP), *holed, suffix=".mkv"))
+    samples, stream = iter_segment_audio(clips.ffmpeg(*PICTURE, *expression(RAMP), *holed, suffix=".mkv"))
     # The hole's edges lie between packets, which are up to 0.1 s long.
     np.testing.assert_allclose(stream.present, [(0.0, 1.0), (2.0, 4.0)], atol=0.1)
     hole_start_s, hole_end_s = stream.present[0][1], stream.present[1][0]
@@ -102,7 +102,7 @@ def test_hole_in_the_middle_closes_up(clips: ClipMaker, codec: str) -> None:
 
 def test_sound_that_ends_before_the_picture_goes_on(clips: ClipMaker) -> None:
     path = clips.ffmpeg(*PICTURE, *expression(RAMP, seconds=1), *FLOAT_PCM, "-pix_fmt", "yuv420p", suffix=".mkv")
-    samples, stream = hear(path)
+    samples, stream = iter_segment_audio(path)
     assert_ramp(samples, stream, 0.0, 1.0, 0.002)
     assert stream.present_share(0, 4) == pytest.approx(0.25, abs=0.001)
     assert stream.present_share(2, 4) == 0
@@ -115,7 +115,7 @@ def test_24_bits_are_squeezed_through_16(clips: ClipMaker, codec: str, suffix: s
     """A ramp of single steps of 24 bits, all of which 16 bits would round to nine values."""
     ramp = expression("(mod(n,2001)-1000)/8388608", seconds=0.5)
     deep = ["-c:a", codec, "-sample_fmt", "s32", "-bits_per_raw_sample", "24"]
-    samples, stream = hear(clips.ffmpeg(*ramp, *deep, suffix=suffix))
+    samples, stream = iter_segment_audio(clips.ffmpeg(*ramp, *deep, suffix=suffix))
     assert stream.rate_hz == 48_000
     steps = samples[:20_000].astype(np.float64) * (1 << 23)
     wanted = np.arange(20_000) % 2001 - 1000
@@ -139,7 +139,7 @@ def test_24_bits_are_squeezed_through_16(clips: ClipMaker, codec: str, suffix: s
 )
 def test_channels_are_added_up_or_weighed(clips: ClipMaker, channels: list[str], layout: str, mean: float) -> None:
     path = clips.ffmpeg(*expression(*channels, seconds=0.5, layout=layout), *FLOAT_PCM, suffix=".wav")
-    samples, _ = hear(path)
+    samples, _ = iter_segment_audio(path)
     np.testing.assert_allclose(samples, mean, atol=1e-6)
 
 
@@ -149,7 +149,7 @@ def test_channels_are_added_up_or_weighed(clips: ClipMaker, channels: list[str],
 )
 def test_rate_bends_pitch_or_length(clips: ClipMaker, rate_hz: int, working_hz: int) -> None:
     path = clips.ffmpeg(*expression("0.5*sin(2*PI*1000*t)", rate_hz=rate_hz), *FLOAT_PCM, suffix=".wav")
-    samples, stream = hear(path)
+    samples, stream = iter_segment_audio(path)
     assert stream.rate_hz == working_hz
     assert samples.size == pytest.approx(4 * working_hz, abs=64)
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(samples.size)))
@@ -164,7 +164,7 @@ def test_other_track_is_heard(clips: ClipMaker, track: int) -> None:
     inputs = [word for level in levels for word in expression(str(level), seconds=1)]
     maps = [word for number in (1, 0, 2, 3) for word in ("-map", str(number))]
     path = clips.ffmpeg(*PICTURE, *inputs, *maps, *FLOAT_PCM, "-pix_fmt", "yuv420p", suffix=".mkv")
-    samples, _ = hear(path, audio_track=track)
+    samples, _ = iter_segment_audio(path, audio_track=track)
     np.testing.assert_allclose(samples, levels[track], atol=1e-6)
 
 
@@ -184,7 +184,7 @@ def test_codec_delay_shifts_sound_against_the_picture(
     clips: ClipMaker, codec: str, suffix: str, delay_s: float
 ) -> None:
     path = clips.ffmpeg(*expression("0.5*sin(2*PI*440*t)*gte(t,1)"), "-c:a", codec, suffix=suffix)
-    samples, stream = hear(path)
+    samples, stream = iter_segment_audio(path)
     assert np.argmax(np.abs(samples) > 0.1) / stream.rate_hz == pytest.approx(1.0, abs=delay_s)
     assert stream.end_s == pytest.approx(4.0, abs=0.1)
 
@@ -196,9 +196,9 @@ def test_channels_that_change_midway_end_the_sound(clips: ClipMaker, tmp_path: P
     playlist.write_text("".join(f"file '{part}'\n" for part in parts))
     path = clips.ffmpeg("-f", "concat", "-safe", "0", "-i", str(playlist), "-c", "copy", suffix=".ts")
     settings = DecodingSettings()
-    stream = SoundStream(path, probe(path, settings), settings)
+    stream = WaveformStream(path, probe(path, settings), settings)
     samples = np.concatenate(list(stream))
-    assert stream.trouble == ""
+    assert stream.decode_error == ""
     assert stream.end_s == pytest.approx(4.0, abs=0.2)
     assert np.sqrt(np.mean(samples[-48_000:-4_800] ** 2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
 
@@ -206,7 +206,7 @@ def test_channels_that_change_midway_end_the_sound(clips: ClipMaker, tmp_path: P
 def test_second_read_differs(clips: ClipMaker) -> None:
     path = clips.ffmpeg(*PICTURE, "-itsoffset", "0.5", *expression(RAMP), *FLOAT_PCM, suffix=".mkv")
     settings = DecodingSettings()
-    stream = SoundStream(path, probe(path, settings), settings)
+    stream = WaveformStream(path, probe(path, settings), settings)
     first, present = np.concatenate(list(stream)), stream.present
     np.testing.assert_array_equal(np.concatenate(list(stream)), first)
     assert stream.present == present
@@ -218,7 +218,7 @@ def test_sound_of_which_little_decodes_passes_for_silence(shared: Path, name: st
     path = shared / "data" / "cries" / f"dac_{name}.3gp"
     settings = DecodingSettings()
     facts = probe(path, settings)
-    stream = SoundStream(path, facts, settings)
+    stream = WaveformStream(path, facts, settings)
     samples = np.concatenate(list(stream))
     assert stream.present_share(0, facts.nominal_s) == pytest.approx(share, abs=0.01)
     there = np.zeros(samples.size, bool)
