@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -41,10 +39,9 @@ def check(
         from avpenet_cli.commissioning.run import CheckRequest, check_installation
 
         result = check_installation(CheckRequest(weights, baseline, save, out, phantoms, device), callbacks)
-    if debug:
-        for phantom in result.scored:
+        for phantom in result.scored if debug else ():
             if phantom.error is not None:
-                print("".join(traceback.format_exception(phantom.error)), file=sys.stderr)
+                callbacks.trace(phantom.error, names_allowed=True)
     verdict, explanation = result.protocol.verdict, result.explanation
     if not quiet:
         print_protocol(result.protocol)

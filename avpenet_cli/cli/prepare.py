@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +10,7 @@ import typer
 
 from avpenet_cli.cli.callbacks import run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
-from avpenet_cli.phrasing import counted
+from avpenet_cli.phrasing import plural
 
 if TYPE_CHECKING:
     from avpenet_cli.dataset.run import PrepareResult
@@ -69,10 +67,9 @@ def prepare(
         settings = read_settings(PrepareSettings, config, options)
         request = PrepareRequest(tuple(paths), ratings, subjects, out, settings, recursive)
         result = prepare_dataset(request, callbacks)
-    if debug:
-        for recording in result.recordings:
+        for recording in result.recordings if debug else ():
             if recording.error is not None:
-                print("".join(traceback.format_exception(recording.error)), file=sys.stderr)
+                callbacks.trace(recording.error, names_allowed=True)
     typer.echo(f"{_last_line(result)}; in {(time.monotonic() - started) / 60:.1f} min", err=True)
     return ExitCode.SOME_FAILED if result.failed else ExitCode.OK
 
@@ -88,6 +85,6 @@ def _last_line(result: PrepareResult) -> str:
     summary = result.summary
     rated = ", ".join(f"{split} {count} of {summary.subjects[split]}" for split, count in summary.rated.items())
     return (
-        f"avpenet: {counted(len(result.recordings), 'recording')}, {result.failed} failed, "
-        f"{counted(sum(summary.segments.values()), 'segment')}; rated segments of subjects: {rated}"
+        f"avpenet: {plural(len(result.recordings), 'recording')}, {result.failed} failed, "
+        f"{plural(sum(summary.segments.values()), 'segment')}; rated segments of subjects: {rated}"
     )

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from avpenet_cli.cli.reporter import printable
-from avpenet_cli.phrasing import counted
+from avpenet_cli.phrasing import plural
 
 if TYPE_CHECKING:
     from avpenet_cli.commissioning.protocol import Constancy, Installation, Operation, Protocol
@@ -44,7 +44,7 @@ def _line(console: Console, text: str, style: str = "") -> None:
 def _installation(installation: Installation) -> Table:
     weights, phantoms = installation.weights, installation.phantoms
     altered = phantoms.altered
-    files = f"{counted(len(phantoms.files_sha256), 'file')} in {phantoms.folder}"
+    files = f"{plural(len(phantoms.files_sha256), 'file')} in {phantoms.folder}"
     state = "not listed anywhere" if not phantoms.listed else "; ".join(altered) or "as listed, by SHA-256"
     rows = {name: installation.software[name] for name in _SHOWN_VERSIONS}
     rows |= {

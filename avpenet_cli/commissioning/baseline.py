@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from avpenet_cli.commissioning.phantoms import Phantoms, ScoredPhantom
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.phrasing import counted
+from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.settings import from_dict, to_dict
 from avpenet_cli.storage import write_json
@@ -183,7 +183,7 @@ def _compare(name: str, now: Scores | None, before: Scores | None) -> ScoreChang
     problem = ""
     status_changed = [(i, new) for i, new, old in both if (new is None) != (old is None)]
     if len(now) != len(before):
-        problem = f"has {counted(len(now), 'segment')} and had {len(before)}"
+        problem = f"has {plural(len(now), 'segment')} and had {len(before)}"
     elif status_changed:
         i, new = status_changed[0]
         problem = f"segment {i} is {'unscorable and was scored' if new is None else 'scored and was unscorable'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.journal import Journal
 from avpenet_cli.runs.manifest import weights_mark
 from avpenet_cli.scoring.network import Network
-from avpenet_cli.scoring.run import Finished, score_all
+from avpenet_cli.scoring.run import ScoredRecording, iter_scored
 from avpenet_cli.scoring.scorer import Scorer
 from avpenet_cli.settings import RunSettings, result_settings
 from avpenet_cli.tables import row, write_table
@@ -116,22 +117,19 @@ def score_phantoms(
         private: an empty folder for the journal.
 
     Raises:
-        Interrupted: the callbacks asked for it.
+        Interrupted: the callbacks asked for it; states how many recordings are finished.
         AvpenetError: the folder cannot be written.
     """
-    scorer = Scorer(network, run, callbacks.should_stop)
-    journal = Journal(private / "scores.csv", dict(settings))
-    try:
-        outcomes = score_all(phantoms.recordings, scorer, journal, callbacks.progress)
+    scorer = Scorer(network, run, callbacks)
+    with contextlib.closing(Journal(private / "scores.csv", dict(settings))) as journal:
+        results = iter_scored(phantoms.recordings, scorer, journal, callbacks)
         while True:
             started = time.perf_counter()
-            finished: Finished | None = next(outcomes, None)
-            if finished is None:
+            scored: ScoredRecording | None = next(results, None)
+            if scored is None:
                 return
             wall_s = time.perf_counter() - started
-            yield ScoredPhantom(finished.recording.name, finished.outcome, wall_s, finished.error)
-    finally:
-        journal.close()
+            yield ScoredPhantom(scored.recording.name, scored.outcome, wall_s, scored.error)
 
 
 def journal_settings(entry: WeightsEntry, run: RunSettings) -> dict[str, Any]:

@@ -47,7 +47,6 @@ from avpenet_cli.commissioning.protocol import (
     TruthErrors,
 )
 from avpenet_cli.errors import EnvironmentUnavailableError, Interrupted, SettingsError
-from avpenet_cli.phrasing import counted
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, device_name
 from avpenet_cli.runs.versions import software_versions
@@ -222,24 +221,18 @@ def _score(plan: _Plan, callbacks: RunCallbacks) -> _Scores:
     """Score the phantoms, and compare the scores with the known ones and with the simulated pain."""
     network = Network(plan.entry, plan.run)
     settings = journal_settings(plan.entry, plan.run)
-    scored: list[ScoredPhantom] = []
-    total = len(plan.phantoms.recordings)
     with _private_folder() as private:
         try:
-            for phantom in score_phantoms(plan.phantoms, network, plan.run, settings, private, callbacks):
-                scored.append(phantom)
-                callbacks.item_done()
-        except Interrupted:
-            raise Interrupted(
-                f"interrupted after {len(scored)} of {counted(total, 'recording')}", "run the same command again"
-            ) from None
+            scored = tuple(score_phantoms(plan.phantoms, network, plan.run, settings, private, callbacks))
+        except Interrupted as error:  # nothing is kept to resume from
+            raise Interrupted(error.message, "run the same command again") from None
         table = private / "table.csv"
         write_scores(table, scored, plan.entry)
         any_segment = any(phantom.outcome.segments for phantom in scored)
         truth_errors = _truth_errors(table, plan.truth) if plan.truth is not None and any_segment else {}
     today = make_known_scores(plan.entry.name, device_name(network.device), scored)
     changes = compare_scores(today.scores, plan.known.scores) if plan.known else None
-    return _Scores(tuple(scored), today, changes, truth_errors)
+    return _Scores(scored, today, changes, truth_errors)
 
 
 @contextlib.contextmanager

@@ -39,7 +39,6 @@ from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.records import Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
-from avpenet_cli.scoring.run import unexpected
 from avpenet_cli.settings import (
     WINDOW_S,
     AudioSettings,
@@ -221,7 +220,7 @@ class Preparer:
         self._settings, self._folder, self.callbacks = settings, folder, callbacks
         self._fingerprint = digest_of(settings.shard_fingerprint_fields)
         device = choose_device(settings.device)
-        self._front_end = FrontEnd(settings.preprocessing, settings.run, MODALITIES, device, callbacks.should_stop)
+        self._front_end = FrontEnd(settings.preprocessing, settings.run, MODALITIES, device, callbacks)
 
     def shard_path(self, recording: Recording, facts: os.stat_result) -> Path:
         """Path of the shard for this state of the recording's file. The name reveals nothing about the recording:
@@ -261,7 +260,7 @@ class Preparer:
         with timer.stage("digest"):
             digest = self._digest(path)
         with CropSpool(self._folder, self._settings.jpeg_quality) as spool:
-            evidence = self._front_end.read(path, spool, timer, self.callbacks.progress)
+            evidence = self._front_end.read(path, spool, timer)
             header = ShardHeader(
                 version=STORE_VERSION,
                 fingerprint=self._fingerprint,
@@ -326,5 +325,7 @@ def prepare_all(recordings: Sequence[Recording], preparer: Preparer) -> Iterator
         except AvpenetError:
             raise
         except Exception as error:  # one recording must not end a whole run; --debug shows the traceback
-            prepared = PreparedRecording(recording, failure=unexpected(error, "prepared"), error=error)
+            prepared = PreparedRecording(
+                recording, failure=RecordingError.from_unexpected(error, "prepared"), error=error
+            )
         yield prepared

@@ -13,7 +13,7 @@ from avpenet_cli.dataset.record import STORE_FILE, read_store_file, write_unfini
 from avpenet_cli.dataset.shards import SHARD_FOLDER, SHARD_SUFFIX
 from avpenet_cli.errors import Interrupted, OutputError
 from avpenet_cli.inputs import Inputs, Recording, collect
-from avpenet_cli.phrasing import counted
+from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.runs.lock import output_lock
@@ -92,8 +92,8 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
         _start_store(request.out, before, settings)
         _remove_temporary_files(request.out, shards)
         if inputs.repeated:
-            callbacks.info(f"{counted(inputs.repeated, 'input')} named more than once, prepared once")
-        callbacks.info(f"preparing {counted(len(inputs.recordings), 'recording')} on {device}")
+            callbacks.info(f"{plural(inputs.repeated, 'input')} named more than once, prepared once")
+        callbacks.info(f"preparing {plural(len(inputs.recordings), 'recording')} on {device}")
         recordings = _prepare_recordings(inputs.recordings, Preparer(settings, shards, callbacks), callbacks)
         splits_before = ((before or {}).get("splits") or {}).get("by_subject")
         summary = finish_store(request.out, recordings, annotations, settings, _notice(inputs), splits_before)
@@ -148,7 +148,7 @@ def _prepare_recordings(
             _report_recording(item, callbacks)
     except Interrupted:
         raise Interrupted(
-            f"interrupted after {len(prepared)} of {counted(len(recordings), 'recording')}",
+            f"interrupted after {len(prepared)} of {plural(len(recordings), 'recording')}",
             "run the same command again to resume",
         ) from None
     return prepared
@@ -159,7 +159,7 @@ def _report_recording(item: PreparedRecording, callbacks: RunCallbacks) -> None:
     if item.failure is not None or item.header is None:
         callbacks.warning(f"{name}: failed: {item.failure}")
         return
-    counts = counted(item.segments, "segment") + (f", {item.unscorable} unscorable" if item.unscorable else "")
+    counts = plural(item.segments, "segment") + (f", {item.unscorable} unscorable" if item.unscorable else "")
     source = "from an earlier run" if item.reused else f"{item.header.nominal_s:.1f} s in {item.seconds_spent:.1f} s"
     callbacks.info(f"{name}: {counts}, {source}")
     if item.header.message:
@@ -184,21 +184,21 @@ def _report_warnings(result: PrepareResult, shares: tuple[float, float, float], 
     for row in unmatched.head(_NAMED).itertuples():
         callbacks.warning(f"rating in line {row.line} ({row.recording} at {row.start_s:g} s): {row.why}")
     if len(unmatched) > _NAMED:
-        more = counted(len(unmatched) - _NAMED, "more rating")
+        more = plural(len(unmatched) - _NAMED, "more rating")
         callbacks.warning(f"{more} without a segment; see {STORE_FILE}")
     if summary.unrated_recordings:
-        unrated = counted(len(summary.unrated_recordings), "recording")
+        unrated = plural(len(summary.unrated_recordings), "recording")
         callbacks.warning(f"no rating for {unrated}, such as {summary.unrated_recordings[0]}")
     for (split, count), share in zip(summary.subjects.items(), shares, strict=True):
         if share and not count:
             callbacks.warning(f"no subject with a rated segment in {split}")
     if summary.moved:
         callbacks.warning(
-            f"another split than before for {counted(len(summary.moved), 'subject')}, such as {summary.moved[0]}: "
+            f"another split than before for {plural(len(summary.moved), 'subject')}, such as {summary.moved[0]}: "
             "weights trained on this store earlier must not be tested on it now"
         )
     if result.unused_shards:
         callbacks.warning(
-            f"{counted(result.unused_shards, 'shard')} of recordings that are not among the inputs now, unused; "
+            f"{plural(result.unused_shards, 'shard')} of recordings that are not among the inputs now, unused; "
             f"those that {STORE_FILE} does not name may be removed"
         )

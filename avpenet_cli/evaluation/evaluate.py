@@ -17,7 +17,7 @@ from avpenet_cli.dataset.store import Segment, SegmentStore
 from avpenet_cli.errors import AvpenetError, Interrupted, RecordingError, SettingsError
 from avpenet_cli.evaluation.conditions import CLEAN, Condition, cover_faces, reason_not_computable
 from avpenet_cli.evaluation.split import EvaluationSplit
-from avpenet_cli.phrasing import counted
+from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.settings import FRAME_STEP_S
@@ -115,11 +115,11 @@ def evaluate(
                     scores.loc[row] = pd.Series(scorer.scores(int(row), bool(rows.at[row, RATED])), dtype=np.float64)
                 callbacks.progress(done, len(rows))
             scored = int(scores.loc[rows.index, CLEAN.name].notna().sum())
-            callbacks.info(f"{name}: {counted(len(rows), 'segment')}, {scored} scored")
+            callbacks.info(f"{name}: {plural(len(rows), 'segment')}, {scored} scored")
             callbacks.item_done()
             recordings += 1
     except Interrupted:
-        message = f"interrupted after {counted(recordings, 'recording')}; nothing is kept"
+        message = f"interrupted after {plural(recordings, 'recording')}; nothing is kept"
         raise Interrupted(message, "run the same command again to start over") from None
     seconds = time.monotonic() - started
     evaluation = Evaluation(segments.reset_index(drop=True), scores.reset_index(drop=True), not_computable, seconds)

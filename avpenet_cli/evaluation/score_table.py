@@ -18,10 +18,18 @@ from avpenet_cli.inputs import Recording
 from avpenet_cli.pipeline.windows import balance
 from avpenet_cli.records import Flag, Quality, Reason, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.device import device_name
-from avpenet_cli.runs.manifest import Totals, manifest, manifest_path, recording_entry
+from avpenet_cli.runs.manifest import (
+    Manifest,
+    StoreEntry,
+    TableEntry,
+    Timing,
+    Totals,
+    manifest_path,
+    recording_entry,
+    write_manifest,
+)
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.settings import RunSettings
-from avpenet_cli.storage import write_json
 from avpenet_cli.tables import row, write_table
 
 _Row = Mapping[Hashable, Any]
@@ -36,7 +44,7 @@ def write_score_table(
     evaluation: Evaluation,
     mark: str,
 ) -> None:
-    """Write the table and the manifest that certifies it; raises as `write_table` and `write_json`.
+    """Write the table and the manifest that certifies it; raises as `write_table` and `write_manifest`.
 
     Args:
         mark: for the column `weights`.
@@ -55,15 +63,21 @@ def write_score_table(
         totals.add(outcome)
         entries.append(recording_entry(Recording(Path(name), name, name), outcome, reused=False))
     rows = (row(name, segment, mark) for name, segments in segments_of.items() for segment in segments)
-    table = {"file": path.name, "sha256": write_table(path, rows), "rows": len(evaluation.segments)}
+    table = TableEntry(path.name, write_table(path, rows), len(evaluation.segments))
     finished = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    timing = {"finished": finished, "seconds": round(evaluation.seconds, 1)}
-    content = manifest(run, description, device, table, totals, timing, entries)
-    content["store"] = {"sha256": store.digest, "split": split.split, "left_out_site": split.left_out_site}
-    if split.warning:
-        # The report repeats the notice of the manifest's weights, so that the page cannot pass for a test.
-        content["notice"] = content["weights"]["notice"] = f"{description.notice} {split.warning}".strip()
-    write_json(manifest_path(path), content)
+    manifest = Manifest.of(
+        run,
+        description,
+        device=device,
+        table=table,
+        totals=totals.entry(),
+        timing=Timing(finished, round(evaluation.seconds, 1)),
+        recordings=entries,
+        store=StoreEntry(store.digest, split.split, split.left_out_site),
+        # The report repeats the notice of the weights, so that its page cannot pass for a test.
+        warning=split.warning,
+    )
+    write_manifest(manifest_path(path), manifest)
 
 
 def _segment_score(segment: _Row, score: float, label: str) -> SegmentScore:

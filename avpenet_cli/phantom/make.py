@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from avpenet_cli import __version__
 from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.phantom.encode import write_recording
 from avpenet_cli.phantom.scene import Scene, draw_scene, frames, sound
@@ -21,6 +20,7 @@ from avpenet_cli.phantom.subjects import AgeGroups, Subject, draw_subject
 from avpenet_cli.runs.outputs import prepare_output_directory, read_run_file
 from avpenet_cli.settings import describe_differences, flatten
 from avpenet_cli.storage import atomic_write, write_json
+from avpenet_cli.version import __version__
 
 NOTICE = "PHANTOMS: synthetic patients made by a computer. They commission and demonstrate; they are no evidence."
 

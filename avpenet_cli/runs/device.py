@@ -8,11 +8,11 @@ from avpenet_cli.errors import EnvironmentUnavailableError, SettingsError
 
 
 def choose_device(wanted: str) -> torch.device:
-    """`auto` takes a GPU where there is one; anything else is taken at its word.
+    """The device that a setting names; `auto` is the first GPU where there is one, else the CPU.
 
     Raises:
-        EnvironmentUnavailableError: a GPU was asked for and is not there.
-        SettingsError: not a device's name.
+        EnvironmentUnavailableError: a GPU was asked for and there is none.
+        SettingsError: not the name of a device.
     """
     if wanted == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -34,5 +34,5 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """For people: the device and, for a GPU, its model."""
+    """The device for people to read and, for a GPU, its model: `cuda:0 (NVIDIA H200)`."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 
-from avpenet_cli import __version__
 from avpenet_cli.media.tools import ffmpeg_version
+from avpenet_cli.version import __version__
 
 _LIBRARIES = [
     "torch",

@@ -22,7 +22,7 @@ from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError, Interrupted, SettingsError
 from avpenet_cli.model.inference import optimise_for_inference
-from avpenet_cli.phrasing import counted
+from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.training.checkpoint_callback import CheckpointCallback
@@ -105,7 +105,7 @@ def fit(
             # Tensors and plain values only: loading a checkpoint executes no code from it.
             trainer.fit(module, train, validation, ckpt_path=checkpoint, weights_only=True)
         except (Interrupted, SIGTERMException):
-            done = f"interrupted after {len(checkpoints.rows)} of {counted(settings.epochs, 'epoch')}"
+            done = f"interrupted after {len(checkpoints.rows)} of {plural(settings.epochs, 'epoch')}"
             raise Interrupted(done, "run the same command again with --resume") from None
         except SystemExit:  # Lightning's answer to a second Ctrl-C
             raise KeyboardInterrupt from None

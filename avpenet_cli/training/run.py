@@ -12,7 +12,7 @@ import numpy as np
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.phrasing import counted
+from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.outputs import refuse_existing
@@ -126,7 +126,7 @@ def _report_start(
     settings = request.settings
     counts = ", ".join(f"{split} {len(numbers)}" for split, numbers in rows.items())
     suffix = "; resuming" if resume else ""
-    callbacks.info(f"rated segments: {counts}; {counted(settings.epochs, 'epoch')}{suffix}")
+    callbacks.info(f"rated segments: {counts}; {plural(settings.epochs, 'epoch')}{suffix}")
     if not request.init and settings.stage_1.epochs and not settings.stage_1.encoder_rate:
         callbacks.warning("stage 1 trains on frozen encoders with random parameters: give --init if you can")
 

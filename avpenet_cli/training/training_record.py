@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from avpenet_cli import __version__
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.phrasing import counted
@@ -19,6 +18,7 @@ from avpenet_cli.training.curves import EpochRow
 from avpenet_cli.training.fit import FitResult
 from avpenet_cli.training.metrics import Metrics
 from avpenet_cli.training.settings import TrainSettings
+from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsDescription
 
 TRAINING_RECORD_FILE = "training_record.json"
