@@ -143,51 +143,6 @@ def test_a_recording_that_cannot_be_read_fails(first: FirstCheck, avpenet_here: 
 
 
 @pytest.mark.parametrize(
-    ("now", "before", "problem"),
-    [
-        ((5.0, 4.1), (5.1, 4.0), ""),
-        ((5.0, 4.0), (5.0, 4.101), "segment 1 changed by 0.10, from 4.10 to 4.00"),
-        ((5.0, None), (5.0, 4.0), "segment 1 is unscorable and was scored"),
-        ((5.0, 4.0), (None, 4.0), "segment 0 is scored and was unscorable"),
-        ((None,), (None,), ""),
-        ((5.0,), (5.0, 4.0), "has 1 segment and had 2"),
-        (None, (5.0,), "was scored before and is not there"),
-        ((5.0,), None, "has no known scores"),
-    ],
-)
-def test_changes_of_scores_are_judged(
-    now: tuple[float | None, ...] | None, before: tuple[float | None, ...] | None, problem: str
-) -> None:
-    from avpenet_cli.commissioning.baseline import compare_scores
-
-    (change,) = compare_scores({} if now is None else {"a": now}, {} if before is None else {"a": before})
-    assert change.problem == problem
-
-
-def test_saving_keeps_the_scores_of_other_weights(first: FirstCheck, tmp_path: Path) -> None:
-    from avpenet_cli.commissioning.baseline import baseline_to_extend, read_baseline, save_baseline
-    from avpenet_cli.commissioning.phantoms import read_phantoms
-
-    baseline = baseline_to_extend(first.baseline, read_phantoms(first.phantoms))
-    (digest,) = baseline.weights
-    known = baseline.weights[digest]
-    path = tmp_path / "both.json"
-    save_baseline(path, baseline, "0" * 64, known)
-    assert read_baseline(path).weights == {digest: known, "0" * 64: known}
-
-
-def test_a_baseline_of_version_1_can_be_read(first: FirstCheck, tmp_path: Path) -> None:
-    from avpenet_cli.commissioning.baseline import read_baseline
-
-    content = json.loads(first.baseline.read_text())
-    for known in content["weights"].values():
-        known["found"] = known.pop("date")
-    path = tmp_path / "version_1.json"
-    path.write_text(json.dumps(content | {"format_version": 1}))
-    assert read_baseline(path) == read_baseline(first.baseline)
-
-
-@pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--phantoms", "{tmp}/none"], "no such folder"),
