@@ -67,6 +67,7 @@ class PrepareSettings:
     """How a store is prepared; the shape of `--config`."""
 
     stride_s: Annotated[float, Field(gt=0.0, le=WINDOW_S)] = WINDOW_S
+    """Seconds from one segment start to the next, a multiple of 0.1 s."""
     hold_s: Annotated[float, Field(ge=0.0, le=3600.0)] = HOLD_S
     """How long a rating of one moment holds."""
     jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95
@@ -74,7 +75,9 @@ class PrepareSettings:
     split: tuple[float, float, float] = (0.7, 0.15, 0.15)
     """Shares of subjects for train, validation and test. Chosen: the paper does not state its own."""
     seed: Annotated[int, Field(ge=0)] = 42
+    """Of the splits."""
     device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`; of the face detection."""
     audio: AudioSettings = Field(default_factory=AudioSettings)
     face: FaceSettings = Field(default_factory=FaceSettings)
     quality: QualitySettings = Field(default_factory=QualitySettings)

@@ -21,6 +21,7 @@ class StageSettings:
     """One stage of the protocol: number of epochs and learning rates."""
 
     epochs: Annotated[int, Field(ge=0, le=100_000)]
+    """0 leaves the stage out."""
     encoder_rate: Rate
     """Learning rate of both encoders at the stage's start; 0 freezes them, batch norm included."""
     fusion_rate: Annotated[float, Field(gt=0.0, le=1.0)]
@@ -51,9 +52,11 @@ class FaceAugmentation:
     probability: Share = 1.0
     """Of augmenting a segment's faces at all. Chosen: the paper states none, and a draw may be close to no change."""
     rotation_deg: Annotated[float, Field(ge=0.0, le=180.0)] = 15.0
+    """Either way by at most this much."""
     translation_px: Annotated[float, Field(ge=0.0, le=112.0)] = 10.0
     """For a 224-px crop; scaled in proportion for other sizes."""
     scale: tuple[Positive, Positive] = (0.95, 1.05)
+    """Range of the magnification."""
     brightness: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """Pixel values times 1 - this to 1 + this."""
     contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
@@ -80,7 +83,9 @@ class TrainSettings:
     final_rate: Rate = 1e-6
     """Final learning rate of each stage. Chosen: one cosine per stage, by epoch; the paper does not state it."""
     weight_decay: Rate = 0.01
+    """Of AdamW."""
     gradient_norm: Positive = 1.0
+    """Gradients are clipped to this norm."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     """Segments at a time on each device."""
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 4
@@ -94,6 +99,7 @@ class TrainSettings:
     patience_epochs: Count = 15
     """Early stopping: epochs without a better validation MAE, counted in the last stage only."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """Of initialisation, order, augmentation and mixup."""
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """`auto`: float32 on a CPU, mixed bfloat16 on a GPU that has it, mixed float16 on others."""
     device: str = "auto"
