@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import multiprocessing
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -16,10 +17,15 @@ from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.phantom.encode import write_recording
 from avpenet_cli.phantom.scene import Scene, draw_scene, frames, sound
 from avpenet_cli.phantom.subjects import AgeGroups, Subject, draw_subject
+from avpenet_cli.runs.outputs import prepare_output_directory, read_run_file
+from avpenet_cli.settings import describe_differences, flatten
 from avpenet_cli.storage import atomic_write, write_json
 from avpenet_cli.version import __version__
 
 NOTICE = "PHANTOMS: synthetic patients made by a computer. They commission and demonstrate; they are no evidence."
+
+ORDER_FILE = "phantoms.json"
+_OWN_FILE = re.compile(r"(phantoms|expected)\.json|(truth|subjects|events)\.csv|P\d+-\d+\.\w+")
 
 # Truth is given for every second: `avpenet report` takes the median over a segment.
 _TRUTH_STEP_S = 1.0
@@ -73,11 +79,11 @@ def make_phantoms(
 ) -> dict[str, int]:
     """Write recordings, `truth.csv`, `subjects.csv`, `events.csv` and `phantoms.json` into `out`.
 
-    A recording that is there already is kept when `phantoms.json` says that the order is the same, so that an
-    interrupted order goes on; each recording appears whole.
+    A recording that is there already is kept when `phantoms.json` states the same order, so that an interrupted run
+    resumes; each recording appears whole.
 
     Args:
-        out: a folder, made when absent.
+        out: a folder, made when absent; its parent must exist.
         jobs: processes.
         made: called with each recording's name when it is there.
 
@@ -90,7 +96,7 @@ def make_phantoms(
         EnvironmentUnavailableError: ffmpeg failed, or no space.
     """
     described = _described(order)
-    _claim(out, described)
+    _prepare_directory(out, described)
     tasks = _tasks(order, out)
     _write_tables(out, tasks)
     waiting = [task for task in tasks if not task.path.exists()]
@@ -111,7 +117,7 @@ def scenes(folder: Path) -> dict[str, Scene]:
     Raises:
         SettingsError: no such folder, or one of another version, whose scenes may have been others.
     """
-    note = folder / "phantoms.json"
+    note = folder / ORDER_FILE
     try:
         described = json.loads(note.read_text(encoding="utf-8"))
         version, plain = described["avpenet"], described["order"]
@@ -178,20 +184,20 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _claim(out: Path, described: dict[str, Any]) -> None:
-    note = out / "phantoms.json"
-    if note.exists():
-        try:
-            there = json.loads(note.read_text(encoding="utf-8"))
-        except ValueError:
-            there = None
-        if there != described:
-            raise OutputError(f"{out} holds phantoms of another order", "give another --out, or remove it first")
+def _prepare_directory(out: Path, described: dict[str, Any]) -> None:
+    """Create the folder, or check that what it holds was made to the same order."""
+    path = out / ORDER_FILE
+    # Without an order, nothing in the folder is known to be a phantom.
+    started = path.exists()
+    prepare_output_directory(out, lambda name: started and _OWN_FILE.fullmatch(name) is not None)
+    remedy = "choose another --out, or remove it first"
+    existing = read_run_file(path, remedy)
+    if existing is None:
+        write_json(path, described)
         return
-    if out.exists() and any(out.iterdir()):
-        raise OutputError(f"{out} is not empty", "give another --out")
-    out.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_json(note, described)
+    differences = describe_differences(flatten(existing), flatten(described))
+    if differences:
+        raise OutputError(f"{out} holds other phantoms: {differences}", remedy)
 
 
 def _write_tables(out: Path, tasks: Sequence[_Task]) -> None:
