@@ -1,4 +1,4 @@
-"""The front end against the published one, on the same 3-s waveform."""
+"""Parity of the audio front end with the published one on the same 3-s waveform."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ def seeded() -> ModuleType:
     ("golden", "rate_hz", "denoise"),
     [("mel48k", 48_000, "first-frames"), ("mel48k_nodenoise", 48_000, "none"), ("mel16k_nodenoise", 16_000, "none")],
 )
-def test_front_end_departs_from_the_published_one(
-    seeded: ModuleType, golden: str, rate_hz: int, denoise: Denoise
-) -> None:
+def test_front_end_equals_the_published_one(seeded: ModuleType, golden: str, rate_hz: int, denoise: Denoise) -> None:
     with np.load(GOLDEN / "front-seed1.npz") as published:
         expected = published[golden][0].astype(np.float32)
     settings = AudioSettings(denoise=denoise)
