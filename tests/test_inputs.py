@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import os
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.inputs import Inputs, collect
+from tests.support.privileges import drop_file_capabilities
 
 KEY = b"0123456789abcdef0123456789abcdef"
 
@@ -147,14 +147,6 @@ for one in collect(sys.argv[1:], None, True, None).recordings:
 """
 
 
-def give_up_reading_everything() -> None:
-    """Makes root an ordinary user in what files it may read and write, from the next exec on."""
-    if os.geteuid() == 0:
-        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-            if ctypes.CDLL(None, use_errno=True).prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
-                raise OSError(ctypes.get_errno(), "prctl")
-
-
 def test_folder_that_may_not_be_read_vanishes(tmp_path: Path) -> None:
     _make(tmp_path, "open/a.mp4", "closed/b.mp4", "closed too/c.mp4")
     closed = [tmp_path / "closed", tmp_path / "closed too"]
@@ -164,7 +156,7 @@ def test_folder_that_may_not_be_read_vanishes(tmp_path: Path) -> None:
     try:
         done = subprocess.run(
             [sys.executable, "-c", _CLOSED, *map(str, asked)],
-            preexec_fn=give_up_reading_everything,
+            preexec_fn=drop_file_capabilities,
             capture_output=True,
             text=True,
         )

@@ -54,9 +54,9 @@ def train(
 
     Kept after every epoch: a run that was stopped or killed goes on with --resume.
     """
-    from avpenet_cli.weights import may_be_called
+    from avpenet_cli.weights import is_valid_name
 
-    if out.suffix != _SUFFIX or not may_be_called(out.stem):
+    if out.suffix != _SUFFIX or not is_valid_name(out.stem):
         raise SettingsError(
             f"--out {out}: weights cannot be called that", "give NAME.safetensors, of letters, digits, dots and dashes"
         )

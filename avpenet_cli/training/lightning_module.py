@@ -14,7 +14,7 @@ from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError
 from avpenet_cli.model.architecture import Modality
 from avpenet_cli.model.avpenet import AVPENet, average_faces
-from avpenet_cli.model.head import TOP_SCORE
+from avpenet_cli.model.head import MAX_SCORE
 from avpenet_cli.model.losses import composite_loss
 from avpenet_cli.training.augmentation import Mixing, draw_mixing, partner_faces
 from avpenet_cli.training.data import MIXUP, NETWORK, Batch, make_rng
@@ -202,7 +202,7 @@ def rates(settings: TrainSettings, epoch: int) -> tuple[float, float]:
 
 def smoothed(truth: Tensor, share: float) -> Tensor:
     """Targets (B,) moved towards the middle of the scale by a share of their distance."""
-    return truth + share * (TOP_SCORE / 2 - truth)
+    return truth + share * (MAX_SCORE / 2 - truth)
 
 
 def _mask(batch: Batch) -> Tensor:

@@ -17,7 +17,7 @@ import pytest
 
 from avpenet_cli.inputs import shown
 from tests.conftest import REPOSITORY, Answer, ClipMaker
-from tests.test_inputs import give_up_reading_everything
+from tests.support.privileges import drop_file_capabilities
 
 GOOD = ["good.mp4", "-dash 'two words\".mp4", "new\nline müde.mp4", os.fsdecode(b"inv\xfflid.mp4")]
 
@@ -94,7 +94,7 @@ def night(clips: ClipMaker, tmp_path_factory: pytest.TempPathFactory) -> Night:
             [sys.executable, "-m", "avpenet_cli", "score", *args],
             cwd=archive,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            preexec_fn=give_up_reading_everything,
+            preexec_fn=drop_file_capabilities,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
