@@ -36,7 +36,7 @@ from avpenet_cli.face.align import align
 from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.phantom.head.built_in import built_in_head
 from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ
-from avpenet_cli.phantom.scene import Scene, draw_scene, frames, sound
+from avpenet_cli.phantom.scene import Scene, draw_scene, render_audio, render_frames
 from avpenet_cli.phantom.subjects import draw_subject
 from avpenet_cli.settings import WINDOW_S, AudioSettings, FaceSettings
 from avpenet_cli.storage import atomic_write
@@ -97,7 +97,7 @@ def make_faces(number: int, seed: int, out: Path) -> int:
     rng = np.random.default_rng([seed, number, 1])
     scene = thinned(scene, PICTURES, rng)
     seen = []
-    for picture in frames(scene, built_in_head()):
+    for picture in render_frames(scene, built_in_head()):
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*_CODEC_QUALITY))]
         _, packed = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
         seen.append(_rgb(cv2.imdecode(packed, cv2.IMREAD_COLOR)))
@@ -135,7 +135,7 @@ def uttered(scene: Scene, start_s: float, kinds: list[str]) -> np.ndarray:
     """Shares of each 0.3 s of a segment that a kind of utterance takes: (10, kinds) float32."""
     begins = start_s + TOKEN_S * np.arange(TOKENS)
     shares = np.zeros((TOKENS, len(kinds)), np.float32)
-    for one in (*scene.utterances, *scene.ordinary):
+    for one in (*scene.utterances, *scene.non_pain):
         if one.kind in kinds:
             ends = np.minimum(begins + TOKEN_S, one.start_s + one.length_s)
             shares[:, kinds.index(one.kind)] += np.clip(ends - np.maximum(begins, one.start_s), 0.0, None) / TOKEN_S
@@ -144,7 +144,7 @@ def uttered(scene: Scene, start_s: float, kinds: list[str]) -> np.ndarray:
 
 def kinds_of(scenes: Iterable[Scene]) -> list[str]:
     """Every kind of utterance that is heard, by name."""
-    return sorted({one.kind for scene in scenes for one in (*scene.utterances, *scene.ordinary)})
+    return sorted({one.kind for scene in scenes for one in (*scene.utterances, *scene.non_pain)})
 
 
 def make_sounds(number: int, seed: int, out: Path) -> int:
@@ -156,7 +156,7 @@ def make_sounds(number: int, seed: int, out: Path) -> int:
     starts_s = np.arange(0.0, _HEARD_S - WINDOW_S + 0.1, WINDOW_S)
     if path.exists():
         return len(starts_s)
-    heard, settings = sound(scene), AudioSettings()
+    heard, settings = render_audio(scene), AudioSettings()
     profile = survey([heard], SAMPLE_RATE_HZ, settings)
     windows = [(float(start_s), WINDOW_S) for start_s in starts_s]
     mels = [one.mel for one in segments([heard], SAMPLE_RATE_HZ, windows, profile, settings, 1.0)]
@@ -174,7 +174,7 @@ def make_sounds(number: int, seed: int, out: Path) -> int:
 
 def _rated(scene: Scene, start_s: float) -> float:
     """As the truth of a recording is: the median over the segment's seconds."""
-    return float(np.median([scene.course.mean_over(start_s + k, start_s + k + 1) for k in range(round(WINDOW_S))]))
+    return float(np.median([scene.trajectory.mean_over(start_s + k, start_s + k + 1) for k in range(round(WINDOW_S))]))
 
 
 def sounds_of(folder: Path, kinds: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

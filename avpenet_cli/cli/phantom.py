@@ -70,10 +70,10 @@ def make(
         raise SettingsError(f"--fps {fps:g}: out of range", "give 1 to 120")
 
     from avpenet_cli.cli.reporter import progress
-    from avpenet_cli.phantom.make import PhantomOrder, make_phantoms
+    from avpenet_cli.phantom.make import PhantomRequest, make_phantoms
 
     encoder, options = _ENCODERS[codec]
-    order = PhantomOrder(
+    request = PhantomRequest(
         subjects=subjects,
         seed=seed,
         minutes=minutes,
@@ -86,7 +86,7 @@ def make(
         encoding=("-c:v", encoder, *options) + (("-c:a", "libopus") if suffix == ".webm" else ()),
     )
     with progress("phantoms", subjects * recordings, quiet) as advance:
-        counts = make_phantoms(order, out, jobs or os.cpu_count() or 1, lambda name: advance())
+        counts = make_phantoms(request, out, jobs or os.cpu_count() or 1, lambda name: advance())
     if not quiet:
         typer.echo(f"{counts['made']} recordings made, {counts['kept']} were there: {out}", err=True)
     return ExitCode.OK

@@ -1,4 +1,4 @@
-"""The numbers of the simulated faces, read from `parameters/face.toml`, which gives each one's unit and source."""
+"""Parameters of the simulated faces: `parameters/face.toml` as dataclasses. The file has units and sources."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Unit = Literal[
 
 @dataclass(frozen=True, config=_STRICT)
 class MeshParams:
-    """How finely the built-in head is cut into triangles."""
+    """Resolution of the built-in head's mesh."""
 
     spacing_mm: Positive
     side_spacing_mm: Positive
@@ -44,7 +44,7 @@ class MeshParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class Bump:
-    """A Gaussian rise of the built-in head's surface, mirrored unless its centre is on the midline."""
+    """A Gaussian bump of the built-in head's surface, mirrored unless its centre is on the midline."""
 
     name: str
     at_mm: Pair
@@ -54,7 +54,7 @@ class Bump:
 
 @dataclass(frozen=True, config=_STRICT)
 class HeadParams:
-    """The built-in head of one age group; see the file for each field."""
+    """The built-in head of one age group; the file describes the fields."""
 
     eye_x_mm: Positive
     eye_half_width_mm: Positive
@@ -98,8 +98,8 @@ class HeadParams:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Differences:
-    """Standard deviations, as shares, by which one built-in head differs from the next."""
+class VariationParams:
+    """Variation between built-in heads: standard deviations of their measures, as shares."""
 
     width: Share
     length: Share
@@ -119,18 +119,18 @@ class Differences:
 
 @dataclass(frozen=True, config=_STRICT)
 class ActionField:
-    """Where an action unit takes the skin at full intensity, fading as a Gaussian, in an adult's mm."""
+    """Displacement of the skin by an action unit at full intensity with Gaussian falloff, in mm of an adult's head."""
 
     unit: Unit
     from_: Annotated[str, Field(alias="from")]
     offset_mm: Pair
     spread_mm: Pair
-    way_mm: tuple[float, float, float]
+    displacement_mm: tuple[float, float, float]
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Jaw:
-    """How the jaw opens."""
+    """Opening of the jaw."""
 
     open_deg: Positive
     hinge_y_mm: float
@@ -141,7 +141,7 @@ class Jaw:
 
 @dataclass(frozen=True, config=_STRICT)
 class Lids:
-    """How the eyelids close."""
+    """Closing of the eyelids."""
 
     tighten_share: Share
     meet_share: Share
@@ -150,15 +150,15 @@ class Lids:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Wear:
-    """What surrounds the built-in face."""
+class AccessoryParams:
+    """Ears, hair, cap, neck and gown around the built-in face."""
 
     ear_rim_mm: float
     ear_angle_deg: float
     ear_flare_deg: float
     ear_out_mm: float
     hair_mm: Pair
-    hair_least_mm: Positive
+    hair_min_mm: Positive
     hairline_vary_mm: Positive
     cap_mm: Positive
     cap_front_share: Share
@@ -172,7 +172,7 @@ class Wear:
     collar_in: Share
     chest_share: Share
     slope: Share
-    body_follows: Share
+    body_rotation_share: Share
     lip_roll_mm: float
     teeth_back_mm: Positive
     teeth_show_mm: Pair
@@ -181,14 +181,14 @@ class Wear:
 
 @dataclass(frozen=True, config=_STRICT)
 class Skin:
-    """Albedo of skin, hair, eyes and things, in linear light."""
+    """Albedo of skin, hair, eyes and objects, in linear light."""
 
     tones_srgb: tuple[Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")], ...]
     chroma_light: Factor
     chroma_dark: Factor
     chroma_share: Share
-    least_albedo: Share
-    most_albedo: Share
+    min_albedo: Share
+    max_albedo: Share
     neonate_redness: Factor
     mottle: Share
     grain: Share
@@ -230,7 +230,7 @@ class Skin:
 
 @dataclass(frozen=True, config=_STRICT)
 class Furrows:
-    """How much wrinkles darken the skin."""
+    """Darkening of the skin by wrinkles."""
 
     brow_knit: Share
     forehead: Share
@@ -246,7 +246,7 @@ class Furrows:
 
 @dataclass(frozen=True, config=_STRICT)
 class LightParams:
-    """How skin answers light and how the camera sees it."""
+    """Reflection of light by skin, and the camera."""
 
     wrap: Share
     occlusion_power: Positive
@@ -261,18 +261,18 @@ class LightParams:
     occlusion_floor: Share
     camera_face_widths: Positive
     blur_px: Positive
-    exposure_follows: Share
+    exposure_compensation: Share
     exposure: Positive
 
 
 @dataclass(frozen=True, config=_STRICT)
-class People:
-    """How looks are drawn."""
+class LookParams:
+    """Distribution of appearances."""
 
     neonate_cap_share: Share
     adult_hair_shares: tuple[Share, Share, Share]
     dark_hair_from_tone: Annotated[int, Field(ge=1, le=10)]
-    dark_hair_most: Share
+    dark_hair_max: Share
     white_hair_share: Share
 
 
@@ -281,7 +281,7 @@ Recipe = tuple[tuple[str, float], ...]
 
 @dataclass(frozen=True, config=_STRICT)
 class IctParams:
-    """How the ICT face model is used."""
+    """Use of the ICT face model."""
 
     identity_spread: Share
     units: dict[Unit, Recipe]
@@ -289,7 +289,7 @@ class IctParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class MakeHumanParams:
-    """How the MakeHuman heads are used."""
+    """Use of the MakeHuman heads."""
 
     detail_spread: Share
     old_share: Share
@@ -297,8 +297,8 @@ class MakeHumanParams:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Thinning:
-    """Size of the cells in which vertices of a loaded mesh become one."""
+class MeshSimplifyParams:
+    """Size of the cells in which the vertices of a loaded mesh are merged."""
 
     skin_mm: Positive
     back_mm: Positive
@@ -325,33 +325,33 @@ class CoverParams:
     hand_mm: Positive
     hand_off_mm: float
     hand_flat_share: Share
-    hand_follows: Share
+    hand_rotation_share: Share
 
 
 @dataclass(frozen=True, config=_STRICT)
 class FaceParams:
-    """The whole file."""
+    """`parameters/face.toml`."""
 
     mesh: MeshParams
     adult: HeadParams
     neonate: HeadParams
-    differences: Differences
+    variation: VariationParams
     action: tuple[ActionField, ...]
     jaw: Jaw
     lids: Lids
-    wear: Wear
+    accessories: AccessoryParams
     skin: Skin
     furrows: Furrows
     light: LightParams
-    people: People
+    looks: LookParams
     ict: IctParams
     makehuman: MakeHumanParams
-    thinning: Thinning
+    mesh_simplify: MeshSimplifyParams
     covers: CoverParams
 
 
 @cache
 def face_params() -> FaceParams:
-    """The numbers that came with this version."""
+    """Read the parameters of this version."""
     text = resources.files("avpenet_cli.phantom").joinpath("parameters/face.toml").read_text("utf-8")
     return TypeAdapter(FaceParams).validate_python(tomllib.loads(text))
