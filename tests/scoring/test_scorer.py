@@ -87,7 +87,7 @@ def test_no_audio_stream_gives_no_number_but_silence_does(scorer: Scorer, clips:
 
 def test_a_face_on_its_side_is_found_and_scored_like_the_upright_one(scorer: Scorer, clips: ClipMaker) -> None:
     upright = scorer.score(clips.face(seconds=3.0))
-    turned = scorer.score(clips.face(seconds=3.0, rotate_picture=90))
+    turned = scorer.score(clips.face(seconds=3.0, rotate_deg=90))
     assert turned.orientation_deg == 270
     assert Flag.ROTATED in turned.segments[0].flags
     assert scores(turned)[0] == pytest.approx(scores(upright)[0], abs=0.1)

@@ -1,4 +1,4 @@
-"""Small stores to train on, made with the store's own writer: bright faces and high tones are pain."""
+"""Small training stores, written by the store's own writer: bright faces and high tones are pain."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def tone(pain: float, seconds: float = 3.0) -> np.ndarray:
 
 def face(pain: float, rng: np.random.Generator) -> np.ndarray:
     """(64, 64, 3) uint8, brighter with pain."""
-    picture = 20 + 20 * pain + rng.normal(0, 5, (CROP_PX, CROP_PX, 3))
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    image = 20 + 20 * pain + rng.normal(0, 5, (CROP_PX, CROP_PX, 3))
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 def make_store(
     folder: Path, subjects: int = 8, segments: int = 3, faces: int = 3, pains: tuple[float, ...] = PAINS
 ) -> Path:
-    """A whole store of so many subjects with one recording each, whose segments' pains go through `pains`."""
+    """A complete store with one recording per subject, whose segments have the values of `pains` in turn."""
     rng = np.random.default_rng(7)
     recordings, prepared, ratings = [], [], ["recording,start_s,end_s,value,scale,rater"]
     store = folder / "store"
@@ -62,7 +62,7 @@ def make_store(
             for segment in range(segments):
                 pain = pains[(subject * segments + segment) % len(pains)]
                 ratings.append(f"{name},{3 * segment},{3 * segment + 3},{pain:.3f},NRS,self")
-                writer.write(_described(segment, faces), _payload(pain, faces, rng))
+                writer.write(_segment_fields(segment, faces), _payload(pain, faces, rng))
             writer.close()
         recordings.append(recording)
         prepared.append(Prepared(recording, shard, header, segments))
@@ -75,7 +75,7 @@ def make_store(
     return store
 
 
-def _described(segment: int, faces: int) -> dict[str, object]:
+def _segment_fields(segment: int, faces: int) -> dict[str, object]:
     return {
         "segment": segment,
         "start_s": 3.0 * segment,

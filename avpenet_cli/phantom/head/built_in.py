@@ -29,7 +29,8 @@ from avpenet_cli.phantom.head.surface import (
     smooth,
 )
 from avpenet_cli.phantom.head.texture_atlas import face_px
-from avpenet_cli.phantom.parameters.face_params import ActionField, HeadParams, face_params
+from avpenet_cli.phantom.parameters.face_params import face_params
+from avpenet_cli.phantom.parameters.head_params import ActionField, HeadParams
 
 
 class BuiltInHead:

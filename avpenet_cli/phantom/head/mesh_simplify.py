@@ -14,7 +14,8 @@ from avpenet_cli.phantom.head.parts import Array, Part, grid_faces, make_part
 from avpenet_cli.phantom.head.rasterizer import rasterise
 from avpenet_cli.phantom.head.surface import hairline_mm, smooth
 from avpenet_cli.phantom.head.texture_atlas import patch_px
-from avpenet_cli.phantom.parameters.face_params import Recipe, Unit, face_params
+from avpenet_cli.phantom.parameters.face_params import face_params
+from avpenet_cli.phantom.parameters.head_params import Recipe, Unit
 
 _CROWN_SHARE = 0.14
 """Share of the height at the top where the skull is too flat to be described by its distance from the axis."""

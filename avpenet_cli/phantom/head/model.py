@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.phantom.parameters.face_params import Unit, face_params
+from avpenet_cli.phantom.parameters.face_params import face_params
+from avpenet_cli.phantom.parameters.head_params import Unit
 
 Float = npt.NDArray[np.float32]
 Index = npt.NDArray[np.int32]

@@ -11,7 +11,8 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial import Delaunay
 
 from avpenet_cli.phantom.head.model import AgeGroup, Hair
-from avpenet_cli.phantom.parameters.face_params import Bump, HeadParams, face_params
+from avpenet_cli.phantom.parameters.face_params import face_params
+from avpenet_cli.phantom.parameters.head_params import Bump, HeadParams
 
 Array = npt.NDArray[np.float64]
 
