@@ -101,7 +101,7 @@ def collect(paths: Sequence[str], files_from: str | None, recursive: bool, key_f
     key = _read_key(key_file) if key_file else None
     names = _names(list(problems))
     recordings = tuple(
-        Recording(path, _pseudonym(path, key) if key else shown(name), _digest(os.fsencode(path), key), problem)
+        Recording(path, _pseudonym(path, key) if key else display_name(name), _digest(os.fsencode(path), key), problem)
         for (path, problem), name in zip(problems.items(), names, strict=True)
     )
     return Inputs(recordings, len(candidates) - len(recordings), others)
@@ -166,7 +166,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [os.path.relpath(path, common) for path in paths]
 
 
-def shown(name: str) -> str:
+def display_name(name: str) -> str:
     """A file name as text for outputs, with bytes that are not UTF-8 as escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 

@@ -31,7 +31,7 @@ class NoiseProfile:
         magnitude: (denoise_fft_samples // 2 + 1,) float32, mean STFT magnitude of the noise frames (Hann window,
             no scaling). Zeros without any noise frame, and for the rules that do not subtract it.
         floor_dbfs: RMS level of the quietest `quiet_share` of the frames under every rule: the floor describes the
-            recording, while the rule membership to the weights. None when the recording holds only digital silence or
+            recording, while the rule belongs to the weights. None when the recording holds only digital silence or
             less than one frame.
         excerpt: (samples,) float32, the quietest second, kept only for the `noisereduce` rule; else empty.
     """
@@ -126,14 +126,16 @@ class _NoiseEstimator:
         self._first_count += len(missing)
 
     def _weights(self) -> np.ndarray | None:
-        """Per level, how much of its sum membership to the quietest share; None without an audible frame."""
+        """Per level, the fraction of its sum that belongs to the quietest share; None without an audible frame."""
         total = self._counts.sum()
         if not total:
             return None
-        wanted = self._settings.quiet_share * total
+        quiet_count = self._settings.quiet_share * total
         before = np.cumsum(self._counts) - self._counts
-        taken = np.clip(wanted - before, 0, self._counts)
-        weights: np.ndarray = np.divide(taken, self._counts, out=np.zeros_like(taken), where=self._counts > 0) / wanted
+        taken = np.clip(quiet_count - before, 0, self._counts)
+        weights: np.ndarray = (
+            np.divide(taken, self._counts, out=np.zeros_like(taken), where=self._counts > 0) / quiet_count
+        )
         return weights
 
     def magnitude(self) -> np.ndarray:

@@ -18,7 +18,7 @@ _MAX_REDUCTION = 2.0
 
 
 def crop_map(face: Face, settings: FaceSettings) -> np.ndarray:
-    """The affine map from crop to source: (2, 3) float64, `source = map @ [x, y, 1]`, pixel centres at integers.
+    """Affine map from crop to source: (2, 3) float64, `source = map @ [x, y, 1]`, pixel centres at integers.
 
     The box is enlarged by `box_margin`, the frame is rotated about the midpoint of the eyes so that they are level, and
     the content of the box fills the square, as the authors' resize does.

@@ -64,11 +64,11 @@ class Face:
 
 
 class FaceDetector:
-    """MTCNN of facenet-pytorch (its weights come in the package).
+    """MTCNN of facenet-pytorch (the package includes its weights).
 
     Args:
         settings: sizes and thresholds.
-        device: where the three networks run.
+        device: of the three networks.
     """
 
     def __init__(self, settings: FaceSettings, device: torch.device) -> None:
@@ -82,7 +82,7 @@ class FaceDetector:
             device=device,
         ).eval()
         for network in (self._mtcnn.pnet, self._mtcnn.rnet, self._mtcnn.onet):
-            # 1.6 times as fast on a CPU; the faces move by under 1e-4 px.
+            # Faster on a CPU; the faces move by under 1e-4 px.
             network.to(memory_format=torch.channels_last)
 
     def detect(self, frames: Sequence[np.ndarray], turn_deg: int = 0) -> list[list[Face]]:

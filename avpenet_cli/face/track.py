@@ -132,12 +132,12 @@ def _same_person(track: Track, chosen: Sequence[Track]) -> bool:
     """Never detected together, and at the same place and size as the nearest detection in time."""
     nearest = min(chosen, key=lambda other: _gap(track, other))
     before = nearest.slots[0] < track.slots[0]
-    there = _detection_before(nearest, track.slots[0]) if before else nearest.faces[0]
-    here = track.faces[0] if before else track.faces[-1]
-    if _distance(there, here) > _SAME_PLACE or _size_ratio(there, here) > _SAME_SIZE:
+    previous = _detection_before(nearest, track.slots[0]) if before else nearest.faces[0]
+    current = track.faces[0] if before else track.faces[-1]
+    if _distance(previous, current) > _SAME_PLACE or _size_ratio(previous, current) > _SAME_SIZE:
         return False
-    own = set(track.slots)
-    return all(own.isdisjoint(other.slots) for other in chosen)
+    slots = set(track.slots)
+    return all(slots.isdisjoint(other.slots) for other in chosen)
 
 
 def _gap(a: Track, b: Track) -> int:

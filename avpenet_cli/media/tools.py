@@ -25,7 +25,7 @@ def tool(name: str) -> str:
     Raises:
         EnvironmentUnavailableError: the program is not installed.
     """
-    # cron starts jobs with a PATH of /usr/bin:/bin, where a locally built ffmpeg would not be path.
+    # cron starts jobs with a PATH of /usr/bin:/bin, where a locally built ffmpeg would not be found.
     path = shutil.which(name) or shutil.which(name, path="/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin:/snap/bin")
     if path is None:
         raise EnvironmentUnavailableError(

@@ -55,7 +55,7 @@ def _data_folder() -> Path | None:
 
 
 def search_folders() -> tuple[Path, ...]:
-    """The search path, in order: $AVPENET_WEIGHTS, the user's data folder, `weights/` description_path the package.
+    """The search path, in order: $AVPENET_WEIGHTS, the user's data folder, `weights/` beside the package.
 
     The folders need not exist.
     """

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from avpenet_cli.inputs import shown
+from avpenet_cli.inputs import display_name
 from tests.conftest import REPOSITORY, Answer, ClipMaker
 from tests.support.privileges import drop_file_capabilities
 
@@ -123,14 +123,14 @@ def test_failures_pass_unnoticed(night: Night) -> None:
 
 def test_good_recordings_are_lost_among_bad_ones(night: Night) -> None:
     scored = [one for one in night.rows if one["status"] == "scored" and one["recording"] != "cut.mkv"]
-    assert sorted(one["recording"] for one in scored) == sorted(map(shown, GOOD))
+    assert sorted(one["recording"] for one in scored) == sorted(map(display_name, GOOD))
     assert len({one["score"] for one in scored}) == 1
 
 
 def test_recording_is_left_out_of_the_manifest(night: Night) -> None:
     told = [one["recording"] for one in night.manifest["recordings"]]
     wanted = [*GOOD, *FAILED, *UNSCORABLE, "cut.mkv"]
-    assert sorted(told) == sorted(map(shown, wanted))
+    assert sorted(told) == sorted(map(display_name, wanted))
     # What was named on the command line comes first.
     assert told[:3] == ["-dash 'two words\".mp4", "empty.mp4", "good.mp4"]
     assert "3 inputs were named more than once" in night.err

@@ -34,15 +34,15 @@ def probe(path: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, avpenet_here: Callable[..., Answer]) -> Path:
+def phantoms(tmp_path_factory: pytest.TempPathFactory, avpenet_here: Callable[..., Answer]) -> Path:
     out = tmp_path_factory.mktemp("phantoms") / "set one"
     result = avpenet_here("phantom", "make", "--out", out, "--subjects", 3, "--seed", 5, "--jobs", 1, *SMALL)
     assert result.code == 0, result.err
     return out
 
 
-def test_recordings_have_the_requested_format_size_and_rate(made: Path) -> None:
-    recordings = sorted(made.glob("*.mp4"))
+def test_recordings_have_the_requested_format_size_and_rate(phantoms: Path) -> None:
+    recordings = sorted(phantoms.glob("*.mp4"))
     assert [path.name for path in recordings] == ["P0001-01.mp4", "P0002-01.mp4", "P0003-01.mp4"]
     for path in recordings:
         streams = probe(path)
@@ -53,25 +53,25 @@ def test_recordings_have_the_requested_format_size_and_rate(made: Path) -> None:
         assert float(streams["audio"]["duration"]) == pytest.approx(6.0, abs=0.05)
 
 
-def test_tables_are_readable_by_the_report(made: Path) -> None:
-    truth = read_ratings(made / "truth.csv")
+def test_tables_are_readable_by_the_report(phantoms: Path) -> None:
+    truth = read_ratings(phantoms / "truth.csv")
     assert truth.raters == ("truth",)
     assert len(truth.rows) == 3 * 6
     assert truth.rows["value"].between(0, 10).all()
-    subjects = read_subjects(made / "subjects.csv")
+    subjects = read_subjects(phantoms / "subjects.csv")
     assert set(subjects.columns) == {"age_group", "site", "sex", "skin_tone", "cover", "course"}
-    assert set(subjects.subject_of) == {path.name for path in made.glob("*.mp4")}
-    read_events(made / "events.csv")
-    assert "no evidence" in json.loads((made / "phantoms.json").read_text())["notice"]
+    assert set(subjects.subject_of) == {path.name for path in phantoms.glob("*.mp4")}
+    read_events(phantoms / "events.csv")
+    assert "no evidence" in json.loads((phantoms / "phantoms.json").read_text())["notice"]
 
 
-def test_redrawn_scenes_equal_those_of_the_recordings(made: Path, tmp_path: Path) -> None:
-    again = scenes(made)
-    assert set(again) == {path.name for path in made.glob("*.mp4")}
-    rows = read_ratings(made / "truth.csv").rows
+def test_redrawn_scenes_equal_those_of_the_recordings(phantoms: Path, tmp_path: Path) -> None:
+    again = scenes(phantoms)
+    assert set(again) == {path.name for path in phantoms.glob("*.mp4")}
+    rows = read_ratings(phantoms / "truth.csv").rows
     for name, start_s, value in zip(rows["recording"], rows["start_s"], rows["value"], strict=True):
         assert again[name].trajectory.mean_over(start_s, start_s + 1.0) == pytest.approx(value, abs=6e-4)
-    record = json.loads((made / "phantoms.json").read_text())
+    record = json.loads((phantoms / "phantoms.json").read_text())
     (tmp_path / "phantoms.json").write_text(json.dumps(record | {"avpenet": "0.0.1"}))
     with pytest.raises(SettingsError, match=r"made by avpenet 0\.0\.1"):
         scenes(tmp_path)
@@ -79,11 +79,11 @@ def test_redrawn_scenes_equal_those_of_the_recordings(made: Path, tmp_path: Path
         scenes(tmp_path / "none")
 
 
-def test_same_seed_gives_the_same_frames_audio_and_truth(made: Path, tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_frames_audio_and_truth(phantoms: Path, tmp_path: Path) -> None:
     request = PhantomRequest(subjects=1, seed=5, minutes=0.1, size_px=(160, 120), fps=5.0)
     make_phantoms(request, tmp_path / "again")
     first_rows = (tmp_path / "again" / "truth.csv").read_text().splitlines()
-    assert first_rows == (made / "truth.csv").read_text().splitlines()[: len(first_rows)]
+    assert first_rows == (phantoms / "truth.csv").read_text().splitlines()[: len(first_rows)]
     scenes = [draw_scene(draw_subject(0, 5, "both"), 6.0, 9, (160, 120), 5.0) for _ in range(2)]
     rendered = [list(islice(render_frames(scene, built_in_head()), 6)) for scene in scenes]
     assert all(np.array_equal(a, b) for a, b in zip(*rendered, strict=True))
@@ -93,13 +93,13 @@ def test_same_seed_gives_the_same_frames_audio_and_truth(made: Path, tmp_path: P
 
 
 def test_second_run_keeps_recordings_and_refuses_another_request(
-    made: Path, avpenet_here: Callable[..., Answer]
+    phantoms: Path, avpenet_here: Callable[..., Answer]
 ) -> None:
-    before = {path.name: path.stat().st_mtime_ns for path in made.glob("*.mp4")}
-    again = avpenet_here("phantom", "make", "--out", made, "--subjects", 3, "--seed", 5, "--jobs", 1, *SMALL)
+    before = {path.name: path.stat().st_mtime_ns for path in phantoms.glob("*.mp4")}
+    again = avpenet_here("phantom", "make", "--out", phantoms, "--subjects", 3, "--seed", 5, "--jobs", 1, *SMALL)
     assert again.code == 0
-    assert {path.name: path.stat().st_mtime_ns for path in made.glob("*.mp4")} == before
-    other = avpenet_here("phantom", "make", "--out", made, "--subjects", 3, "--seed", 6, *SMALL)
+    assert {path.name: path.stat().st_mtime_ns for path in phantoms.glob("*.mp4")} == before
+    other = avpenet_here("phantom", "make", "--out", phantoms, "--subjects", 3, "--seed", 6, *SMALL)
     assert other.code == 2
     assert "phantoms of another request" in other.err
 

@@ -59,7 +59,7 @@ def test_quantised_weights_are_small_and_score_nearly_the_same(tmp_path: Path) -
     mel, clip = torch.rand((2, 1, 128, 300), generator=rng), torch.randn((2, 2, 3, 64, 64), generator=rng)
     with torch.inference_mode():
         before, after = (weights.load_network(entry)(mel, clip) for entry in (whole, packed))
-    # Rounding changes the scores of an untrained network more than those of a trained one, by under 0.05.
+    # Rounding changes the scores of an untrained network more than those of a trained one, which change by under 0.05.
     assert (before - after).abs().max() < 0.2
     assert "before quantisation" in packed.description.training_data
     for name in ("my weights.safetensors", "small"):

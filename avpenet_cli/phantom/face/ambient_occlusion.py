@@ -51,12 +51,12 @@ def ambient_visibility(shape: HeadShape, incidence: sparse.csr_array) -> Float:
     head = points[shape.rotation_share > 0.5]
     centred = points - 0.5 * (head.min(0) + head.max(0))
     scale = (params.occlusion_px - 4) / float(np.linalg.norm(np.ptp(head, axis=0)))
-    seen, possible = np.zeros(len(points)), np.full(len(points), 1e-6)
+    visibility, possible = np.zeros(len(points)), np.full(len(points), 1e-6)
     for direction in directions:
         weight = np.maximum(normals @ direction, 0.0)
         possible += weight
-        seen += weight * _visible(centred, both_sides, direction, scale)
-    share = (seen / possible).astype(np.float32)
+        visibility += weight * _visible(centred, both_sides, direction, scale)
+    share = (visibility / possible).astype(np.float32)
     faces_each = np.maximum(incidence @ np.full(len(shape.faces), 3.0, np.float32), 1.0)
     for _ in range(params.occlusion_smoothing):
         # Average over neighbours, since the directions are few and their rasters coarse.

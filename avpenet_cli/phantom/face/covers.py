@@ -55,9 +55,9 @@ class _Front:
         depth = np.zeros(self._width * self._height, np.float32)
         depth[raster.pixel] = raster.interpolate(points[:, 2:])[:, 0]
         self._depth = depth.reshape(self._height, self._width)
-        seen = np.unique(raster.corners)
-        self._seen = seen[points[seen, 2] > 0]
-        self._tree = cKDTree(points[self._seen, :2])
+        visible = np.unique(raster.corners)
+        self._visible_vertices = visible[points[visible, 2] > 0]
+        self._tree = cKDTree(points[self._visible_vertices, :2])
         self._actions = shape.actions_mm
 
     def depth(self, x: Array, y: Array, smooth_mm: float) -> Array:
@@ -74,7 +74,7 @@ class _Front:
     def actions(self, x: Array, y: Array) -> Array:
         """Displacements (units, n, 3) of the skin nearest to frontal positions (n,)."""
         _, near = self._tree.query(np.stack([x, y], 1), k=4)
-        return np.asarray(self._actions[:, self._seen[near]].mean(2))
+        return np.asarray(self._actions[:, self._visible_vertices[near]].mean(2))
 
 
 def with_cover(shape: HeadShape, cover: Cover) -> HeadShape:
@@ -88,14 +88,14 @@ def with_cover(shape: HeadShape, cover: Cover) -> HeadShape:
         pieces += _tube(shape, cover.side)
     else:
         pieces.append(_hand(shape, cover))
-    whole = join_parts(pieces)
+    mesh = join_parts(pieces)
     return replace(
         shape,
-        neutral_mm=whole.points_mm,
-        actions_mm=whole.actions_mm,
-        faces=whole.faces,
-        atlas_px=whole.atlas_px,
-        rotation_share=whole.rotation_share,
+        neutral_mm=mesh.points_mm,
+        actions_mm=mesh.actions_mm,
+        faces=mesh.faces,
+        atlas_px=mesh.atlas_px,
+        rotation_share=mesh.rotation_share,
     )
 
 
@@ -220,10 +220,10 @@ def _hand(shape: HeadShape, cover: Cover) -> Part:
         _tube_along(*_limb((-0.2 * thumb, -0.15), (-0.44 * thumb, 0.16), 0.075, 0.05, size, front_mm + 4.0), patch)
     )
     pieces.append(_tube_along(*_limb((0.0, -1.6), (0.0, -0.38), 0.20, 0.16, size, front_mm - 4.0), patch))
-    whole = join_parts(pieces)
+    mesh = join_parts(pieces)
     # A hand is flatter than the round limbs it is built from.
-    whole.points_mm[:, 2] = front_mm + params.hand_flat_share * (whole.points_mm[:, 2] - front_mm)
-    return replace(whole, rotation_share=np.full(len(whole.points_mm), params.hand_rotation_share, np.float32))
+    mesh.points_mm[:, 2] = front_mm + params.hand_flat_share * (mesh.points_mm[:, 2] - front_mm)
+    return replace(mesh, rotation_share=np.full(len(mesh.points_mm), params.hand_rotation_share, np.float32))
 
 
 def _limb(

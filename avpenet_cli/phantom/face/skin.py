@@ -206,12 +206,12 @@ def _brows(landmarks: Landmarks, canvas: _Canvas, rng: np.random.Generator, thic
         for _ in range(face_params().skin.brow_strokes):
             at = rng.random()
             position = at * (len(path) - 1)
-            here = np.array([np.interp(position, np.arange(len(path)), path[:, c]) for c in (0, 1)])
-            here[1] += rng.uniform(-1.0, 1.0) * half * (1.0 - 0.55 * at)
+            start = np.array([np.interp(position, np.arange(len(path)), path[:, c]) for c in (0, 1)])
+            start[1] += rng.uniform(-1.0, 1.0) * half * (1.0 - 0.55 * at)
             lean = np.deg2rad(rng.normal(70.0 - 62.0 * min(at * 1.6, 1.0), 9.0))
             length = rng.uniform(0.55, 1.0) * thickness_mm * canvas.scale
-            end = here + length * np.array([side * np.cos(lean), -np.sin(lean) * 0.8])
-            ends = [np.round(p * 2**fine).astype(int) for p in (here, end)]
+            end = start + length * np.array([side * np.cos(lean), -np.sin(lean) * 0.8])
+            ends = [np.round(p * 2**fine).astype(int) for p in (start, end)]
             cv2.line(mask, tuple(map(int, ends[0])), tuple(map(int, ends[1])), 150, 1, cv2.LINE_AA, fine)
     body = np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.6), np.float32) / 255
     return np.clip(np.maximum(body * 1.5, mask.astype(np.float32) / 255), 0.0, 1.0)
@@ -267,9 +267,9 @@ def _patches(albedo: Float, look: Look, landmarks: Landmarks, rng: np.random.Gen
     patch("body")[:] = tone * 0.95
     inside = np.linspace(1.0, 0.12, PATCHES["mouth"][3])[:, None, None]
     patch("mouth")[:] = np.array(skin.mouth_inside) * inside
-    plain = {"teeth": skin.teeth, "gum": skin.gum, "tongue": skin.tongue}
-    plain |= {"tube": skin.tube, "tape": skin.tape, "glove": skin.glove}
-    for name, colour in plain.items():
+    single_colour = {"teeth": skin.teeth, "gum": skin.gum, "tongue": skin.tongue}
+    single_colour |= {"tube": skin.tube, "tape": skin.tape, "glove": skin.glove}
+    for name, colour in single_colour.items():
         patch(name)[:] = colour
     patch("hand")[:] = tone
     hair, cloth, cap, mask = patch("hair"), patch("cloth"), patch("cap"), patch("mask")

@@ -61,14 +61,14 @@ class BuiltInHead:
         pieces = [skin, *sockets, *(eyeball(middle, radius) for middle in middles)]
         pieces += [mouth_bag(edge, params.mouth_y_mm, scale), *_mouth_parts(surface, points, plan)]
         pieces += [*ears(surface), *hair_or_cap(surface, look), *body(surface)]
-        whole = join_parts(pieces)
+        mesh = join_parts(pieces)
         lids = tuple(np.flatnonzero(plan.eye == eye).astype(np.int32) for eye in (0, 1))
         return HeadShape(
-            neutral_mm=whole.points_mm,
-            actions_mm=whole.actions_mm,
-            faces=whole.faces,
-            atlas_px=whole.atlas_px,
-            rotation_share=whole.rotation_share,
+            neutral_mm=mesh.points_mm,
+            actions_mm=mesh.actions_mm,
+            faces=mesh.faces,
+            atlas_px=mesh.atlas_px,
+            rotation_share=mesh.rotation_share,
             face_width_mm=2.0 * float(surface.base(np.array([np.pi / 2]), np.array([params.cheek_y_mm]))[0, 0]),
             landmarks=_landmarks(surface, points, plan),
             eyeballs=Eyeballs(
@@ -82,14 +82,14 @@ def built_in_head() -> HeadModel:
     return BuiltInHead()
 
 
-def _edge(whole: Part, vertices: Index) -> Part:
+def _edge(mesh: Part, vertices: Index) -> Part:
     """Selected vertices without triangles."""
     return Part(
-        whole.points_mm[vertices],
-        whole.actions_mm[:, vertices],
+        mesh.points_mm[vertices],
+        mesh.actions_mm[:, vertices],
         np.zeros((0, 3), np.int32),
-        whole.atlas_px[vertices],
-        whole.rotation_share[vertices],
+        mesh.atlas_px[vertices],
+        mesh.rotation_share[vertices],
     )
 
 

@@ -115,15 +115,15 @@ class IctHead:
         lids = [np.flatnonzero(_near_eye(skin.points_mm, eye, radius)).astype(np.int32) for eye in eyes]
         gown = gown_below(float(landmarks.chin[1]), look)
         hair = layer(skin.points_mm, skin.faces, look, scale)
-        whole = join_parts([*parts, *(eyeball(eye, radius) for eye in eyes), *hair, gown])
+        mesh = join_parts([*parts, *(eyeball(eye, radius) for eye in eyes), *hair, gown])
         cheek = np.abs(skin.points_mm[:, 1] + 0.8 * eye_x) < 0.3 * eye_x
         front = skin.points_mm[:, 2] > 0.9 * eye_x
         return HeadShape(
-            neutral_mm=whole.points_mm,
-            actions_mm=whole.actions_mm,
-            faces=whole.faces,
-            atlas_px=whole.atlas_px,
-            rotation_share=whole.rotation_share,
+            neutral_mm=mesh.points_mm,
+            actions_mm=mesh.actions_mm,
+            faces=mesh.faces,
+            atlas_px=mesh.atlas_px,
+            rotation_share=mesh.rotation_share,
             face_width_mm=float(np.ptp(skin.points_mm[cheek & front, 0])),
             landmarks=landmarks,
             eyeballs=Eyeballs(eyes, radius * 1.02, (lids[0], lids[1])),

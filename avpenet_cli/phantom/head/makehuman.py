@@ -132,14 +132,14 @@ class MakeHumanHead:
                 parts.append(self._helper(name, patch, points, displacements))
         lids = [_lids(skin, eye, radius) for eye in eyes]
         hair = layer(skin, faces, look, scale)
-        whole = join_parts([*parts, *balls, *hair, gown_below(chin_y, look, _GOWN_RISE_MM[look.age_group])])
+        mesh = join_parts([*parts, *balls, *hair, gown_below(chin_y, look, _GOWN_RISE_MM[look.age_group])])
         level = (np.abs(skin[:, 1] + 0.7 * eye_x) < 0.3 * eye_x) & (skin[:, 2] > 0.9 * eye_x)
         return HeadShape(
-            neutral_mm=whole.points_mm,
-            actions_mm=whole.actions_mm,
-            faces=whole.faces,
-            atlas_px=whole.atlas_px,
-            rotation_share=whole.rotation_share,
+            neutral_mm=mesh.points_mm,
+            actions_mm=mesh.actions_mm,
+            faces=mesh.faces,
+            atlas_px=mesh.atlas_px,
+            rotation_share=mesh.rotation_share,
             face_width_mm=float(np.ptp(skin[level, 0])),
             landmarks=landmarks,
             eyeballs=Eyeballs(eyes, radius * 1.02, (lids[0], lids[1])),

@@ -126,10 +126,10 @@ def _outline(points_mm: Float, faces: Index) -> Callable[[Array, Array], Array]:
     flat = np.stack([across, up, np.hypot(points_mm[:, 0], points_mm[:, 2])], 1).astype(np.float32)
     proper = np.ptp(angle[faces], axis=1) < np.pi
     raster = rasterise(flat, faces[proper], width, height)
-    seen, radius = np.zeros(width * height, np.float32), np.zeros(width * height, np.float32)
-    seen[raster.pixel] = 1.0
+    coverage, radius = np.zeros(width * height, np.float32), np.zeros(width * height, np.float32)
+    coverage[raster.pixel] = 1.0
     radius[raster.pixel] = raster.interpolate(flat[:, 2:])[:, 0]
-    weight = _spread(seen.reshape(height, width))
+    weight = _spread(coverage.reshape(height, width))
     field = _spread(radius.reshape(height, width)) / np.maximum(weight, 1e-4)
 
     def at(turn: Array, y: Array) -> Array:

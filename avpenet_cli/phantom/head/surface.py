@@ -255,14 +255,14 @@ def _mouth_rings(params: HeadParams, scale: float) -> list[Array]:
         x = (params.mouth_half_width_mm + beyond) * np.cos(around)
         rise = share * lip_height * np.abs(sine) ** 0.8 + (beyond - 1.4 * scale) * (share == 1.0)
         y = params.mouth_y_mm + np.sign(sine) * np.maximum(rise, 0.0)
-        whole = np.ones_like(x)
+        ones = np.ones_like(x)
         columns = [
             x,
             y + sine * params.lip_gap_mm,
             x,
             y,
-            -whole,
-            whole * (share * 0.5 + beyond),
+            -ones,
+            ones * (share * 0.5 + beyond),
             around,
             np.sign(sine),
         ]
@@ -279,8 +279,8 @@ def _eye_rings(params: HeadParams, scale: float, eye: int) -> list[Array]:
         beyond = share * face_params().lids.fold_mm * scale
         x = middle + (params.eye_half_width_mm + beyond) * np.cos(bearing)
         y = eye_contour(params, bearing, beyond)
-        whole = np.ones_like(x)
-        rings.append(np.stack([x, y, x, y, whole * eye, whole * beyond, bearing, 0.0 * whole], 1))
+        ones = np.ones_like(x)
+        rings.append(np.stack([x, y, x, y, ones * eye, ones * beyond, bearing, 0.0 * ones], 1))
     return rings
 
 

@@ -29,25 +29,27 @@ def breaths(vocality: Vocality, pain: np.ndarray, rng: np.random.Generator) -> I
     time_s = float(rng.uniform(0.0, 1.0 / vocality.breath_hz))
     vocal, onset_until_s = False, 0.0
     while time_s < end_s:
-        now = _pain_at(pain, time_s)
-        probability = vocality.vocality * _urge(now, params)
+        pain_now = _pain_at(pain, time_s)
+        probability = vocality.vocality * _urge(pain_now, params)
         if rng.random() >= (probability**params.persistence if vocal else probability):
             vocal = False
-            yield from _quiet_breath(params, time_s, now, rng)
-            time_s += float(at_pain(params.rest_cycle_share, now)) / vocality.breath_hz
+            yield from _quiet_breath(params, time_s, pain_now, rng)
+            time_s += float(at_pain(params.rest_cycle_share, pain_now)) / vocality.breath_hz
             continue
         vocal = True
         onset = time_s >= onset_until_s and _has_risen(pain, time_s, params)
         if onset:
             onset_until_s = time_s + params.onset_window_s
         mix = params.onset_mix if onset else params.mix
-        call = draw_utterance(_pick_at(mix, now, params, rng), time_s, now, rng, reserve_db)
+        call = draw_utterance(_pick_at(mix, pain_now, params, rng), time_s, pain_now, rng, reserve_db)
         yield call
-        time_s += call.length_s + draw_at_pain(params.pause_before_s, now, rng)
-        now = _pain_at(pain, time_s)
-        inspiration = draw_utterance(_pick_at(params.inspirations, now, params, rng), time_s, now, rng, reserve_db)
+        time_s += call.length_s + draw_at_pain(params.pause_before_s, pain_now, rng)
+        pain_now = _pain_at(pain, time_s)
+        inspiration = draw_utterance(
+            _pick_at(params.inspirations, pain_now, params, rng), time_s, pain_now, rng, reserve_db
+        )
         yield inspiration
-        time_s += inspiration.length_s + draw_at_pain(params.pause_after_s, now, rng)
+        time_s += inspiration.length_s + draw_at_pain(params.pause_after_s, pain_now, rng)
 
 
 def _quiet_breath(params: BreathingParams, time_s: float, pain: float, rng: np.random.Generator) -> Iterator[Utterance]:
@@ -67,9 +69,9 @@ def _urge(pain: float, params: BreathingParams) -> float:
 
 
 def _has_risen(pain: np.ndarray, time_s: float, params: BreathingParams) -> bool:
-    now = min(int(time_s * PAIN_RATE_HZ), pain.size - 1)
-    before = pain[max(0, now - round(params.onset_window_s * PAIN_RATE_HZ)) : now + 1]
-    return bool(pain[now] - before.min() >= params.onset_rise_pain)
+    index = min(int(time_s * PAIN_RATE_HZ), pain.size - 1)
+    before = pain[max(0, index - round(params.onset_window_s * PAIN_RATE_HZ)) : index + 1]
+    return bool(pain[index] - before.min() >= params.onset_rise_pain)
 
 
 def _pick_at(mix: Mapping[str, Weights], pain: float, params: BreathingParams, rng: np.random.Generator) -> str:
