@@ -5,7 +5,8 @@ and the person with the most face width summed over frames is the patient. A nur
 last; a face in a poster lasts but is small.
 
 On a 10-Hz grid an optimal assignment of boxes between consecutive frames suffices. Tracking libraries do not fit:
-norfair excludes numpy 2, and roboflow's trackers depends on the OpenCV build that needs display libraries.
+norfair excludes numpy 2, and roboflow's trackers depends on the OpenCV build that needs display libraries
+(docs/explanation/decisions).
 """
 
 from __future__ import annotations

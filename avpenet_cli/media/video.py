@@ -157,8 +157,8 @@ def parse_clock(line: str) -> tuple[int, int] | None:
 def choose_backend(facts: Probe, decoding: DecodingSettings) -> str:
     """Choose the decoder for a file, `ffmpeg` or `decord`.
 
-    `auto` is ffmpeg: decord is not faster and ignores start offsets, pixel aspect and interlacing. A request for
-    `decord` is honoured only where it gives the same frames.
+    `auto` is ffmpeg: decord is not faster (docs/explanation/benchmarks.md) and ignores start offsets, pixel aspect and
+    interlacing. A request for `decord` is honoured only where it gives the same frames.
     """
     return "decord" if decoding.backend == "decord" and decord_reads_well(facts) else "ffmpeg"
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from avpenet_cli import __version__
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.report import review, sections
 from avpenet_cli.report.checklist import checklist
@@ -29,6 +28,7 @@ from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.study.pairing import Pairing, pair
 from avpenet_cli.study.score_tables import Scores
 from avpenet_cli.study.tables import Inputs, described_weights
+from avpenet_cli.version import __version__
 
 REPORT_VERSION = 1
 

@@ -95,7 +95,7 @@ def spearman(pairs: Pairs) -> Estimate:
     """Spearman's rank correlation; its interval by the jackknife over subjects, ranks taken anew each time.
 
     Normal on Fisher's scale with t and the number of subjects less one: resampling subjects held the truth less often
-    (CHANGELOG has the coverage).
+    (docs/explanation/benchmarks.md has the coverage).
     """
     if min(np.ptp(pairs.model), np.ptp(pairs.reference)) < 1e-12:
         return absent(_CONSTANT, pairs.n)

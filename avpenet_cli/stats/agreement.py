@@ -235,7 +235,8 @@ class _Components:
 def nonparametric_limits(pairs: Pairs, bootstrap: SubjectBootstrap) -> tuple[Estimate, Estimate]:
     """2.5th and 97.5th percentile of d, with intervals by the subject bootstrap.
 
-    They hold the truth too rarely with few subjects, as do others that were tried (CHANGELOG): the page says so.
+    They hold the truth too rarely with few subjects, as do others that were tried
+    (docs/explanation/benchmarks.md): the page says so.
     """
     n = pairs.n
     order = np.argsort(pairs.difference, kind="stable")

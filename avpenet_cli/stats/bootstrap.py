@@ -52,7 +52,7 @@ class SubjectBootstrap:
 
     The error is studentised on a scale where its spread hardly depends on the value; its standard error is the
     delete-one-subject jackknife's, in the resamples its linear approximation. Percentile intervals were too narrow at
-    20 subjects (CHANGELOG has the coverage of both).
+    20 subjects (docs/explanation/benchmarks.md has the coverage of both).
 
     Args:
         n_subjects: of the sums that `estimate` is given.
@@ -150,7 +150,7 @@ def _interval(centre: float, spread: float, errors: Array, scale: Scale) -> tupl
         share = 100 * (1 - len(defined) / len(errors))
         return NO_INTERVAL, f"not defined in {share:.0f} % of the resamples of subjects"
     if scale == "fisher":
-        # The two-sided quantile: with few subjects it holds the truth more often for coefficients (CHANGELOG).
+        # The two-sided quantile: with few subjects it holds the truth more often for coefficients.
         high = np.quantile(np.abs(defined), LEVEL)
         low = -high
     else:

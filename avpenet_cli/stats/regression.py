@@ -21,7 +21,7 @@ class Line:
         p: of slope 0, two-sided.
         method: ordinary for one pair per subject; else cluster-robust by the jackknife that leaves out one subject at a
             time (CR3; MacKinnon, Nielsen and Webb 2023, J Appl Econometrics 38:671), with the number of subjects less
-            one as degrees of freedom. CR1, which statsmodels has, is too narrow at 20 subjects (CHANGELOG).
+            one as degrees of freedom. CR1, which statsmodels has, is too narrow at 20 subjects.
     """
 
     intercept: Estimate
