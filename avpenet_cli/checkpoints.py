@@ -1,4 +1,4 @@
-"""Checkpoints of the authors' code -> weights of this program, without ever executing a pickle."""
+"""Convert checkpoints of the authors' code into weights of this program, without executing pickled code."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from avpenet_cli.errors import WeightsError
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.settings import AudioSettings, Preprocessing
 from avpenet_cli.version import __version__
-from avpenet_cli.weights import WeightsDescription, WeightsEntry, may_be_called, require_file, save, store_folder
+from avpenet_cli.weights import WeightsDescription, WeightsEntry, is_valid_name, require_file, save, store_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 AUTHORS_PREPROCESSING = Preprocessing(audio=AudioSettings(denoise="first-frames"))
-"""Noise from the first 20 STFT frames, as the authors' code has it; faces aligned as the article has it."""
+"""Noise from the first 20 STFT frames, as in the authors' code; faces aligned as in the paper."""
 
 _AUTHORS_CONFIG: dict[str, object] = {
     "audio_encoder": "resnet34",
@@ -33,7 +33,7 @@ _AUTHORS_CONFIG: dict[str, object] = {
     "head_dropout1": 0.3,
     "head_dropout2": 0.2,
 }
-"""The keys of the authors' model configuration, with the one value of each that this network has."""
+"""Keys of the authors' model configuration, each with the only value that this network supports."""
 
 
 def import_checkpoint(
@@ -48,36 +48,37 @@ def import_checkpoint(
 ) -> WeightsEntry:
     """Convert a checkpoint of the authors' code (or a bare state dict of their network) into a pair of files.
 
-    The file is read with `weights_only`: nothing in it is ever executed. The result averages images before the
+    The file is read with `weights_only`, so no code in it is executed. The result averages images before the
     encoder and fuses single tokens, as the authors' training and `PainEstimator` do.
 
     Args:
-        checkpoint: `.pth` as `scripts/train.py` writes it: `model_state_dict`, `config`, perhaps DDP's `module.`
+        checkpoint: `.pth` as written by `scripts/train.py`: `model_state_dict`, `config`, optionally DDP's `module.`
             before every name.
-        out_dir: where to put the pair; the user's store by default.
+        out_dir: folder of the pair; the user's store by default.
         name: of the new weights; the checkpoint's stem by default.
-        preprocessing: what this checkpoint was trained to see, if not the authors' way.
+        preprocessing: of the checkpoint's training data; the authors' by default.
         training_data: for the description.
         licence: for the description.
-        overwrite: replace weights of that name.
+        overwrite: replace other weights of that name.
 
     Raises:
-        WeightsError: not a checkpoint, not safe to read, of other sizes than this network, or not all of its tensors.
+        WeightsError: the file is no checkpoint, unsafe to read, of another network size, or incomplete.
         EnvironmentUnavailableError: the folder cannot be written.
     """
-    wanted = checkpoint.stem if name is None else name
-    if not may_be_called(wanted):
+    weights_name = checkpoint.stem if name is None else name
+    if not is_valid_name(weights_name):
         raise WeightsError(
-            f"weights cannot be called {wanted!r}", "choose a name (--name) of letters, digits, dots, dashes"
+            f"{weights_name!r} is not a valid name for weights",
+            "use letters, digits, dots and dashes for --name",
         )
     content, source_sha256 = _read_checkpoint(checkpoint)
     state = content.get("model_state_dict", content)
     if not isinstance(state, dict) or not state:
-        raise WeightsError(f"{checkpoint}: model_state_dict holds no tensors", "give a whole checkpoint")
+        raise WeightsError(f"{checkpoint}: model_state_dict has no tensors", "give a complete checkpoint")
     if "model_state_dict" in content:
         _check_authors_config(content.get("config"), checkpoint)
     description = WeightsDescription(
-        name=wanted,
+        name=weights_name,
         status="imported",
         intended_use="Research on recorded procedures, by people who know how this checkpoint was trained.",
         not_intended_use="Clinical decisions; populations it was not validated on.",
@@ -91,7 +92,7 @@ def import_checkpoint(
     folder = store_folder() if out_dir is None else out_dir
     tensors = _plain_tensors(state, checkpoint)
     try:
-        return save(tensors, description, folder / f"{wanted}.safetensors", overwrite)
+        return save(tensors, description, folder / f"{weights_name}.safetensors", overwrite)
     except WeightsError as error:
         raise WeightsError(f"{checkpoint}: {error.message}", error.remedy) from None
 
@@ -104,16 +105,16 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a hostile or broken file can make the reader fail in any way
+    except Exception as error:  # a malicious or damaged file can make the reader fail in any way
         first_line = str(error).strip().split("\n", 1)[0]
         unsafe = "nsupported" in str(error) or "weights_only" in str(error).lower()
-        problem = "holds more than tensors and plain values and was not read" if unsafe else "is not a whole checkpoint"
+        problem = "has more than tensors and plain values" if unsafe else "is not a complete checkpoint"
         raise WeightsError(
             f"{path} {problem} ({type(error).__name__}: {first_line[:160]})",
-            "get a checkpoint that holds only `model_state_dict` and `config`, from a source you trust",
+            "get a checkpoint with only `model_state_dict` and `config` from a source you trust",
         ) from None
     if not isinstance(content, dict):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, not a checkpoint", "give a state dict")
+        raise WeightsError(f"{path} has a {type(content).__name__}, not a checkpoint", "give a state dict")
     return content, digest
 
 
@@ -132,7 +133,7 @@ def _check_authors_config(config: object, path: Path) -> None:
 
 
 def _plain_tensors(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
-    """Names without DDP's prefix; floating point as float32."""
+    """Tensors by name without DDP's prefix, floating-point ones as float32."""
     import torch
 
     prefixed = all(str(name).startswith("module.") for name in state)

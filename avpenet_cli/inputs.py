@@ -1,4 +1,4 @@
-"""Which recordings were asked for, and what each is called."""
+"""Collect the recordings that the user named, and give each a distinct name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RECORDING_SUFFIXES = frozenset(
         ".wmv",
     ]
 )
-"""What is taken from a folder. A file named by itself is taken whatever its suffix."""
+"""Suffixes of recordings in a folder. A file that is named explicitly may have any suffix."""
 
 _MIN_KEY_BYTES = 16
 _PSEUDONYM_DIGITS = 20
@@ -43,13 +43,13 @@ _PSEUDONYM_DIGITS = 20
 
 @dataclass(frozen=True)
 class Recording:
-    """One input.
+    """A recording to process.
 
     Attributes:
-        path: absolute; links are not followed, so that two names stay two recordings.
-        name: what outputs and logs call it.
-        key: stands for the path in the journal, and says nothing of it.
-        problem: why it cannot even be tried; empty when it can.
+        path: absolute; links are not resolved, so that two names are two recordings.
+        name: its name in outputs and logs.
+        key: digest of the path, which identifies the recording in the journal.
+        problem: why it cannot be processed; empty if it can.
     """
 
     path: Path
@@ -60,12 +60,12 @@ class Recording:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What `collect` found.
+    """The result of `collect`.
 
     Attributes:
-        recordings: in the order given, folders in the order of their names.
-        repeated: how often a path that had come before came again.
-        other_files: files in the folders that are not recordings.
+        recordings: in the order of the inputs, those of a folder by name.
+        repeated: number of inputs that repeat a path.
+        other_files: number of files in the folders that are no recordings.
     """
 
     recordings: tuple[Recording, ...]
@@ -74,37 +74,37 @@ class Inputs:
 
 
 def collect(paths: Sequence[str], files_from: str | None, recursive: bool, key_file: Path | None) -> Inputs:
-    """Files, folders, globs and lists of files, as recordings with distinct names.
+    """Collect recordings from files, folders, patterns and lists of files.
 
     Args:
-        paths: files, folders, or patterns that the shell left alone.
-        files_from: a file with one path per line (or separated by NUL bytes), or `-` for standard input.
-        recursive: look into folders of folders.
-        key_file: names become pseudonyms under this key.
+        paths: files, folders, or patterns that the shell did not expand.
+        files_from: a file with one path per line, or separated by NUL bytes; `-` for standard input.
+        recursive: include subfolders.
+        key_file: key for pseudonyms in place of names; None for names.
 
     Raises:
-        SettingsError: nothing was named, or a list or key cannot be read.
+        SettingsError: there are no inputs, or a list or key cannot be read.
     """
     named = [*paths, *_listed(files_from)]
     if not named:
         raise SettingsError("no recordings named", "give files, folders or --files-from")
-    found: list[tuple[Path, str]] = []
+    candidates: list[tuple[Path, str]] = []
     others = 0
     for text in named:
         for path, problem, skipped in _expand(text, recursive):
             others += skipped
             if path is not None:
-                found.append((path, problem))
-    seen: dict[Path, str] = {}
-    for path, problem in found:
-        seen.setdefault(Path(os.path.abspath(path)), problem)  # noqa: PTH100  (resolve() would follow links)
+                candidates.append((path, problem))
+    problems: dict[Path, str] = {}
+    for path, problem in candidates:
+        problems.setdefault(Path(os.path.abspath(path)), problem)  # noqa: PTH100  (resolve() would follow links)
     key = _read_key(key_file) if key_file else None
-    names = _names(list(seen))
+    names = _names(list(problems))
     recordings = tuple(
-        Recording(path, _pseudonym(path, key) if key else shown(name), _digest(os.fsencode(path), key), problem)
-        for (path, problem), name in zip(seen.items(), names, strict=True)
+        Recording(path, _pseudonym(path, key) if key else display_name(name), _digest(os.fsencode(path), key), problem)
+        for (path, problem), name in zip(problems.items(), names, strict=True)
     )
-    return Inputs(recordings, len(found) - len(recordings), others)
+    return Inputs(recordings, len(candidates) - len(recordings), others)
 
 
 def _listed(files_from: str | None) -> list[str]:
@@ -119,19 +119,19 @@ def _listed(files_from: str | None) -> list[str]:
 
 
 def _expand(text: str, recursive: bool) -> Iterable[tuple[Path | None, str, int]]:
-    """(path, problem, files left aside) for each recording that `text` stands for."""
+    """Expand an input to (path, problem, number of skipped files) for each recording."""
     path = Path(text)
     if os.path.isdir(text):  # noqa: PTH112  (Path.is_dir() raises where a folder may not be read or a name is too long)
-        inside, closed, others = _recordings_in(path, recursive)
+        inside, unreadable, others = _recordings_in(path, recursive)
         yield None, "", others
-        for folder in closed:
-            yield folder, "a folder that may not be read", 0
-        if not inside and not closed:
+        for folder in unreadable:
+            yield folder, "a folder without read permission", 0
+        if not inside and not unreadable:
             yield path, "a folder without recordings" + ("" if recursive else " (--recursive looks deeper)"), 0
-        for one in inside:
-            yield one, "", 0
+        for recording in inside:
+            yield recording, "", 0
     elif not os.path.lexists(path) and glob.has_magic(text):
-        matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207  (absolute patterns are no business of Path)
+        matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207  (Path.glob() takes no absolute patterns)
         if not matches:
             yield path, "a pattern that matches nothing", 0
         for match in matches:
@@ -143,11 +143,11 @@ def _expand(text: str, recursive: bool) -> Iterable[tuple[Path | None, str, int]
 
 
 def _recordings_in(folder: Path, recursive: bool) -> tuple[list[Path], list[Path], int]:
-    """(recordings, folders that may not be read, how many other files)."""
+    """Find (recordings, folders without read permission, number of other files)."""
     inside: list[Path] = []
-    closed: list[Path] = []
+    unreadable: list[Path] = []
     others = 0
-    for parent, folders, files in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
+    for parent, folders, files in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
         folders.sort()
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         for name in sorted(files):
@@ -155,7 +155,7 @@ def _recordings_in(folder: Path, recursive: bool) -> tuple[list[Path], list[Path
                 inside.append(Path(parent) / name)
             else:
                 others += 1
-    return inside, closed, others
+    return inside, unreadable, others
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -166,14 +166,14 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [os.path.relpath(path, common) for path in paths]
 
 
-def shown(name: str) -> str:
-    """A name as text for outputs, with bytes that are no UTF-8 spelled out."""
+def display_name(name: str) -> str:
+    """A file name as text for outputs, with bytes that are not UTF-8 as escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _pseudonym(path: Path, key: bytes) -> str:
-    """Of the whole path: names shrink and grow with the inputs' common folder, and two patients' `cry.mp4`, scored by
-    two runs, must not share one."""
+    """Pseudonym of the whole path: names depend on the inputs' common folder, and the `cry.mp4` of two patients, scored
+    in two runs, must not share a pseudonym."""
     return f"rec-{_digest(os.fsencode(path), key)[:_PSEUDONYM_DIGITS]}"
 
 
@@ -184,7 +184,7 @@ def _digest(raw: bytes, key: bytes | None) -> str:
 def _read_key(path: Path) -> bytes:
     try:
         key = path.read_bytes().strip()
-        open_to_others = path.stat().st_mode & 0o077
+        others_mode = path.stat().st_mode & 0o077
     except OSError as error:
         raise SettingsError(f"--pseudonymise {path}: {error.strerror}", "name a readable key file") from None
     if len(key) < _MIN_KEY_BYTES:
@@ -192,6 +192,6 @@ def _read_key(path: Path) -> bytes:
             f"--pseudonymise {path}: the key has {len(key)} bytes, under {_MIN_KEY_BYTES}",
             "make one with: head -c 32 /dev/urandom | base64 > KEYFILE",
         )
-    if open_to_others:
-        raise SettingsError(f"--pseudonymise {path}: others may read the key", f"chmod 600 {path}")
+    if others_mode:
+        raise SettingsError(f"--pseudonymise {path}: the key is accessible to other users", f"chmod 600 {path}")
     return key

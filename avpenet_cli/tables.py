@@ -1,4 +1,4 @@
-"""The score table: its columns and its three formats."""
+"""Write the score table as CSV, Parquet or JSON Lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Row = dict[str, Value]
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `decimals` applies to floats."""
+    """A column of the score table; `decimals` applies to floats."""
 
     name: str
     kind: Literal["text", "integer", "float"]
@@ -59,17 +59,19 @@ SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 
 def check_format(path: Path) -> None:
-    """Is the output's suffix one that can be written?
+    """Check that a table can be written in the format of `path`'s suffix.
 
     Raises:
-        SettingsError: it is not.
+        SettingsError: the suffix is not one of `SUFFIXES`.
     """
     if path.suffix not in SUFFIXES:
-        raise SettingsError(f"--out {path}: cannot tell the format", f"end the name in one of {', '.join(SUFFIXES)}")
+        raise SettingsError(
+            f"--out {path}: cannot tell the format", f"use a name that ends in one of {', '.join(SUFFIXES)}"
+        )
 
 
 def row(recording: str, segment: SegmentScore, weights: str) -> Row:
-    """One segment as a row of the table, floats rounded as each column says."""
+    """A segment as a row of the table, with floats rounded to the column's decimals."""
     quality = segment.quality
     values: Row = {
         "recording": recording,
@@ -101,18 +103,18 @@ def _rounded(value: Value, column: Column) -> Value:
 
 
 def write_table(path: Path, rows: Iterable[Row]) -> str:
-    """Write the table in the format of `path`'s suffix; it appears whole, readable by its owner only.
+    """Write the table atomically in the format of `path`'s suffix, readable by its owner only.
 
     Args:
         path: ends in .csv, .parquet or .jsonl.
-        rows: taken one by one, so that the table need not fit in memory.
+        rows: consumed one by one; the table need not fit in memory.
 
     Returns:
         SHA-256 of the file, hexadecimal.
 
     Raises:
-        SettingsError: another suffix.
-        EnvironmentUnavailableError: no space, or the disk failed.
+        SettingsError: the suffix is not one of `SUFFIXES`.
+        EnvironmentUnavailableError: there is no space left, or the disk failed.
         OutputError: the folder cannot be written.
     """
     check_format(path)
@@ -132,11 +134,11 @@ def write_table(path: Path, rows: Iterable[Row]) -> str:
 def _write_csv(file: IO[bytes], rows: Iterable[Row]) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\n")
-    # Python before 3.13 leaves a name with a carriage return unquoted, and readers take it for the end of the row.
+    # Python before 3.13 does not quote a carriage return, which readers take for the end of the row.
     quoting_all = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(column.name for column in COLUMNS)
-    for one in rows:
-        values = [_csv_value(one[column.name], column) for column in COLUMNS]
+    for fields in rows:
+        values = [_csv_value(fields[column.name], column) for column in COLUMNS]
         (quoting_all if any("\r" in value for value in values) else writer).writerow(values)
     text.detach()
 
@@ -148,8 +150,8 @@ def _csv_value(value: Value, column: Column) -> str:
 
 
 def _write_jsonl(file: IO[bytes], rows: Iterable[Row]) -> None:
-    for one in rows:
-        file.write(json.dumps(one, ensure_ascii=False).encode() + b"\n")
+    for fields in rows:
+        file.write(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
 
 
 def _write_parquet(file: IO[bytes], rows: Iterable[Row]) -> None:
@@ -165,8 +167,8 @@ def _write_parquet(file: IO[bytes], rows: Iterable[Row]) -> None:
 
 def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
     batch: list[Row] = []
-    for one in rows:
-        batch.append(one)
+    for fields in rows:
+        batch.append(fields)
         if len(batch) >= size:
             yield batch
             batch = []

@@ -1,4 +1,4 @@
-"""What several test files need: real clips, the real program in a process of its own, and ../shared where it is."""
+"""Shared fixtures: real clips, the real program in a separate process or in this one, and reference data if present."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 
 from tests.support.portraits import CRY, MOAN, SAMPLE_RATE_HZ, Frame, Waveform, portrait_frames, utter, write_recording
 
-# As the program itself does: threads that spin while they wait slow everything down where cores are few.
+# As in the program: threads that spin while waiting slow down everything on few cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real clips and reference answers beside the repository."""
+    """The folder of real clips and reference outputs beside the repository."""
     folder = REPOSITORY.parent / "shared"
     if not folder.is_dir():
         pytest.skip(f"needs the real clips in {folder}")
@@ -43,7 +43,7 @@ def _voice(audio: str | None, seconds: float) -> Waveform | None:
 
 
 class ClipMaker:
-    """Makes short recordings with the real ffmpeg; the same arguments give the same file, made once a session.
+    """Makes short recordings with ffmpeg; the same arguments give the same file, made once per session.
 
     A test that alters a clip copies it first.
     """
@@ -60,40 +60,40 @@ class ClipMaker:
         size: str = "480x360",
         fps: float = 25.0,
         audio: str | None = "cry",
-        rotate_picture: int = 0,
+        rotate_deg: int = 0,
         away_s: tuple[float, float] | None = None,
         suffix: str = ".mp4",
         extra: Sequence[str] = (),
     ) -> Path:
-        """One frontal face, about half as high as the picture, swaying a little.
+        """One frontal face, about half as high as the frame, moving slightly.
 
         Args:
             seconds: length of both streams.
-            size: of the upright picture, `WIDTHxHEIGHT`.
+            size: of the upright frame, `WIDTHxHEIGHT`.
             fps: frames per second, constant.
             audio: "cry", "moan", "silence" (digital), or None for no audio stream.
-            rotate_picture: clockwise turn of the picture itself in degrees (90, 180, 270), without metadata; at 90
+            rotate_deg: clockwise rotation of the pixels (90, 180, 270), without metadata; at 90
                 and 270 the file is as wide as `size` is high.
-            away_s: from when to when no face is in the picture; it moves out and in 0.4 s before and after.
-            suffix: of the file, and with it the container.
-            extra: output options for ffmpeg, which win over H.264, AAC and yuv420p.
+            away_s: interval without a face in view; it moves out and in within 0.4 s before and after.
+            suffix: of the file, which chooses the container.
+            extra: output options for ffmpeg, which override H.264, AAC and yuv420p.
         """
-        arguments = ("face", seconds, size, fps, audio, rotate_picture, away_s, suffix, tuple(extra))
+        arguments = ("face", seconds, size, fps, audio, rotate_deg, away_s, suffix, tuple(extra))
         path = self._path(arguments, suffix)
         if not path.exists():
             width_px, height_px = (int(side) for side in size.split("x"))
             upright = portrait_frames(seconds, width_px, height_px, fps, away_s)
-            frames: Iterator[Frame] = (np.rot90(frame, -(rotate_picture // 90)) for frame in upright)
+            frames: Iterator[Frame] = (np.rot90(frame, -(rotate_deg // 90)) for frame in upright)
             write_recording(path, frames, fps, _voice(audio, seconds), ["-preset", "ultrafast", *extra])
         return path
 
     def brief(self, audio: str = "cry", seconds: float = 1.6) -> Path:
-        """The cheapest recording that is scored: one padded window, a face in five frames, then no picture."""
-        picture, voice = self.face(0.5, "160x120", 10.0, None), self.face(seconds, "160x120", 10.0, audio)
-        return self.ffmpeg("-i", str(picture), "-i", str(voice), "-map", "0:v", "-map", "1:a", "-c", "copy")
+        """The shortest recording that is scored: one padded window, a face in five frames, then no video."""
+        video, voice = self.face(0.5, "160x120", 10.0, None), self.face(seconds, "160x120", 10.0, audio)
+        return self.ffmpeg("-i", str(video), "-i", str(voice), "-map", "0:v", "-map", "1:a", "-c", "copy")
 
     def ffmpeg(self, *arguments: str, suffix: str = ".mp4") -> Path:
-        """Whatever `ffmpeg ARGUMENTS... FILE` writes, e.g. from `-f lavfi -i testsrc2=d=2` or from another clip."""
+        """Output of `ffmpeg ARGUMENTS... FILE`, e.g. of `-f lavfi -i testsrc2=d=2` or another clip."""
         path = self._path(("ffmpeg", arguments), suffix)
         if not path.exists():
             made = subprocess.run(
@@ -105,12 +105,12 @@ class ClipMaker:
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipMaker:
-    """Short recordings, made when first asked for."""
+    """Short recordings, made on first use."""
     return ClipMaker(tmp_path_factory.mktemp("clips"))
 
 
 class RunAvpenet(Protocol):
-    """What the fixture `run_avpenet` gives."""
+    """Type of the fixture `run_avpenet`."""
 
     def __call__(
         self,
@@ -132,7 +132,7 @@ class RunAvpenet(Protocol):
 
 @pytest.fixture(scope="session")
 def run_avpenet() -> RunAvpenet:
-    """The real program in a process of its own, nothing on its standard input."""
+    """Run the program in a separate process, with empty standard input."""
 
     def run(
         args: Sequence[str | Path],
@@ -155,7 +155,7 @@ def run_avpenet() -> RunAvpenet:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command gave: exit code, standard output, standard error."""
+    """Result of a command: exit code, standard output, standard error."""
 
     code: int
     out: str
@@ -169,7 +169,7 @@ class Answer:
 
 @pytest.fixture(scope="session")
 def avpenet_here() -> Callable[..., Answer]:
-    """`avpenet ARGS...` within this process, the command's whole way; saves loading the libraries each time."""
+    """Run `avpenet ARGS...` within this process, which saves loading the libraries each time."""
     from avpenet_cli.cli import main
 
     def run(*args: str | Path) -> Answer:

@@ -1,4 +1,4 @@
-"""The score table: its columns, the same values in three formats, and files that appear whole or not at all."""
+"""The score table: its columns, equal values in three formats, and atomic writing."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from avpenet_cli.records import Flag, Quality, SegmentScore, Status
 from avpenet_cli.storage import atomic_write, write_json
 from avpenet_cli.tables import COLUMNS, Row, check_format, row, write_table
 
-AGREED = (
+COLUMN_NAMES = (
     "recording segment start_s end_s score label status reason score_sd score_lo score_hi face_rate face_confidence "
     "face_px faces voiced snr_db level_dbfs flags weights"
 )
-"""As the issue says."""
+"""Names of the columns, in order. Other programs rely on them."""
 
 ODD_NAMES = [
     "plain.mp4",
@@ -68,13 +68,13 @@ def _csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_columns_differ_from_what_was_agreed(tmp_path: Path) -> None:
-    assert " ".join(column.name for column in COLUMNS) == AGREED
+def test_columns_have_their_documented_names_and_order(tmp_path: Path) -> None:
+    assert " ".join(column.name for column in COLUMNS) == COLUMN_NAMES
     write_table(tmp_path / "t.csv", [])
-    assert (tmp_path / "t.csv").read_text() == AGREED.replace(" ", ",") + "\n"
+    assert (tmp_path / "t.csv").read_text() == COLUMN_NAMES.replace(" ", ",") + "\n"
 
 
-def test_csv_rounds_or_fills_in(tmp_path: Path) -> None:
+def test_csv_rounds_floats_and_leaves_missing_values_empty(tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", _rows())
     scored, unscorable = _csv(tmp_path / "t.csv")[:2]
     assert "|".join(scored.values()) == (
@@ -87,46 +87,46 @@ def test_csv_rounds_or_fills_in(tmp_path: Path) -> None:
     )
 
 
-def test_odd_names_tear_the_table(tmp_path: Path) -> None:
+def test_odd_names_survive_every_format(tmp_path: Path) -> None:
     for suffix in (".csv", ".jsonl", ".parquet"):
         write_table(tmp_path / f"t{suffix}", _rows())
-    wanted = [name for name in ODD_NAMES for _ in range(2)]
-    assert [one["recording"] for one in _csv(tmp_path / "t.csv")] == wanted
-    assert pd.read_csv(tmp_path / "t.csv")["recording"].tolist() == wanted
-    assert pd.read_parquet(tmp_path / "t.parquet")["recording"].tolist() == wanted
+    expected = [name for name in ODD_NAMES for _ in range(2)]
+    assert [fields["recording"] for fields in _csv(tmp_path / "t.csv")] == expected
+    assert pd.read_csv(tmp_path / "t.csv")["recording"].tolist() == expected
+    assert pd.read_parquet(tmp_path / "t.parquet")["recording"].tolist() == expected
     lines = (tmp_path / "t.jsonl").read_text(encoding="utf-8").split("\n")
-    assert [json.loads(line)["recording"] for line in lines if line] == wanted
+    assert [json.loads(line)["recording"] for line in lines if line] == expected
 
 
-def test_formats_disagree(tmp_path: Path) -> None:
+def test_formats_have_equal_values(tmp_path: Path) -> None:
     for suffix in (".csv", ".jsonl", ".parquet"):
         write_table(tmp_path / f"t{suffix}", _rows())
     from_parquet = pd.read_parquet(tmp_path / "t.parquet")
-    assert " ".join(from_parquet.columns) == AGREED
+    assert " ".join(from_parquet.columns) == COLUMN_NAMES
     text = [column.name for column in COLUMNS if column.kind == "text"]
     from_csv = pd.read_csv(tmp_path / "t.csv", dtype=dict.fromkeys(text, str)).fillna(dict.fromkeys(text, ""))
     pd.testing.assert_frame_equal(from_csv, from_parquet, check_dtype=False)
     lines = (tmp_path / "t.jsonl").read_text(encoding="utf-8").splitlines()
     from_lines = pd.DataFrame([json.loads(line) for line in lines])
     pd.testing.assert_frame_equal(from_lines, from_parquet, check_dtype=False)
-    assert all(" ".join(json.loads(line)) == AGREED for line in lines)
+    assert all(" ".join(json.loads(line)) == COLUMN_NAMES for line in lines)
     assert json.loads(lines[1])["score"] is None
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_digest_is_not_the_files(suffix: str, tmp_path: Path) -> None:
+def test_digest_is_that_of_the_file(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"t{suffix}"
     assert write_table(path, _rows()) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["scores.txt", "scores", "scores.csv.gz", "scores.CSV"])
-def test_unknown_format_is_found_out_after_the_night(name: str, tmp_path: Path) -> None:
+def test_unknown_format_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"\.csv, \.parquet, \.jsonl"):
         check_format(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_others_may_read_the_table(suffix: str, tmp_path: Path) -> None:
+def test_files_are_readable_by_their_owner_only(suffix: str, tmp_path: Path) -> None:
     mask = os.umask(0)
     try:
         write_table(tmp_path / f"t{suffix}", _rows())
@@ -142,17 +142,17 @@ def _breaking() -> Iterator[Row]:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_error_halfway_leaves_half_a_table(suffix: str, tmp_path: Path) -> None:
+def test_error_while_writing_keeps_the_old_table(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"t{suffix}"
     path.write_text("the old table")
     with pytest.raises(RuntimeError, match="halfway"):
         write_table(path, _breaking())
     assert path.read_text() == "the old table"
-    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert [path.name for path in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_full_disk_leaves_half_a_table(suffix: str, tmp_path: Path) -> None:
+def test_full_disk_keeps_the_old_table(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"t{suffix}"
     path.write_text("the old table")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -164,20 +164,20 @@ def test_full_disk_leaves_half_a_table(suffix: str, tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert fault.value.exit_code == ExitCode.ENVIRONMENT
     assert path.read_text() == "the old table"
-    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert [path.name for path in tmp_path.iterdir()] == [path.name]
 
 
-def test_folder_in_the_way_ends_in_a_traceback(tmp_path: Path) -> None:
+def test_path_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "t.csv").mkdir()
     with pytest.raises(AvpenetError, match=r"t\.csv cannot be written"):
         write_table(tmp_path / "t.csv", _rows())
     with pytest.raises(OutputError, match="its folder does not exist"), atomic_write(tmp_path / "no" / "t.csv"):
         pass
-    assert [one.name for one in tmp_path.iterdir()] == ["t.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_table_must_fit_in_memory(suffix: str, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_table(suffix: str, tmp_path: Path) -> None:
     many = (row("a.mp4", SCORED, "untrained") for _ in range(60_000 if suffix == ".parquet" else 10_000))
     tracemalloc.start()
     write_table(tmp_path / f"t{suffix}", many)

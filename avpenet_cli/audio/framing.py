@@ -1,4 +1,4 @@
-"""Blocks of any length -> blocks of one length -> short-time frames, without ever holding a recording."""
+"""Cut streams into blocks of fixed length and short-time frames, in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from avpenet_cli.errors import SettingsError
 from avpenet_cli.settings import AudioSettings
 
 BLOCK_S = 1.0
-"""Work goes on in blocks of about this length."""
+"""Approximate length of the working blocks."""
 
 MAX_MAGNITUDE = 1e6
-"""A float track may legally exceed full scale; +120 dBFS is damage, and its square would overflow the spectra."""
+"""A float track may exceed full scale, but +120 dBFS is damage, and its square would overflow the spectra."""
 
 
 def block_samples(rate_hz: int, settings: AudioSettings) -> int:
-    """Length of the working blocks: the whole number of hops nearest to `BLOCK_S`."""
+    """Length of the working blocks in samples: the whole number of hops nearest to `BLOCK_S`."""
     hop = settings.denoise_hop_samples
     return hop * max(1, round(BLOCK_S * rate_hz / hop))
 
 
 def fixed_blocks(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarray]:
-    """Rechop a stream, so that nothing downstream depends on how the decoder happened to deliver it.
+    """Cut a stream into blocks of one length, so that results do not depend on the decoder's block lengths.
 
-    NaN, infinities and magnitudes over `MAX_MAGNITUDE` are damage and become 0: one such sample in a transform
-    would spoil the whole frame around it.
+    NaN, infinities and magnitudes over `MAX_MAGNITUDE` are damage and become 0: one such sample would spoil the whole
+    frame around it.
 
     Args:
         blocks: contiguous (samples,) float blocks of any length, full scale 1.
@@ -38,27 +38,27 @@ def fixed_blocks(blocks: Iterable[np.ndarray], length: int) -> Iterator[np.ndarr
         Fresh (length,) float32 arrays; the last may be shorter, none is empty.
 
     Raises:
-        TypeError: a block that is not one-dimensional floating point (integers would be off by their full scale).
+        TypeError: a block is not one-dimensional floating point (integers would be off by their full scale).
     """
-    held: list[np.ndarray] = []
-    held_samples = 0
+    pending: list[np.ndarray] = []
+    pending_samples = 0
     for block in blocks:
         audio = _audio_only(block)
-        while held_samples + audio.size >= length:
-            cut = length - held_samples
-            yield np.concatenate([*held, audio[:cut]])
-            held, held_samples, audio = [], 0, audio[cut:]
+        while pending_samples + audio.size >= length:
+            cut = length - pending_samples
+            yield np.concatenate([*pending, audio[:cut]])
+            pending, pending_samples, audio = [], 0, audio[cut:]
         if audio.size:
-            held.append(audio)
-            held_samples += audio.size
-    if held_samples:
-        yield np.concatenate(held)
+            pending.append(audio)
+            pending_samples += audio.size
+    if pending_samples:
+        yield np.concatenate(pending)
 
 
 def _audio_only(block: np.ndarray) -> np.ndarray:
     if block.ndim != 1 or block.dtype.kind != "f":
-        raise TypeError(f"audio blocks are one-dimensional floating point, got {block.dtype} {block.shape}")
-    # NaN fails the comparison, so one test finds all three kinds of damage.
+        raise TypeError(f"audio blocks must be one-dimensional floating point, got {block.dtype} {block.shape}")
+    # NaN fails the comparison, so one condition covers all three kinds of damage.
     return np.where(np.abs(block) <= MAX_MAGNITUDE, block, 0).astype(np.float32, copy=False)
 
 
@@ -71,7 +71,7 @@ def hann(length: int) -> np.ndarray:
 
 
 def centred_frames(signal: np.ndarray, fft_samples: int, hop_samples: int) -> np.ndarray:
-    """Frames centred on samples 0, hop, 2 hop, ..., with zeros beyond both ends.
+    """Cut frames centred on samples 0, hop, 2 hop, ..., with zeros beyond both ends.
 
     Args:
         signal: (samples,) float, at least one sample.
@@ -89,7 +89,7 @@ class FrameBlock:
 
     Attributes:
         frames: (frames, fft_samples) float32.
-        whole: (frames,) bool, True where a frame lies within the recording and touches no padding.
+        whole: (frames,) bool, True where a frame lies within the recording and contains no padding.
     """
 
     frames: np.ndarray
@@ -97,13 +97,13 @@ class FrameBlock:
 
 
 class Framer:
-    """`centred_frames` of a stream: the same frames, handed over as soon as their samples are there.
+    """`centred_frames` of a stream: the same frames, each returned as soon as its samples are complete.
 
     Attributes:
-        samples: how many samples came in.
+        samples: number of samples pushed.
 
     Raises:
-        SettingsError: a hop over half of the transform, where overlapping frames no longer cover every sample.
+        SettingsError: the hop is over half of the transform, so that overlapping frames do not cover every sample.
     """
 
     def __init__(self, fft_samples: int, hop_samples: int) -> None:
@@ -116,24 +116,24 @@ class Framer:
         self._fft = fft_samples
         self._hop = hop_samples
         self._pad = fft_samples // 2
-        self._held = np.zeros(self._pad, np.float32)
+        self._buffer = np.zeros(self._pad, np.float32)
         self._frames_out = 0
 
     def push(self, block: np.ndarray) -> FrameBlock:
-        """The frames that (samples,) float32 completes, none or many."""
+        """Add (samples,) float32; returns the frames that it completes, possibly none."""
         self.samples += block.size
         return self._advance(block)
 
     def finish(self) -> FrameBlock:
-        """The last frames, whose ends are zeros. A stream without samples has no frames."""
+        """The last frames, padded with zeros. A stream without samples has no frames."""
         if not self.samples:
-            self._held = np.zeros(0, np.float32)
+            self._buffer = np.zeros(0, np.float32)
         return self._advance(np.zeros(self._pad, np.float32))
 
     def _advance(self, block: np.ndarray) -> FrameBlock:
-        signal = np.concatenate([self._held, block])
+        signal = np.concatenate([self._buffer, block])
         count = max(0, (signal.size - self._fft) // self._hop + 1)
-        self._held = signal[count * self._hop :]
+        self._buffer = signal[count * self._hop :]
         starts = (self._frames_out + np.arange(count)) * self._hop - self._pad
         self._frames_out += count
         if not count:

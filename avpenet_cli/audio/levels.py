@@ -1,4 +1,4 @@
-"""Levels in dB relative to full scale, where a square wave of magnitude 1 has 0 dBFS."""
+"""Compute levels in dB relative to full scale: a square wave of magnitude 1 has 0 dBFS."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 import numpy as np
 
 DIGITAL_SILENCE_DBFS = -90.0
-"""RMS below this is no audio: a gap filled with zeros, or the dither of 16 bits, whose last bit is at -90.3 dBFS."""
+"""RMS level below which there is no audio: a zero-filled gap, or 16-bit dither, whose last bit is at -90.3 dBFS."""
 
 DIGITAL_SILENCE_POWER = 10 ** (DIGITAL_SILENCE_DBFS / 10)
-"""The same as a mean square."""
+"""`DIGITAL_SILENCE_DBFS` as a mean square."""
 
 
 def mean_square(samples: np.ndarray) -> float:
-    """Power of a stretch of audio.
+    """Mean power of an audio excerpt.
 
     Args:
         samples: (samples,) float, full scale 1, at least one.
@@ -24,5 +24,5 @@ def mean_square(samples: np.ndarray) -> float:
 
 
 def power_dbfs(power: float) -> float | None:
-    """A mean square as dBFS; None when it is digital silence, which has no meaningful level."""
+    """A mean square in dBFS; None for digital silence, which has no meaningful level."""
     return 10 * math.log10(power) if power >= DIGITAL_SILENCE_POWER else None

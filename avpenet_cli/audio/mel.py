@@ -1,4 +1,4 @@
-"""Log-mel spectrogram of one segment. Algorithm 1, stages 4 and 5."""
+"""Compute the log-mel spectrogram of a segment (Algorithm 1, stages 4 and 5)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from avpenet_cli.errors import SettingsError
 from avpenet_cli.settings import AudioSettings
 
 NO_SIGNAL_PEAK = 1e-6
-"""-120 dBFS: below this are only the rounding errors that filters leave in a silent stretch."""
+"""-120 dBFS: below it are only rounding errors that filters leave in silence."""
 
-_LEAST_SPAN = 1e-8
-"""Keeps a flat spectrogram from dividing by zero; the authors' value."""
+_MIN_SPAN = 1e-8
+"""Prevents division by zero for a flat spectrogram; the authors' value."""
 
 
 def log_mel(segment: np.ndarray, settings: AudioSettings) -> np.ndarray:
     """Peak-normalised log-mel spectrogram, scaled to [0, 1] over the segment.
 
-    log(mel + log_offset) of the power spectrum, min-max over all frames of the segment (one more than is kept, for
-    frames are centred), then padded with zeros or trimmed to `mel_frames`.
+    log(mel + log_offset) of the power spectrum, min-max scaled over all frames of the segment (one more than is kept,
+    since frames are centred), then padded with zeros or trimmed to `mel_frames`.
 
-    A segment without signal (peak under `NO_SIGNAL_PEAK`) is all zeros: amplified to full scale, its rounding
-    errors would look like a loud audio.
+    A segment without signal (peak under `NO_SIGNAL_PEAK`) is all zeros: amplified to full scale, its rounding errors
+    would look like loud audio.
 
     Args:
         segment: (samples,) float32, full scale 1, at `settings.sample_rate_hz`, finite; 48000 samples for 3 s.
@@ -35,7 +35,7 @@ def log_mel(segment: np.ndarray, settings: AudioSettings) -> np.ndarray:
         (mel_bands, mel_frames) = (128, 300) float32 in [0, 1].
 
     Raises:
-        SettingsError: mel limits that do not fit the sample rate.
+        SettingsError: the mel limits do not fit the sampling rate.
     """
     mel = np.zeros((settings.mel_bands, settings.mel_frames), np.float32)
     bank = mel_bank(
@@ -48,32 +48,32 @@ def log_mel(segment: np.ndarray, settings: AudioSettings) -> np.ndarray:
     spectra = scipy.fft.rfft(frames * hann(settings.fft_samples), axis=1)
     logs = np.log(bank @ (spectra.real**2 + spectra.imag**2).T + np.float32(settings.log_offset))
     lowest, highest = logs.min(), logs.max()
-    scaled = ((logs - lowest) / (highest - lowest + _LEAST_SPAN))[:, : settings.mel_frames]
+    scaled = ((logs - lowest) / (highest - lowest + _MIN_SPAN))[:, : settings.mel_frames]
     mel[:, : scaled.shape[1]] = scaled
     return mel
 
 
 @lru_cache(maxsize=4)
 def mel_bank(rate_hz: int, fft_samples: int, bands: int, low_hz: float, high_hz: float) -> np.ndarray:
-    """Triangular filters of equal area on Slaney's mel scale (Auditory Toolbox, 1998), by librosa.
+    """Triangular filters of equal area on Slaney's mel scale (Auditory Toolbox, 1998), from librosa.
 
-    Narrow low bands that fall between two frequencies of the transform stay empty, as in the published front end.
+    Narrow low bands between two frequencies of the transform stay empty, as in the published front end.
 
     Returns:
         (bands, fft_samples // 2 + 1) float32, read-only.
 
     Raises:
-        SettingsError: limits that are not in order or lie beyond half the sample rate.
+        SettingsError: the limits are not increasing or exceed half the sampling rate.
     """
     if not low_hz < high_hz <= rate_hz / 2:
         raise SettingsError(
-            f"mel_low_hz = {low_hz} and mel_high_hz = {high_hz} must be in order and at most {rate_hz / 2} Hz",
-            "correct them",
+            f"mel_low_hz = {low_hz} and mel_high_hz = {high_hz} must increase and be at most {rate_hz / 2} Hz",
+            "correct the settings",
         )
     from librosa.filters import mel
 
     with warnings.catch_warnings():
-        # It warns of the empty bands, which are meant.
+        # librosa warns about the empty bands, which are intended.
         warnings.simplefilter("ignore", UserWarning)
         bank: np.ndarray = mel(
             sr=rate_hz, n_fft=fft_samples, n_mels=bands, fmin=low_hz, fmax=high_hz, htk=False, norm="slaney"

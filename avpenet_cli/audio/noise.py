@@ -1,4 +1,4 @@
-"""Pass one over a recording: what its noise is. Algorithm 1, stage 1, "N(f) = FFT(x_silent)"."""
+"""Estimate the noise of a recording in a first pass (Algorithm 1, stage 1, "N(f) = FFT(x_silent)")."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BIN_DB = 0.5
 """Resolution of the level histogram."""
 
 LOUDEST_DBFS = 10.0
-"""Everything over this shares the last bin; only float tracks beyond full scale get there."""
+"""Louder frames share the last bin; only float tracks beyond full scale reach it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +25,14 @@ class NoiseProfile:
     """The noise of one recording, at its native rate.
 
     Attributes:
-        rule: the `denoise` setting it was learned for.
-        rate_hz: the native rate.
-        samples: length of the recording.
+        rule: the `denoise` setting it was estimated for.
+        rate_hz: the native sampling rate.
+        samples: length of the recording in samples.
         magnitude: (denoise_fft_samples // 2 + 1,) float32, mean STFT magnitude of the noise frames (Hann window,
-            no scaling). Zeros when there was nothing to learn from, and for the rules that do not subtract it.
-        floor_dbfs: RMS level of the quietest `quiet_share` of the frames, whatever the rule: the floor is a fact
-            about the recording, while which frames are subtracted is a fact about the weights. None when the
-            recording holds nothing but digital silence, or less than one frame.
+            no scaling). Zeros without any noise frame, and for the rules that do not subtract it.
+        floor_dbfs: RMS level of the quietest `quiet_share` of the frames under every rule: the floor describes the
+            recording, while the rule belongs to the weights. None when the recording holds only digital silence or
+            less than one frame.
         excerpt: (samples,) float32, the quietest second, kept only for the `noisereduce` rule; else empty.
     """
 
@@ -45,46 +45,48 @@ class NoiseProfile:
 
 
 def survey(blocks: Iterable[np.ndarray], rate_hz: int, settings: AudioSettings) -> NoiseProfile:
-    """Learn the noise of a recording in one read and bounded memory.
+    """Estimate the noise of a recording in one pass and bounded memory.
 
-    `quietest-frames` takes the quietest `quiet_share` of all frames, leaving out those under
-    `DIGITAL_SILENCE_DBFS` (a muted stretch says nothing of the room) and those that reach over an end. A stretch that a
-    lossy codec left with faint hiss is not told from a very quiet room: then too little is subtracted. The other
-    mistake, to take for noise what a noise gate left of the voice, would be worse.
+    `quietest-frames` takes the quietest `quiet_share` of all frames, without those under `DIGITAL_SILENCE_DBFS` (muted
+    audio says nothing about the room) and those that reach beyond an end. It cannot tell the faint hiss that a lossy
+    codec leaves in a muted interval from a very quiet room, and then subtracts too little. The opposite error, to take
+    the remains of a voice after a noise gate for noise, would be worse.
     `first-frames` takes the first `noise_frames` frames, as the authors' code does.
 
     Args:
         blocks: contiguous (samples,) float blocks of any length, full scale 1, at `rate_hz`.
+        rate_hz: sampling rate of `blocks`.
+        settings: of the audio front end.
 
     Raises:
-        RecordingError: `sample_rate`, a rate that is not positive.
-        SettingsError: transform and hop that do not go together.
-        TypeError: blocks that are not one-dimensional floating point.
+        RecordingError: `sample_rate`, the rate is not positive.
+        SettingsError: the hop is too long for the transform.
+        TypeError: a block is not one-dimensional floating point.
     """
     if rate_hz <= 0:
         raise RecordingError("sample_rate", f"the audio stream states a rate of {rate_hz} Hz", "convert the recording")
     framer = Framer(settings.denoise_fft_samples, settings.denoise_hop_samples)
-    learner = _NoiseLearner(settings)
+    estimator = _NoiseEstimator(settings)
     quietest_second = _QuietestBlock()
     for block in fixed_blocks(blocks, block_samples(rate_hz, settings)):
         batch = framer.push(block)
-        learner.add(batch.frames, batch.whole)
+        estimator.add(batch.frames, batch.whole)
         if settings.denoise == "noisereduce":
             quietest_second.add(block)
     batch = framer.finish()
-    learner.add(batch.frames, batch.whole)
+    estimator.add(batch.frames, batch.whole)
     return NoiseProfile(
         rule=settings.denoise,
         rate_hz=rate_hz,
         samples=framer.samples,
-        magnitude=learner.magnitude(),
-        floor_dbfs=learner.floor_dbfs(),
+        magnitude=estimator.magnitude(),
+        floor_dbfs=estimator.floor_dbfs(),
         excerpt=quietest_second.samples,
     )
 
 
-class _NoiseLearner:
-    """Sums of frame spectra per level, so that the quietest share is known without keeping any frame."""
+class _NoiseEstimator:
+    """Sums frame spectra per level, which gives the quietest share without storing frames."""
 
     def __init__(self, settings: AudioSettings) -> None:
         self._settings = settings
@@ -99,24 +101,24 @@ class _NoiseLearner:
         self._first_count = 0
 
     def add(self, frames: np.ndarray, whole: np.ndarray) -> None:
-        """Take in (frames, fft_samples) float32 and which of them lie within the recording."""
+        """Add frames (frames, fft_samples) float32; `whole` (frames,) bool marks those within the recording."""
         if not len(frames):
             return
         windowed = frames * self._window
         if self._settings.denoise == "first-frames":
             self._add_first(windowed)
         powers = np.mean(np.square(windowed, dtype=np.float64), axis=1) / self._window_power
-        sounding = whole & (powers >= DIGITAL_SILENCE_POWER)
-        if not sounding.any():
+        audible = whole & (powers >= DIGITAL_SILENCE_POWER)
+        if not audible.any():
             return
-        windowed, powers = windowed[sounding], powers[sounding]
+        windowed, powers = windowed[audible], powers[audible]
         levels = np.floor((10 * np.log10(powers) - DIGITAL_SILENCE_DBFS) / BIN_DB).astype(int)
         bins, member = np.unique(np.minimum(levels, self._counts.size - 1), return_inverse=True)
-        belongs = (np.arange(bins.size)[:, None] == member).astype(np.float64)
-        self._counts[bins] += belongs.sum(axis=1)
-        self._powers[bins] += belongs @ powers
+        membership = (np.arange(bins.size)[:, None] == member).astype(np.float64)
+        self._counts[bins] += membership.sum(axis=1)
+        self._powers[bins] += membership @ powers
         if self._settings.denoise == "quietest-frames":
-            self._spectra[bins] += belongs @ np.abs(scipy.fft.rfft(windowed, axis=1))
+            self._spectra[bins] += membership @ np.abs(scipy.fft.rfft(windowed, axis=1))
 
     def _add_first(self, windowed: np.ndarray) -> None:
         missing = windowed[: self._settings.noise_frames - self._first_count]
@@ -124,18 +126,20 @@ class _NoiseLearner:
         self._first_count += len(missing)
 
     def _weights(self) -> np.ndarray | None:
-        """Per level, how much of its sum belongs to the quietest share; None without a sounding frame."""
+        """Per level, the fraction of its sum that belongs to the quietest share; None without an audible frame."""
         total = self._counts.sum()
         if not total:
             return None
-        wanted = self._settings.quiet_share * total
+        quiet_count = self._settings.quiet_share * total
         before = np.cumsum(self._counts) - self._counts
-        taken = np.clip(wanted - before, 0, self._counts)
-        weights: np.ndarray = np.divide(taken, self._counts, out=np.zeros_like(taken), where=self._counts > 0) / wanted
+        taken = np.clip(quiet_count - before, 0, self._counts)
+        weights: np.ndarray = (
+            np.divide(taken, self._counts, out=np.zeros_like(taken), where=self._counts > 0) / quiet_count
+        )
         return weights
 
     def magnitude(self) -> np.ndarray:
-        """(frequencies,) float32, mean magnitude of the noise frames under the rule; zeros without any."""
+        """(frequencies,) float32, mean magnitude of the noise frames under the rule; zeros without noise frames."""
         if self._settings.denoise == "first-frames":
             return (self._first_spectrum / max(1, self._first_count)).astype(np.float32)
         weights = self._weights()
@@ -144,13 +148,13 @@ class _NoiseLearner:
         return (weights @ self._spectra).astype(np.float32)
 
     def floor_dbfs(self) -> float | None:
-        """RMS level of the quietest share of the sounding frames."""
+        """RMS level of the quietest share of the audible frames, dBFS; None without an audible frame."""
         weights = self._weights()
         return None if weights is None else power_dbfs(float(weights @ self._powers))
 
 
 class _QuietestBlock:
-    """The quietest stretch of working-block length that holds no digital silence."""
+    """The quietest excerpt of working-block length without digital silence."""
 
     def __init__(self) -> None:
         self.samples = np.zeros(0, np.float32)
@@ -158,17 +162,17 @@ class _QuietestBlock:
         self._previous = np.zeros(0, np.float32)
 
     def add(self, block: np.ndarray) -> None:
-        """Consider a block, and the stretch that straddles it and the one before."""
+        """Consider a block, and the excerpt that straddles it and the block before."""
         half = self._previous.size // 2
         if half:
             self._consider(np.concatenate([self._previous[half:], block[:half]]))
         self._consider(block)
         self._previous = block
 
-    def _consider(self, stretch: np.ndarray) -> None:
-        pieces = np.array_split(stretch, min(20, stretch.size))
-        power = mean_square(stretch)
-        # A stretch cut short by the end of the recording serves only if there is no full one.
-        full = stretch.size >= self.samples.size
+    def _consider(self, excerpt: np.ndarray) -> None:
+        pieces = np.array_split(excerpt, min(20, excerpt.size))
+        power = mean_square(excerpt)
+        # An excerpt shortened by the end of the recording serves only where there is no full one.
+        full = excerpt.size >= self.samples.size
         if power < self._power and full and all(mean_square(piece) >= DIGITAL_SILENCE_POWER for piece in pieces):
-            self.samples, self._power = stretch, power
+            self.samples, self._power = excerpt, power

@@ -1,4 +1,4 @@
-"""A recording's blocks -> one (128, 300) log-mel and its quality per segment, in one read."""
+"""Cut a recording's audio into segments, each with its (128, 300) log-mel and quality measures, in one pass."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class SegmentAudio:
 
     Attributes:
         mel: (mel_bands, mel_frames) = (128, 300) float32 in [0, 1]; all zeros for a segment without audio.
-        cleaned: (samples,) = (48000,) float32, full scale 1, 16 kHz: the denoised audio that the mel was made of; all
-            zeros for a segment without audio.
+        cleaned: (samples,) = (48000,) float32, full scale 1, 16 kHz: the denoised audio of the mel; all zeros for a
+            segment without audio.
         voiced: share of the segment's voice-activity frames that are voiced, [0, 1].
         level_dbfs: RMS level of the raw native samples, over the part of the window that lies before the recording's
-            end. None when that is digital silence, or nothing.
-        snr_db: power of the same samples over the recording's noise floor. None without level or floor.
-        clipped_share: share of the same samples at or over full scale, [0, 1].
+            end. None for digital silence, and for a window beyond the end.
+        snr_db: level of the same samples above the recording's noise floor, dB. None without level or floor.
+        clipped_share: share of the same samples at or above full scale, [0, 1].
     """
 
     mel: np.ndarray
@@ -51,22 +51,24 @@ def segments(
 ) -> Iterator[SegmentAudio]:
     """Cut a recording's audio into segments, each yielded as soon as its samples have been cleaned.
 
-    Holds the current window and about a second of look-ahead, whatever the recording's length. What a window asks
-    for beyond the end is zeros; reading stops after the last window.
+    Holds the current window and about a second of look-ahead, independently of the recording's length. Windows are
+    padded with zeros beyond the end; reading stops after the last window.
 
     Args:
         blocks: contiguous (samples,) float blocks of any length, full scale 1, at `rate_hz`, from time 0.
+        rate_hz: sampling rate of `blocks`.
         windows: (start_s, length_s), by increasing start, possibly overlapping; every length is `WINDOW_S`.
-        profile: what `survey` learned from the same recording with the same settings.
+        profile: from `survey` of the same recording with the same settings.
+        settings: of the audio front end.
         full_scale: magnitude from which a raw sample counts as clipped.
 
     Returns:
-        As many records as windows, in their order.
+        One record per window, in order.
 
     Raises:
         ValueError: windows out of order, before time 0 or of another length; a profile that does not fit.
-        SettingsError: settings that contradict each other.
-        TypeError: blocks that are not one-dimensional floating point.
+        SettingsError: the settings contradict each other.
+        TypeError: a block is not one-dimensional floating point.
     """
     starts_s = [start_s for start_s, _ in windows]
     if any(abs(length_s - WINDOW_S) > 1e-6 for _, length_s in windows):
@@ -93,18 +95,22 @@ def _cut(
     settings: AudioSettings,
     full_scale: float,
 ) -> Iterator[SegmentAudio]:
-    waiting = deque(starts_s)
-    if not waiting:
+    pending_starts_s = deque(starts_s)
+    if not pending_starts_s:
         return
     for piece in pieces:
         cleaned.append(piece)
-        while waiting and raw.reaches(waiting[0] + WINDOW_S) and cleaned.reaches(waiting[0] + WINDOW_S):
-            yield _describe(raw, cleaned, waiting.popleft(), profile, settings, full_scale)
-        if not waiting:
+        while (
+            pending_starts_s
+            and raw.reaches(pending_starts_s[0] + WINDOW_S)
+            and cleaned.reaches(pending_starts_s[0] + WINDOW_S)
+        ):
+            yield _describe(raw, cleaned, pending_starts_s.popleft(), profile, settings, full_scale)
+        if not pending_starts_s:
             return
-        raw.forget_before(waiting[0])
-        cleaned.forget_before(waiting[0])
-    for start_s in waiting:
+        raw.forget_before(pending_starts_s[0])
+        cleaned.forget_before(pending_starts_s[0])
+    for start_s in pending_starts_s:
         yield _describe(raw, cleaned, start_s, profile, settings, full_scale)
 
 
@@ -116,7 +122,7 @@ def _describe(
     level_dbfs = power_dbfs(power)
     clipped_share = float(np.mean(np.abs(audio) >= full_scale)) if audio.size else 0.0
     if level_dbfs is None:
-        # Filters and neighbouring frames leak a trace of audio into a muted stretch; it must not be amplified.
+        # Filters and neighbouring frames leak traces of audio into a muted interval, which must not be amplified.
         silent = np.zeros((settings.mel_bands, settings.mel_frames), np.float32)
         return SegmentAudio(silent, np.zeros(cleaned.window_samples, np.float32), 0.0, None, None, clipped_share)
     segment = cleaned.window(start_s)
@@ -133,7 +139,7 @@ def _describe(
 
 
 class _Span:
-    """The stretch of a stream that windows may still ask for."""
+    """The part of a stream that windows can still need."""
 
     def __init__(self, rate_hz: int) -> None:
         self.rate_hz = rate_hz
@@ -147,18 +153,18 @@ class _Span:
         self._end += block.size
 
     def reaches(self, time_s: float) -> bool:
-        """Whether the window that ends at this time is complete; a sample of rounding either way is allowed for."""
+        """Whether the window that ends at this time is complete, with a margin of one sample for rounding."""
         return self._end > round(time_s * self.rate_hz)
 
     def window(self, start_s: float) -> np.ndarray:
-        """(samples,) of the window that starts here, shorter where the stream ends."""
+        """(samples,) float32 of the window that starts here, shorter at the end of the stream."""
         first = round(start_s * self.rate_hz) - self._begin
         if first >= self._end - self._begin:
             return np.zeros(0, np.float32)
         return np.concatenate(self._blocks)[first : first + self.window_samples]
 
     def forget_before(self, time_s: float) -> None:
-        """Drop the blocks that lie wholly before this time."""
+        """Drop the blocks that lie entirely before this time."""
         first = round(time_s * self.rate_hz)
         while self._blocks and self._begin + self._blocks[0].size <= first:
             self._begin += self._blocks.popleft().size

@@ -1,4 +1,4 @@
-"""`avpenet doctor`: is everything here that scoring needs, and what to do where it is not."""
+"""`avpenet doctor`: check that everything scoring needs is installed, and say how to fix what is not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.text import Text
 
 from avpenet_cli.errors import AvpenetError, ExitCode
 
-_NEEDED_DECODERS = (
+_COMMON_DECODERS = (
     "h264",
     "hevc",
     "mpeg4",
@@ -38,15 +38,15 @@ _LOW_DISK_GIB = 1.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One check's result."""
+    """Result of a check."""
 
     state: Literal["ok", "warning", "missing"]
-    found: str
+    detail: str
     remedy: str = ""
 
 
 def doctor(
-    folder: Annotated[Path, typer.Option(help="Where tables would be written.")] = Path(),
+    folder: Annotated[Path, typer.Option(help="Folder for the output tables.")] = Path(),
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> int:
     """Check ffmpeg, codecs, libraries, device, weights, disk and write access; exit 3 when something is missing."""
@@ -72,12 +72,12 @@ def doctor(
             finding = check()
         except AvpenetError as error:
             finding = Finding("missing", error.message, error.remedy)
-        except Exception as error:  # a broken library must not hide what the other checks find
+        except Exception as error:  # a broken library must not prevent the other checks
             if debug:
                 raise
             finding = Finding("missing", f"{type(error).__name__}: {error}", "install again, e.g. with make setup")
         style = {"ok": "green", "warning": "yellow", "missing": "red"}[finding.state]
-        table.add_row(name, Text(finding.state, style=style), Text(finding.found), Text(finding.remedy))
+        table.add_row(name, Text(finding.state, style=style), Text(finding.detail), Text(finding.remedy))
         worst = "missing" if "missing" in (worst, finding.state) else worst
     console = Console() if Console().is_terminal else Console(width=10_000)
     console.print(table)
@@ -103,10 +103,10 @@ def _codecs() -> Finding:
         [tool("ffmpeg"), "-v", "error", "-decoders"], capture_output=True, text=True, timeout=30, check=False
     )
     known = {line.split()[1] for line in listing.stdout.splitlines() if len(line.split()) > 1}
-    absent = [name for name in _NEEDED_DECODERS if name not in known]
-    if absent:
-        return Finding("warning", f"no decoder for {', '.join(absent)}", "install your system's full build of ffmpeg")
-    return Finding("ok", f"{len(_NEEDED_DECODERS)} usual decoders of {len(known)}")
+    missing = [name for name in _COMMON_DECODERS if name not in known]
+    if missing:
+        return Finding("warning", f"no decoder for {', '.join(missing)}", "install your system's full build of ffmpeg")
+    return Finding("ok", f"all {len(_COMMON_DECODERS)} common decoders, {len(known)} in total")
 
 
 def _detector() -> Finding:
@@ -169,7 +169,9 @@ def _disk(folder: Path) -> Finding:
     except OSError as error:
         return Finding("missing", f"{folder.absolute()}: {error.strerror}", "name a folder that exists")
     if free_gib < _LOW_DISK_GIB:
-        return Finding("warning", f"{free_gib:.2f} GiB free in {folder.absolute()}", "free some before a long run")
+        return Finding(
+            "warning", f"{free_gib:.2f} GiB free in {folder.absolute()}", "free some space before a long run"
+        )
     return Finding("ok", f"{free_gib:.1f} GiB free")
 
 

@@ -23,7 +23,7 @@ def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
 
     Under pseudonyms each recording's path stands beside its pseudonym: a site resolves pseudonyms with this list.
     """
-    from avpenet_cli.inputs import shown
+    from avpenet_cli.inputs import display_name
     from avpenet_cli.media.probe import probe
     from avpenet_cli.pipeline.windows import windows
 
@@ -40,7 +40,7 @@ def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
         table.add_column(heading, overflow="fold", justify="right" if heading in {"seconds", "segments"} else "left")
     problems, seconds, segments = 0, 0.0, 0
     for recording in inputs.recordings:
-        names = [recording.name, *([shown(str(recording.path))] if pseudonymised else [])]
+        names = [recording.name, *([display_name(str(recording.path))] if pseudonymised else [])]
         try:
             if recording.problem:
                 raise RecordingError("no_recordings", recording.problem)

@@ -1,4 +1,4 @@
-"""How this process asks the system for memory."""
+"""Configure glibc's malloc for inference."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _KEPT_BYTES = 1 << 30
 
 
 def keep_freed_memory() -> None:
-    """Let glibc's malloc keep what is freed for what is needed next, unless the caller's environment says otherwise.
+    """Make glibc's malloc keep freed memory for reuse, unless the environment configures malloc.
 
-    Each layer of a network asks for the same few dozen MiB again. By default every such piece comes fresh from the
-    system, which clears it page by page, and goes back at once. What the process holds stays near its peak. Other C
-    libraries are left alone.
+    Each layer of a network allocates the same few dozen MiB again. By default such blocks come from the system, which
+    clears them page by page, and are returned at once. The memory of the process stays near its peak. Other C libraries
+    are not changed.
     """
-    told = any(name.startswith("MALLOC_") for name in os.environ)
-    if told or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
+    configured = any(name.startswith("MALLOC_") for name in os.environ)
+    if configured or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""`avpenet phantom`: synthetic patients with a known course of pain."""
+"""`avpenet phantom`: make synthetic patients with a known pain trajectory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Synthetic patients with a known course of pain: to commission, to teach, to demonstrate. No evidence.",
+    help="Synthetic patients with a known pain trajectory, for commissioning, teaching and demonstration; no evidence.",
 )
 
 app.command("check")(check)
@@ -38,26 +38,28 @@ def _phantom() -> None:
 
 @app.command("make")
 def make(
-    out: Annotated[Path, typer.Option(help="Folder to make them in.", show_default=False)],
-    subjects: Annotated[int, typer.Option(help="How many synthetic patients.", min=1, max=100_000)] = 10,
+    out: Annotated[Path, typer.Option(help="Output folder.", show_default=False)],
+    subjects: Annotated[int, typer.Option(help="Number of synthetic patients.", min=1, max=100_000)] = 10,
     seed: Annotated[int, typer.Option(help="The same seed makes the same patients.", min=0)] = 1,
     minutes: Annotated[float, typer.Option(help="Length of each recording.", min=0.1, max=120.0)] = 1.0,
-    recordings: Annotated[int, typer.Option(help="Recordings of each patient.", min=1, max=1000)] = 1,
+    recordings: Annotated[int, typer.Option(help="Recordings per patient.", min=1, max=1000)] = 1,
     age_group: Annotated[str, typer.Option(help="neonate, adult or both.")] = "both",
     head_model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Head meshes to use in place of the built-in head.")
     ] = None,
-    size: Annotated[str, typer.Option(metavar="WxH", help="Size of the pictures; by default each site's own.")] = "",
-    fps: Annotated[float | None, typer.Option(help="Pictures per second; by default each site's own.")] = None,
-    codec: Annotated[str, typer.Option(help=f"Of the pictures: {', '.join(_ENCODERS)}.")] = "h264",
+    size: Annotated[str, typer.Option(metavar="WxH", help="Frame size; by default that of each site's camera.")] = "",
+    fps: Annotated[
+        float | None, typer.Option(help="Frames per second; by default those of each site's camera.")
+    ] = None,
+    codec: Annotated[str, typer.Option(help=f"Video codec: {', '.join(_ENCODERS)}.")] = "h264",
     suffix: Annotated[str, typer.Option(help=f"Container: {', '.join(_SUFFIXES)}.")] = ".mp4",
-    jobs: Annotated[int | None, typer.Option(help="Processes; by default one for each core.", min=1)] = None,
+    jobs: Annotated[int | None, typer.Option(help="Number of processes; by default one per core.", min=1)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> int:
     """Make recordings of synthetic patients, with truth.csv, subjects.csv and events.csv for `avpenet report`.
 
-    Given again, the same command goes on where it was stopped.
+    The same command resumes an interrupted run.
     """
     groups: dict[str, AgeGroups] = {"neonate": "neonate", "adult": "adult", "both": "both"}
     if age_group not in groups:
@@ -70,10 +72,10 @@ def make(
         raise SettingsError(f"--fps {fps:g}: out of range", "give 1 to 120")
 
     from avpenet_cli.cli.reporter import progress_bar
-    from avpenet_cli.phantom.make import PhantomOrder, make_phantoms
+    from avpenet_cli.phantom.make import PhantomRequest, make_phantoms
 
     encoder, options = _ENCODERS[codec]
-    order = PhantomOrder(
+    request = PhantomRequest(
         subjects=subjects,
         seed=seed,
         minutes=minutes,
@@ -86,9 +88,9 @@ def make(
         encoding=("-c:v", encoder, *options) + (("-c:a", "libopus") if suffix == ".webm" else ()),
     )
     with progress_bar("phantoms", subjects * recordings, quiet) as advance:
-        counts = make_phantoms(order, out, jobs or os.cpu_count() or 1, lambda name: advance())
+        counts = make_phantoms(request, out, jobs or os.cpu_count() or 1, lambda name: advance())
     if not quiet:
-        typer.echo(f"{counts['made']} recordings made, {counts['kept']} were there: {out}", err=True)
+        typer.echo(f"recordings: {counts['made']} made, {counts['kept']} kept in {out}", err=True)
     return ExitCode.OK
 
 

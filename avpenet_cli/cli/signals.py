@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish that is asked about between batches."""
+"""Turn SIGTERM, SIGINT and SIGHUP into a request to stop that is checked between batches."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Within the block the first signal makes the yielded function answer True; a second one acts at once."""
-    asked = threading.Event()
+    """Within the block the first signal makes the yielded function return True; a second raises KeyboardInterrupt."""
+    stop_requested = threading.Event()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        if stop_requested.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        stop_requested.set()
 
     for number, handler in before.items():
-        # Under nohup SIGHUP is ignored, and stays so.
+        # SIGHUP stays ignored under nohup.
         if handler is not signal.SIG_IGN:
-            signal.signal(number, ask)
+            signal.signal(number, request_stop)
     try:
-        yield asked.is_set
+        yield stop_requested.is_set
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

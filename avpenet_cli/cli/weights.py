@@ -1,4 +1,4 @@
-"""`avpenet weights`: list, show, verify, import and install sets of weights."""
+"""`avpenet weights`: list, show, verify, import, install and pack weights."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ import typer
 if TYPE_CHECKING:
     from avpenet_cli.weights import WeightsEntry
 
-app = typer.Typer(help="Find, check and bring in the weights that scores come from.", no_args_is_help=True)
+app = typer.Typer(help="List, check, import and install weights.", no_args_is_help=True)
 
 NameOrPath = Annotated[str, typer.Argument(help="A name from `avpenet weights list`, or a .safetensors file.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace weights of the same name.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace other weights of that name.")]
 
 
 @app.command("list")
 def list_weights() -> None:
-    """Every set of weights on the search path."""
+    """List all weights on the search path."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from avpenet_cli import weights
 
-    table = Table("name", "status", "network", "variant", "digest", "where", box=None, pad_edge=False)
+    table = Table("name", "status", "network", "variant", "digest", "location", box=None, pad_edge=False)
     for entry in weights.list_entries():
         if isinstance(entry, weights.UnusableWeights):
             cells = [entry.path.stem, "unusable", "", entry.problem, "", str(entry.path)]
         else:
-            told = entry.description
-            variant = f"{told.architecture.fusion}, {told.architecture.pooling}"
-            where = "built in" if entry.path is None else str(entry.path)
-            cells = [entry.name, told.status, told.network, variant, entry.digest[:12], where]
+            description = entry.description
+            variant = f"{description.architecture.fusion}, {description.architecture.pooling}"
+            location = "built in" if entry.path is None else str(entry.path)
+            cells = [entry.name, description.status, description.network, variant, entry.digest[:12], location]
         table.add_row(*(Text(cell, overflow="fold") for cell in cells))
     console = Console()
     console.print(table)
-    console.print("Looked in: " + ", ".join(map(str, weights.search_folders())), markup=False, highlight=False)
+    console.print("Search path: " + ", ".join(map(str, weights.search_folders())), markup=False, highlight=False)
 
 
 @app.command("show")
 def show(
-    weights_name: NameOrPath, as_json: Annotated[bool, typer.Option("--json", help="The description file.")] = False
+    weights_name: NameOrPath, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 ) -> None:
-    """What a set of weights is, was trained on, and is not for."""
+    """Show the description of weights: status, training data, intended use, preprocessing."""
     import json
 
     from rich.console import Console
@@ -54,12 +54,12 @@ def show(
     from avpenet_cli import weights
     from avpenet_cli.settings import flatten
 
-    told = weights.describe(weights.find(weights_name))
+    fields = weights.describe(weights.find(weights_name))
     if as_json:
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(fields, indent=2, ensure_ascii=False))
         return
     table = Table(box=None, show_header=False, pad_edge=False)
-    for field, value in flatten(told).items():
+    for field, value in flatten(fields).items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         table.add_row(field, Text(text, overflow="fold"))
     Console().print(table)
@@ -67,15 +67,15 @@ def show(
 
 @app.command("verify")
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Names or .safetensors files; all when none.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names or .safetensors files; all weights if none.")] = None,
 ) -> None:
-    """Check digests and every tensor's name, shape and type."""
+    """Verify digests, and the name, shape and type of every tensor."""
     from avpenet_cli import weights
     from avpenet_cli.errors import WeightsError
 
     problems: list[str] = []
-    everything = (e.name if isinstance(e, weights.WeightsEntry) else str(e.path) for e in weights.list_entries())
-    for name in names or everything:
+    installed = (e.name if isinstance(e, weights.WeightsEntry) else str(e.path) for e in weights.list_entries())
+    for name in names or installed:
         try:
             entry = weights.find(name)
             weights.verify(entry)
@@ -91,18 +91,20 @@ def verify(
 def import_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="A .pth file of the authors' training code.")],
     name: Annotated[str | None, typer.Option(help="Name of the new weights; the file's stem by default.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where to put them; your store by default.")] = None,
-    training_data: Annotated[str, typer.Option(help="What it was trained on.")] = "not stated by the checkpoint",
+    folder: Annotated[Path | None, typer.Option(help="Folder for the new weights; your store by default.")] = None,
+    training_data: Annotated[
+        str, typer.Option(help="Training data of the checkpoint.")
+    ] = "not stated by the checkpoint",
     licence: Annotated[str, typer.Option(help="Licence of the weights.")] = "not stated by the checkpoint",
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert a checkpoint of the authors' code. Nothing in the file is executed."""
+    """Convert a checkpoint of the authors' code. No code in the file is executed."""
     from avpenet_cli import checkpoints
 
     entry = checkpoints.import_checkpoint(
         checkpoint, folder, name, training_data=training_data, licence=licence, overwrite=overwrite
     )
-    _say_how_to_use("imported", entry)
+    _print_usage("imported", entry)
 
 
 @app.command("install")
@@ -113,27 +115,27 @@ def install(
     """Verify a pair of files and copy it into your store."""
     from avpenet_cli import weights
 
-    _say_how_to_use("installed", weights.install(file, overwrite))
+    _print_usage("installed", weights.install(file, overwrite))
 
 
 @app.command("pack")
 def pack(
     weights_name: NameOrPath,
-    out: Annotated[Path, typer.Option(metavar="NEWNAME.safetensors", help="Where to write them, by another name.")],
+    out: Annotated[Path, typer.Option(metavar="NEWNAME.safetensors", help="New file, under another name.")],
     overwrite: Overwrite = False,
 ) -> None:
-    """Keep weights in a quarter of the space: 8 bits a number, expanded when loaded. Their scores move a little."""
+    """Write an 8-bit quantised copy of weights, a quarter of the size. Its scores differ slightly."""
     from avpenet_cli import weights
 
-    _say_how_to_use("packed", weights.pack_weights(weights_name, out, overwrite))
+    _print_usage("packed", weights.pack_weights(weights_name, out, overwrite))
 
 
-def _say_how_to_use(done: str, entry: WeightsEntry) -> None:
+def _print_usage(action: str, entry: WeightsEntry) -> None:
     from avpenet_cli.weights import search_folders
 
     assert entry.path is not None
     on_path = entry.path.parent.resolve() in [folder.resolve() for folder in search_folders()]
-    typer.echo(f"{done} {entry.name} as {entry.path}, digest {entry.digest}")
+    typer.echo(f"{action} {entry.name} as {entry.path}, digest {entry.digest}")
     typer.echo(f"use it with: avpenet score ... --weights {entry.name if on_path else entry.path}")
     if entry.description.notice:
         typer.echo(entry.description.notice)

@@ -1,1 +1,1 @@
-"""Frames -> faces -> one patient's track -> aligned crops. Algorithm 2 of the article."""
+"""Face detection, patient tracking and face alignment (Algorithm 2 of the paper)."""

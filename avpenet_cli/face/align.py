@@ -1,4 +1,4 @@
-"""A face -> its aligned crop, by one warp straight from the source frame (Algorithm 2, steps 1 and 3)."""
+"""Crop and align a face with a single warp of the source frame (Algorithm 2, steps 1 and 3)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from avpenet_cli.face.detect import Face
 from avpenet_cli.settings import FaceSettings
 
 _MAX_TILT_DEG = 45.0
-"""Eye points that say the head is tilted further are wrong: such a face would have been found under another turn."""
+"""Eye points with a larger tilt are wrong: such a face would have been detected at another rotation."""
 
 _MAX_REDUCTION = 2.0
-"""Bilinear sampling skips source pixels when it reduces by more than this, and begins to alias before."""
+"""Bilinear sampling skips source pixels above this reduction factor and aliases."""
 
 
 def crop_map(face: Face, settings: FaceSettings) -> np.ndarray:
-    """The affine map from crop to source: (2, 3) float64, `source = map @ [x, y, 1]`, pixel centres at integers.
+    """Affine map from crop to source: (2, 3) float64, `source = map @ [x, y, 1]`, pixel centres at integers.
 
-    The box is made larger by `box_margin`, the picture is turned about the midpoint of the eyes so that they are level,
-    and what then lies in the box fills the square, as the authors' resize does.
+    The box is enlarged by `box_margin`, the frame is rotated about the midpoint of the eyes so that they are level, and
+    the content of the box fills the square, as the authors' resize does.
     """
     across, down = _upright_axes(face.turn_deg)
     box = face.box.astype(np.float64)
@@ -41,11 +41,11 @@ def crop_map(face: Face, settings: FaceSettings) -> np.ndarray:
 
 
 def align(frame: np.ndarray, face: Face, settings: FaceSettings) -> np.ndarray:
-    """The aligned crop.
+    """Cut the aligned crop out of a frame.
 
     Args:
         frame: (height, width, 3) uint8 RGB.
-        face: where it is.
+        face: the detected face, in pixels of `frame`.
         settings: size, margin, whether to level the eyes.
 
     Returns:
@@ -54,10 +54,10 @@ def align(frame: np.ndarray, face: Face, settings: FaceSettings) -> np.ndarray:
     matrix = crop_map(face, settings)
     size = settings.crop_px
     steps_px = np.linalg.norm(matrix[:, :2], axis=0)
-    # All whole steps by averaging, so that little is left for the warp, and none that would blur the crop.
-    by = max(math.floor(steps_px.min() + 1e-3), math.ceil(steps_px.max() / _MAX_REDUCTION - 1e-3))
-    if by > 1:
-        frame, matrix = _reduced(frame, matrix, size, by)
+    # Averaging by the largest integer factor that does not blur the crop leaves little reduction to the warp.
+    factor = max(math.floor(steps_px.min() + 1e-3), math.ceil(steps_px.max() / _MAX_REDUCTION - 1e-3))
+    if factor > 1:
+        frame, matrix = _reduced(frame, matrix, size, factor)
     return cv2.warpAffine(
         frame,
         matrix,
@@ -68,27 +68,27 @@ def align(frame: np.ndarray, face: Face, settings: FaceSettings) -> np.ndarray:
     )
 
 
-def _reduced(frame: np.ndarray, matrix: np.ndarray, size: int, by: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the frame under the crop, averaged over `by` x `by` pixels, and the map onto it."""
+def _reduced(frame: np.ndarray, matrix: np.ndarray, size: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the frame under the crop, averaged over `factor` x `factor` pixels, and the map onto it."""
     corners = matrix @ np.array([[0, size, 0, size], [0, 0, size, size], [1, 1, 1, 1]], np.float64)
     height, width = frame.shape[:2]
-    left, top = (np.floor(corners.min(1)) - 2 * by).astype(int).clip(0)
-    right, bottom = (np.ceil(corners.max(1)) + 2 * by).astype(int)
+    left, top = (np.floor(corners.min(1)) - 2 * factor).astype(int).clip(0)
+    right, bottom = (np.ceil(corners.max(1)) + 2 * factor).astype(int)
     right, bottom = min(right, width), min(bottom, height)
-    if right - left < by or bottom - top < by:
+    if right - left < factor or bottom - top < factor:
         return frame, matrix
-    right, bottom = left + (right - left) // by * by, top + (bottom - top) // by * by
+    right, bottom = left + (right - left) // factor * factor, top + (bottom - top) // factor * factor
     part = frame[top:bottom, left:right]
-    small = cv2.resize(part, ((right - left) // by, (bottom - top) // by), interpolation=cv2.INTER_AREA)
-    moved = matrix.copy()
-    moved[:, 2] += 0.5 - np.array([left, top])
-    moved /= by
-    moved[:, 2] -= 0.5
-    return small, moved
+    reduced = cv2.resize(part, ((right - left) // factor, (bottom - top) // factor), interpolation=cv2.INTER_AREA)
+    shifted = matrix.copy()
+    shifted[:, 2] += 0.5 - np.array([left, top])
+    shifted /= factor
+    shifted[:, 2] -= 0.5
+    return reduced, shifted
 
 
 def _upright_axes(turn_deg: int) -> tuple[np.ndarray, np.ndarray]:
-    """Directions in the source frame that point right and down in the upright picture."""
+    """Unit vectors in the source frame that point right and down in the upright image."""
     angle = math.radians(turn_deg)
     across = np.array([math.cos(angle), -math.sin(angle)])
     return across, np.array([-across[1], across[0]])

@@ -1,4 +1,4 @@
-"""Pictures that are shown again: a camera with few frames a second fills several places of the grid with one."""
+"""Remove consecutive identical frames: a camera below 10 fps fills several slots of the 10-Hz grid with one frame."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def deduplicate_consecutive(pictures: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
-    """Leave out pictures that are the one before once more.
+def deduplicate_consecutive(images: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
+    """Drop every image that equals the image before it.
+
+    Args:
+        images: arrays of any shape and dtype, in time order.
 
     Returns:
-        Those that are left, and for each of `pictures` which of them it is.
+        The distinct images in order, and for each of `images` its index among them, so that results for the distinct
+        images expand with `[results[index] for index in indices]`.
     """
-    left: list[np.ndarray] = []
-    places: list[int] = []
-    for picture in pictures:
-        if not left or not np.array_equal(picture, left[-1]):
-            left.append(picture)
-        places.append(len(left) - 1)
-    return left, places
+    distinct: list[np.ndarray] = []
+    indices: list[int] = []
+    for image in images:
+        if not distinct or not np.array_equal(image, distinct[-1]):
+            distinct.append(image)
+        indices.append(len(distinct) - 1)
+    return distinct, indices

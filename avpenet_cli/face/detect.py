@@ -1,4 +1,4 @@
-"""Faces in frames: MTCNN on a reduced copy, upright first and turned where upright finds nothing."""
+"""Detect faces with MTCNN on a reduced copy of each frame, rotated where the upright copy shows none."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from facenet_pytorch.models.utils.detect_face import detect_face
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.settings import FaceSettings
 
-_PROBES = (1, 5, 8)
-"""Frames of a chunk on which other turns are tried."""
+_PROBE_FRAMES = (1, 5, 8)
+"""Frames of a chunk on which other rotations are tried."""
 
 CHUNK_FRAMES = 10
-"""Frames detected together. Fixed, so that the same recording gives the same faces in any run."""
+"""Frames per detection batch. Fixed, so that a recording gives the same faces in every run."""
 
-_CONVINCED = 0.9
-"""Evidence in a frame that settles its turn, ..."""
-_CONVINCING_FRAMES = 2
-"""... if this many of the chunk's frames have it."""
-_BETTER = 0.2
-"""Another turn must give this much more evidence a frame than the present one, ..."""
-_SURE = 0.8
-"""... and at least this much, since clutter passes for a face more often when the picture is turned to look for one."""
+_SETTLED_EVIDENCE = 0.9
+"""Evidence per frame that confirms the current rotation, ..."""
+_SETTLED_FRAMES = 2
+"""... if this many frames of the chunk reach it."""
+_MIN_EVIDENCE_GAIN = 0.2
+"""Another rotation must give this much more evidence per frame than the current one, ..."""
+_MIN_SWITCH_EVIDENCE = 0.8
+"""... and at least this much: false alarms are more frequent on rotated frames."""
 
-_LEAST_CONFIDENCE = 0.9
+_ZERO_EVIDENCE_CONFIDENCE = 0.9
 _MAX_ROLL_DEG = 40.0
 _MIN_EYE_DISTANCE = 0.3
-"""MTCNN also finds faces that lie sideways, at up to 0.99, but crumples their landmarks: measured on turned clips, roll
-over 40 degrees and eyes 0.13-0.33 box widths apart, against 0.43-0.50 when upright."""
+"""MTCNN also detects faces that lie sideways, with confidence up to 0.99, but distorts their landmarks: on rotated
+clips they have a roll over 40 degrees and eyes 0.13-0.33 box widths apart, against 0.43-0.50 when upright."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Face:
 
     Attributes:
         box: (4,) float32 left, top, right, bottom.
-        eyes: (2, 2) float32, the eye on the left of the upright picture first; x, y.
+        eyes: (2, 2) float32, the eye on the left of the upright image first; x, y.
         confidence: the detector's, [0, 1].
-        turn_deg: clockwise turn of the frame under which the face was found.
-        evidence: how much says that it stands upright under that turn, [0, 1].
+        turn_deg: clockwise rotation of the frame at which the face was detected.
+        evidence: how likely the face is upright at that rotation, [0, 1].
     """
 
     box: np.ndarray
@@ -64,11 +64,11 @@ class Face:
 
 
 class FaceDetector:
-    """MTCNN of facenet-pytorch (its weights come in the package).
+    """MTCNN of facenet-pytorch (the package includes its weights).
 
     Args:
         settings: sizes and thresholds.
-        device: where the three networks run.
+        device: of the three networks.
     """
 
     def __init__(self, settings: FaceSettings, device: torch.device) -> None:
@@ -82,22 +82,22 @@ class FaceDetector:
             device=device,
         ).eval()
         for network in (self._mtcnn.pnet, self._mtcnn.rnet, self._mtcnn.onet):
-            # 1.6 times as fast on a CPU; the faces move by under 1e-4 px.
+            # Faster on a CPU; the faces move by under 1e-4 px.
             network.to(memory_format=torch.channels_last)
 
     def detect(self, frames: Sequence[np.ndarray], turn_deg: int = 0) -> list[list[Face]]:
-        """Faces of each frame, all frames of one size. What is on screen for several frames is looked at once.
+        """Detect the faces of each frame. Consecutive identical frames are processed once.
 
         Args:
-            frames: (height, width, 3) uint8 RGB each.
-            turn_deg: clockwise turn before looking: 0, 90, 180 or 270.
+            frames: (height, width, 3) uint8 RGB each, all of one size.
+            turn_deg: clockwise rotation before detection: 0, 90, 180 or 270.
 
         Returns:
             One list per frame, widest face first; empty where there is none.
         """
-        different, places = deduplicate_consecutive(frames)
-        found = self._detect(different, turn_deg)
-        return [found[place] for place in places]
+        distinct, indices = deduplicate_consecutive(frames)
+        faces = self._detect(distinct, turn_deg)
+        return [faces[index] for index in indices]
 
     def _detect(self, frames: Sequence[np.ndarray], turn_deg: int) -> list[list[Face]]:
         if not frames:
@@ -111,15 +111,15 @@ class FaceDetector:
         batch = np.stack([np.rot90(f, -turn_deg // 90) for f in small])
         boxes, points = self._cascade(batch)
         ratio = np.array([width / size[0], height / size[1]], np.float32)
-        found = []
-        for some_boxes, some_points in zip(boxes, points, strict=True):
+        faces_per_frame = []
+        for frame_boxes, frame_points in zip(boxes, points, strict=True):
             faces = [
                 _in_source(box, landmarks, turn_deg, size, ratio)
-                for box, landmarks in zip(some_boxes, some_points, strict=True)
+                for box, landmarks in zip(frame_boxes, frame_points, strict=True)
                 if box[4] >= self._settings.min_confidence
             ]
-            found.append(sorted(faces, key=lambda face: -face.width_px))
-        return found
+            faces_per_frame.append(sorted(faces, key=lambda face: -face.width_px))
+        return faces_per_frame
 
     def _cascade(self, batch: np.ndarray) -> tuple[Any, Any]:
         nets = self._mtcnn
@@ -136,8 +136,8 @@ class FaceDetector:
                     self._device,
                 )
         except (RuntimeError, ValueError) as error:
-            # facenet-pytorch 2.5.3 concatenates an empty list when no step of its pyramid fits into the picture, and
-            # when every candidate lies outside it. Which of the two errors that is depends on torch's version.
+            # facenet-pytorch 2.5.3 concatenates an empty list when no level of its pyramid fits into the image, and
+            # when every candidate lies outside it. The type of the error depends on the version of torch.
             if "non-empty" not in str(error):
                 raise
             boxes = [np.empty((0, 5), np.float32) for _ in batch]
@@ -145,11 +145,11 @@ class FaceDetector:
         return boxes, points
 
 
-class TurningDetector:
-    """Detection that remembers which way up the recording is.
+class RotatingDetector:
+    """Face detection that keeps track of the recording's orientation.
 
-    A chunk is looked at under the turn that worked last. Where that does not convince in at least two of its ten
-    frames, the other turns are tried on three frames, and one that gives clearly more evidence is taken.
+    A chunk is processed at the last successful rotation. Unless at least two of its ten frames confirm that rotation,
+    the others are tried on three frames, and one with clearly more evidence replaces it.
     """
 
     def __init__(self, detector: FaceDetector, settings: FaceSettings) -> None:
@@ -158,21 +158,24 @@ class TurningDetector:
         self._turn = settings.rotations_deg[0] if settings.rotations_deg else 0
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Faces of one chunk of consecutive frames; see `FaceDetector.detect`."""
-        found = self._detector.detect(frames, self._turn)
-        if sum(_evidence(faces) >= _CONVINCED for faces in found) >= min(_CONVINCING_FRAMES, len(frames)):
-            return found
-        at = [i for i in _PROBES if i < len(frames)] or [0]
-        best, best_turn = sum(_evidence(found[i]) for i in at) / len(at) + _BETTER, self._turn
+        """Detect the faces of one chunk of consecutive frames; arguments and result as in `FaceDetector.detect`."""
+        faces_per_frame = self._detector.detect(frames, self._turn)
+        if sum(_evidence(faces) >= _SETTLED_EVIDENCE for faces in faces_per_frame) >= min(_SETTLED_FRAMES, len(frames)):
+            return faces_per_frame
+        probes = [i for i in _PROBE_FRAMES if i < len(frames)] or [0]
+        best, best_turn = (
+            sum(_evidence(faces_per_frame[i]) for i in probes) / len(probes) + _MIN_EVIDENCE_GAIN,
+            self._turn,
+        )
         for turn in self._turns:
             if turn == self._turn:
                 continue
-            tried = self._detector.detect([frames[i] for i in at], turn)
-            evidence = sum(map(_evidence, tried)) / len(at)
-            if evidence >= max(best, _SURE):
+            candidates = self._detector.detect([frames[i] for i in probes], turn)
+            evidence = sum(map(_evidence, candidates)) / len(probes)
+            if evidence >= max(best, _MIN_SWITCH_EVIDENCE):
                 best, best_turn = evidence, turn
         if best_turn == self._turn:
-            return found
+            return faces_per_frame
         self._turn = best_turn
         return self._detector.detect(frames, best_turn)
 
@@ -182,18 +185,18 @@ def _evidence(faces: Sequence[Face]) -> float:
 
 
 def _upright_evidence(landmarks: np.ndarray, box: np.ndarray) -> float:
-    """Confidence above 0.9, scaled to [0, 1]; nothing where the landmarks are those of a face that lies sideways."""
+    """Confidence above 0.9, scaled to [0, 1]; 0 where the landmarks are those of a face that lies sideways."""
     eyes, mouth = landmarks[:2], landmarks[3:5].mean(0)
     down = mouth - eyes.mean(0)
     roll_deg = abs(math.degrees(math.atan2(-down[0], down[1])))
     eye_distance = float(np.linalg.norm(eyes[1] - eyes[0])) / max(float(box[2] - box[0]), 1.0)
     if roll_deg > _MAX_ROLL_DEG or eye_distance < _MIN_EYE_DISTANCE:
         return 0.0
-    return max(0.0, (float(box[4]) - _LEAST_CONFIDENCE) / (1 - _LEAST_CONFIDENCE))
+    return max(0.0, (float(box[4]) - _ZERO_EVIDENCE_CONFIDENCE) / (1 - _ZERO_EVIDENCE_CONFIDENCE))
 
 
 def _in_source(box: np.ndarray, landmarks: np.ndarray, turn_deg: int, size: tuple[int, int], ratio: np.ndarray) -> Face:
-    """From the turned, reduced copy back to the source; `size` is the copy's (width, height) before turning."""
+    """Map a face from the rotated, reduced copy to the source; `size` is the copy's (width, height) before rotation."""
     corners = _turn_back(np.array([[box[0], box[1]], [box[2], box[3]]], np.float32), turn_deg, size) * ratio
     return Face(
         box=np.concatenate([corners.min(0), corners.max(0)]).astype(np.float32),
@@ -205,7 +208,7 @@ def _in_source(box: np.ndarray, landmarks: np.ndarray, turn_deg: int, size: tupl
 
 
 def _turn_back(points: np.ndarray, turn_deg: int, size: tuple[int, int]) -> np.ndarray:
-    """Points (n, 2) of the picture after a clockwise turn -> of the picture before it."""
+    """Map points (n, 2) of an image rotated clockwise by `turn_deg` to the image before rotation."""
     width, height = size
     x, y = points[:, 0], points[:, 1]
     if turn_deg == 90:

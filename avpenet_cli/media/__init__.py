@@ -1,1 +1,1 @@
-"""A file -> probe facts, timed frames, waveform. Knows files and ffmpeg; knows nothing of faces or networks."""
+"""Read recordings: header facts, timed frames and audio, with ffmpeg or decord. Knows no faces and no networks."""

@@ -1,7 +1,7 @@
-"""An audio stream -> contiguous mono blocks from the container's start, with a record of what was there.
+"""Decode an audio stream into contiguous mono blocks, counted from the container's start.
 
-Where the stream starts late, stops early or has holes, silence stands in, and `present` says where the stream
-really was: absent audio must not pass for a quiet patient.
+Where the stream starts late or has gaps, zeros fill in, and `present` lists the intervals that the stream covered:
+absent audio must not pass for a quiet patient.
 """
 
 from __future__ import annotations
@@ -20,25 +20,35 @@ from avpenet_cli.media.video import complete_command
 from avpenet_cli.settings import DecodingSettings
 
 _JITTER_S = 0.04
-"""Timestamps this far off the running count are rounding; beyond it the stream really jumped."""
+"""Timestamps within this distance of the running sample count are rounding; beyond it the stream has a jump."""
 _RUNAWAY_S = 60.0
-_RATE_GRAIN_HZ = 25
+_RATE_STEP_HZ = 25
 _FALLBACK_RATE_HZ = 48_000
-"""Rates off the 25-Hz grain would need filters of tens of thousands of taps later on; ffmpeg converts those to this."""
+"""ffmpeg converts rates that are no multiple of 25 Hz to this one; resampling them later would take filters of tens of
+thousands of taps."""
 _BLOCK_SAMPLES = 1 << 16
 
 
 class WaveformStream:
-    """Iterate over one recording's audio; afterwards ask what was there.
+    """Iterate over the audio of one recording; the attributes describe what was decoded.
 
-    Yields blocks (n,) float32 in [-1, 1], mono as the mean of the channels, contiguous from the container's start.
-    Float all the way: 24-bit samples keep their 24 bits.
+    Yields blocks (samples,) float32 in [-1, 1], mono as the mean of the channels, contiguous from the container's
+    start. 24-bit samples keep their precision.
+
+    Args:
+        path: the recording.
+        facts: its header, from `probe`.
+        decoding: stall timeout.
+        while_waiting: called several times a second while the decoder delivers nothing; may raise to abort.
+
+    Raises:
+        RecordingError: `no_audio`, a recording without an audio stream.
 
     Attributes:
         rate_hz: samples per second of the blocks.
-        present: [(start_s, end_s), ...] where the stream delivered audio.
-        decode_error: one line when the decoder crashed, stalled or gave up; empty when all went well.
-        decoder_warning: the decoder's last word about damage it met; empty when it met none.
+        present: [(start_s, end_s), ...], the intervals in which the stream delivered audio.
+        decode_error: one line when the decoder crashed, stalled or failed; empty on success.
+        decoder_warning: the decoder's last message about damage; empty without damage.
     """
 
     def __init__(
@@ -76,14 +86,14 @@ class WaveformStream:
             self.decoder_warning = last_line(child.messages)
 
     def _until_stalled(self, packets: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """A stall ends the packets like any other end, so that those before it are handed on."""
+        """A stall ends the packets like any other end, so that the packets before it are kept."""
         try:
             yield from packets
         except DecoderStalled:
             self.decode_error = f"the audio decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
 
     def _placed(self, child: DecoderChild) -> Iterator[np.ndarray]:
-        """Packets laid on the timeline: holes filled with zeros, overlaps dropped."""
+        """Place packets on the timeline: gaps filled with zeros, overlaps dropped."""
         position, rate = 0, self.rate_hz
         last = (2 * self._promised_s + _RUNAWAY_S) * rate if self._promised_s > 0 else float("inf")
         while (line := child.next_line()) is not None:
@@ -123,8 +133,8 @@ class WaveformStream:
 
     def _command(self, side: int, source: str) -> list[str]:
         stream = ffmpeg.input(source, nostdin=None, v="error")[str(self._audio.index)]
-        # The mean of the channels, as the authors' loader takes it; swresample's own float downmix sums them to over
-        # full scale. Float before mixing, so that nothing is rounded to 16 bits on the way.
+        # The mean of the channels, as in the authors' loader; swresample's own float downmix sums them to over
+        # full scale. Float before mixing, so that nothing is rounded to 16 bits.
         # pan's `<` divides by the number of channels.
         mean = "+".join(f"c{c}" for c in range(self._audio.channels))
         stream = (
@@ -141,19 +151,19 @@ class WaveformStream:
 
 
 def working_rate(audio: AudioStream) -> int:
-    """The stream's own rate where it is a usual one."""
-    return audio.sample_rate_hz if audio.sample_rate_hz % _RATE_GRAIN_HZ == 0 else _FALLBACK_RATE_HZ
+    """Sampling rate of the decoded blocks, Hz: the stream's own, or 48000 where that is no multiple of 25 Hz."""
+    return audio.sample_rate_hz if audio.sample_rate_hz % _RATE_STEP_HZ == 0 else _FALLBACK_RATE_HZ
 
 
 def _joined(packets: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Codec packets are small (a thousand samples); larger blocks cost less per sample."""
-    held: list[np.ndarray] = []
+    """Join codec packets of about a thousand samples; larger blocks cost less per sample."""
+    pending: list[np.ndarray] = []
     count = 0
     for packet in packets:
-        held.append(packet)
+        pending.append(packet)
         count += packet.size
         if count >= _BLOCK_SAMPLES:
-            yield np.concatenate(held)
-            held, count = [], 0
-    if held:
-        yield np.concatenate(held)
+            yield np.concatenate(pending)
+            pending, count = [], 0
+    if pending:
+        yield np.concatenate(pending)

@@ -1,6 +1,6 @@
-"""A decoder as a child process: payload on its stdout, one text line per frame on a side channel.
+"""Run a decoder as a child process: payload on its stdout, one text line per frame on a side channel.
 
-A decoder that crashes or hangs on one file takes its own process with it and nothing else.
+A decoder that crashes or hangs on a file ends its own process only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from avpenet_cli.errors import EnvironmentUnavailableError
-from avpenet_cli.media.tools import open_recording, stand_in
+from avpenet_cli.media.tools import descriptor_path, open_recording
 
 _PIPE_BYTES = 1 << 20
 _POLL_S = 0.25
@@ -28,20 +28,20 @@ _F_SETPIPE_SZ = 1031
 
 
 class DecoderStalled(Exception):
-    """Nothing came for the time allowed."""
+    """The decoder delivered nothing within the stall timeout."""
 
 
 class DecoderChild:
     """One running decoder.
 
-    The recording is opened here and the decoder is given `/dev/fd/N`: so neither the process list nor the decoder's
-    messages hold its name, which may be a patient's, and no name can be taken for an option or a pattern.
+    The recording is opened here and the decoder gets `/dev/fd/N`: neither the process list nor the decoder's
+    messages contain its name, which may be a patient's, and no name can be parsed as an option or a pattern.
 
     Args:
         path: the recording.
-        command: given the side channel's file descriptor and the recording's stand-in, the command line.
-        stall_s: silence after which the child is killed.
-        while_waiting: called several times a second while nothing comes; what it raises ends the wait.
+        command: builds the command line from the side channel's file descriptor and the recording's descriptor path.
+        stall_s: seconds without output after which the child is killed.
+        while_waiting: called several times a second while nothing arrives; may raise to abort.
 
     Raises:
         RecordingError: the recording cannot be opened.
@@ -63,9 +63,9 @@ class DecoderChild:
         source = open_recording(path)
         side_read, side_write = os.pipe()
         try:
-            # Its own session: Ctrl-C reaches this program, which then ends its decoders itself.
+            # In a session of its own: Ctrl-C reaches only this program, which then ends its decoders.
             self._process = subprocess.Popen(
-                command(side_write, stand_in(source)),
+                command(side_write, descriptor_path(source)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -102,10 +102,10 @@ class DecoderChild:
             self._messages.append(raw.decode("utf-8", "replace").rstrip())
 
     def next_line(self, *, wait: bool = True) -> str | None:
-        """The next line of the side channel; None at its end, or at once where there is none yet and `wait` is off.
+        """The next line of the side channel; None at its end, and without `wait` also where no line is ready.
 
         Raises:
-            DecoderStalled: none came in time.
+            DecoderStalled: no line arrived in time.
         """
         deadline = time.monotonic() + self._stall_s
         while not self._closed.is_set():
@@ -121,10 +121,10 @@ class DecoderChild:
         return None
 
     def read_into(self, buffer: memoryview) -> int:
-        """Fill `buffer` from the payload; returns bytes read, fewer than asked for only at the end.
+        """Fill `buffer` from the payload; returns the bytes read, fewer than its length only at the end.
 
         Raises:
-            DecoderStalled: nothing came in time.
+            DecoderStalled: nothing arrived in time.
         """
         filled, last = 0, time.monotonic()
         while filled < len(buffer) and not self._closed.is_set():
@@ -147,7 +147,7 @@ class DecoderChild:
         return "\n".join(self._messages)
 
     def finish(self) -> int:
-        """Wait for the child's own end and return its exit status (negative: a signal)."""
+        """Wait for the child to exit and return its exit status (negative: a signal)."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=self._stall_s)
         status = self._process.poll()
@@ -155,7 +155,7 @@ class DecoderChild:
         return -signal.SIGKILL if status is None else status
 
     def close(self) -> None:
-        """Kill the child if it lives, and release everything it held."""
+        """Kill the child if it still runs, and release its pipes and threads."""
         self._closed.set()
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):

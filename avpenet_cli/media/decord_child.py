@@ -1,7 +1,7 @@
-"""decord as a child process: `python -m avpenet_cli.media.decord_child FILE START_S SIDE_FD`.
+"""Run decord as a child process: `python -m avpenet_cli.media.decord_child FILE START_S SIDE_FD`.
 
-Writes the frames of the grid as raw RGB on stdout and, on SIDE_FD, framecrc-like lines of
-two clocks as ffmpeg does in `video.ffmpeg_command`.
+Writes the frames of the grid as raw RGB to stdout, and framecrc-like lines of the two clocks of
+`video.ffmpeg_command` to SIDE_FD.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from avpenet_cli.settings import FRAME_STEP_S
 
 _TICKS_PER_S = 1_000_000
 _TICK_S = 5e-4
-"""decord keeps times as float32, good to half a millisecond at two hours."""
+"""decord stores times as float32, exact to half a millisecond at two hours."""
 
 
 def main(path: str, start_s: float, side: int) -> None:
-    """Decode one file. decord drops the stream's start offset, so `start_s` gives it back."""
+    """Decode one file. decord drops the stream's start offset, so `start_s` is added to its times."""
     video = decord.VideoReader(path, ctx=decord.cpu(0))
     times = video.get_frame_timestamp(range(len(video))).astype(np.float64)
-    begins = times[:, 0] - times[0, 0] + start_s
+    starts_s = times[:, 0] - times[0, 0] + start_s
     end_s = times[-1, 1] - times[0, 0] + start_s
     with os.fdopen(side, "w") as lines:
         for slot in range(int(end_s / FRAME_STEP_S) + 1):
             at_s = (slot + 0.5) * FRAME_STEP_S
-            index = int(np.searchsorted(begins, at_s + _TICK_S, side="right")) - 1
+            index = int(np.searchsorted(starts_s, at_s + _TICK_S, side="right")) - 1
             if index < 0 or at_s >= end_s:
                 continue
             frame = video[index].asnumpy()
-            shown = round((begins[index] - FRAME_STEP_S / 2) * _TICKS_PER_S)
-            lines.write(f"1, {shown}, {shown}, 1, 0, 0\n0, {slot}, {slot}, 1, {frame.nbytes}, 0\n")
+            source_ticks = round((starts_s[index] - FRAME_STEP_S / 2) * _TICKS_PER_S)
+            lines.write(f"1, {source_ticks}, {source_ticks}, 1, 0, 0\n0, {slot}, {slot}, 1, {frame.nbytes}, 0\n")
             lines.flush()
             sys.stdout.buffer.write(frame.data)
     sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""Decode ahead of whoever uses the frames."""
+"""Read an iterable ahead of its consumer in a thread."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _POLL_S = 0.2
 
 
 def prefetch(source: Iterable[T], depth: int) -> Generator[T, None, None]:
-    """The items of `source`, read by a thread up to `depth` items ahead.
+    """Yield the items of `source`, read by a thread up to `depth` items ahead.
 
-    An error in `source` is raised here, in its place. Closing this generator ends the thread, and with it the source.
+    An exception in `source` is raised here at its position. Closing this generator ends the thread and the source.
     """
     items: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(maxsize=depth)
     abandoned = threading.Event()
@@ -34,7 +34,7 @@ def prefetch(source: Iterable[T], depth: int) -> Generator[T, None, None]:
                 if not put((True, item)):
                     return
             put((False, None))
-        except BaseException as error:  # handed to the consumer, which raises it
+        except BaseException as error:  # passed to the consumer, which raises it
             put((False, error))
 
     thread = threading.Thread(target=read, daemon=True)

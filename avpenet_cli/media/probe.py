@@ -1,4 +1,4 @@
-"""What a file says of itself: streams, clock, geometry. Nothing is decoded here."""
+"""Read a recording's header with ffprobe: streams, clock, geometry. Decodes nothing."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from avpenet_cli.errors import RecordingError
-from avpenet_cli.media.tools import SAFE_INPUT, open_recording, stand_in, tool
+from avpenet_cli.media.tools import SAFE_INPUT, descriptor_path, open_recording, tool
 from avpenet_cli.settings import DecodingSettings
 
 MAX_PIXELS = 100_000_000
-"""A frame above this is a damaged header, not a camera."""
+"""A larger frame size comes from a damaged header, not from a camera."""
 
-_PICTURE_CODECS = frozenset({"mjpeg", "png", "bmp", "gif", "webp"})
-"""Covers come in these; so do some recordings, mostly in the first."""
+_STILL_IMAGE_CODECS = frozenset({"mjpeg", "png", "bmp", "gif", "webp"})
+"""Codecs of cover images; some recordings use them too, mostly mjpeg."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,13 @@ class VideoStream:
 
     Attributes:
         index: the stream's number in the file.
+        codec: ffmpeg's name of the codec.
         width_px, height_px: displayed size.
-        rotation_deg: clockwise turn that the file asks players for; already part of the displayed size.
+        rotation_deg: clockwise rotation for display, 0, 90, 180 or 270; already applied to the displayed size.
+        pixel_aspect: width over height of a stored pixel.
+        fps: average frame rate, Hz; 0 where the header has none.
+        pixel_format: ffmpeg's name of the pixel format.
+        interlaced: whether frames consist of two fields.
         start_s: first presentation time, from the container's start.
     """
 
@@ -59,13 +64,14 @@ class AudioStream:
 
 @dataclass(frozen=True)
 class Probe:
-    """A file's facts.
+    """The header facts of a recording.
 
     Attributes:
         container: ffprobe's format name.
-        nominal_s: duration promised by the header; 0 where it makes no promise.
-        start_s: the container's first timestamp; presentation times are counted from it.
-        audio_tracks: how many audio streams there are.
+        nominal_s: duration stated by the header, seconds; 0 where it states none.
+        start_s: the container's first timestamp, seconds; presentation times are counted from it.
+        video, audio: the streams to decode; None where there is none.
+        audio_tracks: number of audio streams.
     """
 
     container: str
@@ -77,7 +83,7 @@ class Probe:
 
 
 def check_file(path: Path) -> os.stat_result:
-    """Is this a non-empty regular file that can be opened? Opens nothing that could block (a fifo).
+    """Check that this is a non-empty regular file that can be opened. Opens nothing that could block (a FIFO).
 
     Raises:
         RecordingError: missing, broken_link, not_a_file, empty_file, no_permission, unreadable.
@@ -87,11 +93,9 @@ def check_file(path: Path) -> os.stat_result:
     except FileNotFoundError:
         if path.is_symlink():
             raise RecordingError(
-                "broken_link", "a link to a file that is not there", "mend or remove the link"
+                "broken_link", "a link to a file that is not there", "fix or remove the link"
             ) from None
-        raise RecordingError(
-            "missing", "no such file", "it may have been moved or deleted while the run went on"
-        ) from None
+        raise RecordingError("missing", "no such file", "it may have been moved or deleted during the run") from None
     except PermissionError:
         raise RecordingError("no_permission", "its folder may not be read", "give this user read access") from None
     except OSError as error:
@@ -124,11 +128,11 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
         decoding: which audio track, and how long ffprobe may take.
 
     Raises:
-        RecordingError: the file cannot be read, is no recording, or has neither picture nor audio.
+        RecordingError: the file cannot be read, is no recording, or has neither video nor audio.
     """
     check_file(path)
     source = open_recording(path)
-    # ffmpeg-python's own probe() leaves a hung ffprobe running when its timeout passes; this one is killed.
+    # ffmpeg-python's probe() leaves a hung ffprobe running after its timeout; subprocess.run kills it.
     command = [
         tool("ffprobe"),
         "-v",
@@ -138,10 +142,10 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
         "-show_streams",
         "-of",
         "json",
-        stand_in(source),
+        descriptor_path(source),
     ]
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             command,
             capture_output=True,
             timeout=decoding.probe_timeout_s,
@@ -156,12 +160,12 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
     finally:
         os.close(source)
     try:
-        facts = json.loads(done.stdout or b"{}")
+        facts = json.loads(completed.stdout or b"{}")
     except json.JSONDecodeError:
         facts = {}
     streams = facts.get("streams", [])
-    if done.returncode != 0 or not streams:
-        detail = last_line(done.stderr.decode("utf-8", "replace"))
+    if completed.returncode != 0 or not streams:
+        detail = last_line(completed.stderr.decode("utf-8", "replace"))
         raise RecordingError(
             "unreadable", f"not a recording that ffmpeg can read ({detail or 'no streams'})", "check the file"
         )
@@ -169,7 +173,7 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
 
 
 def last_line(messages: str) -> str:
-    """ffmpeg's last word, without the stand-in it knows the file by and the addresses of its parts."""
+    """Last line of ffmpeg's messages, without the descriptor path of the file and the addresses of ffmpeg's objects."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     if not lines:
         return ""
@@ -180,18 +184,18 @@ def _read(facts: dict[str, Any], decoding: DecodingSettings) -> Probe:
     form, streams = facts.get("format", {}), facts["streams"]
     container = str(form.get("format_name", ""))
     if container.endswith("_pipe") or container == "image2":
-        raise RecordingError("picture", "a picture, not a recording", "name a video file")
+        raise RecordingError("image", "an image, not a recording", "name a video file")
     start_s = _number(form.get("start_time"))
     videos = [s for s in streams if s.get("codec_type") == "video" and not _is_cover(s) and not _is_text(s)]
-    # A picture in a picture's codec before the real stream may be a cover that nothing marks as one.
-    videos.sort(key=lambda s: s.get("codec_name") in _PICTURE_CODECS)
+    # A stream in a still-image codec before the actual video may be a cover that is not marked as one.
+    videos.sort(key=lambda s: s.get("codec_name") in _STILL_IMAGE_CODECS)
     audios = [s for s in streams if s.get("codec_type") == "audio" and _number(s.get("sample_rate")) > 0]
     if not videos and not audios:
-        raise RecordingError("no_streams", "neither picture nor audio in it", "check the file")
+        raise RecordingError("no_streams", "neither video nor audio in it", "check the file")
     if audios and decoding.audio_track >= len(audios):
         raise RecordingError(
             "no_such_track",
-            f"has {len(audios)} audio track(s), but track {decoding.audio_track} was asked for",
+            f"audio track {decoding.audio_track} was requested, counting from 0; the recording has {len(audios)}",
             "set audio_track",
         )
     return Probe(
@@ -205,14 +209,14 @@ def _read(facts: dict[str, Any], decoding: DecodingSettings) -> Probe:
 
 
 def _is_cover(stream: dict[str, Any]) -> bool:
-    """Cover pictures come as video streams; some files mark them, others only carry one picture in a picture codec."""
+    """Cover images are video streams; some files mark them, others only hold a single frame in a still-image codec."""
     disposition = stream.get("disposition", {})
-    single_picture = stream.get("codec_name") in _PICTURE_CODECS - {"mjpeg"} and stream.get("nb_frames") == "1"
-    return bool(disposition.get("attached_pic")) or bool(disposition.get("timed_thumbnails")) or single_picture
+    single_image = stream.get("codec_name") in _STILL_IMAGE_CODECS - {"mjpeg"} and stream.get("nb_frames") == "1"
+    return bool(disposition.get("attached_pic")) or bool(disposition.get("timed_thumbnails")) or single_image
 
 
 def _is_text(stream: dict[str, Any]) -> bool:
-    """ffmpeg draws text files of certain suffixes (.txt, .nfo, .bin) as pictures."""
+    """ffmpeg renders text files of certain suffixes (.txt, .nfo, .bin) as video."""
     return stream.get("codec_name") in {"ansi", "bintext", "xbin", "idf"}
 
 
@@ -253,7 +257,7 @@ def _audio(stream: dict[str, Any], container_start_s: float) -> AudioStream:
 
 
 def _rotation(stream: dict[str, Any]) -> int:
-    """Clockwise turn for display, to the nearest quarter; ffprobe's matrix rotation counts anticlockwise."""
+    """Clockwise rotation for display, to the nearest quarter turn; ffprobe's matrix rotation is anticlockwise."""
     for side in stream.get("side_data_list", []):
         if "rotation" in side:
             return round(-_number(side["rotation"]) / 90) * 90 % 360

@@ -1,11 +1,11 @@
-"""A video stream -> the frames of the 0.1-s grid, by presentation time.
+"""Decode a video stream into the frames of the 0.1-s grid, by presentation time.
 
-Slot k of a recording is the frame on screen at (k + 0.5) * 0.1 s after the container's start. The grid is
-the same for every frame rate, so windows at any stride share frames. Two decoders stand behind one
-interface, both as child processes that speak the same protocol:
+Slot k of a recording is the frame on screen at (k + 0.5) * 0.1 s after the container's start. The grid is the same
+for every frame rate, so windows at any stride share frames. Two decoders share one interface, both as child
+processes with the same protocol:
 
 - ffmpeg through a pipe reads everything: rotation, pixel aspect, interlacing, any bit depth, any container.
-- decord, for plain progressive files only.
+- decord reads plain progressive files only.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from avpenet_cli.settings import FRAME_STEP_S, MAX_HOLD_S, DecodingSettings
 _TICKS_PER_S = 1_000_000
 """Time base of the source frames' clock."""
 _SOURCE_CLOCK = 1
-"""Its stream number in the side channel; the grid's is 0."""
+"""Stream number of the source clock in the side channel; the grid has 0."""
 _RUNAWAY_S = 60.0
-"""Frames this far beyond twice the promised length come from broken timestamps."""
+"""Frames this many seconds beyond twice the stated duration come from broken timestamps."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TimedFrame:
     """One frame of the grid.
 
     Attributes:
-        slot: position on the grid; on screen at (slot + 0.5) * 0.1 s after the container's start.
+        slot: index on the grid; on screen at (slot + 0.5) * 0.1 s after the container's start.
         rgb: (height, width, 3) uint8, as displayed.
     """
 
@@ -48,15 +48,24 @@ class TimedFrame:
 
 
 class FrameStream:
-    """Iterate over the grid's frames of one recording; afterwards ask how it ended.
+    """Iterate over the grid's frames of one recording; the attributes describe how decoding ended.
 
-    Slots come in increasing order. Slots before the stream starts or after it ends do not come, nor do those at which
-    the frame on screen is older than `MAX_HOLD_S`: a picture that froze says nothing of the patient.
+    Slots increase. Slots before the stream starts or after it ends are left out, and so are those at which the frame on
+    screen is older than `MAX_HOLD_S`: a frozen video says nothing about the patient.
+
+    Args:
+        path: the recording.
+        facts: its header, from `probe`.
+        decoding: decoder and stall timeout.
+        while_waiting: called several times a second while the decoder delivers nothing; may raise to abort.
+
+    Raises:
+        RecordingError: `no_video`, a recording without a video stream.
 
     Attributes:
-        slots_end: one past the last slot at which the stream had a picture.
-        decode_error: one line when the decoder crashed, stalled or gave up; empty when all went well.
-        decoder_warning: the decoder's last word about damage it met; empty when it met none.
+        slots_end: one past the last slot in which the stream had a frame.
+        decode_error: one line when the decoder crashed, stalled or failed; empty on success.
+        decoder_warning: the decoder's last message about damage; empty without damage.
     """
 
     def __init__(
@@ -101,10 +110,10 @@ class FrameStream:
             self.decoder_warning = last_line(child.messages)
 
     def _paired(self, child: DecoderChild, shape: tuple[int, int, int]) -> Iterator[tuple[int, bool, np.ndarray]]:
-        """Frames with their slots, and whether the picture has frozen there.
+        """Pair frames with their slots and with whether the video is frozen there.
 
-        Waiting for a frame's line before reading on could wait for ever: ffmpeg may be blocked writing the frame
-        itself, or the next, before it comes to the line.
+        Waiting for a frame's line before reading on could deadlock: ffmpeg may be blocked writing that frame,
+        or the next one, before it writes the line.
         """
         frames: deque[np.ndarray] = deque()
         slots: deque[tuple[int, bool]] = deque()
@@ -138,7 +147,7 @@ class FrameStream:
 
 
 def parse_clock(line: str) -> tuple[int, int] | None:
-    """Stream number and presentation time in its time base, from a line of ffmpeg's framecrc; None for its head."""
+    """Stream number and presentation time in its time base from a line of ffmpeg's framecrc; None for a header line."""
     if line.startswith("#"):
         return None
     fields = line.split(",")
@@ -146,17 +155,16 @@ def parse_clock(line: str) -> tuple[int, int] | None:
 
 
 def choose_backend(facts: Probe, decoding: DecodingSettings) -> str:
-    """Which decoder reads this file.
+    """Choose the decoder for a file, `ffmpeg` or `decord`.
 
-    `auto` is ffmpeg: on the 1080p yardstick clip decord took 1.07-1.16 times ffmpeg's wall time and more
-    processor time (docs/explanation/benchmarks.md), and it ignores start offsets, pixel aspect and interlacing.
-    `decord` is taken at its word only where it gives the same frames.
+    `auto` is ffmpeg: decord is not faster (docs/explanation/benchmarks.md) and ignores start offsets, pixel aspect and
+    interlacing. A request for `decord` is honoured only where it gives the same frames.
     """
     return "decord" if decoding.backend == "decord" and decord_reads_well(facts) else "ffmpeg"
 
 
 def decord_reads_well(facts: Probe) -> bool:
-    """Is this a file on which decord gives ffmpeg's frames? Held to it by a test."""
+    """Whether decord gives the same frames as ffmpeg for this file."""
     video = facts.video
     return (
         video is not None
@@ -170,14 +178,22 @@ def decord_reads_well(facts: Probe) -> bool:
 
 
 def ffmpeg_command(source: str, video: VideoStream, side: int) -> list[str]:
-    """ffmpeg, writing the grid's frames as raw RGB on stdout and two clocks on `side`: the frames' slots as stream 0,
-    the times of the frames they were made from as stream 1."""
+    """Build the ffmpeg command that writes the grid's frames and their clocks.
+
+    Raw RGB frames go to stdout, and two clocks to the file descriptor `side`: the frames' slots as stream 0, the times
+    of their source frames in microseconds as stream 1.
+
+    Args:
+        source: descriptor path of the recording.
+        video: the stream to decode.
+        side: file descriptor of the side channel.
+    """
     # ffmpeg-python cannot address a stream by bare index through .video; the label form can.
     stream = ffmpeg.input(source, nostdin=None, v="error")[str(video.index)]
     if video.interlaced:
         stream = stream.filter("bwdif", mode="send_frame", deint="interlaced")
-    # fps with round=up shows, at slot k, the latest frame whose time is at or before the slot's; the shift by half
-    # a step puts slots in the middle of their tenth. Microseconds first, or a coarse time base would round the shift.
+    # fps with round=up gives slot k the latest frame whose time is at or before the slot's; the shift by half
+    # a step centres slots in their tenth of a second. Microseconds first: a coarse time base would round the shift.
     decoded = (
         stream.filter("settb", f"1/{_TICKS_PER_S}")
         .filter("setpts", f"PTS-{FRAME_STEP_S / 2}/TB")
@@ -193,12 +209,12 @@ def ffmpeg_command(source: str, video: VideoStream, side: int) -> list[str]:
     )
     frames = stream[0].output("pipe:1", format="rawvideo", vcodec="rawvideo")
     clocks = [stream[1].filter("crop", 2, 2), decoded[1].filter("crop", 2, 2)]
-    # Left to itself the encoder rounds times to the stream's stated rate.
+    # By default the encoder rounds times to the stream's nominal rate.
     ticks = {f"enc_time_base:v:{_SOURCE_CLOCK}": f"1/{_TICKS_PER_S}"}
     clock = ffmpeg.output(*clocks, f"pipe:{side}", format="framecrc", vcodec="rawvideo", flush_packets=1, **ticks)
     command: list[str] = ffmpeg.merge_outputs(frames, clock).compile(cmd=tool("ffmpeg"))
-    # A picture that changes its size midway would have the filters set up anew, and the frames in them lost. All but
-    # the deinterlacer and the turning that ffmpeg puts before them take the change as it comes.
+    # A frame size that changes midway would reinitialise the filters and lose the frames in them. All filters but the
+    # deinterlacer and the rotation that ffmpeg inserts handle the change.
     changeable = not video.interlaced and video.rotation_deg == 0
     per_input = ["-reinit_filter", "0"] if changeable else []
     return complete_command(command, video.start_s, per_input, passthrough_option())
@@ -207,12 +223,12 @@ def ffmpeg_command(source: str, video: VideoStream, side: int) -> list[str]:
 def complete_command(
     command: list[str], start_s: float, per_input: Sequence[str] = (), per_output: Sequence[str] = ()
 ) -> list[str]:
-    """The options that ffmpeg-python has no place for.
+    """Add the options that ffmpeg-python cannot express.
 
     Args:
         command: as ffmpeg-python compiled it.
         start_s: first presentation time of the stream decoded, from the container's start.
-        per_input: options before the input; those that make it safe come by themselves.
+        per_input: options before the input, besides `SAFE_INPUT`, which is always added.
         per_output: options before each output.
     """
     result: list[str] = []
@@ -224,11 +240,11 @@ def complete_command(
         result.append(word)
     if start_s > 0:
         # In program and transport streams ffmpeg counts from the first of the streams in use, not from the
-        # container's start. So all are in use; copying packets to nowhere costs next to nothing.
+        # container's start. So all are in use; copying packets to a null output costs almost nothing.
         result += ["-map", "0:v?", "-map", "0:a?", "-c", "copy", "-f", "null", "-"]
     return result
 
 
 def decord_command(source: str, video: VideoStream, side: int) -> list[str]:
-    """decord in a Python of its own, speaking the same protocol."""
+    """Build the command that runs decord with the same protocol; arguments as in `ffmpeg_command`."""
     return [sys.executable, "-m", "avpenet_cli.media.decord_child", source, str(video.start_s), str(side)]

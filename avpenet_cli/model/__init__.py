@@ -1,1 +1,1 @@
-"""The networks. Importing this package imports no torch; its modules `registry` and `architecture` do not either."""
+"""The networks and their loss. This package, `registry` and `architecture` import no torch."""

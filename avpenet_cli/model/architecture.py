@@ -1,4 +1,4 @@
-"""The choices a set of weights was trained with. Part of every weights description; free of torch."""
+"""Describe the variant of the network that a set of weights belongs to. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ MODALITIES: tuple[Modality, ...] = ("audio", "face")
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Architecture:
-    """Which of the published model's variants the parameters belong to.
+    """Variant of the published model; part of every weights description.
 
     Attributes:
-        fusion: `single` averages each side to one token before the attention, which is the model as published;
-            `tokens` lets the 10 audio and up to 30 face tokens attend to each other.
-        pooling: `frame` encodes every face and pools what comes out; `image` averages the face pictures of a
-            segment first and encodes that one picture, as the authors' `PainEstimator` does.
-        may_be_missing: modalities that a segment may lack, never all at once; each is then one token of zeros. Weights
-            that were not trained without a modality must not list it.
+        fusion: `single` averages each modality to one token before the attention, as in the published model; `tokens`
+            lets the 10 audio and up to 30 face tokens attend to each other.
+        pooling: `frame` encodes every face and pools the embeddings; `image` averages the face crops of a segment and
+            encodes the mean image, as the authors' `PainEstimator` does.
+        may_be_missing: modalities that a segment may lack, but not all at once; a missing one is replaced by one token
+            of zeros. Only for weights that were trained without that modality.
     """
 
     fusion: Fusion = "tokens"

@@ -1,4 +1,4 @@
-"""AVPENet: encoders, fusion and head joined, in parts that scoring and training call separately."""
+"""The AVPENet network: encoders, fusion and regression head."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from avpenet_cli.model.head import RegressionHead
 
 
 def average_faces(clip: Tensor, face_mask: Tensor | None = None) -> Tensor:
-    """The mean picture of each segment, for networks with `pooling="image"`.
+    """Average the face crops of each segment, for networks with `pooling="image"`.
 
     Args:
         clip: (B, T, 3, 224, 224) float32, ImageNet-normalised.
-        face_mask: (B, T) bool with at least one True a row, or None for all.
+        face_mask: (B, T) bool with at least one True per row, or None for all.
 
     Returns:
         (B, 1, 3, 224, 224) float32.
@@ -25,14 +25,14 @@ def average_faces(clip: Tensor, face_mask: Tensor | None = None) -> Tensor:
 
 
 class AVPENet(nn.Module):
-    """The published network, with token fusion as METHOD.md extends it. Parameter names are the checkpoint's.
+    """The published network, with token fusion as an option. Parameter names are those of the authors' checkpoints.
 
     Args:
-        architecture: which variant the parameters belong to.
+        architecture: the variant to build.
 
     Attributes:
-        face_micro_batch: in evaluation mode `encode_faces` takes this many faces at a time; None for all at once.
-            Changes speed and memory, not results.
+        face_micro_batch: number of faces that `encode_faces` takes at a time in evaluation mode; None for all at once.
+            Affects speed and memory, not results.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -47,7 +47,7 @@ class AVPENet(nn.Module):
         self.head = RegressionHead()
 
     def encode_audio(self, mel: Tensor) -> Tensor:
-        """Audio tokens of each segment; their mean is the published e_a before dropout.
+        """Encode each segment's audio as tokens; their mean is the published e_a before dropout.
 
         Args:
             mel: (B, 1, 128, 300) float32 in [0, 1].
@@ -59,7 +59,7 @@ class AVPENet(nn.Module):
         return tokens
 
     def encode_faces(self, faces: Tensor) -> Tensor:
-        """One embedding a face, the published e_v before dropout.
+        """Encode each face as one embedding, the published e_v before dropout.
 
         Args:
             faces: (N, 3, 224, 224) float32, ImageNet-normalised; N may be 0.
@@ -75,10 +75,10 @@ class AVPENet(nn.Module):
         return torch.cat([self.visual_encoder(part) for part in faces.split(self.face_micro_batch)])
 
     def fuse(self, audio_tokens: Tensor | None, face_tokens: Tensor | None, face_mask: Tensor | None = None) -> Fused:
-        """The encoders' dropout, then the fusion. Arguments and errors as in `score`."""
+        """Apply the encoders' dropout, then the fusion (equations 9-20). Arguments and errors as in `score`."""
         audio, face, mask = self._present(audio_tokens, face_tokens, face_mask)
         if self.architecture.fusion == "single":
-            # The published order: the audio map is pooled and then dropped out, faces are dropped out one by one.
+            # The published order: dropout follows the pooling of the audio map, but precedes that of the faces.
             audio = self.audio_dropout(audio.mean(dim=1, keepdim=True))
             face, mask = token_mean(self.visual_dropout(face), mask).unsqueeze(1), None
         else:
@@ -87,26 +87,26 @@ class AVPENet(nn.Module):
         return fused
 
     def score(self, audio_tokens: Tensor | None, face_tokens: Tensor | None, face_mask: Tensor | None = None) -> Tensor:
-        """Pain score of each segment, from what the encoders answered.
+        """Pain score of each segment from the encoder outputs.
 
         Args:
             audio_tokens: (B, Ta, 512) float32, or None when no segment has audio.
             face_tokens: (B, Tv, 512) float32, or None when no segment has a face.
-            face_mask: (B, Tv) bool, True where there is a face; None for everywhere. Tokens outside it take part in
-                nothing: the score equals that of the segment with those tokens removed. A row without any face is a
-                segment without that modality.
+            face_mask: (B, Tv) bool, True where there is a face; None for everywhere. Masked tokens have no effect: the
+                score equals that of the segment without those tokens. A row without any face is a segment without
+                that modality.
 
         Returns:
             (B,) float32 in [0, 10].
 
         Raises:
-            ValueError: a modality is missing that `architecture.may_be_missing` does not list.
+            ValueError: a modality is missing that `architecture.may_be_missing` does not list, or both are missing.
         """
         scores: Tensor = self.head(self.fuse(audio_tokens, face_tokens, face_mask).fused)
         return scores
 
     def forward(self, mel: Tensor, clip: Tensor, face_mask: Tensor | None = None) -> Tensor:
-        """Pain score of each segment, from its network inputs; what training calls.
+        """Pain score of each segment from the network inputs.
 
         Args:
             mel: (B, 1, 128, 300) float32 in [0, 1].
@@ -115,12 +115,15 @@ class AVPENet(nn.Module):
 
         Returns:
             (B,) float32 in [0, 10].
+
+        Raises:
+            ValueError: as `score`; with `pooling="image"`, a segment without any face.
         """
         if clip.ndim == 4:
             clip = clip.unsqueeze(1)
         if self.architecture.pooling == "image":
             if face_mask is not None and not bool(face_mask.any(dim=1).all()):
-                raise ValueError("a segment without any face has no mean picture; leave it out of the batch")
+                raise ValueError("a segment without any face has no mean image; remove it from the batch")
             clip, face_mask = average_faces(clip, face_mask), None
         face_tokens = self.encode_faces(clip.flatten(0, 1)).unflatten(0, clip.shape[:2])
         return self.score(self.encode_audio(mel), face_tokens, face_mask)
@@ -128,7 +131,7 @@ class AVPENet(nn.Module):
     def _present(
         self, audio: Tensor | None, face: Tensor | None, face_mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Both token sequences and a mask whose rows all admit a token; a missing modality is one token of zeros."""
+        """Both token sequences and a mask with at least one True per row; a missing modality is one token of zeros."""
         if audio is None and face is None:
             raise ValueError("neither audio nor face tokens: nothing to score")
         if audio is None:
@@ -153,4 +156,4 @@ class AVPENet(nn.Module):
 
     def _allow_missing(self, modality: Modality) -> None:
         if modality not in self.architecture.may_be_missing:
-            raise ValueError(f"segments without {modality}, but these weights were not trained to do without it")
+            raise ValueError(f"segments without {modality}, but these weights were not trained without it")

@@ -12,16 +12,16 @@ from avpenet_cli.model.encoders import EMBEDDING
 
 HEADS = 8
 HEAD_DIM = EMBEDDING // HEADS
-"""d_k = 64."""
+"""Dimension d_k of a head, 64."""
 
 
 class Fused(NamedTuple):
-    """What the fusion answers.
+    """Output of the fusion.
 
     Attributes:
         fused: (B, 512) float32.
-        audio_to_face: (B, 8, Ta, Tv) float32, rows sum to 1: where each audio token looked among the faces.
-        face_to_audio: (B, 8, Tv, Ta) float32, rows sum to 1: where each face token looked in the audio.
+        audio_to_face: (B, 8, Ta, Tv) float32, attention of each audio token over the face tokens; rows sum to 1.
+        face_to_audio: (B, 8, Tv, Ta) float32, attention of each face token over the audio tokens; rows sum to 1.
     """
 
     fused: Tensor
@@ -30,11 +30,11 @@ class Fused(NamedTuple):
 
 
 def token_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean over the tokens that the mask admits.
+    """Mean over the unmasked tokens.
 
     Args:
         tokens: (B, T, D) float32.
-        mask: (B, T) bool with at least one True a row, or None for all.
+        mask: (B, T) bool with at least one True per row, or None for all.
 
     Returns:
         (B, D) float32.
@@ -56,12 +56,12 @@ class CrossAttention(nn.Module):
         self.W_O = nn.Linear(EMBEDDING, EMBEDDING, bias=False)
 
     def forward(self, queries: Tensor, keys: Tensor, key_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Attend.
+        """Attend from the queries to the keys.
 
         Args:
             queries: (B, Tq, 512) float32.
             keys: (B, Tk, 512) float32, also the values.
-            key_mask: (B, Tk) bool with at least one True a row, or None for all.
+            key_mask: (B, Tk) bool with at least one True per row, or None for all.
 
         Returns:
             (B, Tq, 512) float32 and the attention map (B, 8, Tq, Tk) float32.
@@ -79,9 +79,9 @@ class CrossAttention(nn.Module):
 
 
 class CrossModalFusion(nn.Module):
-    """f = [e_a; o_av; e_v; o_va] -> linear 1024, ReLU, dropout 0.3 -> linear 512 -> LayerNorm (equations 9-20).
+    """[e_a; o_av; e_v; o_va] -> linear 1024, ReLU, dropout 0.3 -> linear 512 -> LayerNorm (equations 9-20).
 
-    With one token a side this is the published model; with more, each of the four parts is the mean over tokens.
+    With one token per modality this is the published model; with more, each of the four parts is a mean over tokens.
     """
 
     def __init__(self) -> None:
@@ -106,11 +106,11 @@ class CrossModalFusion(nn.Module):
         Args:
             audio: (B, Ta, 512) float32.
             face: (B, Tv, 512) float32.
-            face_mask: (B, Tv) bool with at least one True a row, or None for all. Masked tokens take part in
-                nothing, whatever they hold.
+            face_mask: (B, Tv) bool with at least one True per row, or None for all. Masked tokens have no effect,
+                whatever their values.
         """
         if face_mask is not None:
-            # A masked token may hold anything, NaN included, and NaN survives a weight of zero.
+            # A masked token may contain NaN, and NaN times a weight of zero is NaN.
             face = torch.where(face_mask.unsqueeze(-1), face, 0.0)
         z_a = self.W_a(audio) + self.p_a
         z_v = self.W_v(face) + self.p_v

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from avpenet_cli.model.encoders import EMBEDDING
 
-TOP_SCORE = 10.0
+MAX_SCORE = 10.0
 """Upper end of the numeric rating scale."""
 
 
 class RegressionHead(nn.Module):
-    """512-256-128-1, ReLU, dropout 0.3 then 0.2, ten times the sigmoid."""
+    """Layers of 512-256-128-1 units with ReLU, dropout 0.3 and 0.2, and ten times the sigmoid (equations 21-23)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,4 +26,4 @@ class RegressionHead(nn.Module):
         """(B, 512) float32 -> (B,) float32 in [0, 10]."""
         hidden = self.drop1(torch.relu(self.fc1(fused)))
         hidden = self.drop2(torch.relu(self.fc2(hidden)))
-        return TOP_SCORE * torch.sigmoid(self.fc3(hidden).squeeze(-1))
+        return MAX_SCORE * torch.sigmoid(self.fc3(hidden).squeeze(-1))

@@ -1,4 +1,4 @@
-"""Networks made ready to score: batch norm folded, memory laid out for the device, Monte Carlo dropout."""
+"""Prepare networks for inference (folded batch norm, memory layout) and run Monte Carlo dropout."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from avpenet_cli.model.avpenet import AVPENet
 from avpenet_cli.model.encoders import ResNetTrunk
 
 CPU_FACE_MICRO_BATCH = 10
-"""Faces at a time through ResNet-50 on a CPU: the most that still stay in its caches."""
+"""Faces per pass through ResNet-50 on a CPU: the largest number that stays in its caches."""
 
 MC_PASSES_AT_ONCE = 250
-"""Monte Carlo passes in one batch; bounds memory. Part of the seeded stream: changing it changes the samples."""
+"""Monte Carlo passes per batch, which bounds memory. Changing it changes the samples of a seed."""
 
 _CONVOLUTIONAL = ("conv1", "layer1", "layer2", "layer3", "layer4")
-"""A trunk's parts that run in the encoder's precision; attention, pooling and projection stay float32."""
+"""Parts of a trunk that run in the encoder's precision; attention, pooling and projection stay float32."""
 
 
 def optimise_for_inference(model: AVPENet, device: str, precision: Literal["float32", "bfloat16"]) -> AVPENet:
-    """A copy of the network that only scores, faster: evaluation mode, no gradients, batch norm folded, channels last.
+    """Copy a network for inference: evaluation mode, no gradients, batch norm folded, channels last.
 
-    Its scores differ from the network's by less than 1e-4 in float32. Its state dict no longer has the checkpoint's
-    names.
+    The scores of the copy differ from the network's by less than 1e-4 in float32. The parameter names in its state dict
+    differ from the checkpoint's.
 
     Args:
-        model: any registered network; left as it was.
+        model: any registered network; not modified.
         device: `cpu`, `cuda` or `cuda:N`.
         precision: of the encoders' convolutions; everything else stays float32.
     """
-    fast = copy.deepcopy(model).eval()  # folding asks for evaluation mode
+    fast = copy.deepcopy(model).eval()  # folding requires evaluation mode
     for trunk in [module for module in fast.modules() if isinstance(module, ResNetTrunk)]:
         _fold_batch_norm(trunk)
         if precision == "bfloat16":
@@ -48,7 +48,7 @@ def optimise_for_inference(model: AVPENet, device: str, precision: Literal["floa
 
 
 def _fold_batch_norm(trunk: ResNetTrunk) -> None:
-    """Merge every `bnN` into the `convN` beside it, and the second of a `downsample` into the first."""
+    """Fold every `bnN` into its `convN`, and the second module of a `downsample` into the first."""
     for module in list(trunk.modules()):
         children = dict(module.named_children())
         for name, child in children.items():
@@ -72,13 +72,13 @@ def mc_scores(
     samples: int,
     seed: int,
 ) -> Tensor:
-    """Monte Carlo dropout: scores of one segment with the dropouts left on, the encoders run only once.
+    """Monte Carlo dropout: score one segment repeatedly with active dropout, on encoder outputs computed once.
 
-    The same seed gives the same samples whatever ran before, and torch's generators are left as they were. Batch norm
-    stays in evaluation mode. Not for use by several threads on one model.
+    The same seed gives the same samples independently of earlier calls, and torch's generators keep their state. Batch
+    norm stays in evaluation mode. Not thread-safe on one model.
 
     Args:
-        model: its mode is restored afterwards.
+        model: any registered network; its mode is restored afterwards.
         audio_tokens: (1, Ta, 512) float32 or None, as for `AVPENet.score`.
         face_tokens: (1, Tv, 512) float32 or None.
         face_mask: (1, Tv) bool or None.
@@ -124,7 +124,7 @@ def _dropout_on(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Seed the device's generator and put it back afterwards; `torch.manual_seed` would reseed every device."""
+    """Seed the device's generator and restore its state afterwards; `torch.manual_seed` would reseed every device."""
     if device.type == "cuda":
         with torch.random.fork_rng(devices=[device]), torch.cuda.device(device):
             torch.cuda.manual_seed(seed)

@@ -1,7 +1,7 @@
-"""Seeded parameters that are the same on every machine and under every version of torch and numpy.
+"""Initialise a network reproducibly on every machine and under every version of torch and numpy.
 
-Only `PCG64.random_raw` is drawn from, the one stream that numpy promises never to change, and nothing of torch's
-global generator is touched. The built-in `untrained` weights are made of this. Importing this imports no torch.
+The only source of randomness is `PCG64.random_raw`, the one stream that numpy guarantees to keep; torch's global
+generator is not used. The built-in `untrained` weights come from here. Importing this module imports no torch.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SCHEME = "pcg64-raw he-uniform 1"
-"""Named in the digest of the untrained weights; change it whenever a number below changes."""
+"""Part of the digest of the untrained weights; change it whenever a constant below changes."""
 
 _RESIDUAL_GAIN = 0.5
-"""Gain of the last normalisation of a residual block: without statistics from training, gains of 1 would double the
-variance sixteen times over."""
+"""Gain of the last normalisation of a residual block: without trained statistics, gains of 1 would double the variance
+in each of the sixteen blocks."""
 
 
 def seeded_state(network: nn.Module, seed: int) -> dict[str, Tensor]:
-    """A state dict for the network: He-uniform weights, gains 1, biases and statistics neutral.
+    """Seeded state dict for a network: He-uniform weights, gains of 1, neutral biases and statistics.
 
     Args:
-        network: on any device, `meta` included; only its names and shapes are read.
-        seed: of the draw; each tensor has a stream of its own, named by its name.
+        network: on any device, including `meta`; only its names and shapes are read.
+        seed: of the random streams; each tensor has its own stream, derived from its name.
 
     Returns:
-        name -> float32 tensor on the CPU (`num_batches_tracked`: int64 zero).
+        Mapping of name to float32 tensor on the CPU (`num_batches_tracked`: int64 zero).
     """
     last_norms = {
         f"{name}.{last}.weight"
@@ -40,8 +40,8 @@ def seeded_state(network: nn.Module, seed: int) -> dict[str, Tensor]:
         if last is not None
     }
     return {
-        name: _tensor(name, tuple(like.shape), like.dtype, seed, _RESIDUAL_GAIN if name in last_norms else 1.0)
-        for name, like in network.state_dict().items()
+        name: _tensor(name, tuple(tensor.shape), tensor.dtype, seed, _RESIDUAL_GAIN if name in last_norms else 1.0)
+        for name, tensor in network.state_dict().items()
     }
 
 

@@ -1,4 +1,4 @@
-"""The article's training loss (equations 24-27): squared error, order of pairs, distance from the scale's ends."""
+"""The paper's training loss (equations 24-27): squared error, ordinal term over pairs, boundary term."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from avpenet_cli.model.head import TOP_SCORE
+from avpenet_cli.model.head import MAX_SCORE
 
 Weight = Annotated[float, Field(ge=0.0)]
 
@@ -24,10 +24,10 @@ class LossSettings:
     """Weight of the ordinal term."""
     boundary_weight: Weight = 0.1
     """Weight of the boundary term."""
-    ordinal_margin: Annotated[float, Field(gt=0.0, le=TOP_SCORE)] = 0.5
-    """Pairs of segments further apart than this are kept in order, by this margin."""
-    boundary_margin: Annotated[float, Field(ge=0.0, le=TOP_SCORE / 2)] = 1.0
-    """Scores closer to 0 or 10 than this are penalised."""
+    ordinal_margin: Annotated[float, Field(gt=0.0, le=MAX_SCORE)] = 0.5
+    """Pairs whose truths differ by more than this must be ordered by this margin, in points."""
+    boundary_margin: Annotated[float, Field(ge=0.0, le=MAX_SCORE / 2)] = 1.0
+    """Scores closer to 0 or 10 than this are penalised, in points."""
 
 
 class LossTerms(NamedTuple):
@@ -53,9 +53,9 @@ def ordinal_loss(prediction: Tensor, truth: Tensor, margin: float) -> Tensor:
     truth_difference = truth[:, None] - truth[None, :]
     prediction_difference = prediction[:, None] - prediction[None, :]
     violation = (margin - truth_difference.sign() * prediction_difference).clamp(min=0.0).square()
-    counted = truth_difference.abs() > margin
-    # A where-sum rather than a boolean index: no host synchronisation, and still a gradient without any pair.
-    return torch.where(counted, violation, 0.0).sum() / counted.sum().clamp(min=1)
+    comparable = truth_difference.abs() > margin
+    # torch.where instead of a boolean index: no host synchronisation, and a gradient also without any pair.
+    return torch.where(comparable, violation, 0.0).sum() / comparable.sum().clamp(min=1)
 
 
 def boundary_loss(prediction: Tensor, margin: float) -> Tensor:
@@ -69,7 +69,7 @@ def boundary_loss(prediction: Tensor, margin: float) -> Tensor:
         Scalar float32.
     """
     low = (margin - prediction).clamp(min=0.0).square()
-    high = (prediction - (TOP_SCORE - margin)).clamp(min=0.0).square()
+    high = (prediction - (MAX_SCORE - margin)).clamp(min=0.0).square()
     return (low + high).mean()
 
 
@@ -82,7 +82,7 @@ def composite_loss(prediction: Tensor, truth: Tensor, settings: LossSettings) ->
         settings: weights and margins.
 
     Raises:
-        ValueError: shapes that differ, or an empty batch.
+        ValueError: the shapes differ, or the batch is empty.
     """
     if prediction.shape != truth.shape or prediction.ndim != 1 or not len(prediction):
         raise ValueError(f"prediction {tuple(prediction.shape)} and truth {tuple(truth.shape)} must be (B,), B > 0")

@@ -1,7 +1,7 @@
-"""The networks that weights can belong to, by name. Importing this imports no torch.
+"""Registry of the networks that weights can belong to, by name. Importing this module imports no torch.
 
-A network joins by one entry here. One contract test holds all of them to the same behaviour: score shape and
-range, determinism, gradients that reach every parameter, state-dict round trip.
+A new network needs one entry here. A contract test checks every entry: score shape and range, determinism, gradients
+that reach every parameter, state-dict round trip.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """One network: where its class lives and what it is, in one sentence."""
+    """One network: its class, a one-sentence description, and the modalities it takes."""
 
     name: str
     description: str
@@ -42,10 +42,10 @@ NETWORKS: dict[str, NetworkEntry] = {
 
 
 def network_entry(name: str) -> NetworkEntry:
-    """The registry's entry for a network.
+    """Look up a network.
 
     Raises:
-        WeightsError: no network of that name.
+        WeightsError: there is no network of that name.
     """
     try:
         return NETWORKS[name]
@@ -57,10 +57,10 @@ def network_entry(name: str) -> NetworkEntry:
 def build(name: str, architecture: Architecture) -> AVPENet:
     """A network with freshly initialised parameters, in training mode. Imports torch.
 
-    Under `with torch.device("meta")` it has names and shapes only and costs next to nothing.
+    Under `with torch.device("meta")` it has only names and shapes, without memory for parameters.
 
     Raises:
-        WeightsError: no network of that name.
+        WeightsError: there is no network of that name.
     """
     entry = network_entry(name)
     network: AVPENet = getattr(import_module(entry.module), entry.class_name)(architecture)

@@ -1,4 +1,4 @@
-"""Phantoms: synthetic patients with a known course of pain, for commissioning, teaching and demonstration weights.
+"""Phantoms: synthetic patients with a known pain trajectory, for commissioning, teaching and demonstration weights.
 
-They are no patients, and nothing learnt from them is clinical.
+They are not patients, and nothing learnt from them is clinical evidence.
 """

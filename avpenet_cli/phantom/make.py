@@ -1,4 +1,4 @@
-"""A whole set of phantoms: recordings, and the truth about them in the tables that `avpenet report` reads."""
+"""Make a set of phantoms: recordings, and their true pain in the tables that `avpenet report` reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.phantom.encode import write_recording
-from avpenet_cli.phantom.scene import Scene, draw_scene, frames, sound
+from avpenet_cli.phantom.scene import Scene, draw_scene, render_audio, render_frames
 from avpenet_cli.phantom.subjects import AgeGroups, Subject, draw_subject
 from avpenet_cli.runs.outputs import prepare_output_directory, read_run_file
 from avpenet_cli.settings import describe_differences, flatten
@@ -24,27 +24,27 @@ from avpenet_cli.version import __version__
 
 NOTICE = "PHANTOMS: synthetic patients made by a computer. They commission and demonstrate; they are no evidence."
 
-ORDER_FILE = "phantoms.json"
+REQUEST_FILE = "phantoms.json"
 _OWN_FILE = re.compile(r"(phantoms|expected)\.json|(truth|subjects|events)\.csv|P\d+-\d+\.\w+")
 
-# Truth is given for every second: `avpenet report` takes the median over a segment.
+# One true value per second; `avpenet report` takes the median over a segment.
 _TRUTH_STEP_S = 1.0
 
 
 @dataclass(frozen=True)
-class PhantomOrder:
-    """What to make; the same order gives the same scenes.
+class PhantomRequest:
+    """A set of phantoms to make; the same request gives the same scenes.
 
     Attributes:
-        subjects: number of them.
-        seed: not negative.
+        subjects: number of subjects.
+        seed: of everything drawn, not negative.
         minutes: length of each recording.
-        recordings: of each subject.
+        recordings: number of recordings of each subject.
         age_groups: neonate, adult or both.
-        head_file: meshes to load instead of the built-in head.
-        size_px, fps: None for those of each site's camera.
-        suffix: of the recordings, and with it the container.
-        encoding: options for ffmpeg, after H.264 and AAC, so that they win.
+        head_file: head meshes to load in place of the built-in head.
+        size_px, fps: width and height, and frame rate; None for those of each site's camera.
+        suffix: of the recordings, which chooses the container.
+        encoding: ffmpeg's output options, which override H.264 and AAC.
     """
 
     subjects: int
@@ -61,84 +61,90 @@ class PhantomOrder:
 
 @dataclass(frozen=True)
 class _Task:
-    order: PhantomOrder
+    request: PhantomRequest
     subject: Subject
     recording: int
     path: Path
 
     def scene(self) -> Scene:
-        """Seeded by the subject and the recording, so that neither depends on how many others there are."""
-        order = self.order
+        """The scene, seeded by subject and recording, so that it does not depend on how many others there are."""
+        request = self.request
         number = int(self.subject.name[1:])
-        seed = order.seed * 1_000_003 + number * 1009 + self.recording
-        return draw_scene(self.subject, order.minutes * 60.0, seed, order.size_px, order.fps)
+        seed = request.seed * 1_000_003 + number * 1009 + self.recording
+        return draw_scene(self.subject, request.minutes * 60.0, seed, request.size_px, request.fps)
 
 
 def make_phantoms(
-    order: PhantomOrder, out: Path, jobs: int = 1, made: Callable[[str], None] = lambda name: None
+    request: PhantomRequest, out: Path, jobs: int = 1, on_recording: Callable[[str], None] = lambda name: None
 ) -> dict[str, int]:
-    """Write recordings, `truth.csv`, `subjects.csv`, `events.csv` and `phantoms.json` into `out`.
+    """Make recordings, `truth.csv`, `subjects.csv`, `events.csv` and `phantoms.json` in `out`.
 
-    A recording that is there already is kept when `phantoms.json` states the same order, so that an interrupted run
-    resumes; each recording appears whole.
+    Existing recordings are kept when `phantoms.json` has the same request, so that an interrupted run resumes. Each
+    recording is written atomically.
 
     Args:
-        out: a folder, made when absent; its parent must exist.
-        jobs: processes.
-        made: called with each recording's name when it is there.
+        request: what to make.
+        out: output folder, created when missing; its parent must exist.
+        jobs: number of processes.
+        on_recording: called with each recording's name once it exists.
 
     Returns:
-        how many recordings were made and kept.
+        Numbers of recordings made and kept, under the keys `made` and `kept`.
 
     Raises:
-        OutputError: `out` holds something else, or phantoms of another order.
+        OutputError: `out` has other files, or phantoms of another request.
         SettingsError: the head file cannot be used.
-        EnvironmentUnavailableError: ffmpeg failed, or no space.
+        EnvironmentUnavailableError: ffmpeg failed, or there is no space left.
     """
-    described = _described(order)
-    _prepare_directory(out, described)
-    tasks = _tasks(order, out)
+    record = _request_record(request)
+    _prepare_directory(out, record)
+    tasks = _tasks(request, out)
     _write_tables(out, tasks)
-    waiting = [task for task in tasks if not task.path.exists()]
+    missing = [task for task in tasks if not task.path.exists()]
     for task in tasks:
         if task.path.exists():
-            made(task.path.name)
-    for name in _in_processes(waiting, jobs):
-        made(name)
-    return {"made": len(waiting), "kept": len(tasks) - len(waiting)}
+            on_recording(task.path.name)
+    for name in _in_processes(missing, jobs):
+        on_recording(name)
+    return {"made": len(missing), "kept": len(tasks) - len(missing)}
 
 
 def scenes(folder: Path) -> dict[str, Scene]:
-    """The scenes of a set of phantoms, drawn again from its `phantoms.json`: name of the recording to scene.
+    """Redraw the scenes of a set of phantoms from its `phantoms.json`.
 
     Args:
-        folder: one that `make_phantoms` of this version wrote.
+        folder: written by `make_phantoms` of this version.
+
+    Returns:
+        Mapping of a recording's name to its scene.
 
     Raises:
-        SettingsError: no such folder, or one of another version, whose scenes may have been others.
+        SettingsError: the folder has no phantoms, or phantoms of another version, whose scenes may differ.
     """
-    note = folder / ORDER_FILE
+    request_file = folder / REQUEST_FILE
     try:
-        described = json.loads(note.read_text(encoding="utf-8"))
-        version, plain = described["avpenet"], described["order"]
-        order = PhantomOrder(**plain | {"head_file": None, "encoding": tuple(plain["encoding"])})
+        record = json.loads(request_file.read_text(encoding="utf-8"))
+        version, fields = record["avpenet"], record["order"]
+        request = PhantomRequest(**fields | {"head_file": None, "encoding": tuple(fields["encoding"])})
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise SettingsError(
-            f"{note}: not a set of phantoms ({type(error).__name__})", "see `avpenet phantom make`"
+            f"{request_file}: not a set of phantoms ({type(error).__name__})", "see `avpenet phantom make`"
         ) from None
     if version != __version__:
-        raise SettingsError(f"{note}: made by avpenet {version}, this is {__version__}", "make the phantoms again")
-    if order.size_px is not None:
-        order = replace(order, size_px=(order.size_px[0], order.size_px[1]))
-    return {task.path.name: task.scene() for task in _tasks(order, folder)}
+        raise SettingsError(
+            f"{request_file}: made by avpenet {version}, this is {__version__}", "make the phantoms again"
+        )
+    if request.size_px is not None:
+        request = replace(request, size_px=(request.size_px[0], request.size_px[1]))
+    return {task.path.name: task.scene() for task in _tasks(request, folder)}
 
 
-def _tasks(order: PhantomOrder, out: Path) -> list[_Task]:
-    cast = [draw_subject(number, order.seed, order.age_groups) for number in range(order.subjects)]
+def _tasks(request: PhantomRequest, out: Path) -> list[_Task]:
+    subjects = [draw_subject(number, request.seed, request.age_groups) for number in range(request.subjects)]
     return [
-        _Task(order, subject, recording, out / f"{subject.name}-{recording + 1:02d}{order.suffix}")
-        for subject in cast
-        for recording in range(order.recordings)
+        _Task(request, subject, recording, out / f"{subject.name}-{recording + 1:02d}{request.suffix}")
+        for subject in subjects
+        for recording in range(request.recordings)
     ]
 
 
@@ -146,7 +152,7 @@ def _in_processes(tasks: Sequence[_Task], jobs: int) -> Iterator[str]:
     if jobs <= 1 or len(tasks) <= 1:
         yield from map(_render, tasks)
         return
-    # Spawned, not forked: this process may have threads.
+    # Spawned, not forked, since this process may have threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context) as pool:
         try:
@@ -160,42 +166,44 @@ def _render(task: _Task) -> str:
     from avpenet_cli.phantom.head.built_in import built_in_head
     from avpenet_cli.phantom.head.loading import load_head
 
-    head = load_head(task.order.head_file) if task.order.head_file else built_in_head()
+    head = load_head(task.request.head_file) if task.request.head_file else built_in_head()
     if task.subject.age_group not in head.age_groups:
         head = built_in_head()
     scene = task.scene()
-    # Under another name until it is whole; the suffix stays, because ffmpeg goes by it.
+    # Under a temporary name until complete; the suffix stays, because ffmpeg chooses the container by it.
     partial = task.path.with_name(f".{task.path.stem}.partial{task.path.suffix}")
     size_px = (scene.view.width_px, scene.view.height_px)
     try:
-        write_recording(partial, frames(scene, head), size_px, scene.fps, sound(scene), task.order.encoding)
+        write_recording(
+            partial, render_frames(scene, head), size_px, scene.fps, render_audio(scene), task.request.encoding
+        )
         partial.replace(task.path)
     finally:
         partial.unlink(missing_ok=True)
     return task.path.name
 
 
-def _described(order: PhantomOrder) -> dict[str, Any]:
-    plain = asdict(order) | {"head_file": order.head_file.name if order.head_file else "built in"}
-    return {"notice": NOTICE, "avpenet": __version__, "order": {k: _plain(v) for k, v in plain.items()}}
+def _request_record(request: PhantomRequest) -> dict[str, Any]:
+    fields = asdict(request) | {"head_file": request.head_file.name if request.head_file else "built in"}
+    return {"notice": NOTICE, "avpenet": __version__, "order": {k: _json_ready(v) for k, v in fields.items()}}
 
 
-def _plain(value: Any) -> Any:
+def _json_ready(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _prepare_directory(out: Path, described: dict[str, Any]) -> None:
-    """Create the folder, or check that what it holds was made to the same order."""
-    path = out / ORDER_FILE
-    # Without an order, nothing in the folder is known to be a phantom.
+def _prepare_directory(out: Path, record: dict[str, Any]) -> None:
+    """Create the folder, or check that what it holds was made on the same request."""
+    path = out / REQUEST_FILE
+    # Without a request file, nothing in the folder is known to be a phantom.
     started = path.exists()
     prepare_output_directory(out, lambda name: started and _OWN_FILE.fullmatch(name) is not None)
     remedy = "choose another --out, or remove it first"
     existing = read_run_file(path, remedy)
     if existing is None:
-        write_json(path, described)
+        write_json(path, record)
         return
-    differences = describe_differences(flatten(existing), flatten(described))
+    differences = describe_differences(flatten(existing), flatten(record))
     if differences:
         raise OutputError(f"{out} holds other phantoms: {differences}", remedy)
 
@@ -206,7 +214,7 @@ def _write_tables(out: Path, tasks: Sequence[_Task]) -> None:
         subject, name, scene = task.subject, task.path.name, task.scene()
         seconds = scene.duration_s
         for start in range(int(seconds // _TRUTH_STEP_S)):
-            pain = scene.course.mean_over(start, start + _TRUTH_STEP_S)
+            pain = scene.trajectory.mean_over(start, start + _TRUTH_STEP_S)
             truth.append([name, f"{start:.1f}", f"{start + _TRUTH_STEP_S:.1f}", f"{pain:.3f}", "NRS", "truth"])
         subjects.append(
             [
@@ -217,10 +225,10 @@ def _write_tables(out: Path, tasks: Sequence[_Task]) -> None:
                 subject.sex,
                 subject.tone_group,
                 scene.cover.kind,
-                scene.course.kind,
+                scene.trajectory.kind,
             ]
         )
-        events += [[name, f"{event.time_s:.1f}", event.label] for event in scene.course.events]
+        events += [[name, f"{event.time_s:.1f}", event.label] for event in scene.trajectory.events]
     _write(out / "truth.csv", ["recording", "start_s", "end_s", "value", "scale", "rater"], truth)
     columns = ["recording", "subject", "age_group", "site", "sex", "skin_tone", "cover", "course"]
     _write(out / "subjects.csv", columns, subjects)

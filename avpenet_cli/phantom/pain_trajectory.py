@@ -1,4 +1,4 @@
-"""How pain runs over a recording, and what happens meanwhile."""
+"""Draw the pain trajectory of a recording and its clinical events."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened, as `avpenet report --events` reads it."""
+    """A clinical event, as `avpenet report --events` reads it: time in seconds and label."""
 
     time_s: float
     label: str
 
 
 @dataclass(frozen=True)
-class Course:
-    """The truth of one recording.
+class PainTrajectory:
+    """The true pain of a recording.
 
     Attributes:
         pain: (n,) float64 in [0, 10] at 10 Hz.
-        kind: procedure, sustained or pain_free.
-        events: in order of time.
+        kind: `procedure`, `sustained` or `pain_free`.
+        events: by increasing time.
     """
 
     pain: Floats
@@ -37,79 +37,80 @@ class Course:
     events: tuple[Event, ...]
 
     def mean_over(self, start_s: float, end_s: float) -> float:
-        """Mean pain between two times, points."""
+        """Mean pain between two times (s), points."""
         return float(self.pain[round(start_s * PAIN_RATE_HZ) : max(1, round(end_s * PAIN_RATE_HZ))].mean())
 
 
-def draw_course(duration_s: float, rng: np.random.Generator) -> Course:
-    """A course: baseline, procedure, sustained pain, analgesic, decline, repositioning, recovery; or some of it.
+def draw_pain_trajectory(duration_s: float, rng: np.random.Generator) -> PainTrajectory:
+    """Draw a pain trajectory: baseline, procedure, plateau, analgesic, decline, repositioning, recovery, or part of it.
 
-    After the article's figure 7, with the numbers of `parameters/trajectory.toml`.
+    Modelled on the paper's figure 7, with the parameters of `parameters/trajectory.toml`.
 
     Args:
-        duration_s: of the recording, at least 1.
+        duration_s: length of the recording, at least 1.
+        rng: source of randomness.
     """
-    numbers = trajectory_params().course
+    params = trajectory_params().trajectory
     n = round(duration_s * PAIN_RATE_HZ)
     time_s = np.arange(n) / PAIN_RATE_HZ
-    dice = rng.random()
-    baseline = _drawn(numbers.baseline_pain, rng)
+    kind_draw = rng.random()
+    baseline = _draw(params.baseline_pain, rng)
     events: list[Event] = []
-    if dice < numbers.pain_free_share:
+    if kind_draw < params.pain_free_share:
         kind, pain = "pain_free", np.full(n, baseline)
-    elif dice < numbers.pain_free_share + numbers.sustained_share:
-        kind, pain = "sustained", np.full(n, _drawn(numbers.sustained_pain, rng))
+    elif kind_draw < params.pain_free_share + params.sustained_share:
+        kind, pain = "sustained", np.full(n, _draw(params.sustained_pain, rng))
     else:
         kind = "procedure"
-        begins_s = duration_s * _drawn(numbers.procedure_at, rng)
-        pain = _procedure(time_s, begins_s, baseline, numbers, rng)
-        events.append(Event(round(begins_s, 1), "procedure"))
+        start_s = duration_s * _draw(params.procedure_at, rng)
+        pain = _procedure(time_s, start_s, baseline, params, rng)
+        events.append(Event(round(start_s, 1), "procedure"))
     if kind != "pain_free":
-        pain, later = _relieved(time_s, pain, baseline, numbers, rng)
+        pain, later = _with_relief(time_s, pain, baseline, params, rng)
         events += later
-    pain = pain + random_drift(n, numbers.wander_points, numbers.wander_s, PAIN_RATE_HZ, rng)
-    return Course(np.clip(pain, 0.0, PAIN_MAX), kind, tuple(events))
+    pain = pain + random_drift(n, params.drift_points, params.drift_s, PAIN_RATE_HZ, rng)
+    return PainTrajectory(np.clip(pain, 0.0, PAIN_MAX), kind, tuple(events))
 
 
 def _procedure(
-    time_s: Floats, begins_s: float, baseline: float, numbers: TrajectoryParams, rng: np.random.Generator
+    time_s: Floats, start_s: float, baseline: float, params: TrajectoryParams, rng: np.random.Generator
 ) -> Floats:
-    peak = _drawn(numbers.peak_pain, rng)
-    plateau = max(baseline, peak * _drawn(numbers.plateau_share, rng))
-    rise_s, settle_s = _drawn(numbers.rise_s, rng), _drawn(numbers.settle_s, rng)
-    since = np.maximum(time_s - begins_s, 0.0)
+    peak = _draw(params.peak_pain, rng)
+    plateau = max(baseline, peak * _draw(params.plateau_share, rng))
+    rise_s, settle_s = _draw(params.rise_s, rng), _draw(params.settle_s, rng)
+    since = np.maximum(time_s - start_s, 0.0)
     rising = np.minimum(since / rise_s, 1.0)
     settling = np.exp(-np.maximum(since - rise_s, 0.0) / settle_s)
     return np.asarray(baseline + rising * (plateau + (peak - plateau) * settling - baseline))
 
 
-def _relieved(
-    time_s: Floats, pain: Floats, baseline: float, numbers: TrajectoryParams, rng: np.random.Generator
+def _with_relief(
+    time_s: Floats, pain: Floats, baseline: float, params: TrajectoryParams, rng: np.random.Generator
 ) -> tuple[Floats, list[Event]]:
-    """An analgesic and the decline after it, and a turn in bed that hurts."""
+    """Add an analgesic with the decline of pain after it, and a painful repositioning."""
     duration_s, events = float(time_s[-1]), []
-    given_s = duration_s * _drawn(numbers.analgesic_at, rng)
-    decline_s = _drawn(numbers.decline_s, rng)
-    if rng.random() < numbers.analgesic_chance:
-        left = np.exp(-np.maximum(time_s - given_s, 0.0) / decline_s)
-        pain = baseline + (pain - baseline) * left
-        events.append(Event(round(given_s, 1), "analgesic"))
-    moved_s, length_s = duration_s * _drawn(numbers.repositioning_at, rng), _drawn(numbers.repositioning_s, rng)
-    more = _drawn(numbers.repositioning_pain, rng)
-    if rng.random() < numbers.repositioning_chance:
-        within = np.clip((time_s - moved_s) / length_s, 0.0, 1.0)
-        pain = pain + more * np.sin(np.pi * within)
-        events.append(Event(round(moved_s, 1), "repositioning"))
+    analgesic_s = duration_s * _draw(params.analgesic_at, rng)
+    decline_s = _draw(params.decline_s, rng)
+    if rng.random() < params.analgesic_chance:
+        remaining = np.exp(-np.maximum(time_s - analgesic_s, 0.0) / decline_s)
+        pain = baseline + (pain - baseline) * remaining
+        events.append(Event(round(analgesic_s, 1), "analgesic"))
+    repositioning_s, length_s = duration_s * _draw(params.repositioning_at, rng), _draw(params.repositioning_s, rng)
+    extra_pain = _draw(params.repositioning_pain, rng)
+    if rng.random() < params.repositioning_chance:
+        within = np.clip((time_s - repositioning_s) / length_s, 0.0, 1.0)
+        pain = pain + extra_pain * np.sin(np.pi * within)
+        events.append(Event(round(repositioning_s, 1), "repositioning"))
     return pain, events
 
 
 def random_drift(n: int, spread: float, time_s: float, rate_hz: float, rng: np.random.Generator) -> Floats:
-    """(n,) float64: an Ornstein-Uhlenbeck process of standard deviation `spread` about 0."""
+    """Ornstein-Uhlenbeck process: (n,) float64, mean 0, standard deviation `spread`, correlation time `time_s`."""
     keep = np.exp(-1.0 / (time_s * rate_hz))
     noise = rng.standard_normal(n) * spread
     noise[1:] *= np.sqrt(1.0 - keep**2)
     return np.asarray(lfilter([1.0], [1.0, -keep], noise))
 
 
-def _drawn(values: Range, rng: np.random.Generator) -> float:
+def _draw(values: Range, rng: np.random.Generator) -> float:
     return float(rng.uniform(*values))

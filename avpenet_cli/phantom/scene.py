@@ -1,4 +1,4 @@
-"""One recording of one subject: its pictures and its sound, before any codec."""
+"""Draw the scene of a recording and render its frames and audio, before encoding."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from avpenet_cli.phantom.face.covers import Cover
 from avpenet_cli.phantom.face.renderer import NO_COVER, FaceRenderer, Frame, Light, View
 from avpenet_cli.phantom.head.built_in import built_in_head
 from avpenet_cli.phantom.head.model import Expression, HeadModel, Look, draw_look
-from avpenet_cli.phantom.pain_trajectory import Course, draw_course
+from avpenet_cli.phantom.pain_trajectory import PainTrajectory, draw_pain_trajectory
 from avpenet_cli.phantom.parameters.trajectory_params import CameraParams, trajectory_params
 from avpenet_cli.phantom.parameters.voice_params import PAIN_RATE_HZ, SAMPLE_RATE_HZ
-from avpenet_cli.phantom.room.acoustics import recorded, site_named
+from avpenet_cli.phantom.room.acoustics import record, site_named
 from avpenet_cli.phantom.subjects import Subject
-from avpenet_cli.phantom.voice.non_pain_sounds import non_pain_utterances, voiced_utterances
+from avpenet_cli.phantom.voice.non_pain_sounds import non_pain_utterances, synthesise_utterances
 from avpenet_cli.phantom.voice.pain_voice import pain_utterances, pain_voice
 from avpenet_cli.phantom.voice.utterance import Utterance
 
 CoverKind = Literal["none", "mask", "tube", "hand"]
 
-# Fields of sensor noise, drawn once; each frame takes one of them, shifted.
+# Number of precomputed sensor noise fields; each frame uses one of them, shifted.
 _NOISE_FIELDS = 6
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """Somebody else who is in the picture for a while.
+    """Another person who is visible for some time.
 
     Attributes:
-        view: where; smaller than the patient and to one side.
+        look: appearance.
+        view: position; smaller than the patient and to one side.
+        start_s, end_s: when visible.
     """
 
     look: Look
@@ -46,20 +48,26 @@ class Visitor:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that a recording shows and sounds, drawn and ready to be rendered.
+    """A drawn recording, ready to be rendered.
 
     Attributes:
-        view: camera and light; each frame turns and shifts it.
-        cover: what hides part of the face, and `covered_s` from when to when.
-        visitor: somebody else, or nobody.
-        noise_levels: standard deviation of the sensor's noise, of 255.
-        seed: of what is drawn while rendering.
+        subject: the patient.
+        trajectory: true pain.
+        utterances: vocalisations of pain.
+        non_pain: vocalisations that are not pain, such as talk and coughs.
+        motion: expressions and head motion.
+        view: camera and light; each frame rotates and shifts it.
+        cover: object that hides part of the face, within the intervals `covered_s`.
+        visitor: another person, or None.
+        fps: frames per second.
+        noise_levels: standard deviation of the sensor noise, in levels of 255.
+        seed: of what is drawn during rendering.
     """
 
     subject: Subject
-    course: Course
+    trajectory: PainTrajectory
     utterances: tuple[Utterance, ...]
-    ordinary: tuple[Utterance, ...]
+    non_pain: tuple[Utterance, ...]
     motion: Motion
     view: View
     cover: Cover
@@ -72,10 +80,10 @@ class Scene:
     @property
     def duration_s(self) -> float:
         """Length of the recording."""
-        return len(self.course.pain) / PAIN_RATE_HZ
+        return len(self.trajectory.pain) / PAIN_RATE_HZ
 
     def cover_at(self, time_s: float) -> Cover:
-        """What hides part of the face then."""
+        """The object that hides part of the face at a time."""
         covered = any(start_s <= time_s < end_s for start_s, end_s in self.covered_s)
         return self.cover if covered else NO_COVER
 
@@ -90,23 +98,25 @@ def draw_scene(
     """Draw one recording.
 
     Args:
+        subject: the patient.
+        duration_s: length of the recording.
         seed: not negative; the same seed, subject, duration, size and rate give the same scene.
-        size_px, fps: None for those of the subject's site.
+        size_px, fps: width and height, and frame rate; None for those of the subject's site.
     """
     rng = np.random.default_rng([seed, 1])
     camera = trajectory_params().cameras[subject.site]
     size_px, fps = size_px or camera.size_px, fps or camera.fps
-    course = draw_course(duration_s, np.random.default_rng([seed, 2]))
-    of_pain = pain_utterances(subject.vocality, course.pain, seed)
-    ordinary = _at_ease(non_pain_utterances(subject.age_group, duration_s, seed), of_pain, course)
-    motion = draw_motion(subject, course, (*of_pain, *ordinary), fps, np.random.default_rng([seed, 3]))
+    trajectory = draw_pain_trajectory(duration_s, np.random.default_rng([seed, 2]))
+    pain_calls = pain_utterances(subject.vocality, trajectory.pain, seed)
+    non_pain = _without_overlap(non_pain_utterances(subject.age_group, duration_s, seed), pain_calls, trajectory)
+    motion = draw_motion(subject, trajectory, (*pain_calls, *non_pain), fps, np.random.default_rng([seed, 3]))
     view = _view(camera, size_px, rng)
     cover, covered_s = _cover(duration_s, rng)
     return Scene(
         subject=subject,
-        course=course,
-        utterances=of_pain,
-        ordinary=ordinary,
+        trajectory=trajectory,
+        utterances=pain_calls,
+        non_pain=non_pain,
         motion=motion,
         view=view,
         cover=cover,
@@ -118,23 +128,25 @@ def draw_scene(
     )
 
 
-def _at_ease(ordinary: tuple[Utterance, ...], of_pain: tuple[Utterance, ...], course: Course) -> tuple[Utterance, ...]:
-    """Nobody talks or laughs while crying out, or in strong pain."""
+def _without_overlap(
+    non_pain: tuple[Utterance, ...], pain_calls: tuple[Utterance, ...], trajectory: PainTrajectory
+) -> tuple[Utterance, ...]:
+    """Drop talk and laughter during vocalisations of pain or strong pain."""
 
-    def free(one: Utterance) -> bool:
-        end_s = one.start_s + one.length_s
+    def free(utterance: Utterance) -> bool:
+        end_s = utterance.start_s + utterance.length_s
         crying = any(
-            other.start_s < end_s and other.start_s + other.length_s > one.start_s
-            for other in of_pain
+            other.start_s < end_s and other.start_s + other.length_s > utterance.start_s
+            for other in pain_calls
             if other.mouth_open > 0.1
         )
-        if crying or one.kind in ("cough", "hiccup"):
+        if crying or utterance.kind in ("cough", "hiccup"):
             return not crying
-        # What begins with the recording's last moment has no pain to go by any more.
-        begins = round(one.start_s * PAIN_RATE_HZ) < len(course.pain)
-        return begins and course.mean_over(one.start_s, end_s + 0.2) < 5.0
+        # An utterance that starts after the last sample of the trajectory has no pain value.
+        has_pain = round(utterance.start_s * PAIN_RATE_HZ) < len(trajectory.pain)
+        return has_pain and trajectory.mean_over(utterance.start_s, end_s + 0.2) < 5.0
 
-    return tuple(one for one in ordinary if free(one))
+    return tuple(utterance for utterance in non_pain if free(utterance))
 
 
 def _view(camera: CameraParams, size_px: tuple[int, int], rng: np.random.Generator) -> View:
@@ -155,9 +167,9 @@ def _view(camera: CameraParams, size_px: tuple[int, int], rng: np.random.Generat
 
 
 def _cover(duration_s: float, rng: np.random.Generator) -> tuple[Cover, tuple[tuple[float, float], ...]]:
-    cast = trajectory_params().cast
+    population = trajectory_params().population
     kinds: list[CoverKind] = ["none", "mask", "tube", "hand"]
-    kind = kinds[int(rng.choice(len(kinds), p=[cast.cover[name] for name in kinds]))]
+    kind = kinds[int(rng.choice(len(kinds), p=[population.cover[name] for name in kinds]))]
     side: Literal[-1, 1] = 1 if rng.random() < 0.5 else -1
     if kind == "none":
         return NO_COVER, ()
@@ -165,13 +177,13 @@ def _cover(duration_s: float, rng: np.random.Generator) -> tuple[Cover, tuple[tu
         return Cover(kind, side), ((0.0, duration_s),)
     at = (float(rng.uniform(-0.8, 0.8)), float(rng.uniform(-2.4, -0.6)))
     hand = Cover(kind, side, bool(rng.random() < 0.7), at, float(rng.uniform(5.0, 50.0)))
-    starts = np.sort(rng.uniform(0.0, duration_s, max(1, rng.poisson(cast.hand_per_minute * duration_s / 60.0))))
-    return hand, tuple((float(start), float(start + rng.uniform(*cast.hand_s))) for start in starts)
+    starts = np.sort(rng.uniform(0.0, duration_s, max(1, rng.poisson(population.hand_per_minute * duration_s / 60.0))))
+    return hand, tuple((float(start), float(start + rng.uniform(*population.hand_s))) for start in starts)
 
 
 def _visitor(view: View, duration_s: float, rng: np.random.Generator) -> Visitor | None:
-    cast = trajectory_params().cast
-    if rng.random() >= cast.second_person_share:
+    population = trajectory_params().population
+    if rng.random() >= population.second_person_share:
         return None
     side = 1.0 if rng.random() < 0.5 else -1.0
     look = draw_look("adult", rng)
@@ -180,17 +192,21 @@ def _visitor(view: View, duration_s: float, rng: np.random.Generator) -> Visitor
         look,
         replace(
             view,
-            face_width_px=view.face_width_px * float(rng.uniform(*cast.second_person_size)),
+            face_width_px=view.face_width_px * float(rng.uniform(*population.second_person_size)),
             offset_px=(side * 0.34 * view.width_px, -0.12 * view.height_px),
             yaw_deg=-side * 25.0,
         ),
         start_s,
-        start_s + float(rng.uniform(*cast.second_person_s)),
+        start_s + float(rng.uniform(*population.second_person_s)),
     )
 
 
-def frames(scene: Scene, head: HeadModel) -> Iterator[Frame]:
-    """Render.
+def render_frames(scene: Scene, head: HeadModel) -> Iterator[Frame]:
+    """Render the frames of a scene.
+
+    Args:
+        scene: what to render.
+        head: the patient's head model.
 
     Yields:
         (height, width, 3) uint8 RGB, `duration_s * fps` of them.
@@ -198,15 +214,15 @@ def frames(scene: Scene, head: HeadModel) -> Iterator[Frame]:
     rng = np.random.default_rng([scene.seed, 4])
     renderer = FaceRenderer(head, scene.subject.look)
     visitor = scene.visitor
-    visiting = FaceRenderer(_head_for(head, visitor.look), visitor.look) if visitor else None
+    visitor_renderer = FaceRenderer(_head_for(head, visitor.look), visitor.look) if visitor else None
     view = scene.view
-    ground = background(view, rng)
-    shape = ground.shape
+    backdrop = background(view, rng)
+    shape = backdrop.shape
     fields = [np.round(rng.normal(0.0, scene.noise_levels, shape)).astype(np.int16) for _ in range(_NOISE_FIELDS)]
     motion = scene.motion
     for index in range(len(motion.units)):
         shift = motion.sway[index] * view.face_width_px
-        seen = replace(
+        frame_view = replace(
             view,
             yaw_deg=float(motion.yaw_deg[index]),
             pitch_deg=float(motion.pitch_deg[index]),
@@ -214,39 +230,39 @@ def frames(scene: Scene, head: HeadModel) -> Iterator[Frame]:
             offset_px=(view.offset_px[0] + float(shift[0]), view.offset_px[1] + float(shift[1])),
         )
         time_s = (index + 0.5) / scene.fps
-        behind = ground
-        if visitor and visiting and visitor.start_s <= time_s < visitor.end_s:
-            behind = visiting.frame(Expression(), visitor.view, ground)
-        picture = renderer.frame(motion.expression(index), seen, behind, scene.cover_at(time_s))
+        behind = backdrop
+        if visitor and visitor_renderer and visitor.start_s <= time_s < visitor.end_s:
+            behind = visitor_renderer.frame(Expression(), visitor.view, backdrop)
+        image = renderer.frame(motion.expression(index), frame_view, behind, scene.cover_at(time_s))
         noise = np.roll(fields[index % _NOISE_FIELDS], int(rng.integers(shape[0])), axis=0)
-        yield np.asarray(cv2.add(picture, noise, dtype=cv2.CV_8U), dtype=np.uint8)
+        yield np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), dtype=np.uint8)
 
 
 def _head_for(head: HeadModel, look: Look) -> HeadModel:
-    """A model without adults cannot show a visitor."""
+    """Head model of a visitor: the built-in head where `head` has no adults."""
     return head if look.age_group in head.age_groups else built_in_head()
 
 
 def background(view: View, rng: np.random.Generator) -> Frame:
-    """A bed, a wall, or both, out of focus: (height, width, 3) uint8 RGB."""
+    """Blurred background, like a bed or wall: (height, width, 3) uint8 RGB."""
     height, width = view.height_px, view.width_px
     base = rng.uniform(60.0, 190.0) + rng.normal(0.0, 12.0, 3)
     coarse = rng.normal(0.0, 22.0, (6, 8, 1)) + rng.normal(0.0, 5.0, (6, 8, 3))
     cloth = cv2.resize(coarse.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     fine = rng.normal(0.0, 6.0, (height // 4, width // 4, 1)).astype(np.float32)
     weave = cv2.resize(cv2.GaussianBlur(fine, (5, 5), 1.2), (width, height))[:, :, None]
-    picture = base + cloth + weave
+    image = base + cloth + weave
     edge = float(rng.uniform(0.1, 0.9)) * width
-    picture[:, int(edge) :] *= rng.uniform(0.7, 1.2)
-    lit = picture * min(1.3, view.light.intensity) * np.array(view.light.colour)
+    image[:, int(edge) :] *= rng.uniform(0.7, 1.2)
+    lit = image * min(1.3, view.light.intensity) * np.array(view.light.colour)
     blurred = cv2.GaussianBlur(lit.astype(np.float32), (9, 9), 3.0)
     return np.asarray(np.clip(blurred, 0, 255), dtype=np.uint8)
 
 
-def sound(scene: Scene) -> npt.NDArray[np.float32]:
-    """(duration_s * 48000,) float32 in [-1, 1]: what the site's microphone gives."""
-    near = pain_voice(scene.subject.vocality, scene.course.pain, scene.seed).astype(np.float64)
-    near += voiced_utterances(scene.ordinary, scene.subject.vocality, scene.duration_s, scene.seed)
-    heard = recorded(site_named(scene.subject.site), np.clip(near, -1.0, 1.0), scene.seed)
-    assert len(heard) == round(scene.duration_s * SAMPLE_RATE_HZ)
-    return heard
+def render_audio(scene: Scene) -> npt.NDArray[np.float32]:
+    """Audio of the site's microphone: (duration_s * 48000,) float32 in [-1, 1]."""
+    near = pain_voice(scene.subject.vocality, scene.trajectory.pain, scene.seed).astype(np.float64)
+    near += synthesise_utterances(scene.non_pain, scene.subject.vocality, scene.duration_s, scene.seed)
+    recording = record(site_named(scene.subject.site), np.clip(near, -1.0, 1.0), scene.seed)
+    assert len(recording) == round(scene.duration_s * SAMPLE_RATE_HZ)
+    return recording

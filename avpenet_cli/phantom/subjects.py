@@ -1,4 +1,4 @@
-"""Who is recorded: subjects with a face, a voice, and a way of showing pain."""
+"""Draw synthetic subjects: face, voice and pain expression."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from avpenet_cli.phantom.voice.vocality import Vocality, draw_vocality
 
 AgeGroups = Literal["neonate", "adult", "both"]
 
-# Groups of the Monk scale's ten tones, for strata.
+# Skin tone group of each of the Monk scale's ten tones.
 _TONES = ("light", "light", "light", "medium", "medium", "medium", "medium", "dark", "dark", "dark")
 
 
@@ -23,12 +23,16 @@ class Subject:
     """One synthetic patient.
 
     Attributes:
-        site: one of the three.
-        expressiveness: share of full expression that full pain brings, 0 to 1.
-        delay_s: from pain to face.
-        smoothing_s: time constant of the face.
-        threshold_points: by how much more pain than others it takes to show; may be negative.
-        gains: by action unit, its intensity at full pain re full expression.
+        name: P0001 and so on.
+        age_group, sex: as in `subjects.csv`.
+        site: name of the simulated site.
+        look: appearance.
+        vocality: voice.
+        expressiveness: share of the full expression at maximal pain, [0, 1].
+        delay_s: delay of the facial expression after the pain.
+        smoothing_s: time constant of the facial expression.
+        threshold_points: offset of the pain at which expression begins, points; may be negative.
+        gains: by action unit, its intensity at maximal pain relative to full expression.
     """
 
     name: str
@@ -45,22 +49,22 @@ class Subject:
 
     @property
     def tone_group(self) -> str:
-        """Light, medium or dark skin."""
+        """`light`, `medium` or `dark` skin."""
         return _TONES[self.look.skin_tone - 1]
 
 
 def draw_subject(number: int, seed: int, age_groups: AgeGroups) -> Subject:
-    """Subject `number` of the cast of `seed`; the same whatever the size of the cast."""
-    numbers = trajectory_params()
-    cast = numbers.cast
+    """Draw subject `number` of `seed`, independently of the number of subjects."""
+    params = trajectory_params()
+    population = params.population
     rng = np.random.default_rng([seed, number, 0])
-    newborn = rng.random() < cast.neonate_share
+    newborn = rng.random() < population.neonate_share
     if age_groups != "both":
         newborn = age_groups == "neonate"
     age_group: AgeGroup = "neonate" if newborn else "adult"
-    sex: Sex = "female" if rng.random() < cast.female_share else "male"
-    site = str(rng.choice(cast.sites, p=cast.neonate_sites if newborn else cast.adult_sites))
-    stoic = rng.random() < cast.stoic_share
+    sex: Sex = "female" if rng.random() < population.female_share else "male"
+    site = str(rng.choice(population.sites, p=population.neonate_sites if newborn else population.adult_sites))
+    stoic = rng.random() < population.stoic_share
     return Subject(
         name=f"P{number + 1:04d}",
         age_group=age_group,
@@ -68,9 +72,9 @@ def draw_subject(number: int, seed: int, age_groups: AgeGroups) -> Subject:
         site=site,
         look=draw_look(age_group, rng),
         vocality=draw_vocality(age_group, sex, rng),
-        expressiveness=float(rng.uniform(*(cast.stoic_expressiveness if stoic else cast.expressiveness))),
-        delay_s=float(rng.uniform(*cast.delay_s)),
-        smoothing_s=float(rng.uniform(*cast.smoothing_s)),
-        threshold_points=float(rng.normal(0.0, cast.asymmetry_points)),
-        gains={unit: float(rng.uniform(*one.gain)) for unit, one in numbers.pain_units.items()},
+        expressiveness=float(rng.uniform(*(population.stoic_expressiveness if stoic else population.expressiveness))),
+        delay_s=float(rng.uniform(*population.delay_s)),
+        smoothing_s=float(rng.uniform(*population.smoothing_s)),
+        threshold_points=float(rng.normal(0.0, population.asymmetry_points)),
+        gains={unit: float(rng.uniform(*response.gain)) for unit, response in params.pain_units.items()},
     )

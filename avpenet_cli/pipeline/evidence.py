@@ -17,7 +17,7 @@ import torch
 from avpenet_cli.audio.noise import NoiseProfile, survey
 from avpenet_cli.audio.segments import SegmentAudio, segments
 from avpenet_cli.errors import RecordingError
-from avpenet_cli.face.detect import CHUNK_FRAMES, FaceDetector, TurningDetector
+from avpenet_cli.face.detect import CHUNK_FRAMES, FaceDetector, RotatingDetector
 from avpenet_cli.face.landmarks import ShapePredictor
 from avpenet_cli.media.audio import WaveformStream
 from avpenet_cli.media.prefetch import prefetch
@@ -225,7 +225,7 @@ class FrontEnd:
             return None, None
         stream = FrameStream(path, facts, self._run.decoding, self._callbacks.check_stop)
         face = self._preprocessing.face
-        collector = FaceCollector(TurningDetector(self._detector, face), self._landmarks, face, pool, timer)
+        collector = FaceCollector(RotatingDetector(self._detector, face), self._landmarks, face, pool, timer)
         frame_bytes = 3 * facts.video.width_px * facts.video.height_px
         depth = max(1, min(self._run.decoding.queue_frames, _QUEUE_BYTES // frame_bytes))
         frames = prefetch(stream, depth)

@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from avpenet_cli.face.align import align
-from avpenet_cli.face.detect import Face, TurningDetector
+from avpenet_cli.face.detect import Face, RotatingDetector
 from avpenet_cli.face.landmarks import ShapePredictor
 from avpenet_cli.face.track import Tracker, patient_tracks
 from avpenet_cli.media.video import TimedFrame
@@ -90,7 +90,7 @@ class FaceCollector(Generic[T]):
 
     def __init__(
         self,
-        detector: TurningDetector,
+        detector: RotatingDetector,
         landmarks: ShapePredictor | None,
         settings: FaceSettings,
         pool: Pool[T],

@@ -14,7 +14,7 @@ from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError
 from avpenet_cli.model.architecture import Modality
 from avpenet_cli.model.avpenet import AVPENet, average_faces
-from avpenet_cli.model.head import TOP_SCORE
+from avpenet_cli.model.head import MAX_SCORE
 from avpenet_cli.model.losses import composite_loss
 from avpenet_cli.training.augmentation import Mixing, draw_mixing, partner_faces
 from avpenet_cli.training.data import MIXUP, NETWORK, Batch, make_rng
@@ -206,7 +206,7 @@ def learning_rates(settings: TrainSettings, epoch: int) -> tuple[float, float]:
 
 def smooth_targets(truth: Tensor, share: float) -> Tensor:
     """Label smoothing: targets (B,) moved towards the middle of the scale by a share of their distance."""
-    return truth + share * (TOP_SCORE / 2 - truth)
+    return truth + share * (MAX_SCORE / 2 - truth)
 
 
 def _mask(batch: Batch) -> Tensor:

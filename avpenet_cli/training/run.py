@@ -28,7 +28,7 @@ from avpenet_cli.training.training_record import (
     make_training_record,
     write_training_record,
 )
-from avpenet_cli.weights import may_be_called, save
+from avpenet_cli.weights import is_valid_name, save
 
 _SUFFIX = ".safetensors"
 
@@ -94,7 +94,7 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
         AvpenetError: a loss that is not finite.
     """
     out, settings, folder = request.out, request.settings, request.folder
-    if out.suffix != _SUFFIX or not may_be_called(out.stem):
+    if out.suffix != _SUFFIX or not is_valid_name(out.stem):
         raise SettingsError(
             f"--out {out}: not a name for weights", "give NAME.safetensors, of letters, digits, dots and dashes"
         )

@@ -1,12 +1,15 @@
-"""The weights store: find, describe, verify, install and load sets of weights.
+"""Find, describe, verify, install and load sets of weights.
 
-A set of weights is two files side by side: `NAME.safetensors`, tensors and nothing else, and `NAME.json`, a
-description a person can read. The description holds the digest of the tensors, and its own digest holds both, so
-nothing in either file changes unnoticed. (It guards against accidents and mix-ups. It is no signature: who alters a
-file on purpose can compute a new digest, so outputs name the digest and sites should note it when they install.)
+A set of weights is two files side by side: `NAME.safetensors` with the tensors, and `NAME.json` with a readable
+description. The description contains the digest of the tensors, and its own digest covers both, so no change of either
+file goes unnoticed. This guards against accidents and mix-ups. It is no signature: whoever alters a file on purpose
+can compute a new digest, so outputs name the digest and sites should record it when they install weights.
 
-The built-in `untrained` weights have no file; they try the program out and must be asked for by name. Importing this
-module imports no torch.
+`load` and `load_network` read the file of tensors once and verify what they read before they set any parameter;
+`verify` checks a set of weights without loading it.
+
+The built-in `untrained` weights have no file, are for trying out the program, and must be requested by name. Importing
+this package imports no torch.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from avpenet_cli.weights.description import (
     WeightsDescription,
     WeightsEntry,
     describe,
-    may_be_called,
+    is_valid_name,
     untrained_entry,
 )
 from avpenet_cli.weights.finding import (
@@ -46,10 +49,10 @@ __all__ = [
     "describe",
     "find",
     "install",
+    "is_valid_name",
     "list_entries",
     "load",
     "load_network",
-    "may_be_called",
     "pack_weights",
     "require_file",
     "save",

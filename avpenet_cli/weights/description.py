@@ -1,4 +1,4 @@
-"""What a set of weights says of itself: the file `NAME.json`."""
+"""The description of a set of weights, stored as `NAME.json`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from avpenet_cli.settings import Preprocessing, digest_of, to_dict
 FORMAT_VERSION = 1
 
 UNTRAINED = "untrained"
-"""Name of the built-in entry. Reserved."""
+"""Name of the built-in weights; reserved."""
 
 UNTRAINED_SEED = 42
 
@@ -27,29 +27,29 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
 
 _MUST_HAVE_NOTICE: frozenset[Status] = frozenset({"untrained", "demonstration", "imported"})
-_UNSET_DIGEST = "0" * 64
+_NO_DIGEST = "0" * 64
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class WeightsDescription:
-    """What `NAME.json` says of its tensors.
+    """Contents of `NAME.json`.
 
     Attributes:
-        name: also the stem of both files.
-        status: how far these weights may be trusted.
+        name: of the weights, and the stem of both files.
+        status: how far these weights are validated.
         intended_use: one sentence.
         not_intended_use: one sentence.
         training_data: what they were trained on.
         licence: of the weights.
-        created_with: the program that wrote them, and from what.
-        network: the registry's name of the network they fill.
-        architecture: the variant they were trained as.
-        preprocessing: what the network was trained to see; scoring reads it from here.
+        created_with: the program that wrote them, and their source.
+        network: name of their network in the registry.
+        architecture: variant of the network.
+        preprocessing: of the network's training data; scoring uses the same.
         cut_points: on the 0-10 scale; low up to and including the first, moderate up to and including the second.
-        modalities: what the network reads.
-        notice: printed on every output; may be empty only for `research` and `validated`.
-        n_parameters: learnable numbers in the network.
-        tensors_sha256: of the bytes of `NAME.safetensors`.
+        modalities: inputs of the network.
+        notice: included in every output; may be empty only for `research` and `validated`.
+        n_parameters: number of learnable parameters of the network.
+        tensors_sha256: SHA-256 of `NAME.safetensors`, hexadecimal.
     """
 
     name: Name
@@ -67,40 +67,40 @@ class WeightsDescription:
     modalities: tuple[Modality, ...] = MODALITIES
     notice: str = ""
     n_parameters: Annotated[int, Field(ge=0)] = 0
-    tensors_sha256: Sha256 = _UNSET_DIGEST
+    tensors_sha256: Sha256 = _NO_DIGEST
 
     def __post_init__(self) -> None:
         low, high = self.cut_points
         if not 0.0 < low < high < 10.0:
-            raise ValueError(f"cut_points must rise within 0 to 10; got {low}, {high}")
+            raise ValueError(f"cut_points must increase within 0 to 10; got {low}, {high}")
         if self.status in _MUST_HAVE_NOTICE and not self.notice.strip():
             raise ValueError(f"weights with status {self.status} need a notice")
-        may = set(self.architecture.may_be_missing)
-        if may and (len(self.modalities) < 2 or not may <= set(self.modalities)):
-            raise ValueError("may_be_missing names what the network does not read, or all that it reads")
+        optional = set(self.architecture.may_be_missing)
+        if optional and (len(self.modalities) < 2 or not optional <= set(self.modalities)):
+            raise ValueError("may_be_missing names a modality that the network does not take, or its only one")
 
     @property
     def modalities_needed(self) -> tuple[Modality, ...]:
-        """What a segment must have to be scored with these weights; something of the rest it must have in any case."""
+        """Modalities that every segment must have; of the others it must have at least one."""
         return tuple(name for name in self.modalities if name not in self.architecture.may_be_missing)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical description; as that holds `tensors_sha256`, of both files. Hexadecimal."""
+        """SHA-256 of the canonical description, hexadecimal; it covers both files through `tensors_sha256`."""
         return digest_of(to_dict(self))
 
     def label(self, score: float) -> Label:
-        """The class of a score in [0, 10]; the upper end of each class is inclusive."""
+        """Class of a score in [0, 10]; the upper end of each class is inclusive."""
         low, high = self.cut_points
         return "low" if score <= low else "moderate" if score <= high else "high"
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightsEntry:
-    """Weights that were found and whose description is sound.
+    """A set of weights whose description was read and is intact.
 
     Attributes:
-        path: of the tensors; None for the built-in entry.
+        path: file of the tensors; None for the built-in weights.
     """
 
     description: WeightsDescription
@@ -117,13 +117,13 @@ class WeightsEntry:
         return self.description.digest
 
 
-def may_be_called(name: str) -> bool:
-    """Is this a name for weights? Letters, digits, dots, dashes and underscores, at most 80."""
+def is_valid_name(name: str) -> bool:
+    """Whether weights can have this name: at most 80 letters, digits, dots, dashes and underscores."""
     return re.fullmatch(_NAME, name) is not None
 
 
 def untrained_entry() -> WeightsEntry:
-    """The built-in entry: seeded initialisation, no file. Its scores mean nothing."""
+    """The built-in weights: seeded initialisation, no file. Their scores mean nothing."""
     from avpenet_cli.model.initialise import SCHEME
 
     return WeightsEntry(

@@ -1,4 +1,4 @@
-"""Where weights are looked for, and reading their descriptions. The tensors are not touched here."""
+"""Find weights on the search path and read their descriptions. Reads no tensors."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from avpenet_cli.weights.description import (
 )
 
 DEFAULT_NAME = "avpenet-phantom"
-"""The weights used when none are named. Others that happen to be installed are never taken without being asked for."""
+"""The weights used when none are named. Other installed weights are used only when requested."""
 
 
 class WeightsNotFound(WeightsError):
-    """Nothing on the search path has that name."""
+    """There are no weights of that name on the search path."""
 
 
 FOLDER_VARIABLE = "AVPENET_WEIGHTS"
@@ -32,16 +32,16 @@ FOLDER_VARIABLE = "AVPENET_WEIGHTS"
 
 @dataclasses.dataclass(frozen=True)
 class UnusableWeights:
-    """A file on the search path that is not a usable set of weights, and why."""
+    """A file on the search path that is no usable set of weights, and why."""
 
     path: Path
     problem: str
 
 
 def user_folder() -> Path | None:
-    """Where `import` and `install` put weights: $AVPENET_WEIGHTS, else the user's data folder; None without either."""
-    if named := os.environ.get(FOLDER_VARIABLE):
-        return Path(named)
+    """Folder of `import` and `install`: $AVPENET_WEIGHTS, else the user's data folder; None without either."""
+    if folder := os.environ.get(FOLDER_VARIABLE):
+        return Path(folder)
     return _data_folder()
 
 
@@ -56,22 +56,22 @@ def _data_folder() -> Path | None:
 
 
 def search_folders() -> tuple[Path, ...]:
-    """Where weights are looked for, in this order: $AVPENET_WEIGHTS, the user's data folder, the program's own.
+    """The search path, in order: $AVPENET_WEIGHTS, the user's data folder, the program's own folder.
 
-    A folder in the list need not exist.
+    The folders need not exist.
     """
     folders = (user_folder(), _data_folder(), weights_directory())
     return tuple(dict.fromkeys(folder for folder in folders if folder is not None))
 
 
 def find(name_or_path: str | Path) -> WeightsEntry:
-    """The weights of that name on the search path, or in that file.
+    """Find weights by name on the search path, or by path. Reads their description, not their tensors.
 
     Args:
         name_or_path: `untrained`, a name, or the path of a `.safetensors` file.
 
     Raises:
-        WeightsError: not found, or its description is missing, unreadable or altered. The tensors are not read yet.
+        WeightsError: they are not found, or their description is missing, unreadable or altered.
     """
     text = os.fspath(name_or_path)
     if text == UNTRAINED:
@@ -90,38 +90,38 @@ def find(name_or_path: str | Path) -> WeightsEntry:
 
 
 def list_entries() -> list[WeightsEntry | UnusableWeights]:
-    """Everything on the search path by name, the built-in entry first. Of equal names the first found counts."""
-    found: dict[str, WeightsEntry | UnusableWeights] = {UNTRAINED: untrained_entry()}
+    """All weights on the search path, the built-in ones first. Of equal names the first on the path counts."""
+    entries: dict[str, WeightsEntry | UnusableWeights] = {UNTRAINED: untrained_entry()}
     for folder in search_folders():
         try:
             paths = sorted(path for path in folder.iterdir() if path.suffix == ".safetensors")
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            found[str(folder)] = UnusableWeights(folder, f"cannot be read: {error.strerror}")
+            entries[str(folder)] = UnusableWeights(folder, f"cannot be read: {error.strerror}")
             continue
         for path in paths:
-            if path.stem in found or path.name.startswith("."):
+            if path.stem in entries or path.name.startswith("."):
                 continue
             try:
-                found[path.stem] = entry_at(path)
+                entries[path.stem] = entry_at(path)
             except WeightsError as error:
-                found[path.stem] = UnusableWeights(path, error.message)
-    return list(found.values())
+                entries[path.stem] = UnusableWeights(path, error.message)
+    return list(entries.values())
 
 
 def default_entry() -> WeightsEntry:
     """The weights used when none are named.
 
     Raises:
-        WeightsError: they are not there, which says what to do; or as `find`.
+        WeightsError: they are missing; otherwise as `find`.
     """
     try:
         return find(DEFAULT_NAME)
     except WeightsNotFound:
         searched = ", ".join(str(folder) for folder in search_folders())
         raise WeightsError(
-            f"no weights were named, and those of the program, {DEFAULT_NAME}, are not there (searched {searched})",
+            f"no weights were named, and the default weights {DEFAULT_NAME} are missing (searched {searched})",
             "install the program again, or name others with --weights",
         ) from None
 
@@ -131,32 +131,32 @@ def _looks_like_path(text: str) -> bool:
 
 
 def entry_at(path: Path) -> WeightsEntry:
-    """The weights in this file. Raises as `find`."""
+    """Read the description of the weights in this file. Raises as `find`."""
     if path.suffix in {".pth", ".pt"}:
         raise WeightsError(f"{path} is a training checkpoint", f"convert it first: avpenet weights import {path}")
     path = path.with_suffix(".safetensors") if path.suffix == ".json" else path
     if path.suffix != ".safetensors":
         raise WeightsError(f"{path} is not a .safetensors file", "give the .safetensors file of the pair")
     require_file(path, "the tensors")
-    beside = path.with_suffix(".json")
-    if not beside.exists():  # a link to the tensors alone: their description lies beside the target
-        beside = path.resolve().with_suffix(".json")
-    require_file(beside, "the description")
-    description = _read_description(beside)
+    description_path = path.with_suffix(".json")
+    if not description_path.exists():  # a link to the tensors alone: the description is beside its target
+        description_path = path.resolve().with_suffix(".json")
+    require_file(description_path, "the description")
+    description = _read_description(description_path)
     if description.name != path.stem:
         raise WeightsError(
-            f"{path} holds the weights called {description.name!r}", f"name both files {description.name} again"
+            f"{path} holds weights called {description.name!r}", f"name both files {description.name} again"
         )
     if description.name == UNTRAINED:
-        raise WeightsError(f"{path} takes the name of the built-in weights", "choose another name for it")
+        raise WeightsError(f"{path} has the name of the built-in weights", "rename the weights")
     return WeightsEntry(description, path)
 
 
 def require_file(path: Path, what: str) -> None:
-    """Is `path` a file that can be read?
+    """Check that `path` is a file that can be read.
 
     Raises:
-        WeightsError: it is not; `what` names it.
+        WeightsError: it is not; `what` names it in the message.
     """
     try:
         regular = path.is_file()
@@ -165,8 +165,8 @@ def require_file(path: Path, what: str) -> None:
                 return
     except (OSError, RuntimeError) as error:
         raise WeightsError(f"{what} {path} cannot be read: {error}", "check the file's permissions") from None
-    problem = "is not a regular file" if os.path.lexists(path) and not path.is_symlink() else "is not there"
-    raise WeightsError(f"{what} {path} {problem}", "weights are a .safetensors and a .json file side by side")
+    problem = "is not a regular file" if os.path.lexists(path) and not path.is_symlink() else "does not exist"
+    raise WeightsError(f"{what} {path} {problem}", "weights are a .safetensors file and a .json file side by side")
 
 
 def _read_description(path: Path) -> WeightsDescription:
@@ -174,22 +174,22 @@ def _read_description(path: Path) -> WeightsDescription:
         raise WeightsError(f"the description {path} {problem}", "install these weights again from their source")
 
     try:
-        plain = json.loads(path.read_bytes())
+        fields = json.loads(path.read_bytes())
     except OSError as error:
         refuse(f"cannot be read: {error.strerror}")
     except (ValueError, RecursionError):
-        refuse("is not JSON; it is damaged or something else")
-    if not isinstance(plain, dict):
+        refuse("is not JSON, or is damaged")
+    if not isinstance(fields, dict):
         refuse("is not a weights description")
-    if plain.get("format_version") != FORMAT_VERSION:
-        refuse(f"has format version {plain.get('format_version')!r}; this program reads {FORMAT_VERSION}")
-    stored = plain.pop("digest", None)
-    if stored != digest_of(plain):
-        refuse("was altered: its digest does not fit what it says")
+    if fields.get("format_version") != FORMAT_VERSION:
+        refuse(f"has format version {fields.get('format_version')!r}; this program reads {FORMAT_VERSION}")
+    stored = fields.pop("digest", None)
+    if stored != digest_of(fields):
+        refuse("was altered: its digest does not match its contents")
     try:
-        description = from_dict(WeightsDescription, plain, str(path))
+        description = from_dict(WeightsDescription, fields, str(path))
     except SettingsError as error:
         raise WeightsError(error.message, "these weights need another version of this program") from None
     if description.digest != stored:
-        refuse("leaves fields to their defaults; a description states every one")
+        refuse("lacks fields; a description states every field")
     return description

@@ -1,14 +1,15 @@
-"""Verifying tensors and filling networks with them."""
+"""Verify tensors and load networks with them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from avpenet_cli.errors import WeightsError
 from avpenet_cli.weights.description import UNTRAINED_SEED, WeightsDescription, WeightsEntry
-from avpenet_cli.weights.packing import unpack, unpacked_header
+from avpenet_cli.weights.packing import Header, unpack, unpacked_header
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
 
 def verify(entry: WeightsEntry) -> None:
-    """Check the tensors against their description and against the network they are for, name by name.
+    """Check the file of tensors against its description and its network, without loading it.
+
+    For checking weights only: `load` and `load_network` verify what they read.
 
     Raises:
-        WeightsError: altered, truncated or unreadable; a tensor missing, extra, or of wrong shape or type.
+        WeightsError: the file is altered, truncated or unreadable, or a tensor is missing, unknown or of the wrong
+            shape or type.
     """
     if entry.path is None:
         return
@@ -28,30 +32,27 @@ def verify(entry: WeightsEntry) -> None:
 
     try:
         with entry.path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise WeightsError(f"{entry.path} cannot be read: {error.strerror}", "check the file's permissions") from None
-    if found != entry.description.tensors_sha256:
-        raise WeightsError(
-            f"{entry.path} was altered or is incomplete: its digest is not the one its description gives",
-            "install these weights again from their source",
-        )
+        raise _unreadable(entry.path, error) from None
+    _check_digest(digest, entry.description, entry.path)
     try:
-        with safetensors.safe_open(entry.path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        with safetensors.safe_open(entry.path, framework="numpy") as tensors:
+            slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 - not a mapping
             header = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
     except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{entry.path} is not a safetensors file: {error}", "install it again") from None
+        raise _not_safetensors(entry.path, error) from None
     check_tensors(unpacked_header(header), entry.description, str(entry.path))
 
 
 def load_network(entry: WeightsEntry) -> AVPENet:
-    """The network with these weights, float32 on the CPU, in evaluation mode, still trainable.
+    """Build the network with these weights: float32 on the CPU, in evaluation mode, trainable.
 
-    Everything is verified before any parameter is set. torch's global generator is left alone.
+    The file is read once. Its digest and its tensors are verified before any parameter is set. torch's global generator
+    keeps its state.
 
     Raises:
-        WeightsError: as `verify`, or a tensor that holds values that are not numbers.
+        WeightsError: as `verify`, or a tensor has values that are not finite.
     """
     network, description = empty_network(entry.description), entry.description
     state: dict[str, Tensor]
@@ -60,11 +61,7 @@ def load_network(entry: WeightsEntry) -> AVPENet:
 
         state = seeded_state(network, UNTRAINED_SEED)
     else:
-        from safetensors.torch import load_file
-
-        verify(entry)
-        state = unpack(load_file(entry.path))
-        check_finite(state, str(entry.path))
+        state = _read_verified(entry.path, description)
     network.load_state_dict(state, strict=True, assign=True)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     if parameters != description.n_parameters:
@@ -75,15 +72,54 @@ def load_network(entry: WeightsEntry) -> AVPENet:
     return network.eval()
 
 
+def _read_verified(path: Path, description: WeightsDescription) -> dict[str, Tensor]:
+    """Read the tensors, expanded to float32, from the same bytes that the digest is computed from."""
+    import safetensors
+    from safetensors.torch import load as parse
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    _check_digest(hashlib.sha256(content).hexdigest(), description, path)
+    try:
+        tensors = parse(content)
+    except safetensors.SafetensorError as error:
+        raise _not_safetensors(path, error) from None
+    check_tensors(unpacked_header(header_of(tensors)), description, str(path))
+    state = unpack(tensors)
+    check_finite(state, str(path))
+    return state
+
+
+def _check_digest(digest: str, description: WeightsDescription, path: Path) -> None:
+    if digest != description.tensors_sha256:
+        raise WeightsError(
+            f"{path} was altered or is incomplete: its digest differs from the one in its description",
+            "install these weights again from their source",
+        )
+
+
+def _unreadable(path: Path, error: OSError) -> WeightsError:
+    return WeightsError(f"{path} cannot be read: {error.strerror}", "check the file's permissions")
+
+
+def _not_safetensors(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{path} is not a safetensors file: {error}", "install it again")
+
+
 def load(
     entry: WeightsEntry, device: str = "cpu", precision: Literal["float32", "bfloat16"] = "float32"
 ) -> tuple[AVPENet, WeightsDescription]:
-    """A network ready to score, and the description that says how to feed it and how to read its scores.
+    """Load a network for inference, verified; its description has the preprocessing and the cut points.
 
     Args:
         entry: from `find` or `default_entry`.
         device: `cpu`, `cuda` or `cuda:N`.
         precision: of the encoders; fusion and head are always float32.
+
+    Returns:
+        The optimised network and its description.
 
     Raises:
         WeightsError: as `load_network`.
@@ -94,7 +130,7 @@ def load(
 
 
 def empty_network(description: WeightsDescription) -> AVPENet:
-    """Names and shapes of the network, without memory behind them."""
+    """Build the network with names and shapes only, on the `meta` device."""
     import torch
 
     from avpenet_cli.model.registry import build
@@ -103,37 +139,52 @@ def empty_network(description: WeightsDescription) -> AVPENet:
         return build(description.network, description.architecture)
 
 
-SAFETENSORS_TYPES = {"torch.float32": "F32", "torch.int64": "I64"}
+_SAFETENSORS_TYPES = {"torch.float32": "F32", "torch.float16": "F16", "torch.int64": "I64", "torch.int8": "I8"}
 
 
-def check_tensors(
-    found: Mapping[str, tuple[tuple[int, ...], str]], description: WeightsDescription, where: str
-) -> None:
+def header_of(state: Mapping[str, Tensor]) -> Header:
+    """Shape and safetensors type of each tensor, by name; a type without a short name here has torch's name."""
+    return {
+        name: (tuple(tensor.shape), _SAFETENSORS_TYPES.get(str(tensor.dtype), str(tensor.dtype)))
+        for name, tensor in state.items()
+    }
+
+
+def check_tensors(header: Header, description: WeightsDescription, source: str) -> None:
     """Compare names, shapes and types with the network's.
 
     Args:
-        found: name -> (shape, safetensors' type name).
-        where: for the error.
+        header: name -> (shape, safetensors type).
+        description: names the network.
+        source: of the tensors, for the error message.
+
+    Raises:
+        WeightsError: a tensor is missing, unknown or of the wrong shape or type.
     """
-    wanted = {
-        name: (tuple(tensor.shape), SAFETENSORS_TYPES[str(tensor.dtype)])
-        for name, tensor in empty_network(description).state_dict().items()
-    }
+    expected = header_of(empty_network(description).state_dict())
     remedy = f"they are not weights for the network {description.network!r} of this version"
-    for kind, names in (("lacks", wanted.keys() - found.keys()), ("has the unknown", found.keys() - wanted.keys())):
+    for problem, names in (
+        ("lacks", expected.keys() - header.keys()),
+        ("has the unknown", header.keys() - expected.keys()),
+    ):
         if names:
             first, more = min(names), f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise WeightsError(f"{where} {kind} tensor {first}{more}", remedy)
-    for name, (shape, kind) in wanted.items():
-        if found[name] != (shape, kind):
-            got_shape, got_kind = found[name]
+            raise WeightsError(f"{source} {problem} tensor {first}{more}", remedy)
+    for name, (shape, kind) in expected.items():
+        if header[name] != (shape, kind):
+            actual_shape, actual_kind = header[name]
             raise WeightsError(
-                f"{where}: tensor {name} is {got_kind} {list(got_shape)}, the network's is {kind} {list(shape)}", remedy
+                f"{source}: tensor {name} is {actual_kind} {list(actual_shape)}, the network's is {kind} {list(shape)}",
+                remedy,
             )
 
 
-def check_finite(state: Mapping[str, Tensor], where: str) -> None:
-    """Raise WeightsError where a tensor holds values that are not numbers; `where` is for the error."""
+def check_finite(state: Mapping[str, Tensor], source: str) -> None:
+    """Check that all values are finite; `source` of the tensors is for the error message.
+
+    Raises:
+        WeightsError: a tensor has NaN or infinite values.
+    """
     for name, tensor in state.items():
         if not bool(tensor.isfinite().all()):
-            raise WeightsError(f"{where}: tensor {name} holds values that are not numbers", "use an intact copy")
+            raise WeightsError(f"{source}: tensor {name} has values that are not finite", "use an intact copy")

@@ -1,4 +1,4 @@
-"""Writing pairs of files, and copying them into the user's store."""
+"""Write weights as pairs of files and install them in the user's store."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from avpenet_cli.errors import EnvironmentUnavailableError, WeightsError
 from avpenet_cli.storage import sync_folder
-from avpenet_cli.weights.description import UNTRAINED, WeightsDescription, WeightsEntry, describe, may_be_called
+from avpenet_cli.weights.description import UNTRAINED, WeightsDescription, WeightsEntry, describe, is_valid_name
 from avpenet_cli.weights.finding import FOLDER_VARIABLE, entry_at, find, user_folder
 from avpenet_cli.weights.loading import (
-    SAFETENSORS_TYPES,
     check_finite,
     check_tensors,
     empty_network,
+    header_of,
     load_network,
     verify,
 )
@@ -36,28 +36,27 @@ def save(
     overwrite: bool = False,
     packed: bool = False,
 ) -> WeightsEntry:
-    """Write a pair of files, whole or not at all, readable by their owner only.
+    """Write a pair of files atomically, readable by their owner only.
 
     Args:
         model_state: the network's state dict; every tensor is checked against the network first.
-        description: its digests and parameter count are filled in here.
+        description: its digest of the tensors and its parameter count are filled in.
         path: `FOLDER/NAME.safetensors`, NAME being the description's.
-        overwrite: replace weights of that name with different ones.
-        packed: 8 bits a number, see `packing`.
+        overwrite: replace other weights of that name.
+        packed: store 8-bit quantised parameters, see `packing`.
 
     Raises:
-        WeightsError: tensors that do not fit the network, a reserved or unfitting name, or a name already taken.
+        WeightsError: tensors do not fit the network, or the name is reserved, does not match `path` or is taken.
         EnvironmentUnavailableError: the folder cannot be written.
     """
     from safetensors.torch import save as serialise
 
     if path.name != f"{description.name}.safetensors":
-        raise WeightsError(f"weights called {description.name!r} cannot be stored as {path.name}", "use one name")
+        raise WeightsError(f"weights called {description.name!r} cannot be stored as {path.name}", "use the same name")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
-    where = f"the state of {description.name!r}"
-    kinds = {name: SAFETENSORS_TYPES.get(str(t.dtype), str(t.dtype)) for name, t in state.items()}
-    check_tensors({name: (tuple(t.shape), kinds[name]) for name, t in state.items()}, description, where)
-    check_finite(state, where)
+    source = f"the state dict of {description.name!r}"
+    check_tensors(header_of(state), description, source)
+    check_finite(state, source)
     tensors = serialise(pack(state) if packed else state)
     network = empty_network(description)
     complete = dataclasses.replace(
@@ -65,51 +64,50 @@ def save(
         n_parameters=sum(parameter.numel() for parameter in network.parameters()),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
     )
-
     return _write_pair(lambda file: file.write(tensors), complete, path, overwrite)
 
 
 def pack_weights(source: str | Path, path: Path, overwrite: bool = False) -> WeightsEntry:
-    """Write weights once more in a quarter of the space; their scores move a little, so they are other weights.
+    """Write an 8-bit quantised copy of weights. Its scores differ slightly, so it gets a name of its own.
 
     Args:
-        source: name or path.
+        source: name or path of the weights.
         path: `FOLDER/NEWNAME.safetensors`.
 
     Raises:
-        WeightsError: as `load_network` and `save`; weights that are built in.
+        WeightsError: as `load_network` and `save`, or the weights are built in.
         EnvironmentUnavailableError: the folder cannot be written.
     """
-    if path.suffix != ".safetensors" or not may_be_called(path.stem):
+    if path.suffix != ".safetensors" or not is_valid_name(path.stem):
         raise WeightsError(
-            f"{path}: weights cannot be called that", "give NAME.safetensors, of letters, digits, dots and dashes"
+            f"{path}: not a valid name for weights", "give NAME.safetensors, of letters, digits, dots and dashes"
         )
     entry = find(source)
     if entry.path is None:
-        raise WeightsError(f"{entry.name} is built in", "there is nothing to pack")
+        raise WeightsError(f"{entry.name} is built in", "name weights that have a file")
     status = entry.description.status
-    told = dataclasses.replace(
+    description = dataclasses.replace(
         entry.description,
         name=path.stem,
-        # Nobody validated these numbers.
+        # The quantised parameters are not validated.
         status="research" if status == "validated" else status,
-        training_data=f"{entry.description.training_data} Figures are of the weights before packing.",
-        created_with=f"{entry.description.created_with}; packed to 8 bits a number per output channel from weights of "
+        training_data=f"{entry.description.training_data} Figures are of the weights before quantisation.",
+        created_with=f"{entry.description.created_with}; quantised to 8 bits per output channel from weights of "
         f"digest {entry.digest}",
     )
-    return save(load_network(entry).state_dict(), told, path, overwrite, packed=True)
+    return save(load_network(entry).state_dict(), description, path, overwrite, packed=True)
 
 
 def install(path: str | Path, overwrite: bool = False) -> WeightsEntry:
-    """Verify a pair of files and copy it into the user's store. Installing the same pair again changes nothing.
+    """Verify a pair of files and copy it into the user's store. Installing the same pair twice changes nothing.
 
     Raises:
-        WeightsError: as `find` and `verify`, or other weights of that name are installed already.
+        WeightsError: as `find` and `verify`, or other weights of that name are already installed.
         EnvironmentUnavailableError: the store cannot be written.
     """
     source = find(path)
     if source.path is None:
-        raise WeightsError(f"{source.name} is built in", "there is nothing to install")
+        raise WeightsError(f"{source.name} is built in", "name weights that have a file")
     verify(source)
     original = source.path
 
@@ -126,15 +124,15 @@ def install(path: str | Path, overwrite: bool = False) -> WeightsEntry:
 
 
 def store_folder() -> Path:
-    """Where new weights go.
+    """The folder for new weights.
 
     Raises:
-        EnvironmentUnavailableError: there is no such folder for this user.
+        EnvironmentUnavailableError: the user has no such folder.
     """
     folder = user_folder()
     if folder is None:
         raise EnvironmentUnavailableError(
-            "no folder to keep weights in: HOME is not set", f"set {FOLDER_VARIABLE} to a folder of your own"
+            "there is no folder for weights: HOME is not set", f"set {FOLDER_VARIABLE} to a folder of your own"
         )
     return folder
 
@@ -145,10 +143,10 @@ def _write_pair(
     if description.name == UNTRAINED:
         raise WeightsError(f"the name {UNTRAINED!r} belongs to the built-in weights", "choose another name")
     entry = WeightsEntry(description, path)
-    described = path.with_suffix(".json")
-    if os.path.lexists(described) and not os.path.lexists(path) and not overwrite:
+    description_path = path.with_suffix(".json")
+    if os.path.lexists(description_path) and not os.path.lexists(path) and not overwrite:
         raise WeightsError(
-            f"{described} is there already, and belongs to no weights", "choose another name, or remove that file"
+            f"{description_path} exists already and belongs to no weights", "choose another name, or remove that file"
         )
     if os.path.lexists(path) and not overwrite:
         try:
@@ -157,16 +155,19 @@ def _write_pair(
             if existing.digest == entry.digest:
                 return existing
         except WeightsError:
-            pass  # a damaged pair is in the way just as other weights are
+            pass  # a damaged pair blocks the name as other weights do
         raise WeightsError(
-            f"{path} holds other weights of that name already", "choose another name, or pass --overwrite"
+            f"{path} already holds other weights of that name", "choose another name, or pass --overwrite"
         )
-    readable = json.dumps(describe(entry), indent=2, ensure_ascii=False).encode() + b"\n"
+    description_json = json.dumps(describe(entry), indent=2, ensure_ascii=False).encode() + b"\n"
     written: dict[Path, Path] = {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The tensors last: weights are found by them, and by then their description is in place.
-        for target, write in ((path.with_suffix(".json"), lambda file: file.write(readable)), (path, write_tensors)):
+        # The tensors last: weights are found by their tensors, and then the description is in place.
+        for target, write in (
+            (path.with_suffix(".json"), lambda file: file.write(description_json)),
+            (path, write_tensors),
+        ):
             written[target] = _write_temporary(target, write)
         for target, temporary in written.items():
             temporary.replace(target)
@@ -182,7 +183,7 @@ def _write_pair(
 
 
 def _write_temporary(path: Path, write: Callable[[BinaryIO], object]) -> Path:
-    """A file beside `path`, mode 0600, all of it on the disk."""
+    """Write and sync a temporary file beside `path`, mode 0600."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp's mode is 0600
     try:
         with os.fdopen(descriptor, "wb") as file:

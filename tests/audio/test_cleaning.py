@@ -1,4 +1,4 @@
-"""Denoising and resampling as a stream."""
+"""Streamed denoising and resampling."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def audio_of(rate_hz: int, seconds: float) -> np.ndarray:
     return (bursts + 0.01 * rng.standard_normal(time_s.size)).astype(np.float32)
 
 
-def at_once(audio: np.ndarray, rate_hz: int, profile: NoiseProfile, settings: AudioSettings) -> np.ndarray:
+def clean_at_once(audio: np.ndarray, rate_hz: int, profile: NoiseProfile, settings: AudioSettings) -> np.ndarray:
     """Algorithm 1, stages 1 and 2, on the whole recording by librosa's transforms."""
     spectra = librosa.stft(audio, n_fft=400, hop_length=160)
     magnitudes = np.abs(spectra)
@@ -36,33 +36,33 @@ def at_once(audio: np.ndarray, rate_hz: int, profile: NoiseProfile, settings: Au
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100, 48_000])
-def test_stream_departs_from_the_whole_recording(rate_hz: int) -> None:
+def test_stream_equals_the_whole_recording(rate_hz: int) -> None:
     settings = AudioSettings(over_subtraction=1.5)
     audio = audio_of(rate_hz, 7.3)
     profile = survey([audio], rate_hz, settings)
     streamed = np.concatenate(list(clean([audio], rate_hz, profile, settings)))
     assert streamed.size == round(audio.size * 16_000 / rate_hz)
     assert streamed.dtype == np.float32
-    np.testing.assert_allclose(streamed, at_once(audio, rate_hz, profile, settings), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(streamed, clean_at_once(audio, rate_hz, profile, settings), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("denoise", ["quietest-frames", "noisereduce", "none"])
-def test_result_depends_on_how_the_decoder_chopped(denoise: Denoise) -> None:
+def test_result_does_not_depend_on_block_lengths(denoise: Denoise) -> None:
     rate_hz = 44_100
     settings = AudioSettings(denoise=denoise)
     audio = audio_of(rate_hz, 6.1)
     profile = survey([audio], rate_hz, settings)
     whole = np.concatenate(list(clean([audio], rate_hz, profile, settings)))
     for length in (311, 4_096, 100_000):
-        chopped = [audio[at : at + length] for at in range(0, audio.size, length)]
-        again = survey(chopped, rate_hz, settings)
+        pieces = [audio[at : at + length] for at in range(0, audio.size, length)]
+        again = survey(pieces, rate_hz, settings)
         np.testing.assert_array_equal(again.magnitude, profile.magnitude)
-        np.testing.assert_array_equal(np.concatenate(list(clean(chopped, rate_hz, again, settings))), whole)
+        np.testing.assert_array_equal(np.concatenate(list(clean(pieces, rate_hz, again, settings))), whole)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 22_050, 32_000, 44_100, 96_000, 192_000])
 @pytest.mark.parametrize("extra", [0, 1, 77])
-def test_length_drifts_from_the_clock(rate_hz: int, extra: int) -> None:
+def test_length_follows_the_ratio_of_the_rates(rate_hz: int, extra: int) -> None:
     settings = AudioSettings(denoise="none")
     audio = audio_of(rate_hz, 1.5)[: rate_hz + extra]
     profile = survey([audio], rate_hz, settings)
@@ -72,7 +72,7 @@ def test_length_drifts_from_the_clock(rate_hz: int, extra: int) -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
-def test_event_moves_in_time(rate_hz: int) -> None:
+def test_event_stays_at_its_time(rate_hz: int) -> None:
     settings = AudioSettings(denoise="none")
     audio = np.zeros(61 * rate_hz, np.float32)
     audio[60 * rate_hz] = 0.9
@@ -81,7 +81,7 @@ def test_event_moves_in_time(rate_hz: int) -> None:
     assert int(np.argmax(np.abs(result))) == 60 * 16_000
 
 
-def test_ten_kilohertz_folds_back_into_the_band() -> None:
+def test_ten_kilohertz_is_filtered_out() -> None:
     settings = AudioSettings(denoise="none")
     time_s = np.arange(3 * 48_000) / 48_000
     tone = (0.5 * np.sin(2 * np.pi * 10_000 * time_s)).astype(np.float32)
@@ -90,7 +90,7 @@ def test_ten_kilohertz_folds_back_into_the_band() -> None:
     assert 20 * np.log10(np.sqrt(np.mean(steady**2)) / np.sqrt(np.mean(tone**2))) < -60
 
 
-def test_gate_shows_seams_between_its_blocks() -> None:
+def test_gate_blocks_join_without_seams() -> None:
     rate_hz = 16_000
     settings = AudioSettings(denoise="noisereduce")
     audio = audio_of(rate_hz, 13.0)
@@ -105,7 +105,7 @@ def test_gate_shows_seams_between_its_blocks() -> None:
     np.testing.assert_allclose(streamed, whole, rtol=0, atol=1e-4)
 
 
-def test_gate_refuses_an_unusual_rate() -> None:
+def test_gate_accepts_unusual_rates() -> None:
     settings = AudioSettings(denoise="noisereduce")
     for rate_hz in (4_000, 384_000):
         audio = audio_of(rate_hz, 2.0)
@@ -114,7 +114,7 @@ def test_gate_refuses_an_unusual_rate() -> None:
 
 
 @pytest.mark.parametrize(("rate_hz", "denoise"), [(48_000, "quietest-frames"), (16_000, "none")])
-def test_noise_of_another_recording_is_subtracted(rate_hz: int, denoise: Denoise) -> None:
+def test_noise_profile_of_other_settings_is_refused(rate_hz: int, denoise: Denoise) -> None:
     profile = survey([audio_of(16_000, 1.0)], 16_000, AudioSettings())
-    with pytest.raises(ValueError, match="noise learned by quietest-frames at 16000 Hz"):
+    with pytest.raises(ValueError, match="noise estimated by quietest-frames at 16000 Hz"):
         clean([np.zeros(10, np.float32)], rate_hz, profile, AudioSettings(denoise=denoise))

@@ -1,10 +1,7 @@
-"""The front end against the published one, on the same 3-s waveform."""
+"""Parity of the audio front end with the published one on the same 3-s waveform."""
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -13,28 +10,17 @@ import pytest
 from avpenet_cli.audio.noise import survey
 from avpenet_cli.audio.segments import segments
 from avpenet_cli.settings import AudioSettings
+from tests.golden import seeded
+from tests.support.networks import GOLDEN
 
 Denoise = Literal["quietest-frames", "first-frames", "noisereduce", "none"]
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-@pytest.fixture(scope="module")
-def seeded() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("seeded", GOLDEN / "seeded.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
     ("golden", "rate_hz", "denoise"),
     [("mel48k", 48_000, "first-frames"), ("mel48k_nodenoise", 48_000, "none"), ("mel16k_nodenoise", 16_000, "none")],
 )
-def test_front_end_departs_from_the_published_one(
-    seeded: ModuleType, golden: str, rate_hz: int, denoise: Denoise
-) -> None:
+def test_front_end_equals_the_published_one(golden: str, rate_hz: int, denoise: Denoise) -> None:
     with np.load(GOLDEN / "front-seed1.npz") as published:
         expected = published[golden][0].astype(np.float32)
     settings = AudioSettings(denoise=denoise)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from avpenet_cli.inputs import shown
+from avpenet_cli.inputs import display_name
 from tests.conftest import REPOSITORY, Answer, ClipMaker
-from tests.test_inputs import give_up_reading_everything
+from tests.support.privileges import drop_file_capabilities
 
 GOOD = ["good.mp4", "-dash 'two words\".mp4", "new\nline müde.mp4", os.fsdecode(b"inv\xfflid.mp4")]
 
@@ -25,8 +25,8 @@ FAILED = {
     "empty.mp4": ("empty_file", "an empty file"),
     "text.mp4": ("unreadable", "not a recording that ffmpeg can read"),
     "line\nbreak.mp4": ("unreadable", "not a recording that ffmpeg can read"),
-    "picture.mp4": ("picture", "a picture, not a recording"),
-    "photo.mp4": ("picture", "a picture, not a recording"),
+    "picture.mp4": ("image", "an image, not a recording"),
+    "photo.mp4": ("image", "an image, not a recording"),
     "no-index.mp4": ("unreadable", "not a recording that ffmpeg can read"),
     "no-recordings": ("no_recordings", "a folder without recordings"),
     "fifo.mp4": ("not_a_file", "not a regular file"),
@@ -94,7 +94,7 @@ def night(clips: ClipMaker, tmp_path_factory: pytest.TempPathFactory) -> Night:
             [sys.executable, "-m", "avpenet_cli", "score", *args],
             cwd=archive,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            preexec_fn=give_up_reading_everything,
+            preexec_fn=drop_file_capabilities,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -123,14 +123,14 @@ def test_run_with_failures_exits_1_and_counts_them(night: Night) -> None:
 
 def test_good_recordings_are_scored_among_bad_ones(night: Night) -> None:
     scored = [row for row in night.rows if row["status"] == "scored" and row["recording"] != "cut.mkv"]
-    assert sorted(row["recording"] for row in scored) == sorted(map(shown, GOOD))
+    assert sorted(row["recording"] for row in scored) == sorted(map(display_name, GOOD))
     assert len({row["score"] for row in scored}) == 1
 
 
 def test_manifest_lists_every_recording(night: Night) -> None:
     told = [recording["recording"] for recording in night.manifest["recordings"]]
     wanted = [*GOOD, *FAILED, *UNSCORABLE, "cut.mkv"]
-    assert sorted(told) == sorted(map(shown, wanted))
+    assert sorted(told) == sorted(map(display_name, wanted))
     # What was named on the command line comes first.
     assert told[:3] == ["-dash 'two words\".mp4", "empty.mp4", "good.mp4"]
     assert "3 inputs named more than once" in night.err

@@ -16,7 +16,7 @@ import pytest
 
 from avpenet_cli.media import tools
 from tests.conftest import Answer, ClipMaker
-from tests.test_inputs import give_up_reading_everything
+from tests.support.privileges import drop_file_capabilities
 
 Avpenet = Callable[..., Answer]
 PROGRAM = Path(sys.executable).parent / "avpenet"
@@ -109,7 +109,7 @@ def test_unwritable_folder_gets_one_line(somewhere: Path, tmp_path: Path) -> Non
     try:
         done = subprocess.run(
             [PROGRAM, "score", somewhere, "--weights", "untrained", "--out", closed / "scores.csv"],
-            preexec_fn=give_up_reading_everything,
+            preexec_fn=drop_file_capabilities,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -16,7 +16,7 @@ from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.weights import find, load_network, save
 from tests.conftest import Answer, ClipMaker
 from tests.support.training_stores import SETTINGS, make_store
-from tests.support.weight_descriptions import described
+from tests.support.weight_descriptions import make_description
 
 Avpenet = Callable[..., Answer]
 
@@ -31,7 +31,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """200 MB, removed afterwards."""
     folder = tmp_path_factory.mktemp("weights")
     architecture = Architecture(may_be_missing=("face",))
-    description = described("small", architecture=architecture, preprocessing=SETTINGS.preprocessing)
+    description = make_description("small", architecture=architecture, preprocessing=SETTINGS.preprocessing)
     state = dict(load_network(find("untrained")).state_dict())
     save(state, description, folder / "small.safetensors")
     yield folder / "small.safetensors"

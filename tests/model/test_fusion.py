@@ -1,4 +1,4 @@
-"""Masks, missing modalities and the two fusions: what a token may and may not change."""
+"""Masks, missing modalities and the two fusion variants."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from avpenet_cli.model.architecture import Architecture, Fusion
 from avpenet_cli.model.avpenet import AVPENet, average_faces
-from tests.model.test_networks import seeded_network
+from tests.support.networks import seeded_network
 
 
 def network(fusion: Fusion, *may_be_missing: str) -> AVPENet:
@@ -16,8 +16,8 @@ def network(fusion: Fusion, *may_be_missing: str) -> AVPENet:
 
 @pytest.fixture(scope="module", params=["single", "tokens"])
 def fusion(request: pytest.FixtureRequest) -> Fusion:
-    answer: Fusion = request.param
-    return answer
+    variant: Fusion = request.param
+    return variant
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +26,18 @@ def tokens() -> tuple[torch.Tensor, torch.Tensor]:
     return 3 * torch.randn((2, 10, 512), generator=generator), 3 * torch.randn((2, 30, 512), generator=generator)
 
 
-def test_masked_faces_change_nothing_even_when_they_hold_rubbish(
+def test_masked_faces_have_no_effect_even_when_they_are_nan(
     fusion: Fusion, tokens: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     audio, faces = tokens
     mask = torch.ones((2, 30), dtype=torch.bool)
     mask[0, ::2] = False
     mask[1, 5:] = False
-    rubbish = faces.clone()
-    rubbish[~mask] = torch.nan
+    garbage = faces.clone()
+    garbage[~mask] = torch.nan
     net = network(fusion)
     with torch.inference_mode():
-        masked = net.score(audio, rubbish, mask)
+        masked = net.score(audio, garbage, mask)
         for row in range(2):
             removed = net.score(audio[row : row + 1], faces[row : row + 1, mask[row]])
             assert abs(float(masked[row]) - float(removed)) < 1e-5
@@ -54,9 +54,7 @@ def test_attention_rows_sum_to_one_and_ignore_masked_faces(tokens: tuple[torch.T
     assert float(fused.audio_to_face[..., 20:].max()) == 0.0
 
 
-def test_order_of_segments_and_company_in_the_batch_change_nothing(
-    fusion: Fusion, tokens: tuple[torch.Tensor, torch.Tensor]
-) -> None:
+def test_scores_do_not_depend_on_the_batch(fusion: Fusion, tokens: tuple[torch.Tensor, torch.Tensor]) -> None:
     net = network(fusion)
     with torch.inference_mode():
         together = net.score(*tokens)
@@ -79,9 +77,7 @@ def test_missing_modality_is_refused_unless_the_weights_allow_it(
     assert torch.equal(score, as_zeros)
 
 
-def test_a_row_without_any_face_is_a_missing_face_not_a_nan(
-    fusion: Fusion, tokens: tuple[torch.Tensor, torch.Tensor]
-) -> None:
+def test_row_without_any_face_is_a_missing_face(fusion: Fusion, tokens: tuple[torch.Tensor, torch.Tensor]) -> None:
     mask = torch.ones((2, 30), dtype=torch.bool)
     mask[1] = False
     with pytest.raises(ValueError, match="without face"):
@@ -93,14 +89,14 @@ def test_a_row_without_any_face_is_a_missing_face_not_a_nan(
     assert abs(float(mixed[1]) - float(faceless)) < 1e-5
 
 
-def test_nothing_at_all_is_refused(fusion: Fusion) -> None:
+def test_both_modalities_missing_is_refused(fusion: Fusion) -> None:
     with pytest.raises(ValueError, match="nothing to score"):
         network(fusion, "face").score(None, None)
     with pytest.raises(ValueError, match="nothing to score"):
         network(fusion, "audio", "face").score(None, None)
 
 
-def test_average_face_leaves_masked_pictures_out() -> None:
+def test_average_face_excludes_masked_images() -> None:
     clip = torch.randn((2, 3, 3, 8, 8))
     mask = torch.tensor([[True, False, True], [False, True, False]])
     mean = average_faces(clip, mask)

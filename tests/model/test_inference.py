@@ -1,4 +1,4 @@
-"""Optimised networks score as the plain one does; Monte Carlo dropout repeats and leaves no trace."""
+"""Optimised networks score as the original does; Monte Carlo dropout is reproducible and has no side effects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.model.avpenet import AVPENet
 from avpenet_cli.model.encoders import ieee_convolutions
 from avpenet_cli.model.inference import CPU_FACE_MICRO_BATCH, MC_PASSES_AT_ONCE, mc_scores, optimise_for_inference
-from tests.model.test_networks import seeded_network
+from tests.support.networks import seeded_network
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +42,22 @@ def test_optimised_scores_differ_by_less_than_a_ten_thousandth(
     tokens: tuple[torch.Tensor, torch.Tensor],
 ) -> None:
     with torch.inference_mode():
-        want = plain(inputs[0], inputs[1].unsqueeze(0))
-        assert float((fast.score(*tokens) - want).abs().max()) < 1e-4
+        expected = plain(inputs[0], inputs[1].unsqueeze(0))
+        assert float((fast.score(*tokens) - expected).abs().max()) < 1e-4
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
     assert not any(module.training for module in fast.modules())
     assert not any(parameter.requires_grad for parameter in fast.parameters())
     assert any(isinstance(module, nn.BatchNorm2d) for module in plain.modules()), "the original was changed"
 
 
-def test_bfloat16_encoders_answer_float32_near_the_float32_score(
+def test_bfloat16_encoders_give_a_float32_score_near_the_float32_one(
     plain: AVPENet, inputs: tuple[torch.Tensor, torch.Tensor], tokens: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    rough = optimise_for_inference(plain, "cpu", "bfloat16")
-    assert rough.visual_encoder.conv1.weight.dtype == torch.bfloat16
-    assert rough.head.fc1.weight.dtype == torch.float32
+    reduced = optimise_for_inference(plain, "cpu", "bfloat16")
+    assert reduced.visual_encoder.conv1.weight.dtype == torch.bfloat16
+    assert reduced.head.fc1.weight.dtype == torch.float32
     with torch.inference_mode():
-        score = rough.score(rough.encode_audio(inputs[0]), rough.encode_faces(inputs[1]).unsqueeze(0))
+        score = reduced.score(reduced.encode_audio(inputs[0]), reduced.encode_faces(inputs[1]).unsqueeze(0))
         assert score.dtype == torch.float32
         assert abs(float(score) - float(plain.score(*tokens))) < 0.1
 
@@ -76,19 +76,17 @@ def test_micro_batch_does_not_change_embeddings(fast: AVPENet, inputs: tuple[tor
         assert abs(float(fast.score(audio, whole[None])) - float(fast.score(audio, one_by_one[None]))) < 1e-5
 
 
-def test_monte_carlo_repeats_for_a_seed_whatever_ran_before(
-    fast: AVPENet, tokens: tuple[torch.Tensor, torch.Tensor]
-) -> None:
+def test_monte_carlo_depends_on_its_seed_only(fast: AVPENet, tokens: tuple[torch.Tensor, torch.Tensor]) -> None:
     torch.manual_seed(1)
     first = mc_scores(fast, *tokens, None, samples=20, seed=9)
     torch.rand(1000)
     state = torch.get_rng_state()
     assert torch.equal(mc_scores(fast, *tokens, None, samples=20, seed=9), first)
-    assert torch.equal(torch.get_rng_state(), state), "torch's own generator was moved"
+    assert torch.equal(torch.get_rng_state(), state), "the state of torch's generator changed"
     assert not torch.equal(mc_scores(fast, *tokens, None, samples=20, seed=10), first)
 
 
-def test_monte_carlo_spreads_stays_in_range_and_leaves_the_model_deterministic(
+def test_monte_carlo_varies_within_range_and_restores_the_model(
     plain: AVPENet, tokens: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     with torch.inference_mode():
@@ -104,7 +102,7 @@ def test_monte_carlo_spreads_stays_in_range_and_leaves_the_model_deterministic(
         assert torch.equal(plain.score(*tokens), before)
 
 
-def test_monte_carlo_of_more_passes_than_fit_at_once_gives_them_all(
+def test_monte_carlo_runs_more_passes_than_fit_in_a_batch(
     fast: AVPENet, tokens: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     samples = mc_scores(fast, *tokens, None, samples=MC_PASSES_AT_ONCE + 3, seed=1)
@@ -112,7 +110,7 @@ def test_monte_carlo_of_more_passes_than_fit_at_once_gives_them_all(
     assert len(samples.unique()) > MC_PASSES_AT_ONCE
 
 
-def test_monte_carlo_refuses_no_samples_and_several_segments(
+def test_monte_carlo_refuses_zero_samples_and_several_segments(
     fast: AVPENet, tokens: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     with pytest.raises(ValueError, match="at least 1"):

@@ -1,4 +1,4 @@
-"""The training loss is the article's, and stays usable on batches without a pair to order."""
+"""The training loss equals the paper's and works for batches without comparable pairs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from avpenet_cli.model.losses import LossSettings, composite_loss
-from tests.model.test_parity import GOLDEN, seeded
+from tests.golden import seeded
+from tests.support.networks import GOLDEN
 
 
 def test_loss_and_its_terms_equal_the_published_ones() -> None:
-    prediction, truth = (torch.from_numpy(values) for values in seeded().pairs(1))
+    prediction, truth = (torch.from_numpy(values) for values in seeded.pairs(1))
     golden = json.loads((GOLDEN / "front-seed1.json").read_text())["loss"]
     terms = composite_loss(prediction, truth, LossSettings())
     assert float(terms.total) == pytest.approx(golden["total"], abs=1e-5)
@@ -21,7 +22,7 @@ def test_loss_and_its_terms_equal_the_published_ones() -> None:
     assert float(terms.boundary) == pytest.approx(golden["smooth"], abs=1e-5)
 
 
-def test_ordinal_term_is_zero_and_differentiable_when_all_truths_are_alike() -> None:
+def test_ordinal_term_is_zero_and_differentiable_without_comparable_pairs() -> None:
     prediction = torch.tensor([2.0, 4.0, 9.5], requires_grad=True)
     terms = composite_loss(prediction, torch.tensor([5.0, 5.1, 5.2]), LossSettings())
     assert float(terms.ordinal.detach()) == 0.0

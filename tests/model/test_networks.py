@@ -1,4 +1,4 @@
-"""The contract every registered network keeps."""
+"""The contract of every registered network."""
 
 from __future__ import annotations
 
@@ -11,15 +11,8 @@ import torch
 from avpenet_cli.errors import WeightsError
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.model.avpenet import AVPENet
-from avpenet_cli.model.initialise import seeded_state
 from avpenet_cli.model.registry import NETWORKS, build
-
-
-def seeded_network(name: str, architecture: Architecture) -> AVPENet:
-    with torch.device("meta"):
-        network = build(name, architecture)
-    network.load_state_dict(seeded_state(network, 7), assign=True)
-    return network.eval()
+from tests.support.networks import seeded_network
 
 
 @pytest.fixture(scope="module", params=sorted(NETWORKS))
@@ -36,7 +29,7 @@ def inputs() -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-def test_scores_have_one_value_a_segment_in_range_and_repeat(
+def test_scores_are_one_reproducible_value_in_range_per_segment(
     network: AVPENet, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     with torch.inference_mode():
@@ -48,7 +41,7 @@ def test_scores_have_one_value_a_segment_in_range_and_repeat(
     assert float(scores[0]) != float(scores[1])
 
 
-def test_tokens_have_the_promised_shapes_also_for_no_face_at_all(
+def test_tokens_have_the_documented_shapes_also_without_faces(
     network: AVPENet, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     mel, clip = inputs
@@ -81,7 +74,7 @@ def test_state_dict_round_trip_gives_the_same_scores(
         assert torch.equal(other.eval()(*inputs), network(*inputs))
 
 
-def test_a_freshly_built_network_trains_from_finite_parameters() -> None:
+def test_new_network_is_in_training_mode_with_finite_parameters() -> None:
     fresh = build("avpenet", Architecture())
     assert fresh.training
     assert all(bool(parameter.isfinite().all()) for parameter in fresh.parameters())

@@ -1,4 +1,4 @@
-"""Simulated faces: found by the detector, moved by action units where they should be, the same every time."""
+"""Simulated faces: detection, action units, appearance, covers, head models and the rasteriser."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def full(unit: str) -> Expression:
 
 
 def moved_at(renderer: FaceRenderer, expression: Expression) -> tuple[float, float, float]:
-    """Mean picture difference from neutral in brow and eyes, in nose and cheeks, in mouth and chin, as parts of 255."""
+    """Mean difference from neutral in levels of 255: of brow and eyes, of nose and cheeks, of mouth and chin."""
     change = np.abs(renderer.frame(expression, VIEW, WALL).astype(float) - renderer.frame(NEUTRAL, VIEW, WALL)).mean(2)
     middle = change[:, 235:405]
-    # In a frame of 480 rows the eyes' line is the middle one; the face is 200 px wide.
+    # The eyes are in the middle row of the frame; the face is 200 px wide.
     return float(middle[190:265].mean()), float(middle[265:305].mean()), float(middle[305:400].mean())
 
 
 def open_mouth_brightness(renderer: FaceRenderer) -> tuple[float, float]:
-    """Darkest part of the middle line below the nose, mouth shut and open."""
+    """Darkest part of the midline below the nose, with the mouth closed and open."""
     shut, wide = (
         cv2.GaussianBlur(renderer.frame(e, VIEW, WALL), (9, 9), 3.0)[300:400, 315:325].mean((1, 2)).min()
         for e in (NEUTRAL, Expression(mouth_open=1.0))
@@ -70,7 +70,7 @@ def open_mouth_brightness(renderer: FaceRenderer) -> tuple[float, float]:
 
 
 def expressions(rng: np.random.Generator) -> Iterator[Expression]:
-    """Neutral, some pain, speech, and a smile, surprise or yawn."""
+    """Neutral, pain, speech, and a smile, surprise or yawn."""
     pain, other = float(rng.random()), float(rng.random())
     yield NEUTRAL
     drive = dict(zip((f.name for f in fields(Expression)), rng.uniform(0.6, 1.0, 9) * pain, strict=True))
@@ -98,25 +98,25 @@ def frames_of(head: HeadModel, age_group: AgeGroup, people: int, seed: int) -> I
 
 def confidences(frames: Iterator[Frame]) -> np.ndarray:
     detector = FaceDetector(FaceSettings(), torch.device("cpu"))
-    found = [detector.detect([frame])[0] for frame in frames]
-    return np.array([max((face.confidence for face in faces), default=0.0) for faces in found])
+    confidence = [detector.detect([frame])[0] for frame in frames]
+    return np.array([max((face.confidence for face in faces), default=0.0) for faces in confidence])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("age_group", AGE_GROUPS)
-def test_a_built_in_face_that_the_detector_misses(age_group: AgeGroup) -> None:
-    found = confidences(frames_of(built_in_head(), age_group, people=8, seed=20))
-    # 99 % over hundreds of frames (measured); of these 32 one may be under.
-    assert (found >= 0.95).sum() >= len(found) - 1, np.sort(found)[:5]
-    assert found.min() > 0.7
+def test_built_in_faces_are_detected(age_group: AgeGroup) -> None:
+    confidence = confidences(frames_of(built_in_head(), age_group, people=8, seed=20))
+    # One of the 32 frames may be below.
+    assert (confidence >= 0.95).sum() >= len(confidence) - 1, np.sort(confidence)[:5]
+    assert confidence.min() > 0.7
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not MESHES.is_dir(), reason="the meshes are not in the repository")
 @pytest.mark.parametrize(("path", "age_group"), [(ICT, "adult"), (MAKEHUMAN, "adult"), (MAKEHUMAN, "neonate")])
-def test_a_loaded_face_that_the_detector_misses(path: Path, age_group: AgeGroup) -> None:
-    found = confidences(frames_of(load_head(path), age_group, people=3, seed=21))
-    assert (found >= 0.95).sum() >= len(found) - 1, np.sort(found)[:5]
+def test_loaded_faces_are_detected(path: Path, age_group: AgeGroup) -> None:
+    confidence = confidences(frames_of(load_head(path), age_group, people=3, seed=21))
+    assert (confidence >= 0.95).sum() >= len(confidence) - 1, np.sort(confidence)[:5]
 
 
 # --- Action units -----------------------------------------------------------------------------------------------------
@@ -132,36 +132,36 @@ def test_a_loaded_face_that_the_detector_misses(path: Path, age_group: AgeGroup)
         ("lip_stretch", 2),
     ],
 )
-def test_an_action_unit_that_moves_the_wrong_part_of_the_face(drawn: FaceRenderer, unit: str, region: int) -> None:
+def test_action_unit_moves_its_part_of_the_face(drawn: FaceRenderer, unit: str, region: int) -> None:
     moved = moved_at(drawn, full(unit))
     assert int(np.argmax(moved)) == region
     assert moved[region] > 1.5
 
 
 @pytest.mark.parametrize("unit", ["orbit_tighten", "nose_wrinkle", "lip_raise", "lip_corner_pull"])
-def test_an_action_unit_that_nobody_can_see(drawn: FaceRenderer, unit: str) -> None:
+def test_action_unit_is_visible(drawn: FaceRenderer, unit: str) -> None:
     assert max(moved_at(drawn, full(unit))) > 2.0
 
 
-def test_a_painful_face_that_looks_like_a_calm_one(drawn: FaceRenderer) -> None:
+def test_painful_face_differs_from_a_calm_one(drawn: FaceRenderer) -> None:
     calm = moved_at(drawn, Expression(eyes_closed=0.1))
     pain = moved_at(drawn, PAIN)
     assert all(p > 5.0 and p > 3.0 * c for p, c in zip(pain, calm, strict=True))
 
 
-def test_half_the_expression_shows_as_much_as_all_of_it(drawn: FaceRenderer) -> None:
+def test_stronger_expression_changes_the_face_more(drawn: FaceRenderer) -> None:
     steps = [sum(moved_at(drawn, Expression(brow_lower=s, mouth_open=s, orbit_tighten=s))) for s in (0.2, 0.5, 1.0)]
     assert steps[0] < steps[1] < steps[2]
 
 
-def test_an_open_mouth_without_a_dark_inside(drawn: FaceRenderer) -> None:
+def test_open_mouth_is_dark_inside(drawn: FaceRenderer) -> None:
     shut, wide = open_mouth_brightness(drawn)
     assert wide < 0.75 * shut
 
 
 @pytest.mark.parametrize("age_group", AGE_GROUPS)
-def test_a_closed_eye_through_which_the_eyeball_shows(age_group: AgeGroup) -> None:
-    """In front of each pupil there is skin: the lids' edges have met, and no lid is inside the eyeball."""
+def test_closed_lids_cover_the_eyeball(age_group: AgeGroup) -> None:
+    """There is skin in front of each pupil, since the lids meet, and no lid is inside the eyeball."""
     shape = built_in_head().shape(look(age_group))
     vertices = shape.vertices(Expression(eyes_closed=1.0))
     for centre, lid in zip(shape.eyeballs.centres_mm, shape.eyeballs.lids, strict=True):
@@ -177,15 +177,15 @@ def test_a_closed_eye_through_which_the_eyeball_shows(age_group: AgeGroup) -> No
         assert skin.reshape(480, 640)[row - 3 : row + 4, column - 3 : column + 4].all()
 
 
-def test_squeezing_a_closed_eye_closes_it_twice() -> None:
+def test_tightening_does_not_close_a_closed_eye_further() -> None:
     lids = UNITS.index("lids")
     assert Expression(eyes_closed=1.0, orbit_tighten=1.0).weights()[lids] == pytest.approx(1.0)
     assert 0.0 < Expression(orbit_tighten=1.0).weights()[lids] < 1.0
 
 
 @pytest.mark.parametrize("age_group", AGE_GROUPS)
-def test_skin_turned_inside_out_by_an_expression(age_group: AgeGroup) -> None:
-    """Hardly any triangle that looks at the camera in the calm face may look away in the painful one."""
+def test_expression_does_not_turn_triangles_over(age_group: AgeGroup) -> None:
+    """Almost no triangle that faces the camera in the calm face faces away in the painful one."""
     shape = built_in_head().shape(look(age_group))
     front = {}
     for name, expression in (("calm", NEUTRAL), ("pain", PAIN)):
@@ -198,7 +198,7 @@ def test_skin_turned_inside_out_by_an_expression(age_group: AgeGroup) -> None:
 # --- Looks ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_seed_that_draws_another_picture() -> None:
+def test_same_seed_renders_the_same_frame() -> None:
     first, second = (
         FaceRenderer(built_in_head(), draw_look("adult", np.random.default_rng(7))).frame(PAIN, VIEW, WALL)
         for _ in range(2)
@@ -206,14 +206,14 @@ def test_the_same_seed_that_draws_another_picture() -> None:
     assert first.tobytes() == second.tobytes()
 
 
-def test_two_people_with_one_face() -> None:
+def test_faces_differ_between_people() -> None:
     shapes = [built_in_head().shape(look("adult", identity)) for identity in range(6)]
     assert np.std([shape.face_width_mm for shape in shapes]) > 1.0
     assert np.std([shape.landmarks.nose_tip for shape in shapes], axis=0)[2] > 0.5
 
 
-def test_a_newborn_with_the_proportions_of_an_adult() -> None:
-    """Eyes low in the head, chin small: the face below the eyes is the lesser part."""
+def test_newborn_has_the_proportions_of_a_newborn() -> None:
+    """Eyes low in the head and a small chin: less of the face is below the eyes than in adults."""
     share = {}
     for age_group in AGE_GROUPS:
         shape = built_in_head().shape(replace(look(age_group), hair="none"))
@@ -222,7 +222,7 @@ def test_a_newborn_with_the_proportions_of_an_adult() -> None:
     assert share["neonate"] < share["adult"] - 0.03
 
 
-def test_skin_tones_out_of_order() -> None:
+def test_skin_tones_are_ordered_by_lightness() -> None:
     for age_group in AGE_GROUPS:
         light = [luminance(skin_albedo(tone, age_group)) for tone in range(1, 11)]
         assert light[0] > 5 * light[9]
@@ -230,7 +230,7 @@ def test_skin_tones_out_of_order() -> None:
         assert all(np.diff(skin_albedo(tone, age_group))[0] < 0 for tone in range(1, 11))  # redder than green
 
 
-def test_light_from_the_left_that_lights_the_right(drawn: FaceRenderer) -> None:
+def test_light_from_one_side_lights_that_side(drawn: FaceRenderer) -> None:
     lit = [
         drawn.frame(NEUTRAL, replace(VIEW, light=Light(azimuth_deg=azimuth, contrast=0.9)), WALL).astype(float)
         for azimuth in (-60.0, 60.0)
@@ -240,8 +240,8 @@ def test_light_from_the_left_that_lights_the_right(drawn: FaceRenderer) -> None:
     assert cheeks[1][1] > 1.2 * cheeks[1][0]
 
 
-def test_a_head_turned_the_other_way(drawn: FaceRenderer) -> None:
-    """Turned towards the picture's right, the nose goes there; 35 degrees still leave a whole head."""
+def test_rotated_head_stays_complete(drawn: FaceRenderer) -> None:
+    """At 35 degrees to either side the whole head is rendered."""
     shape = built_in_head().shape(look("adult"))
     assert shape.landmarks.nose_tip[2] > 0
     for yaw in (-35.0, 35.0):
@@ -252,7 +252,7 @@ def test_a_head_turned_the_other_way(drawn: FaceRenderer) -> None:
     assert (straight != right).any()
 
 
-def test_a_face_of_another_size_than_asked(drawn: FaceRenderer) -> None:
+def test_face_has_the_requested_width(drawn: FaceRenderer) -> None:
     for width in (120.0, 260.0):
         frame = drawn.frame(NEUTRAL, replace(VIEW, face_width_px=width), WALL)
         # At the height of the cheeks; ears and hair make it a little wider.
@@ -260,7 +260,7 @@ def test_a_face_of_another_size_than_asked(drawn: FaceRenderer) -> None:
         assert 0.9 * width < row.sum() < 1.45 * width
 
 
-def test_a_person_outside_the_picture_that_breaks_it(drawn: FaceRenderer) -> None:
+def test_person_outside_the_frame_leaves_the_background(drawn: FaceRenderer) -> None:
     beside = drawn.frame(NEUTRAL, replace(VIEW, offset_px=(5000.0, 0.0)), WALL)
     assert (beside == WALL).all()
     cut = drawn.frame(NEUTRAL, replace(VIEW, offset_px=(300.0, -230.0)), WALL)
@@ -268,7 +268,7 @@ def test_a_person_outside_the_picture_that_breaks_it(drawn: FaceRenderer) -> Non
     assert (cut != WALL).any()
 
 
-def test_a_background_that_is_painted_over(drawn: FaceRenderer) -> None:
+def test_background_is_kept_around_the_person(drawn: FaceRenderer) -> None:
     background = WALL.copy()
     frame = drawn.frame(NEUTRAL, VIEW, background)
     assert (background == WALL).all()
@@ -280,10 +280,10 @@ def test_a_background_that_is_painted_over(drawn: FaceRenderer) -> None:
 # --- Covers -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_mask_that_hides_the_eyes_or_shows_the_mouth(drawn: FaceRenderer) -> None:
+def test_mask_hides_the_mouth_only(drawn: FaceRenderer) -> None:
     masked = Cover("mask")
-    behind = [drawn.frame(e, VIEW, WALL, masked).astype(float) for e in (NEUTRAL, Expression(eyes_closed=1.0))]
-    assert np.abs(behind[0] - behind[1])[225:262, 235:405].mean() > 1.5
+    masked_eyes = [drawn.frame(e, VIEW, WALL, masked).astype(float) for e in (NEUTRAL, Expression(eyes_closed=1.0))]
+    assert np.abs(masked_eyes[0] - masked_eyes[1])[225:262, 235:405].mean() > 1.5
     smile = [drawn.frame(e, VIEW, WALL, masked).astype(float) for e in (NEUTRAL, Expression(lip_stretch=1.0))]
     bare = [drawn.frame(e, VIEW, WALL).astype(float) for e in (NEUTRAL, Expression(lip_stretch=1.0))]
     mouth = np.s_[300:370, 260:380]
@@ -291,21 +291,21 @@ def test_a_mask_that_hides_the_eyes_or_shows_the_mouth(drawn: FaceRenderer) -> N
 
 
 @pytest.mark.parametrize("kind", ["tube", "hand"])
-def test_a_cover_that_is_not_there(drawn: FaceRenderer, kind: str) -> None:
+def test_cover_is_visible(drawn: FaceRenderer, kind: str) -> None:
     cover = Cover("tube") if kind == "tube" else Cover("hand")
     change = (drawn.frame(NEUTRAL, VIEW, WALL, cover) != drawn.frame(NEUTRAL, VIEW, WALL)).any(2)
     assert 0.005 < change[150:400, 220:420].mean() < 0.9
 
 
-def test_a_hand_that_stays_where_it_was(drawn: FaceRenderer) -> None:
+def test_hand_moves_with_its_position(drawn: FaceRenderer) -> None:
     here, there = (drawn.frame(NEUTRAL, VIEW, WALL, Cover("hand", at=at)) for at in ((0.0, -1.6), (2.0, -1.0)))
     assert (here != there).any(2).mean() > 0.02
 
 
-# --- Files and numbers ------------------------------------------------------------------------------------------------
+# --- Files and parameters ---------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_no_head(tmp_path: Path) -> None:
+def test_file_that_is_no_head_model_is_refused(tmp_path: Path) -> None:
     text, wrong, empty = tmp_path / "head.obj", tmp_path / "head.npz", tmp_path / "folder"
     text.write_text("v 0 0 0\n")
     np.savez(wrong, neutral=np.zeros((3, 3)))
@@ -315,7 +315,7 @@ def test_a_file_that_is_no_head(tmp_path: Path) -> None:
             load_head(path)
 
 
-def test_a_makehuman_folder_without_its_targets(tmp_path: Path) -> None:
+def test_incomplete_makehuman_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "3dobjs").mkdir()
     (tmp_path / "3dobjs" / "base.obj").write_text("g body\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     with pytest.raises(SettingsError, match="lacks the groups"):
@@ -323,14 +323,14 @@ def test_a_makehuman_folder_without_its_targets(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not ICT.is_file(), reason="the meshes are not in the repository")
-def test_a_newborn_from_a_model_of_adults() -> None:
+def test_model_of_adults_refuses_a_newborn() -> None:
     with pytest.raises(SettingsError, match="adults only"):
         load_head(ICT).shape(look("neonate"))
 
 
 @pytest.mark.skipif(not MESHES.is_dir(), reason="the meshes are not in the repository")
 @pytest.mark.parametrize(("path", "age_group"), [(ICT, "adult"), (MAKEHUMAN, "adult"), (MAKEHUMAN, "neonate")])
-def test_a_loaded_head_whose_lips_are_sewn_together(path: Path, age_group: AgeGroup) -> None:
+def test_loaded_head_opens_its_mouth(path: Path, age_group: AgeGroup) -> None:
     renderer = FaceRenderer(load_head(path), look(age_group))
     shut, wide = open_mouth_brightness(renderer)
     assert wide < 0.8 * shut
@@ -341,24 +341,24 @@ def test_a_loaded_head_whose_lips_are_sewn_together(path: Path, age_group: AgeGr
 
 @pytest.mark.skipif(not MESHES.is_dir(), reason="the meshes are not in the repository")
 @pytest.mark.parametrize("path", [ICT, MAKEHUMAN])
-def test_a_loaded_head_that_is_too_heavy_to_draw(path: Path) -> None:
+def test_loaded_head_is_simplified(path: Path) -> None:
     shape = load_head(path).shape(look("adult"))
     assert len(shape.faces) < 45_000
     assert 120.0 < shape.face_width_mm < 170.0
 
 
 @pytest.mark.parametrize("bad", [{"brow_lower": 1.2}, {"mouth_open": -0.1}, {"eyes_closed": float("nan")}])
-def test_an_action_unit_out_of_range(bad: dict[str, float]) -> None:
+def test_action_unit_out_of_range_is_refused(bad: dict[str, float]) -> None:
     with pytest.raises(SettingsError, match="between 0 and 1"):
         Expression(**bad)
 
 
-def test_an_impossible_look() -> None:
+def test_impossible_look_is_refused() -> None:
     with pytest.raises(SettingsError, match="skin tone 1-10"):
         Look("adult", 1, 11, "short", 0.5)
 
 
-def test_an_action_unit_without_numbers() -> None:
+def test_every_head_model_has_parameters_for_every_action_unit() -> None:
     built_in = {field.unit for field in face_params().action} | {"lids"}
     assert built_in == set(UNITS)
     assert set(face_params().ict.units) == set(UNITS)
@@ -368,7 +368,7 @@ def test_an_action_unit_without_numbers() -> None:
 # --- The z-buffer -----------------------------------------------------------------------------------------------------
 
 
-def test_a_far_triangle_drawn_over_a_near_one() -> None:
+def test_near_triangle_hides_a_far_one() -> None:
     square = np.array([[1, 1], [1, 9], [9, 9], [9, 1]], np.float32)
     points = np.concatenate([np.c_[square, np.full(4, z)] for z in (0.0, 5.0)]).astype(np.float32)
     points[4:, 0] -= 4.0
@@ -376,14 +376,14 @@ def test_a_far_triangle_drawn_over_a_near_one() -> None:
     raster = rasterise(points, faces, 10, 10)
     depth = np.zeros(100)
     depth[raster.pixel] = raster.interpolate(points[:, 2:])[:, 0]
-    picture = depth.reshape(10, 10)
-    assert raster.pixel.size == 8 * 9  # the near one is cut at the picture's edge
-    assert (picture[1:9, 0:5] == 5.0).all()
-    assert (picture[1:9, 5:9] == 0.0).all()
+    image = depth.reshape(10, 10)
+    assert raster.pixel.size == 8 * 9  # the near square is cut at the image's edge
+    assert (image[1:9, 0:5] == 5.0).all()
+    assert (image[1:9, 5:9] == 0.0).all()
     assert rasterise(points, faces[:, ::-1].copy(), 10, 10).pixel.size == 0  # seen from behind
 
 
-def test_values_bent_between_a_triangles_corners() -> None:
+def test_values_are_interpolated_linearly() -> None:
     points = np.array([[0, 0, 0], [0, 40, 1], [40, 0, 2]], np.float32)
     raster = rasterise(points, np.array([[0, 1, 2]], np.int32), 50, 50)
     row, column = np.divmod(raster.pixel, 50)

@@ -1,4 +1,4 @@
-"""`avpenet phantom make`: recordings that the program itself can score, and truth that it can report against."""
+"""`avpenet phantom make`: recordings that can be scored, and true pain that scores can be compared with."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import pytest
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.head.built_in import built_in_head
-from avpenet_cli.phantom.make import PhantomOrder, make_phantoms, scenes
-from avpenet_cli.phantom.scene import draw_scene, frames, sound
+from avpenet_cli.phantom.make import PhantomRequest, make_phantoms, scenes
+from avpenet_cli.phantom.scene import draw_scene, render_audio, render_frames
 from avpenet_cli.phantom.subjects import draw_subject
 from avpenet_cli.study.ratings import read_events, read_ratings, read_subjects
 from tests.conftest import REPOSITORY, Answer
@@ -29,20 +29,20 @@ SMALL = ("--size", "160x120", "--fps", "5", "--minutes", "0.1", "-q")
 
 def probe(path: Path) -> dict[str, dict[str, Any]]:
     command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return {stream["codec_type"]: stream for stream in json.loads(done.stdout)["streams"]}
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {stream["codec_type"]: stream for stream in json.loads(result.stdout)["streams"]}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, avpenet_here: Callable[..., Answer]) -> Path:
+def phantoms(tmp_path_factory: pytest.TempPathFactory, avpenet_here: Callable[..., Answer]) -> Path:
     out = tmp_path_factory.mktemp("phantoms") / "set one"
-    done = avpenet_here("phantom", "make", "--out", out, "--subjects", 3, "--seed", 5, "--jobs", 1, *SMALL)
-    assert done.code == 0, done.err
+    result = avpenet_here("phantom", "make", "--out", out, "--subjects", 3, "--seed", 5, "--jobs", 1, *SMALL)
+    assert result.code == 0, result.err
     return out
 
 
-def test_recordings_are_h264_and_aac_of_the_size_and_rate_asked_for(made: Path) -> None:
-    recordings = sorted(made.glob("*.mp4"))
+def test_recordings_have_the_requested_format_size_and_rate(phantoms: Path) -> None:
+    recordings = sorted(phantoms.glob("*.mp4"))
     assert [path.name for path in recordings] == ["P0001-01.mp4", "P0002-01.mp4", "P0003-01.mp4"]
     for path in recordings:
         streams = probe(path)
@@ -53,62 +53,62 @@ def test_recordings_are_h264_and_aac_of_the_size_and_rate_asked_for(made: Path) 
         assert float(streams["audio"]["duration"]) == pytest.approx(6.0, abs=0.05)
 
 
-def test_the_truth_is_read_by_the_report(made: Path) -> None:
-    truth = read_ratings(made / "truth.csv")
+def test_tables_are_readable_by_the_report(phantoms: Path) -> None:
+    truth = read_ratings(phantoms / "truth.csv")
     assert truth.raters == ("truth",)
     assert len(truth.rows) == 3 * 6
     assert truth.rows["value"].between(0, 10).all()
-    subjects = read_subjects(made / "subjects.csv")
+    subjects = read_subjects(phantoms / "subjects.csv")
     assert set(subjects.columns) == {"age_group", "site", "sex", "skin_tone", "cover", "course"}
-    assert set(subjects.subject_of) == {path.name for path in made.glob("*.mp4")}
-    read_events(made / "events.csv")
-    assert "no evidence" in json.loads((made / "phantoms.json").read_text())["notice"]
+    assert set(subjects.subject_of) == {path.name for path in phantoms.glob("*.mp4")}
+    read_events(phantoms / "events.csv")
+    assert "no evidence" in json.loads((phantoms / "phantoms.json").read_text())["notice"]
 
 
-def test_scenes_drawn_again_are_those_of_other_phantoms(made: Path, tmp_path: Path) -> None:
-    again = scenes(made)
-    assert set(again) == {path.name for path in made.glob("*.mp4")}
-    rows = read_ratings(made / "truth.csv").rows
+def test_redrawn_scenes_equal_those_of_the_recordings(phantoms: Path, tmp_path: Path) -> None:
+    again = scenes(phantoms)
+    assert set(again) == {path.name for path in phantoms.glob("*.mp4")}
+    rows = read_ratings(phantoms / "truth.csv").rows
     for name, start_s, value in zip(rows["recording"], rows["start_s"], rows["value"], strict=True):
-        assert again[name].course.mean_over(start_s, start_s + 1.0) == pytest.approx(value, abs=6e-4)
-    described = json.loads((made / "phantoms.json").read_text())
-    (tmp_path / "phantoms.json").write_text(json.dumps(described | {"avpenet": "0.0.1"}))
+        assert again[name].trajectory.mean_over(start_s, start_s + 1.0) == pytest.approx(value, abs=6e-4)
+    record = json.loads((phantoms / "phantoms.json").read_text())
+    (tmp_path / "phantoms.json").write_text(json.dumps(record | {"avpenet": "0.0.1"}))
     with pytest.raises(SettingsError, match=r"made by avpenet 0\.0\.1"):
         scenes(tmp_path)
     with pytest.raises(SettingsError, match="not a set of phantoms"):
         scenes(tmp_path / "none")
 
 
-def test_the_same_seed_gives_the_same_frames_samples_and_truth(made: Path, tmp_path: Path) -> None:
-    order = PhantomOrder(subjects=1, seed=5, minutes=0.1, size_px=(160, 120), fps=5.0)
-    make_phantoms(order, tmp_path / "again")
-    ours = (tmp_path / "again" / "truth.csv").read_text().splitlines()
-    assert ours == (made / "truth.csv").read_text().splitlines()[: len(ours)]
+def test_same_seed_gives_the_same_frames_audio_and_truth(phantoms: Path, tmp_path: Path) -> None:
+    request = PhantomRequest(subjects=1, seed=5, minutes=0.1, size_px=(160, 120), fps=5.0)
+    make_phantoms(request, tmp_path / "again")
+    first_rows = (tmp_path / "again" / "truth.csv").read_text().splitlines()
+    assert first_rows == (phantoms / "truth.csv").read_text().splitlines()[: len(first_rows)]
     scenes = [draw_scene(draw_subject(0, 5, "both"), 6.0, 9, (160, 120), 5.0) for _ in range(2)]
-    pictures = [list(islice(frames(scene, built_in_head()), 6)) for scene in scenes]
-    assert all(np.array_equal(a, b) for a, b in zip(*pictures, strict=True))
-    assert np.array_equal(sound(scenes[0]), sound(scenes[1]))
+    rendered = [list(islice(render_frames(scene, built_in_head()), 6)) for scene in scenes]
+    assert all(np.array_equal(a, b) for a, b in zip(*rendered, strict=True))
+    assert np.array_equal(render_audio(scenes[0]), render_audio(scenes[1]))
     other = draw_scene(draw_subject(0, 5, "both"), 6.0, 10, (160, 120), 5.0)
-    assert not np.array_equal(sound(scenes[0]), sound(other))
+    assert not np.array_equal(render_audio(scenes[0]), render_audio(other))
 
 
-def test_a_second_run_keeps_what_is_there_and_another_order_is_refused(
-    made: Path, avpenet_here: Callable[..., Answer]
+def test_second_run_keeps_recordings_and_refuses_another_request(
+    phantoms: Path, avpenet_here: Callable[..., Answer]
 ) -> None:
-    before = {path.name: path.stat().st_mtime_ns for path in made.glob("*.mp4")}
-    again = avpenet_here("phantom", "make", "--out", made, "--subjects", 3, "--seed", 5, "--jobs", 1, *SMALL)
+    before = {path.name: path.stat().st_mtime_ns for path in phantoms.glob("*.mp4")}
+    again = avpenet_here("phantom", "make", "--out", phantoms, "--subjects", 3, "--seed", 5, "--jobs", 1, *SMALL)
     assert again.code == 0
-    assert {path.name: path.stat().st_mtime_ns for path in made.glob("*.mp4")} == before
-    other = avpenet_here("phantom", "make", "--out", made, "--subjects", 3, "--seed", 6, *SMALL)
+    assert {path.name: path.stat().st_mtime_ns for path in phantoms.glob("*.mp4")} == before
+    other = avpenet_here("phantom", "make", "--out", phantoms, "--subjects", 3, "--seed", 6, *SMALL)
     assert other.code == 2
     assert "holds other phantoms: order.seed was 5, now 6" in other.err
 
 
-def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path, avpenet_here: Callable[..., Answer]) -> None:
+def test_folder_with_other_files_is_refused_and_unchanged(tmp_path: Path, avpenet_here: Callable[..., Answer]) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    done = avpenet_here("phantom", "make", "--out", tmp_path, "--subjects", 1, *SMALL)
-    assert done.code == 2
-    assert "holds other files, such as mine.txt" in done.err
+    result = avpenet_here("phantom", "make", "--out", tmp_path, "--subjects", 1, *SMALL)
+    assert result.code == 2
+    assert "holds other files, such as mine.txt" in result.err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -123,13 +123,13 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path, avpene
         (["--head-model", "absent.npz"], "no head model"),
     ],
 )
-def test_what_cannot_be_made_is_said_in_one_line(
+def test_invalid_options_give_a_one_line_error(
     tmp_path: Path, avpenet_here: Callable[..., Answer], arguments: list[str], words: str
 ) -> None:
-    done = avpenet_here("phantom", "make", "--out", tmp_path / "x", "--subjects", 1, "-q", *arguments)
-    assert done.code == 2
-    assert words in done.err
-    assert len(done.err.splitlines()) == 1
+    result = avpenet_here("phantom", "make", "--out", tmp_path / "x", "--subjects", 1, "-q", *arguments)
+    assert result.code == 2
+    assert words in result.err
+    assert len(result.err.splitlines()) == 1
 
 
 @pytest.mark.slow
@@ -137,18 +137,18 @@ def test_what_cannot_be_made_is_said_in_one_line(
 def test_other_codecs_and_containers(
     tmp_path: Path, avpenet_here: Callable[..., Answer], codec: str, suffix: str, name: str
 ) -> None:
-    wanted = ("--codec", codec, "--suffix", suffix, "--jobs", 1)
-    done = avpenet_here("phantom", "make", "--out", tmp_path / "x", "--subjects", 1, *SMALL, *wanted)
-    assert done.code == 0, done.err
+    options = ("--codec", codec, "--suffix", suffix, "--jobs", 1)
+    result = avpenet_here("phantom", "make", "--out", tmp_path / "x", "--subjects", 1, *SMALL, *options)
+    assert result.code == 0, result.err
     (path,) = (tmp_path / "x").glob(f"*{suffix}")
     assert probe(path)["video"]["codec_name"] == name
 
 
 @pytest.mark.slow
-def test_killed_it_leaves_no_half_recording_and_goes_on(tmp_path: Path) -> None:
+def test_killed_run_leaves_no_partial_recording_and_resumes(tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    asked = ["phantom", "make", "--out", str(out), "--subjects", "4", "--seed", "5", "--jobs", "1", *SMALL]
-    command = [sys.executable, "-m", "avpenet_cli", *asked]
+    arguments = ["phantom", "make", "--out", str(out), "--subjects", "4", "--seed", "5", "--jobs", "1", *SMALL]
+    command = [sys.executable, "-m", "avpenet_cli", *arguments]
     process = subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True)
     while not list(out.glob("P*.mp4")):
         assert process.poll() is None
@@ -164,17 +164,17 @@ def test_killed_it_leaves_no_half_recording_and_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_from_phantom_to_page(tmp_path: Path, avpenet_here: Callable[..., Answer]) -> None:
-    """The commissioning of an installation: make, score, report."""
-    order = PhantomOrder(subjects=2, seed=3, minutes=0.1, age_groups="adult", size_px=(320, 240), fps=10.0)
-    make_phantoms(order, tmp_path / "set")
+def test_phantoms_can_be_scored_and_reported(tmp_path: Path, avpenet_here: Callable[..., Answer]) -> None:
+    """Commissioning of an installation: make phantoms, score them, report."""
+    request = PhantomRequest(subjects=2, seed=3, minutes=0.1, age_groups="adult", size_px=(320, 240), fps=10.0)
+    make_phantoms(request, tmp_path / "set")
     out = tmp_path / "scores.csv"
     scored = avpenet_here("score", tmp_path / "set", "--weights", "untrained", "--out", out, "-q")
     assert scored.code == 0, scored.err
     tables = ("--reference", tmp_path / "set" / "truth.csv", "--subjects", tmp_path / "set" / "subjects.csv")
     events = ("--events", tmp_path / "set" / "events.csv")
-    done = avpenet_here("report", out, *tables, *events, "--bootstrap", 200, "--out", tmp_path / "page.html", "-q")
-    assert done.code == 0, done.err
+    result = avpenet_here("report", out, *tables, *events, "--bootstrap", 200, "--out", tmp_path / "page.html", "-q")
+    assert result.code == 0, result.err
     document = json.loads((tmp_path / "page.json").read_text())
     assert document["headline"]["n_pairs"] >= 2
     assert document["pairing"]["unmatched_ratings"]["count"] == 0

@@ -1,4 +1,4 @@
-"""The simulated voices: what a phantom's voice must be before a network learns from it."""
+"""Simulated voices, of pain and of sounds that are not pain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import scipy.signal
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.parameters.voice_params import AgeGroup, Sex, VoiceParams, voice_params
-from avpenet_cli.phantom.voice.non_pain_sounds import non_pain_utterances, ordinary_sounds, voiced_utterances
+from avpenet_cli.phantom.voice.non_pain_sounds import non_pain_sounds, non_pain_utterances, synthesise_utterances
 from avpenet_cli.phantom.voice.pain_voice import (
     PAIN_RATE_HZ,
     SAMPLE_RATE_HZ,
@@ -55,34 +55,34 @@ def steady_voice(vocality: Vocality, pain: float, seed: int) -> np.ndarray:
     return pain_voice(vocality, steady(pain), seed)
 
 
-def level_dbfs(sound: np.ndarray) -> float:
-    return float(10.0 * np.log10(np.mean(np.square(sound, dtype=np.float64)) + 1e-20))
+def level_dbfs(audio: np.ndarray) -> float:
+    return float(10.0 * np.log10(np.mean(np.square(audio, dtype=np.float64)) + 1e-20))
 
 
-def sections(sound: np.ndarray, utterances: Sequence[Utterance], kind: str) -> list[np.ndarray]:
-    whole = [u for u in utterances if u.kind == kind and (u.start_s + u.length_s) * SAMPLE_RATE_HZ < sound.size]
-    return [sound[round(u.start_s * SAMPLE_RATE_HZ) :][: round(u.length_s * SAMPLE_RATE_HZ)] for u in whole]
+def sections(audio: np.ndarray, utterances: Sequence[Utterance], kind: str) -> list[np.ndarray]:
+    whole = [u for u in utterances if u.kind == kind and (u.start_s + u.length_s) * SAMPLE_RATE_HZ < audio.size]
+    return [audio[round(u.start_s * SAMPLE_RATE_HZ) :][: round(u.length_s * SAMPLE_RATE_HZ)] for u in whole]
 
 
-def f0_hz(sound: np.ndarray, low_hz: float, high_hz: float) -> float:
-    slower = scipy.signal.resample_poly(sound.astype(np.float64), 1, 3)
+def f0_hz(audio: np.ndarray, low_hz: float, high_hz: float) -> float:
+    slower = scipy.signal.resample_poly(audio.astype(np.float64), 1, 3)
     track = librosa.yin(slower, fmin=low_hz, fmax=high_hz, sr=SAMPLE_RATE_HZ // 3, frame_length=1024)
     return float(np.median(track))
 
 
-def assert_waveform(sound: np.ndarray, seconds: float, overdriven: bool = False) -> None:
-    assert sound.dtype == np.float32
-    assert sound.shape == (round(seconds * SAMPLE_RATE_HZ),)
-    assert np.isfinite(sound).all()
-    assert np.abs(sound).max(initial=0.0) < 1.0
-    # What a limiter cuts off one side of a voice leaves an offset.
-    assert overdriven or abs(float(sound.mean(dtype=np.float64))) < 1e-4
+def assert_waveform(audio: np.ndarray, seconds: float, overdriven: bool = False) -> None:
+    assert audio.dtype == np.float32
+    assert audio.shape == (round(seconds * SAMPLE_RATE_HZ),)
+    assert np.isfinite(audio).all()
+    assert np.abs(audio).max(initial=0.0) < 1.0
+    # A limiter that cuts one side of a voice causes an offset.
+    assert overdriven or abs(float(audio.mean(dtype=np.float64))) < 1e-4
 
 
 # -------------------------------------------------------------------------------------------- subjects
 
 
-def test_every_subject_sounds_alike() -> None:
+def test_voices_differ_between_subjects_and_groups() -> None:
     rng = np.random.default_rng(0)
     drawn = [draw_vocality(*group, rng) for group in GROUPS * 40]
     for age_group, sex in GROUPS:
@@ -95,7 +95,7 @@ def test_every_subject_sounds_alike() -> None:
     assert all(70 < v.tract_length_mm < 90 for v in drawn if v.age_group == "neonate")
 
 
-def test_no_subject_keeps_silent_or_most_do() -> None:
+def test_few_subjects_are_silent() -> None:
     rng = np.random.default_rng(1)
     for age_group, sex in GROUPS:
         vocalities = [draw_vocality(age_group, sex, rng).vocality for _ in range(300)]
@@ -103,8 +103,8 @@ def test_no_subject_keeps_silent_or_most_do() -> None:
         assert min(vocalities) >= 0.0 and max(vocalities) <= 1.0
 
 
-def test_unknown_group_gets_some_voice() -> None:
-    with pytest.raises(SettingsError, match="neonate and adult"):
+def test_unknown_age_group_is_refused() -> None:
+    with pytest.raises(SettingsError, match="neonate or adult"):
         draw_vocality("child", "female", np.random.default_rng(0))  # type: ignore[arg-type]
 
 
@@ -113,22 +113,22 @@ def test_unknown_group_gets_some_voice() -> None:
 
 @pytest.mark.parametrize(("age_group", "sex"), GROUPS)
 @pytest.mark.parametrize("seconds", [0.1, 7.3, 12.0])
-def test_voice_has_another_length_clips_or_drifts(age_group: AgeGroup, sex: Sex, seconds: float) -> None:
+def test_voice_has_the_length_of_the_trajectory_without_clipping(age_group: AgeGroup, sex: Sex, seconds: float) -> None:
     pain = np.linspace(0.0, 10.0, round(seconds * PAIN_RATE_HZ))
     assert_waveform(pain_voice(vocality_of(age_group, sex, loudness_db=2.0, vocality=1.0), pain, 5), seconds)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_cry_fundamental_out_of_range(seed: int) -> None:
+def test_cry_fundamental_is_in_the_published_range(seed: int) -> None:
     vocality = vocality_of("neonate", "female", seed)
     for pain in (3.0, 10.0):
         cries = sections(steady_voice(vocality, pain, seed), pain_utterances(vocality, steady(pain), seed), "cry")
         assert cries
-        # A rough cry may measure an octave low: that is what a subharmonic is.
+        # A rough cry can measure an octave low because of its subharmonic.
         assert 350 < np.median([f0_hz(cry, 200, 1200) for cry in cries]) < 600
 
 
-def test_cry_fundamental_does_not_rise_with_pain() -> None:
+def test_cry_fundamental_rises_with_pain() -> None:
     medians = []
     for pain in (3.0, 7.0, 10.0):
         measured = []
@@ -141,7 +141,7 @@ def test_cry_fundamental_does_not_rise_with_pain() -> None:
     assert np.all(np.diff(medians) > 0.03), medians
 
 
-def test_moan_fundamental_does_not_rise_with_pain() -> None:
+def test_moan_fundamental_rises_with_pain() -> None:
     medians = []
     for pain in (4.5, 7.0, 10.0):
         measured = []
@@ -155,7 +155,7 @@ def test_moan_fundamental_does_not_rise_with_pain() -> None:
 
 
 @pytest.mark.parametrize(("age_group", "sex"), GROUPS)
-def test_voice_at_no_pain(age_group: AgeGroup, sex: Sex) -> None:
+def test_voice_without_pain_is_quiet_breathing(age_group: AgeGroup, sex: Sex) -> None:
     for seed in range(3):
         vocality = vocality_of(age_group, sex, seed, vocality=1.0)
         assert level_dbfs(steady_voice(vocality, 0.0, seed)) < -70
@@ -163,14 +163,14 @@ def test_voice_at_no_pain(age_group: AgeGroup, sex: Sex) -> None:
 
 
 @pytest.mark.parametrize(("age_group", "sex"), GROUPS)
-def test_silent_subject_cries(age_group: AgeGroup, sex: Sex) -> None:
+def test_silent_subject_breathes_quietly(age_group: AgeGroup, sex: Sex) -> None:
     vocality = vocality_of(age_group, sex, vocality=0.0)
     assert level_dbfs(steady_voice(vocality, 10.0, 3)) < -60
     assert {u.kind for u in pain_utterances(vocality, steady(10.0), 3)} == {"breath_in", "breath_out"}
 
 
 @pytest.mark.parametrize(("age_group", "sex"), GROUPS)
-def test_louder_pain_is_not_louder(age_group: AgeGroup, sex: Sex) -> None:
+def test_loudness_rises_with_pain(age_group: AgeGroup, sex: Sex) -> None:
     pains = (0.0, 3.0, 4.5, 7.0, 10.0)
     levels = [
         np.mean(
@@ -182,20 +182,20 @@ def test_louder_pain_is_not_louder(age_group: AgeGroup, sex: Sex) -> None:
     assert 10 * np.log10(levels[-1] / levels[2]) > 8
 
 
-def test_more_pain_is_not_rougher_and_brighter() -> None:
-    # The same subject and chance; the share of power above 2 kHz and the number of vocal seconds grow.
-    bright, sounding = [], []
+def test_brightness_and_vocal_time_rise_with_pain() -> None:
+    # With the same subjects and seeds, the share of power above 2 kHz and the vocal time rise.
+    bright, vocal_share = [], []
     for pain in (4.0, 10.0):
-        sound = np.concatenate([steady_voice(vocality_of("neonate", "male", seed), pain, seed) for seed in range(3)])
-        frequencies_hz, power = scipy.signal.welch(sound, SAMPLE_RATE_HZ, nperseg=4096)
+        audio = np.concatenate([steady_voice(vocality_of("neonate", "male", seed), pain, seed) for seed in range(3)])
+        frequencies_hz, power = scipy.signal.welch(audio, SAMPLE_RATE_HZ, nperseg=4096)
         bright.append(power[frequencies_hz > 2000].sum() / power.sum())
-        blocks = np.abs(sound[: sound.size // 4800 * 4800].reshape(-1, 4800)).max(axis=1)
-        sounding.append(np.mean(blocks > 0.02))
+        blocks = np.abs(audio[: audio.size // 4800 * 4800].reshape(-1, 4800)).max(axis=1)
+        vocal_share.append(np.mean(blocks > 0.02))
     assert bright[1] > 1.5 * bright[0]
-    assert sounding[1] > sounding[0] + 0.2
+    assert vocal_share[1] > vocal_share[0] + 0.2
 
 
-def test_sudden_pain_goes_unnoticed() -> None:
+def test_sudden_pain_causes_a_long_first_cry() -> None:
     pain = np.concatenate([steady(0.0, 5.0), steady(9.0, 10.0)])
     for seed in range(10):
         utterances = pain_utterances(vocality_of("neonate", seed=seed, vocality=1.0), pain, seed)
@@ -206,15 +206,15 @@ def test_sudden_pain_goes_unnoticed() -> None:
         assert vocal[0].length_s > max(np.median(later), 1.7)
 
 
-def test_voice_goes_on_after_the_pain() -> None:
+def test_voice_ends_with_the_pain() -> None:
     pain = np.concatenate([steady(9.0, 10.0), steady(0.0, 10.0)])
-    sound = pain_voice(vocality_of("neonate"), pain, 2)
-    assert level_dbfs(sound[: 10 * SAMPLE_RATE_HZ]) > -30
-    assert level_dbfs(sound[14 * SAMPLE_RATE_HZ :]) < -65
+    audio = pain_voice(vocality_of("neonate"), pain, 2)
+    assert level_dbfs(audio[: 10 * SAMPLE_RATE_HZ]) > -30
+    assert level_dbfs(audio[14 * SAMPLE_RATE_HZ :]) < -65
 
 
 @pytest.mark.parametrize(("age_group", "sex"), GROUPS)
-def test_utterances_lie_over_each_other(age_group: AgeGroup, sex: Sex) -> None:
+def test_utterances_do_not_overlap(age_group: AgeGroup, sex: Sex) -> None:
     utterances = pain_utterances(vocality_of(age_group, sex), steady(8.0, 60.0), 4)
     ends = np.array([u.start_s + u.length_s for u in utterances])
     starts = np.array([u.start_s for u in utterances])
@@ -222,32 +222,32 @@ def test_utterances_lie_over_each_other(age_group: AgeGroup, sex: Sex) -> None:
     assert all(0.0 <= u.mouth_open <= 1.0 for u in utterances)
 
 
-def test_face_would_open_at_another_time() -> None:
+def test_audio_is_silent_between_utterances() -> None:
     vocality = vocality_of("adult", "female")
     pain = steady(7.0)
-    sound = pain_voice(vocality, pain, 6)
-    inside = np.zeros(sound.size, bool)
+    audio = pain_voice(vocality, pain, 6)
+    inside = np.zeros(audio.size, bool)
     margin = round(SAMPLE_RATE_HZ / voice_params().synthesis.control_hz)
     for u in pain_utterances(vocality, pain, 6):
         inside[round(u.start_s * SAMPLE_RATE_HZ) :][: round(u.length_s * SAMPLE_RATE_HZ) + margin] = True
-    assert sound[inside].any()
-    assert not sound[~inside].any()
+    assert audio[inside].any()
+    assert not audio[~inside].any()
 
 
-def test_breath_in_has_a_melody() -> None:
+def test_inspiration_is_noisier_than_a_cry() -> None:
     vocality = vocality_of("neonate")
     utterances = pain_utterances(vocality, steady(8.0), 1)
-    sound = steady_voice(vocality, 8.0, 1)
+    audio = steady_voice(vocality, 8.0, 1)
     cry, breath = (
         np.median(
-            [librosa.feature.spectral_flatness(y=part, n_fft=2048).mean() for part in sections(sound, utterances, kind)]
+            [librosa.feature.spectral_flatness(y=part, n_fft=2048).mean() for part in sections(audio, utterances, kind)]
         )
         for kind in ("cry", "inspiration")
     )
     assert breath > 5 * cry
 
 
-def test_same_seed_sounds_different() -> None:
+def test_same_seed_gives_the_same_voice() -> None:
     vocality, pain = vocality_of("neonate"), np.linspace(0, 10, 100)
     np.testing.assert_array_equal(pain_voice(vocality, pain, 9), pain_voice(vocality, pain, 9))
     assert not np.array_equal(pain_voice(vocality, pain, 9), pain_voice(vocality, pain, 10))
@@ -255,15 +255,15 @@ def test_same_seed_sounds_different() -> None:
 
 
 @pytest.mark.slow
-def test_another_process_sounds_different() -> None:
+def test_audio_is_the_same_in_every_process() -> None:
     program = (
         "import hashlib, numpy as np\n"
-        "from avpenet_cli.phantom.room.acoustics import recorded, site_named\n"
-        "from avpenet_cli.phantom.voice.non_pain_sounds import ordinary_sounds\n"
+        "from avpenet_cli.phantom.room.acoustics import record, site_named\n"
+        "from avpenet_cli.phantom.voice.non_pain_sounds import non_pain_sounds\n"
         "from avpenet_cli.phantom.voice.pain_voice import draw_vocality, pain_voice\n"
         "near = pain_voice(draw_vocality('adult', 'male', np.random.default_rng(0)), np.linspace(0, 10, 80), 1)\n"
-        "near = near + ordinary_sounds('adult', 8.0, 1, {'talk': 20.0, 'cough': 5.0})\n"
-        "print(hashlib.sha256(recorded(site_named('B'), near, 1).tobytes()).hexdigest())\n"
+        "near = near + non_pain_sounds('adult', 8.0, 1, {'talk': 20.0, 'cough': 5.0})\n"
+        "print(hashlib.sha256(record(site_named('B'), near, 1).tobytes()).hexdigest())\n"
     )
     digests = {
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -275,7 +275,7 @@ def test_another_process_sounds_different() -> None:
 @pytest.mark.parametrize(
     "pain", [np.zeros((3, 2)), np.zeros(0), np.array([11.0]), np.array([-0.1]), np.array([np.nan])]
 )
-def test_impossible_pain_is_voiced(pain: np.ndarray) -> None:
+def test_impossible_pain_is_refused(pain: np.ndarray) -> None:
     with pytest.raises(SettingsError, match="trajectory"):
         pain_voice(vocality_of("adult"), pain, 0)
 
@@ -284,74 +284,74 @@ def test_impossible_pain_is_voiced(pain: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("age_group", "kind"), KINDS)
-def test_ordinary_sound_is_missing(age_group: AgeGroup, kind: str) -> None:
-    sound = ordinary_sounds(age_group, 12.0, 3, {kind: 40.0})
-    assert_waveform(sound, 12.0)
-    assert level_dbfs(sound) > -48
+def test_every_non_pain_sound_is_audible(age_group: AgeGroup, kind: str) -> None:
+    audio = non_pain_sounds(age_group, 12.0, 3, {kind: 40.0})
+    assert_waveform(audio, 12.0)
+    assert level_dbfs(audio) > -48
     kinds = {u.kind for u in non_pain_utterances(age_group, 12.0, 3, {kind: 40.0})}
     assert kinds <= {kind, "cough_burst", "cough_voice", "laugh_note", "hic"}
 
 
-def test_laughter_is_not_a_row_of_notes() -> None:
+def test_laughter_is_a_series_of_notes() -> None:
     starts = np.array([u.start_s for u in non_pain_utterances("adult", 60.0, 1, {"laughter": 10.0})])
     steps = np.diff(starts)
     assert np.mean((steps >= 0.2) & (steps <= 0.225)) > 0.7
 
 
-def test_talk_drones_on_one_syllable() -> None:
-    sound = ordinary_sounds("adult", 20.0, 2, {"talk": 60.0})
-    envelope = np.abs(sound).reshape(-1, 480).max(axis=1)
+def test_talk_has_a_syllabic_rhythm() -> None:
+    audio = non_pain_sounds("adult", 20.0, 2, {"talk": 60.0})
+    envelope = np.abs(audio).reshape(-1, 480).max(axis=1)
     spectrum = np.abs(np.fft.rfft(envelope - envelope.mean()))
     rates_hz = np.fft.rfftfreq(envelope.size, 0.01)
     syllabic = (rates_hz > 3) & (rates_hz < 8)
     assert spectrum[syllabic].mean() > 3 * spectrum[(rates_hz > 12) & (rates_hz < 40)].mean()
 
 
-def test_rates_are_not_kept() -> None:
+def test_event_rates_are_kept() -> None:
     starts = [u.start_s for u in non_pain_utterances("neonate", 3600.0, 0, {"cough": 2.0, "hiccup": 0.0})]
     coughs = 1 + np.count_nonzero(np.diff(starts) > 1.2)
     assert 80 < coughs < 150
-    assert not ordinary_sounds("neonate", 5.0, 0, {"coo": 0.0}).any()
+    assert not non_pain_sounds("neonate", 5.0, 0, {"coo": 0.0}).any()
 
 
-def test_someone_else_talks() -> None:
+def test_talk_has_the_subjects_fundamental() -> None:
     phrase = [Utterance("talk", 0.5, 2.0, 0.3)]
     high, low = (
-        f0_hz(voiced_utterances(phrase, vocality_of("adult", f0_hz=own_hz), 3.0, 1)[24_000:120_000], 70, 400)
+        f0_hz(synthesise_utterances(phrase, vocality_of("adult", f0_hz=own_hz), 3.0, 1)[24_000:120_000], 70, 400)
         for own_hz in (220.0, 110.0)
     )
     assert 1.7 < high / low < 2.3
 
 
-def test_impossible_sounds_are_made() -> None:
+def test_impossible_sounds_are_refused() -> None:
     with pytest.raises(SettingsError, match="talk, cough, laughter"):
-        ordinary_sounds("adult", 1.0, 0, {"coo": 1.0})
+        non_pain_sounds("adult", 1.0, 0, {"coo": 1.0})
     with pytest.raises(SettingsError, match="0 or more"):
-        ordinary_sounds("adult", 1.0, 0, {"talk": -1.0})
+        non_pain_sounds("adult", 1.0, 0, {"talk": -1.0})
     with pytest.raises(SettingsError, match="negative"):
-        ordinary_sounds("adult", -1.0, 0)
+        non_pain_sounds("adult", -1.0, 0)
     with pytest.raises(SettingsError, match="neonate or adult"):
-        ordinary_sounds("child", 1.0, 0)  # type: ignore[arg-type]
+        non_pain_sounds("child", 1.0, 0)  # type: ignore[arg-type]
 
 
-# -------------------------------------------------------------------------------------------- the numbers
+# -------------------------------------------------------------------------------------------- the parameters
 
 
-def test_numbers_name_something_that_is_not_described() -> None:
-    plain = to_dict(voice_params())
-    plain["calls"]["cry"]["melodies"] = {"yodel": 1.0}
+def test_undefined_names_and_reversed_ranges_are_refused() -> None:
+    fields = to_dict(voice_params())
+    fields["calls"]["cry"]["melodies"] = {"yodel": 1.0}
     with pytest.raises(SettingsError, match="yodel"):
-        from_dict(VoiceParams, plain, "voice.toml")
-    plain = to_dict(voice_params())
-    plain["subjects"]["neonate"]["f0_hz"] = [500.0, 400.0]
+        from_dict(VoiceParams, fields, "voice.toml")
+    fields = to_dict(voice_params())
+    fields["subjects"]["neonate"]["f0_hz"] = [500.0, 400.0]
     with pytest.raises(SettingsError, match="must not exceed"):
-        from_dict(VoiceParams, plain, "voice.toml")
+        from_dict(VoiceParams, fields, "voice.toml")
 
 
 @pytest.mark.parametrize("file_name", ["voice.toml", "non_pain_sounds.toml", "rooms.toml"])
-def test_a_table_of_numbers_gives_no_source_or_reason(file_name: str) -> None:
+def test_every_parameter_table_has_a_source_or_reason(file_name: str) -> None:
     text = (resources.files("avpenet_cli.phantom") / "parameters" / file_name).read_text(encoding="utf-8")
     tables = re.split(r"(?m)^(?=\[)", text)[1:]
-    silent = [table.splitlines()[0] for table in tables if "#" not in table]
+    undocumented = [table.splitlines()[0] for table in tables if "#" not in table]
     known = ("[calls", "[breaths", "[subjects.adult_male", "[breathing.adult", "[sites")
-    assert [name for name in silent if not name.startswith(known)] == []
+    assert [name for name in undocumented if not name.startswith(known)] == []

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from avpenet_cli.dataset.store import SegmentStore
-from avpenet_cli.phantom.make import PhantomOrder, make_phantoms, scenes
+from avpenet_cli.phantom.make import PhantomRequest, make_phantoms, scenes
 from avpenet_cli.phantom.scene import draw_scene
 from avpenet_cli.phantom.subjects import draw_subject
 from avpenet_cli.weights import find, load_network
@@ -110,8 +110,8 @@ def test_pretrained_encoders_learn_the_units_of_their_frames_and_start_a_trainin
     tmp_path: Path, run_avpenet: RunAvpenet
 ) -> None:
     phantoms, store_path = tmp_path / "phantoms", tmp_path / "store"
-    order = PhantomOrder(subjects=4, seed=3, minutes=0.1, size_px=(320, 240), fps=10.0)
-    make_phantoms(order, phantoms, jobs=2)
+    request = PhantomRequest(subjects=4, seed=3, minutes=0.1, size_px=(320, 240), fps=10.0)
+    make_phantoms(request, phantoms, jobs=2)
     truth, subjects = phantoms / "truth.csv", phantoms / "subjects.csv"
     done = run_avpenet(
         [

@@ -87,7 +87,7 @@ def test_silence_is_scored_but_a_missing_audio_stream_is_not(scorer: Scorer, cli
 
 def test_rotated_face_is_scored_like_the_upright_one(scorer: Scorer, clips: ClipMaker) -> None:
     upright = scorer.score(clips.face(seconds=3.0))
-    turned = scorer.score(clips.face(seconds=3.0, rotate_picture=90))
+    turned = scorer.score(clips.face(seconds=3.0, rotate_deg=90))
     assert turned.orientation_deg == 270
     assert Flag.ROTATED in turned.segments[0].flags
     assert scores(turned)[0] == pytest.approx(scores(upright)[0], abs=0.1)

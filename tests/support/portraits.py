@@ -1,7 +1,7 @@
-"""A still portrait under a slowly moving camera, with a synthetic voice: what the tests make their clips of.
+"""Frames of a still portrait under a slowly moving camera, and a synthetic voice, for test clips.
 
 The portrait is the astronaut Eileen Collins, as it comes with scikit-image (NASA, public domain, no known copyright
-restrictions). Nothing here is a recording of a patient, and no voice here is a person's.
+restrictions). There are no recordings of patients and no human voices here.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ Waveform = npt.NDArray[np.float64]
 
 SAMPLE_RATE_HZ = 48_000
 FACE_CENTRE_PX = (224.0, 150.0)
-"""Of the portrait's face and neck, x and y in its 512x512 pixels."""
+"""Centre of the portrait's face and neck, x and y in its 512x512 pixels."""
 CHEST_Y_PX = 320.0
-"""Looking here at `VIEW_PX`, the whole face is above the picture's upper edge."""
+"""Centred here at `VIEW_PX`, the whole face is above the frame's upper edge."""
 VIEW_PX = 240.0
-"""Height of the portrait that fills the picture's height."""
+"""Height of the part of the portrait that fills the frame's height."""
 BACKGROUND_DBFS = -58.0
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A voice by source and filter: a gliding pulse train, shaped by resonances, in bursts with breaths between.
+    """A source-filter voice: a gliding pulse train shaped by resonances, in bursts with pauses.
 
     Attributes:
-        f0_hz: fundamental at the start, the height and the end of a burst.
+        f0_hz: fundamental frequency at the start, the peak and the end of a burst.
         formants_hz: centre and half bandwidth of each resonance.
         burst_s, pause_s: shortest and longest.
         vibrato_hz: rate of the tremor; its depth is `vibrato` as a share of the fundamental.
@@ -61,7 +61,7 @@ CRY = Voice(
     vibrato=0.02,
     peak=0.6,
 )
-"""As a newborn's: high, rising and falling, close together."""
+"""Like a newborn's: high, rising and falling, with short pauses."""
 
 MOAN = Voice(
     f0_hz=(135.0, 165.0, 105.0),
@@ -72,7 +72,7 @@ MOAN = Voice(
     vibrato=0.01,
     peak=0.35,
 )
-"""As an adult's: low, falling, with long pauses."""
+"""Like an adult's: low, falling, with long pauses."""
 
 
 def _burst(voice: Voice, burst_s: float, rng: np.random.Generator) -> Waveform:
@@ -90,7 +90,7 @@ def _burst(voice: Voice, burst_s: float, rng: np.random.Generator) -> Waveform:
 
 
 def background(seconds: float, seed: int) -> Waveform:
-    """A quiet room. Returns (samples,) float64 white noise at `BACKGROUND_DBFS` RMS re full scale, 48 kHz."""
+    """Noise of a quiet room. Returns (samples,) float64 white noise at `BACKGROUND_DBFS` RMS re full scale, 48 kHz."""
     rng = np.random.default_rng(seed)
     return rng.normal(0.0, 10 ** (BACKGROUND_DBFS / 20), round(seconds * SAMPLE_RATE_HZ))
 
@@ -115,13 +115,13 @@ def utter(voice: Voice, seconds: float, seed: int) -> Waveform:
 def portrait_frames(
     seconds: float, width_px: int, height_px: int, fps: float, away_s: tuple[float, float] | None = None
 ) -> Iterator[Frame]:
-    """The portrait under a camera that sways, zooms and rolls a little.
+    """Render the portrait under a camera that slightly moves, zooms and rolls.
 
     Args:
         seconds: length.
         width_px, height_px: size of the frames.
         fps: frames per second.
-        away_s: from when to when the camera looks at the chest and no face is in the picture.
+        away_s: interval in which the camera shows the chest and no face is in view.
 
     Yields:
         (height_px, width_px, 3) uint8 RGB in [0, 255], `seconds` x `fps` of them.
@@ -146,7 +146,7 @@ def portrait_frames(
 def write_recording(
     path: Path, frames: Iterator[Frame], fps: float, audio: Waveform | None, ffmpeg_options: Sequence[str] = ()
 ) -> None:
-    """As `avpenet_cli.phantom.encode` does, taking the size from the first of the frames."""
+    """Encode with `avpenet_cli.phantom.encode`, taking the size from the first frame."""
     first = next(frames)
     height_px, width_px = first.shape[:2]
     encode.write_recording(path, chain([first], frames), (width_px, height_px), fps, audio, ffmpeg_options)

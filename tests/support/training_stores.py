@@ -37,7 +37,7 @@ def face(pain: float, rng: np.random.Generator) -> np.ndarray:
 def make_store(
     folder: Path, subjects: int = 8, segments: int = 3, faces: int = 3, pains: tuple[float, ...] = PAINS
 ) -> Path:
-    """A complete store of subjects with one recording each; the pain of successive segments cycles through `pains`."""
+    """A complete store with one recording per subject, whose segments have the values of `pains` in turn."""
     rng = np.random.default_rng(7)
     recordings, prepared, ratings = [], [], ["recording,start_s,end_s,value,scale,rater"]
     store = folder / "store"
@@ -62,7 +62,7 @@ def make_store(
             for segment in range(segments):
                 pain = pains[(subject * segments + segment) % len(pains)]
                 ratings.append(f"{name},{3 * segment},{3 * segment + 3},{pain:.3f},NRS,self")
-                writer.write(_description(segment, faces), _payload(pain, faces, rng))
+                writer.write(_segment_fields(segment, faces), _payload(pain, faces, rng))
             writer.close()
         recordings.append(recording)
         prepared.append(PreparedRecording(recording, shard, header, segments))
@@ -75,7 +75,7 @@ def make_store(
     return store
 
 
-def _description(segment: int, faces: int) -> dict[str, object]:
+def _segment_fields(segment: int, faces: int) -> dict[str, object]:
     return {
         "segment": segment,
         "start_s": 3.0 * segment,

@@ -1,4 +1,4 @@
-"""A description for weights that only a test uses."""
+"""Weights descriptions for tests."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from avpenet_cli.weights import WeightsDescription
 
 
-def described(name: str, **others: Any) -> WeightsDescription:
-    """Demonstration weights, but for what is said otherwise."""
-    usual: dict[str, Any] = {
+def make_description(name: str, **others: Any) -> WeightsDescription:
+    """A description of demonstration weights, with `others` in place of the default fields."""
+    defaults: dict[str, Any] = {
         "status": "demonstration",
         "intended_use": "tests",
         "not_intended_use": "anything else",
@@ -18,4 +18,4 @@ def described(name: str, **others: Any) -> WeightsDescription:
         "created_with": "tests",
         "notice": "DEMONSTRATION weights, not for patients",
     }
-    return WeightsDescription(name=name, **(usual | others))
+    return WeightsDescription(name=name, **(defaults | others))

@@ -1,4 +1,4 @@
-"""The authors' checkpoints come in whole, as what they are, and nothing in them is ever executed."""
+"""Importing the authors' checkpoints: complete, labelled as imported, and without executing pickled code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from avpenet_cli import checkpoints, weights
 from avpenet_cli.cli.weights import app
 from avpenet_cli.errors import WeightsError
-from tests.model.test_parity import published_inputs, published_network, published_state
+from tests.support.networks import published_inputs, published_network, published_state
 
 CONFIG: dict[str, dict[str, object]] = {
     "model": {
@@ -41,7 +41,7 @@ CONFIG: dict[str, dict[str, object]] = {
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Iterator[Path]:
-    """Removed afterwards: a checkpoint is 200 MB."""
+    """A folder removed after the test: a checkpoint is 200 MB."""
     yield tmp_path
     shutil.rmtree(tmp_path)
 
@@ -57,18 +57,22 @@ def checkpoint(path: Path, prefix: str = "", config: object = CONFIG) -> Path:
 def test_imported_checkpoint_scores_as_the_published_model_on_averaged_images(scratch: Path, prefix: str) -> None:
     entry = checkpoints.import_checkpoint(checkpoint(scratch / "avpenet_best.pth", prefix), scratch / "store")
     assert entry.path == scratch / "store" / "avpenet_best.safetensors"
-    told = weights.find(entry.path).description
-    assert (told.status, told.architecture.fusion, told.architecture.pooling) == ("imported", "single", "image")
-    assert told.preprocessing.audio.denoise == "first-frames"
-    assert told.notice
+    description = weights.find(entry.path).description
+    assert (description.status, description.architecture.fusion, description.architecture.pooling) == (
+        "imported",
+        "single",
+        "image",
+    )
+    assert description.preprocessing.audio.denoise == "first-frames"
+    assert description.notice
     network, inputs = weights.load_network(entry), published_inputs(1)
     with torch.inference_mode():
-        got = network(inputs["mel"], inputs["clip"])
-        want = published_network(1, "single")(inputs["mel"], inputs["clip"].mean(dim=1))
-    assert torch.allclose(got, want, rtol=0, atol=1e-5)
+        scores = network(inputs["mel"], inputs["clip"])
+        expected = published_network(1, "single")(inputs["mel"], inputs["clip"].mean(dim=1))
+    assert torch.allclose(scores, expected, rtol=0, atol=1e-5)
 
 
-def test_bare_state_dict_in_half_precision_is_taken_as_float32(scratch: Path) -> None:
+def test_bare_half_precision_state_dict_is_imported_as_float32(scratch: Path) -> None:
     halved = {n: t.half() if t.is_floating_point() else t for n, t in published_state(1).items()}
     torch.save(halved, scratch / "bare.pth")
     entry = checkpoints.import_checkpoint(scratch / "bare.pth", scratch, "from-half", licence="MIT")
@@ -86,14 +90,14 @@ def test_incomplete_checkpoint_leaves_nothing_behind(scratch: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [("embed_dim", 256), ("num_heads", 4), ("visual_encoder", "vgg16")])
-def test_other_sizes_are_refused_by_the_name_of_the_setting(scratch: Path, key: str, value: object) -> None:
+def test_other_network_sizes_are_refused_with_the_name_of_the_setting(scratch: Path, key: str, value: object) -> None:
     config = {"model": CONFIG["model"] | {key: value}}
     torch.save({"config": config, "model_state_dict": {"x": torch.zeros(1)}}, scratch / "other.pth")
     with pytest.raises(WeightsError, match=f"config has {key} = {value!r}"):
         checkpoints.import_checkpoint(scratch / "other.pth", scratch / "store")
 
 
-class Bomb:
+class MaliciousObject:
     """Unpickling this runs a command."""
 
     def __init__(self, command: str) -> None:
@@ -106,23 +110,23 @@ class Bomb:
 @pytest.mark.parametrize("form", ["zip", "legacy", "bare pickle"])
 def test_malicious_pickle_is_refused_and_not_executed(scratch: Path, form: str) -> None:
     evidence = scratch / "executed"
-    content = {"model_state_dict": {"x": torch.zeros(1)}, "config": Bomb(f"touch {evidence}")}
+    content = {"model_state_dict": {"x": torch.zeros(1)}, "config": MaliciousObject(f"touch {evidence}")}
     path = scratch / "evil.pth"
     if form == "bare pickle":
-        path.write_bytes(pickle.dumps(Bomb(f"touch {evidence}")))
+        path.write_bytes(pickle.dumps(MaliciousObject(f"touch {evidence}")))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
-    with pytest.raises(WeightsError, match=r"evil\.pth holds more than tensors") as caught:
+    with pytest.raises(WeightsError, match=r"evil\.pth has more than tensors") as caught:
         checkpoints.import_checkpoint(path, scratch / "store")
     assert "source you trust" in caught.value.remedy
     assert not evidence.exists()
-    with path.open("rb") as file:  # the bomb is live: an unsafe reader would have set it off
+    with path.open("rb") as file:  # the payload is present: an unsafe reader would have run it
         data = zipfile.ZipFile(file).read("evil/data.pkl") if form == "zip" else file.read()
     assert b"touch" in data
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "truncated", "tensor", "no tensors", "not there"])
-def test_what_is_no_checkpoint_gives_a_clear_error(scratch: Path, kind: str) -> None:
+def test_file_that_is_no_checkpoint_gives_a_clear_error(scratch: Path, kind: str) -> None:
     path = scratch / "odd.pth"
     whole = io.BytesIO()
     torch.save({"model_state_dict": {"x": torch.zeros(1000)}}, whole)
@@ -137,12 +141,12 @@ def test_what_is_no_checkpoint_gives_a_clear_error(scratch: Path, kind: str) -> 
 
 
 @pytest.mark.parametrize("name", ["", "../escape", "with space", "untrained", "-dash"])
-def test_names_that_cannot_be_a_file_or_are_taken_are_refused(scratch: Path, name: str) -> None:
+def test_invalid_and_reserved_names_are_refused(scratch: Path, name: str) -> None:
     with pytest.raises(WeightsError):
         checkpoints.import_checkpoint(checkpoint(scratch / "c.pth"), scratch / "store", name)
 
 
-def test_checkpoint_given_where_weights_are_wanted_says_to_import_it(scratch: Path) -> None:
+def test_checkpoint_in_place_of_weights_says_to_import_it(scratch: Path) -> None:
     with pytest.raises(WeightsError, match="training checkpoint") as caught:
         weights.find(scratch / "avpenet_best.pth")
     assert "avpenet weights import" in caught.value.remedy
@@ -157,18 +161,18 @@ def test_commands_import_list_show_verify_and_install(scratch: Path) -> None:
         assert result.exit_code == 0
         return result.stdout
 
-    said = avpenet("import", str(scratch / "authors.pth"), "--folder", str(scratch / "elsewhere"))
+    output = avpenet("import", str(scratch / "authors.pth"), "--folder", str(scratch / "elsewhere"))
     path = scratch / "elsewhere" / "authors.safetensors"
-    assert f"--weights {path}" in said
-    said = avpenet("install", str(path))
-    assert "--weights authors" in said
-    assert "IMPORTED" in said
-    listed = avpenet("list")
-    assert "untrained" in listed
-    assert "authors" in listed
+    assert f"--weights {path}" in output
+    output = avpenet("install", str(path))
+    assert "--weights authors" in output
+    assert "IMPORTED" in output
+    listing = avpenet("list")
+    assert "untrained" in listing
+    assert "authors" in listing
     assert "IMPORTED" in avpenet("show", "authors")
-    told = json.loads(avpenet("show", "authors", "--json"))
-    assert told["digest"] in said
+    description = json.loads(avpenet("show", "authors", "--json"))
+    assert description["digest"] in output
     assert "authors: intact" in avpenet("verify")
     with path.open("ab") as file:
         file.write(b"x")
@@ -182,6 +186,6 @@ def test_listing_and_showing_do_not_import_torch() -> None:
         "for line in (['list'], ['show', 'untrained']): app(line, standalone_mode=False)\n"
         "sys.exit('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "UNTRAINED" in done.stdout
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr
+    assert "UNTRAINED" in completed.stdout

@@ -1,4 +1,4 @@
-"""Weights of 8 bits a number: what comes back is what was put in, but for the rounding, and damage is seen."""
+"""8-bit quantised weights: rounding error, size, scores and detection of damage."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from avpenet_cli.errors import WeightsError
 from avpenet_cli.model.initialise import seeded_state
 from avpenet_cli.model.registry import build
 from avpenet_cli.weights.packing import SCALE_SUFFIX, pack, unpack, unpacked_header
-from tests.support.weight_descriptions import described
+from tests.support.weight_descriptions import make_description
 
 
-def test_packed_numbers_come_back_changed_by_more_than_half_a_step() -> None:
+def test_quantised_parameters_differ_by_at_most_half_a_step() -> None:
     rng = torch.Generator().manual_seed(1)
     state = {
         "convolution": torch.randn((5, 3, 3, 3), generator=rng) * torch.logspace(-3, 2, 5).view(-1, 1, 1, 1),
@@ -28,15 +28,15 @@ def test_packed_numbers_come_back_changed_by_more_than_half_a_step() -> None:
     assert packed["convolution"].dtype == torch.int8
     assert packed["convolution"].abs().amax(dim=(1, 2, 3)).tolist() == [127] * 5
     assert packed["bias"] is state["bias"]
-    again = unpack(packed)
-    assert again.keys() == state.keys()
+    expanded = unpack(packed)
+    assert expanded.keys() == state.keys()
     step = state["convolution"].abs().amax(dim=(1, 2, 3), keepdim=True) / 127
-    assert bool(((again["convolution"] - state["convolution"]).abs() <= 0.5001 * step).all())
-    assert not again["dead"].any()
+    assert bool(((expanded["convolution"] - state["convolution"]).abs() <= 0.5001 * step).all())
+    assert not expanded["dead"].any()
     assert unpack(state) == state
 
 
-def test_packed_tensor_without_its_scale_passes_for_a_whole_one() -> None:
+def test_quantised_tensor_without_its_scale_is_not_expanded() -> None:
     header = {"w": ((4, 2), "I8"), f"w{SCALE_SUFFIX}": ((4,), "F32"), "b": ((4,), "F32")}
     assert unpacked_header(header) == {"w": ((4, 2), "F32"), "b": ((4,), "F32")}
     assert unpacked_header({"w": ((4, 2), "I8")}) == {"w": ((4, 2), "I8")}
@@ -44,10 +44,10 @@ def test_packed_tensor_without_its_scale_passes_for_a_whole_one() -> None:
 
 
 @pytest.mark.slow
-def test_packed_weights_are_larger_than_promised_or_score_otherwise(tmp_path: Path) -> None:
-    told = described("whole")
-    state = seeded_state(build("avpenet", told.architecture), 3)
-    whole = weights.save(state, told, tmp_path / "whole.safetensors")
+def test_quantised_weights_are_small_and_score_nearly_the_same(tmp_path: Path) -> None:
+    description = make_description("whole")
+    state = seeded_state(build("avpenet", description.architecture), 3)
+    whole = weights.save(state, description, tmp_path / "whole.safetensors")
     packed = weights.pack_weights(tmp_path / "whole.safetensors", tmp_path / "small.safetensors")
     assert packed.path is not None
     assert packed.path.stat().st_size < 60e6
@@ -58,12 +58,12 @@ def test_packed_weights_are_larger_than_promised_or_score_otherwise(tmp_path: Pa
     rng = torch.Generator().manual_seed(2)
     mel, clip = torch.rand((2, 1, 128, 300), generator=rng), torch.randn((2, 2, 3, 64, 64), generator=rng)
     with torch.inference_mode():
-        before, after = (weights.load_network(one)(mel, clip) for one in (whole, packed))
-    # A network that learnt nothing takes roundings further than a trained one, whose scores move by under 0.05.
+        before, after = (weights.load_network(entry)(mel, clip) for entry in (whole, packed))
+    # Rounding changes the scores of an untrained network more than those of a trained one, which change by under 0.05.
     assert (before - after).abs().max() < 0.2
-    assert "before packing" in packed.description.training_data
+    assert "before quantisation" in packed.description.training_data
     for name in ("my weights.safetensors", "small"):
-        with pytest.raises(WeightsError, match="cannot be called that"):
+        with pytest.raises(WeightsError, match="not a valid name for weights"):
             weights.pack_weights(tmp_path / "whole.safetensors", tmp_path / name)
     with pytest.raises(WeightsError, match="built in"):
         weights.pack_weights("untrained", tmp_path / "none.safetensors")

@@ -1,4 +1,4 @@
-"""Nothing in a pair of weight files changes unnoticed, and nothing is ever loaded in part."""
+"""Storing, finding, verifying and installing weights: no change goes unnoticed, and nothing is loaded in part."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from safetensors.torch import save_file
 from avpenet_cli import weights
 from avpenet_cli.errors import EnvironmentUnavailableError, WeightsError
 from avpenet_cli.model.architecture import Architecture
-from tests.support.weight_descriptions import described
+from tests.support.weight_descriptions import make_description
 
 State = dict[str, torch.Tensor]
 
 
-def description(name: str) -> weights.WeightsDescription:
+def research_description(name: str) -> weights.WeightsDescription:
     architecture = Architecture(fusion="single")
-    return described(name, status="research", architecture=architecture, cut_points=(2.5, 6.5), notice="")
+    return make_description(name, status="research", architecture=architecture, cut_points=(2.5, 6.5), notice="")
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def state() -> State:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory, state: State) -> Iterator[Path]:
-    """A sound pair that no test alters; 200 MB, so it is removed afterwards."""
+    """An intact pair that no test alters; removed afterwards, since it takes 200 MB."""
     folder = tmp_path_factory.mktemp("pair")
-    yield weights.save(state, description("sound"), folder / "sound.safetensors").path or folder
+    yield weights.save(state, research_description("intact"), folder / "intact.safetensors").path or folder
     shutil.rmtree(folder)
 
 
@@ -78,8 +78,17 @@ def test_one_altered_byte_of_a_tensor_is_noticed(copy: Path) -> None:
         file.write(bytes([byte ^ 1]))
     entry = weights.find(copy)
     for check in (weights.verify, weights.load_network):
-        with pytest.raises(WeightsError, match=r"sound\.safetensors was altered"):
+        with pytest.raises(WeightsError, match=r"intact\.safetensors was altered"):
             check(entry)
+
+
+def test_loaded_network_does_not_change_with_its_file(copy: Path, state: State) -> None:
+    """What was verified is what was loaded: a mapped file would let later changes through."""
+    network = weights.load_network(weights.find(copy))
+    with copy.open("r+b") as file:
+        file.seek(-4_000_000, os.SEEK_END)
+        file.write(bytes(4_000_000))
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
 
 
 @pytest.mark.parametrize("bytes_left", [0, 5, 100_000])
@@ -91,34 +100,34 @@ def test_truncated_tensors_are_noticed(pair: Path, scratch: Path, bytes_left: in
         weights.load_network(weights.find(scratch / pair.name))
 
 
-def _relabel(plain: dict[str, object]) -> None:
-    plain["cut_points"] = [1.0, 9.0]
+def _relabel(fields: dict[str, object]) -> None:
+    fields["cut_points"] = [1.0, 9.0]
 
 
-def _quieten(plain: dict[str, object]) -> None:
-    plain["status"] = "validated"
+def _quieten(fields: dict[str, object]) -> None:
+    fields["status"] = "validated"
 
 
-def _strip(plain: dict[str, object]) -> None:
-    del plain["notice"]
+def _strip(fields: dict[str, object]) -> None:
+    del fields["notice"]
 
 
-def _unsign(plain: dict[str, object]) -> None:
-    del plain["digest"]
+def _unsign(fields: dict[str, object]) -> None:
+    del fields["digest"]
 
 
 @pytest.mark.parametrize("alter", [_relabel, _quieten, _strip, _unsign])
 def test_altered_description_is_noticed(pair: Path, scratch: Path, alter: Callable[[dict[str, object]], None]) -> None:
-    plain = json.loads(pair.with_suffix(".json").read_text())
-    alter(plain)
-    (scratch / "sound.json").write_text(json.dumps(plain))
-    (scratch / "sound.safetensors").symlink_to(pair)
-    with pytest.raises(WeightsError, match=r"sound\.json was altered"):
-        weights.find(scratch / "sound.safetensors")
+    fields = json.loads(pair.with_suffix(".json").read_text())
+    alter(fields)
+    (scratch / "intact.json").write_text(json.dumps(fields))
+    (scratch / "intact.safetensors").symlink_to(pair)
+    with pytest.raises(WeightsError, match=r"intact\.json was altered"):
+        weights.find(scratch / "intact.safetensors")
 
 
 @pytest.mark.parametrize(
-    ("content", "decoder_warning"),
+    ("content", "message"),
     [
         (b"", "is not JSON"),
         (b"\xff\xfe{", "is not JSON"),
@@ -127,28 +136,28 @@ def test_altered_description_is_noticed(pair: Path, scratch: Path, alter: Callab
         (b'{"format_version": 7}', "format version 7"),
     ],
 )
-def test_description_that_is_none_is_refused(pair: Path, scratch: Path, content: bytes, decoder_warning: str) -> None:
-    (scratch / "sound.json").write_bytes(content)
-    (scratch / "sound.safetensors").symlink_to(pair)
-    with pytest.raises(WeightsError, match=decoder_warning):
-        weights.find(scratch / "sound.safetensors")
+def test_file_that_is_no_description_is_refused(pair: Path, scratch: Path, content: bytes, message: str) -> None:
+    (scratch / "intact.json").write_bytes(content)
+    (scratch / "intact.safetensors").symlink_to(pair)
+    with pytest.raises(WeightsError, match=message):
+        weights.find(scratch / "intact.safetensors")
 
 
-def test_missing_description_and_missing_tensors_are_told_apart(pair: Path, scratch: Path) -> None:
+def test_missing_description_and_missing_tensors_have_different_errors(pair: Path, scratch: Path) -> None:
     shutil.copy(pair.with_suffix(".json"), scratch)
-    with pytest.raises(WeightsError, match=r"the tensors .* is not there"):
-        weights.find(scratch / "sound.json")
+    with pytest.raises(WeightsError, match=r"the tensors .* does not exist"):
+        weights.find(scratch / "intact.json")
     (scratch / "lonely.safetensors").write_bytes(b"")
-    with pytest.raises(WeightsError, match=r"the description .* is not there"):
+    with pytest.raises(WeightsError, match=r"the description .* does not exist"):
         weights.find(scratch / "lonely.safetensors")
 
 
-def _handmade(folder: Path, tensors: State, told: weights.WeightsDescription) -> Path:
-    """A pair with right digests around whatever tensors, as a faulty program would write it."""
-    path = folder / f"{told.name}.safetensors"
+def _handmade(folder: Path, tensors: State, description: weights.WeightsDescription) -> Path:
+    """A pair with correct digests and arbitrary tensors, as a faulty program would write it."""
+    path = folder / f"{description.name}.safetensors"
     save_file(tensors, path)
-    honest = dataclasses.replace(told, tensors_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    path.with_suffix(".json").write_text(json.dumps(weights.describe(weights.WeightsEntry(honest, path))))
+    complete = dataclasses.replace(description, tensors_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    path.with_suffix(".json").write_text(json.dumps(weights.describe(weights.WeightsEntry(complete, path))))
     return path
 
 
@@ -173,35 +182,34 @@ def _not_numbers(state: State) -> State:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "decoder_warning"),
+    ("spoil", "message"),
     [
         (_without_one, "lacks tensor fusion.p_a"),
         (_with_another, "unknown tensor fusion.p_b"),
         (_of_other_shape, r"head.fc3.weight is F32 \[128, 1\], the network's is F32 \[1, 128\]"),
         (_of_other_type, "fusion.p_a is F16"),
-        (_not_numbers, "fusion.p_a holds values that are not numbers"),
+        (_not_numbers, "fusion.p_a has values that are not finite"),
     ],
 )
 def test_tensors_that_do_not_fit_the_network_are_neither_loaded_nor_saved(
-    spoil: Callable[[State], State], decoder_warning: str, state: State, scratch: Path
+    spoil: Callable[[State], State], message: str, state: State, scratch: Path
 ) -> None:
-    told = dataclasses.replace(description("spoilt"), n_parameters=51_247_459)
-    entry = weights.find(_handmade(scratch, spoil(state), told))
-    with pytest.raises(WeightsError, match=decoder_warning):
+    description = dataclasses.replace(research_description("spoilt"), n_parameters=51_247_459)
+    entry = weights.find(_handmade(scratch, spoil(state), description))
+    with pytest.raises(WeightsError, match=message):
         weights.load_network(entry)
-    type_name = decoder_warning.replace("F16", "torch.float16")
-    with pytest.raises(WeightsError, match=type_name):
-        weights.save(spoil(state), description("again"), scratch / "again.safetensors")
+    with pytest.raises(WeightsError, match=message):
+        weights.save(spoil(state), research_description("again"), scratch / "again.safetensors")
     assert not (scratch / "again.safetensors").exists()
 
 
 def test_link_to_the_tensors_alone_finds_the_description_beside_the_target(pair: Path, scratch: Path) -> None:
-    (scratch / "sound.safetensors").symlink_to(pair)
-    weights.verify(weights.find(scratch / "sound.safetensors"))
+    (scratch / "intact.safetensors").symlink_to(pair)
+    weights.verify(weights.find(scratch / "intact.safetensors"))
 
 
 @pytest.mark.parametrize("kind", ["folder", "link to itself", "fifo", "broken link"])
-def test_what_is_no_readable_file_gives_a_clear_error(kind: str, scratch: Path) -> None:
+def test_path_that_is_no_readable_file_gives_a_clear_error(kind: str, scratch: Path) -> None:
     path = scratch / "odd.safetensors"
     if kind == "folder":
         path.mkdir()
@@ -220,10 +228,10 @@ def test_file_without_read_permission_gives_a_clear_error(copy: Path) -> None:
         weights.find(copy)
 
 
-def test_renamed_pair_is_refused_since_outputs_would_name_it_wrongly(pair: Path, scratch: Path) -> None:
+def test_renamed_pair_is_refused(pair: Path, scratch: Path) -> None:
     shutil.copy(pair.with_suffix(".json"), scratch / "other.json")
     (scratch / "other.safetensors").symlink_to(pair)
-    with pytest.raises(WeightsError, match="called 'sound'"):
+    with pytest.raises(WeightsError, match="called 'intact'"):
         weights.find(scratch / "other.safetensors")
 
 
@@ -231,33 +239,33 @@ def test_installing_twice_changes_nothing_and_other_weights_of_the_name_are_refu
     pair: Path, store: Path, scratch: Path, state: State
 ) -> None:
     first = weights.install(pair)
-    assert first.path == store / "sound.safetensors"
+    assert first.path == store / "intact.safetensors"
     before = first.path.stat()
     assert weights.install(pair).digest == first.digest
     assert first.path.stat().st_mtime_ns == before.st_mtime_ns
     assert before.st_mode & 0o777 == 0o600
-    assert weights.find("sound").digest == first.digest
-    assert sorted(path.name for path in store.iterdir()) == ["sound.json", "sound.safetensors"]
+    assert weights.find("intact").digest == first.digest
+    assert sorted(path.name for path in store.iterdir()) == ["intact.json", "intact.safetensors"]
 
     (scratch / "new").mkdir()
-    relabelled = dataclasses.replace(description("sound"), licence="CC0-1.0")
-    other = weights.save(state, relabelled, scratch / "new" / "sound.safetensors")
+    relabelled = dataclasses.replace(research_description("intact"), licence="CC0-1.0")
+    other = weights.save(state, relabelled, scratch / "new" / "intact.safetensors")
     assert other.path is not None
     with pytest.raises(WeightsError, match="other weights of that name"):
         weights.install(other.path)
-    assert weights.find("sound").digest == first.digest
+    assert weights.find("intact").digest == first.digest
     assert weights.install(other.path, overwrite=True).digest == other.digest
-    weights.verify(weights.find("sound"))
+    weights.verify(weights.find("intact"))
 
 
-def test_a_file_that_describes_no_weights_is_replaced(state: State, scratch: Path) -> None:
-    """Such as a site's baseline, where weights are to be called `site`."""
+def test_json_file_without_weights_is_replaced_on_request_only(state: State, scratch: Path) -> None:
+    """For example a site's baseline `site.json`, where weights are to be called `site`."""
     (scratch / "site.json").write_text("scores")
     with pytest.raises(WeightsError, match="belongs to no weights"):
-        weights.save(state, description("site"), scratch / "site.safetensors")
+        weights.save(state, research_description("site"), scratch / "site.safetensors")
     assert (scratch / "site.json").read_text() == "scores"
     assert not (scratch / "site.safetensors").exists()
-    weights.verify(weights.save(state, description("site"), scratch / "site.safetensors", overwrite=True))
+    weights.verify(weights.save(state, research_description("site"), scratch / "site.safetensors", overwrite=True))
 
 
 def test_altered_weights_are_not_installed(copy: Path, store: Path) -> None:
@@ -268,30 +276,30 @@ def test_altered_weights_are_not_installed(copy: Path, store: Path) -> None:
     assert not store.exists() or not any(store.iterdir())
 
 
-def test_store_that_cannot_be_written_is_named(pair: Path, store: Path) -> None:
+def test_store_that_cannot_be_written_is_named_in_the_error(pair: Path, store: Path) -> None:
     store.write_text("a file where the folder should be")
     with pytest.raises(EnvironmentUnavailableError, match="cannot write weights to"):
         weights.install(pair)
 
 
-def test_listing_names_sound_and_broken_weights_and_survives_both(pair: Path, store: Path) -> None:
+def test_listing_has_intact_and_unusable_weights(pair: Path, store: Path) -> None:
     store.mkdir()
-    (store / "sound.safetensors").symlink_to(pair)
-    (store / "broken.safetensors").write_bytes(b"rubbish")
+    (store / "intact.safetensors").symlink_to(pair)
+    (store / "broken.safetensors").write_bytes(b"garbage")
     (store / "notes.txt").write_text("not weights")
     listed = weights.list_entries()
     assert isinstance(listed[0], weights.WeightsEntry)
     assert listed[0].name == "untrained"
-    assert {entry.name for entry in listed if isinstance(entry, weights.WeightsEntry)} >= {"untrained", "sound"}
+    assert {entry.name for entry in listed if isinstance(entry, weights.WeightsEntry)} >= {"untrained", "intact"}
     assert [entry.path.stem for entry in listed if isinstance(entry, weights.UnusableWeights)] == ["broken"]
 
 
-def test_unknown_name_says_where_it_looked(store: Path) -> None:
+def test_error_for_an_unknown_name_lists_the_search_path(store: Path) -> None:
     with pytest.raises(WeightsError, match=f"'nowhere'.*{store}"):
         weights.find("nowhere")
 
 
-def test_a_missing_home_stops_nothing_but_installing(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_home_prevents_installing_only(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (weights.FOLDER_VARIABLE, "XDG_DATA_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
 
@@ -305,21 +313,21 @@ def test_a_missing_home_stops_nothing_but_installing(pair: Path, monkeypatch: py
         weights.install(pair)
 
 
-def test_name_of_the_built_in_weights_cannot_be_taken(state: State, scratch: Path) -> None:
+def test_name_of_the_built_in_weights_is_reserved(state: State, scratch: Path) -> None:
     with pytest.raises(WeightsError, match="built-in"):
-        weights.save(state, description("untrained"), scratch / "untrained.safetensors")
+        weights.save(state, research_description("untrained"), scratch / "untrained.safetensors")
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "decoder_warning"),
+    ("field", "value", "message"),
     [
-        ("cut_points", (6.0, 3.0), "cut_points must rise"),
+        ("cut_points", (6.0, 3.0), "cut_points must increase"),
         ("status", "demonstration", "need a notice"),
         ("name", "../escape", "name"),
         ("architecture", Architecture(may_be_missing=("face",)), "may_be_missing"),
     ],
 )
-def test_descriptions_that_contradict_themselves_are_refused(field: str, value: object, decoder_warning: str) -> None:
+def test_descriptions_that_contradict_themselves_are_refused(field: str, value: object, message: str) -> None:
     changes = {field: value} | ({"modalities": ("face",)} if field == "architecture" else {})
-    with pytest.raises(ValueError, match=decoder_warning):
-        dataclasses.replace(description("sound"), **changes)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(research_description("intact"), **changes)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The built-in weights: the same everywhere, never without their notice."""
+"""The built-in untrained weights: the same on every machine, and always with their notice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from avpenet_cli import weights
 
 FIRST_HEAD_WEIGHT = 0.10696891695261002
 FIRST_LAYER_SUM = -1.2598962369329456
-"""Printed once by the seeded scheme; if they must change, so must `initialise.SCHEME`."""
+"""Values of the seeded scheme; if they change, `initialise.SCHEME` must change."""
 
 _PRINT_SCORES = """
 import sys, torch
@@ -28,7 +28,7 @@ print(entry.digest, round(float(model(mel, clip)), 5))
 
 
 def test_digest_and_scores_are_the_same_in_every_process() -> None:
-    answers = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", _PRINT_SCORES, seed],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -38,11 +38,11 @@ def test_digest_and_scores_are_the_same_in_every_process() -> None:
         ).stdout
         for seed in ("1", "2")
     }
-    assert len(answers) == 1
-    assert next(iter(answers)).startswith(weights.untrained_entry().digest)
+    assert len(outputs) == 1
+    assert next(iter(outputs)).startswith(weights.untrained_entry().digest)
 
 
-def test_initialisation_has_not_drifted() -> None:
+def test_initialisation_has_its_known_values() -> None:
     state = weights.load_network(weights.find("untrained")).state_dict()
     assert float(state["head.fc1.weight"][0, 0]) == pytest.approx(FIRST_HEAD_WEIGHT, abs=1e-9)
     assert float(state["visual_encoder.conv1.weight"].double().sum()) == pytest.approx(FIRST_LAYER_SUM, abs=1e-6)
@@ -54,12 +54,12 @@ def test_loading_leaves_the_global_generator_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_it_says_that_its_scores_mean_nothing() -> None:
-    told = weights.find("untrained").description
-    assert told.status == "untrained"
-    assert told.notice == "UNTRAINED weights: these scores mean nothing and must not be used"
-    assert told.architecture.fusion == "tokens"
-    assert told.modalities_needed == ("audio", "face")
+def test_notice_says_that_the_scores_mean_nothing() -> None:
+    description = weights.find("untrained").description
+    assert description.status == "untrained"
+    assert description.notice == "UNTRAINED weights: these scores mean nothing and must not be used"
+    assert description.architecture.fusion == "tokens"
+    assert description.modalities_needed == ("audio", "face")
 
 
 def test_cut_points_are_inclusive_at_their_upper_end() -> None:

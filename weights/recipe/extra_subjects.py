@@ -36,7 +36,7 @@ from avpenet_cli.face.align import align
 from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.phantom.head.built_in import built_in_head
 from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ
-from avpenet_cli.phantom.scene import Scene, draw_scene, frames, sound
+from avpenet_cli.phantom.scene import Scene, draw_scene, render_audio, render_frames
 from avpenet_cli.phantom.subjects import draw_subject
 from avpenet_cli.settings import WINDOW_S, AudioSettings, FaceSettings
 from avpenet_cli.storage import atomic_write
@@ -97,7 +97,7 @@ def make_faces(number: int, seed: int, out: Path) -> int:
     rng = np.random.default_rng([seed, number, 1])
     scene = sample_moments(scene, FRAMES, rng)
     images = []
-    for frame in frames(scene, built_in_head()):
+    for frame in render_frames(scene, built_in_head()):
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*_CODEC_QUALITY))]
         _, packed = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
         images.append(_rgb(cv2.imdecode(packed, cv2.IMREAD_COLOR)))
@@ -135,7 +135,7 @@ def utterance_shares(scene: Scene, start_s: float, kinds: list[str]) -> np.ndarr
     """Share of each 0.3 s of a segment that each kind of utterance fills: (10, kinds) float32 in [0, 1]."""
     starts = start_s + TOKEN_S * np.arange(TOKENS)
     shares = np.zeros((TOKENS, len(kinds)), np.float32)
-    for utterance in (*scene.utterances, *scene.ordinary):
+    for utterance in (*scene.utterances, *scene.non_pain):
         if utterance.kind in kinds:
             ends = np.minimum(starts + TOKEN_S, utterance.start_s + utterance.length_s)
             shares[:, kinds.index(utterance.kind)] += (
@@ -146,7 +146,7 @@ def utterance_shares(scene: Scene, start_s: float, kinds: list[str]) -> np.ndarr
 
 def utterance_kinds(scenes: Iterable[Scene]) -> list[str]:
     """Names of all kinds of utterance in the scenes, sorted."""
-    return sorted({item.kind for scene in scenes for item in (*scene.utterances, *scene.ordinary)})
+    return sorted({item.kind for scene in scenes for item in (*scene.utterances, *scene.non_pain)})
 
 
 def make_audio(number: int, seed: int, out: Path) -> int:
@@ -158,7 +158,7 @@ def make_audio(number: int, seed: int, out: Path) -> int:
     starts_s = np.arange(0.0, _AUDIO_S - WINDOW_S + 0.1, WINDOW_S)
     if path.exists():
         return len(starts_s)
-    waveform, settings = sound(scene), AudioSettings()
+    waveform, settings = render_audio(scene), AudioSettings()
     profile = survey([waveform], SAMPLE_RATE_HZ, settings)
     windows = [(float(start_s), WINDOW_S) for start_s in starts_s]
     mels = [segment.mel for segment in segments([waveform], SAMPLE_RATE_HZ, windows, profile, settings, 1.0)]
@@ -176,7 +176,7 @@ def make_audio(number: int, seed: int, out: Path) -> int:
 
 def _pain(scene: Scene, start_s: float) -> float:
     """Median over the segment's seconds, as for the truth of a recording."""
-    return float(np.median([scene.course.mean_over(start_s + k, start_s + k + 1) for k in range(round(WINDOW_S))]))
+    return float(np.median([scene.trajectory.mean_over(start_s + k, start_s + k + 1) for k in range(round(WINDOW_S))]))
 
 
 def load_extra_audio(folder: Path, kinds: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,1 +1,1 @@
-"""From a head mesh to pixels: skin, covers, light, renderer."""
+"""Render simulated faces: skin, covers, light."""

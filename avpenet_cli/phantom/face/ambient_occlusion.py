@@ -1,4 +1,4 @@
-"""How much of the room each place of a head can see: what makes sockets, nostrils and the mouth dark."""
+"""Compute ambient occlusion, which darkens eye sockets, nostrils and the mouth."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from avpenet_cli.phantom.head.rasterizer import rasterise
 from avpenet_cli.phantom.parameters.face_params import face_params
 
 
-def vertex_normals(points: Float, faces: Index, around: sparse.csr_array) -> Float:
-    """Unit normals of every vertex, weighted by its triangles' areas.
+def vertex_normals(points: Float, faces: Index, incidence: sparse.csr_array) -> Float:
+    """Area-weighted unit normals of the vertices.
 
     Args:
         points: (n, 3) float32.
         faces: (m, 3) int32 counter-clockwise seen from outside.
-        around: (n, m) sparse float32, 1 where a face has the vertex.
+        incidence: (n, m) sparse float32, 1 where a face has the vertex.
 
     Returns:
         (n, 3) float32.
@@ -31,46 +31,48 @@ def vertex_normals(points: Float, faces: Index, around: sparse.csr_array) -> Flo
         ],
         1,
     )
-    summed = around @ normal
+    summed = incidence @ normal
     return np.asarray(summed / np.maximum(np.sqrt((summed * summed).sum(1, keepdims=True)), 1e-9), np.float32)
 
 
-def open_to_room(shape: HeadShape, around: sparse.csr_array) -> Float:
-    """Share of the room that each vertex of the neutral head sees: (n,) float32 in [0, 1].
+def ambient_visibility(shape: HeadShape, incidence: sparse.csr_array) -> Float:
+    """Visibility of the surroundings from each vertex of the neutral head: (n,) float32 in [0, 1].
 
-    From each of many directions the head is drawn as that direction's light would see it (Landis 2002, SIGGRAPH
-    course 16, ambient occlusion), and each vertex counts those from which it is not hidden, by the cosine.
+    The head is rasterised from many directions, and each vertex sums those from which it is visible, weighted by the
+    cosine (ambient occlusion; Landis 2002, SIGGRAPH course 16).
     """
-    numbers, points = face_params().light, shape.neutral_mm
-    normals = vertex_normals(points, shape.faces, around)
-    index = np.arange(numbers.occlusion_directions) + 0.5
-    # Fibonacci's sphere: directions evenly spread.
-    polar, turn = np.arccos(1 - 2 * index / numbers.occlusion_directions), np.pi * (1 + 5**0.5) * index
-    ways = np.stack([np.sin(polar) * np.cos(turn), np.cos(polar), np.sin(polar) * np.sin(turn)], 1)
+    params, points = face_params().light, shape.neutral_mm
+    normals = vertex_normals(points, shape.faces, incidence)
+    index = np.arange(params.occlusion_directions) + 0.5
+    # Fibonacci sphere: evenly distributed directions.
+    polar, azimuth = np.arccos(1 - 2 * index / params.occlusion_directions), np.pi * (1 + 5**0.5) * index
+    directions = np.stack([np.sin(polar) * np.cos(azimuth), np.cos(polar), np.sin(polar) * np.sin(azimuth)], 1)
     both_sides = np.concatenate([shape.faces, shape.faces[:, ::-1]])
-    head = points[shape.follows > 0.5]
+    head = points[shape.rotation_share > 0.5]
     centred = points - 0.5 * (head.min(0) + head.max(0))
-    scale = (numbers.occlusion_px - 4) / float(np.linalg.norm(np.ptp(head, axis=0)))
-    seen, possible = np.zeros(len(points)), np.full(len(points), 1e-6)
-    for way in ways:
-        weight = np.maximum(normals @ way, 0.0)
+    scale = (params.occlusion_px - 4) / float(np.linalg.norm(np.ptp(head, axis=0)))
+    visibility, possible = np.zeros(len(points)), np.full(len(points), 1e-6)
+    for direction in directions:
+        weight = np.maximum(normals @ direction, 0.0)
         possible += weight
-        seen += weight * _unhidden(centred, both_sides, way, scale)
-    share = (seen / possible).astype(np.float32)
-    faces_each = np.maximum(around @ np.full(len(shape.faces), 3.0, np.float32), 1.0)
-    for _ in range(numbers.occlusion_smoothing):
-        # Means over the neighbours: directions are few and their pictures coarse.
-        share = around @ (around.T @ share) / faces_each
-    deep = share**numbers.occlusion_power
-    return np.asarray(numbers.occlusion_floor + (1.0 - numbers.occlusion_floor) * deep, np.float32)
+        visibility += weight * _visible(centred, both_sides, direction, scale)
+    share = (visibility / possible).astype(np.float32)
+    faces_each = np.maximum(incidence @ np.full(len(shape.faces), 3.0, np.float32), 1.0)
+    for _ in range(params.occlusion_smoothing):
+        # Average over neighbours, since the directions are few and their rasters coarse.
+        share = incidence @ (incidence.T @ share) / faces_each
+    darkened = share**params.occlusion_power
+    return np.asarray(params.occlusion_floor + (1.0 - params.occlusion_floor) * darkened, np.float32)
 
 
-def _unhidden(centred: Float, faces: Index, way: np.ndarray, scale: float) -> np.ndarray:
-    """Which vertices nothing hides from direction `way`: (n,) bool."""
+def _visible(centred: Float, faces: Index, direction: np.ndarray, scale: float) -> np.ndarray:
+    """Which vertices are visible from `direction`: (n,) bool."""
     size = face_params().light.occlusion_px
-    right = np.cross([0.0, 1.0, 0.0] if abs(way[1]) < 0.9 else [1.0, 0.0, 0.0], way)
+    right = np.cross([0.0, 1.0, 0.0] if abs(direction[1]) < 0.9 else [1.0, 0.0, 0.0], direction)
     right /= np.linalg.norm(right)
-    flat = np.stack([centred @ right, -(centred @ np.cross(way, right)), centred @ way], 1).astype(np.float32)
+    flat = np.stack([centred @ right, -(centred @ np.cross(direction, right)), centred @ direction], 1).astype(
+        np.float32
+    )
     flat[:, :2] = flat[:, :2] * np.float32(scale) + np.float32(size / 2)
     raster = rasterise(flat, faces, size, size)
     depth = np.full(size * size, -np.inf, np.float32)

@@ -1,4 +1,4 @@
-"""What hides part of a face: a surgical mask, a tube with its tape, a hand."""
+"""Objects that cover part of a face: a surgical mask, a taped tube, a hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from avpenet_cli.phantom.head.model import UNITS, Float, HeadShape
-from avpenet_cli.phantom.head.parts import Array, Part, grid_faces, jaw_way, joined, part
+from avpenet_cli.phantom.head.parts import Array, Part, grid_faces, jaw_displacement, join_parts, make_part
 from avpenet_cli.phantom.head.rasterizer import rasterise
 from avpenet_cli.phantom.head.surface import smooth
 from avpenet_cli.phantom.head.texture_atlas import patch_px
@@ -23,15 +23,15 @@ _PX_PER_MM = 2.0
 
 @dataclass(frozen=True)
 class Cover:
-    """What lies over a face.
+    """An object that covers part of a face.
 
     Attributes:
-        kind: nothing, a surgical mask, a tube from the mouth with tape over the cheeks, or a hand.
-        side: the tube leads to the picture's left (-1) or right (1); the hand comes from there.
-        gloved: the hand wears a glove; otherwise it has the patient's own skin.
-        at: middle of the hand from the point between the eyes, x to the right and y up, in half distances between
-            the pupils.
-        turn_deg: the hand's fingers from upright towards its side.
+        kind: none, a surgical mask, a tube from the mouth with tape over the cheeks, or a hand.
+        side: side of the image to which the tube leads and from which the hand comes, left (-1) or right (1).
+        gloved: whether the hand wears a glove; otherwise it has the patient's skin colour.
+        at: centre of the hand relative to the point between the eyes, x to the right and y up, in half distances
+            between the pupils.
+        turn_deg: rotation of the hand's fingers from upright towards its side.
     """
 
     kind: Literal["none", "mask", "tube", "hand"] = "none"
@@ -42,7 +42,7 @@ class Cover:
 
 
 class _Front:
-    """The neutral face from the front: how far forward it reaches, and how its skin moves."""
+    """Frontal depth map of the neutral face, and displacements of its skin."""
 
     def __init__(self, shape: HeadShape) -> None:
         points = shape.neutral_mm
@@ -55,13 +55,13 @@ class _Front:
         depth = np.zeros(self._width * self._height, np.float32)
         depth[raster.pixel] = raster.interpolate(points[:, 2:])[:, 0]
         self._depth = depth.reshape(self._height, self._width)
-        seen = np.unique(raster.corners)
-        self._seen = seen[points[seen, 2] > 0]
-        self._tree = cKDTree(points[self._seen, :2])
+        visible = np.unique(raster.corners)
+        self._visible_vertices = visible[points[visible, 2] > 0]
+        self._tree = cKDTree(points[self._visible_vertices, :2])
         self._actions = shape.actions_mm
 
     def depth(self, x: Array, y: Array, smooth_mm: float) -> Array:
-        """Of places (n,) seen from the front, after bridging hollows of about `smooth_mm`: (n,)."""
+        """Depth (n,) at frontal positions (n,), after bridging hollows of about `smooth_mm`."""
         reach = 2 * round(smooth_mm * _PX_PER_MM) + 1
         field = self._depth
         if smooth_mm > 0:
@@ -72,35 +72,35 @@ class _Front:
         return np.asarray(field[row, column], np.float64)
 
     def actions(self, x: Array, y: Array) -> Array:
-        """How the skin nearest to places (n,) moves: (units, n, 3)."""
+        """Displacements (units, n, 3) of the skin nearest to frontal positions (n,)."""
         _, near = self._tree.query(np.stack([x, y], 1), k=4)
-        return np.asarray(self._actions[:, self._seen[near]].mean(2))
+        return np.asarray(self._actions[:, self._visible_vertices[near]].mean(2))
 
 
-def dressed(shape: HeadShape, cover: Cover) -> HeadShape:
-    """The head with a cover laid on it; where the hand is and how it is turned is up to `moved_hand`."""
+def with_cover(shape: HeadShape, cover: Cover) -> HeadShape:
+    """Add a cover to a head. The position and rotation of a hand are applied by `place_hand`."""
     if cover.kind == "none":
         return shape
-    pieces = [Part(shape.neutral_mm, shape.actions_mm, shape.faces, shape.atlas_px, shape.follows)]
+    pieces = [Part(shape.neutral_mm, shape.actions_mm, shape.faces, shape.atlas_px, shape.rotation_share)]
     if cover.kind == "mask":
         pieces += _mask(shape)
     elif cover.kind == "tube":
         pieces += _tube(shape, cover.side)
     else:
         pieces.append(_hand(shape, cover))
-    whole = joined(pieces)
+    mesh = join_parts(pieces)
     return replace(
         shape,
-        neutral_mm=whole.points_mm,
-        actions_mm=whole.actions_mm,
-        faces=whole.faces,
-        atlas_px=whole.atlas_px,
-        follows=whole.follows,
+        neutral_mm=mesh.points_mm,
+        actions_mm=mesh.actions_mm,
+        faces=mesh.faces,
+        atlas_px=mesh.atlas_px,
+        rotation_share=mesh.rotation_share,
     )
 
 
-def moved_hand(points: Float, bare: HeadShape, cover: Cover) -> Float:
-    """Put the hand, the vertices after those of the bare head, where the cover says."""
+def place_hand(points: Float, bare: HeadShape, cover: Cover) -> Float:
+    """Move the hand, the vertices after those of the bare head, to the cover's position."""
     eye_x = bare.landmarks.eye_x_mm
     turn = -cover.side * np.deg2rad(cover.turn_deg)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]], np.float32)
@@ -111,67 +111,69 @@ def moved_hand(points: Float, bare: HeadShape, cover: Cover) -> Float:
 
 
 def _mask(shape: HeadShape) -> list[Part]:
-    """From the nose's bridge to under the chin, and a loop to either ear."""
-    numbers, marks, front = face_params().covers, shape.landmarks, _Front(shape)
-    scale = marks.eye_x_mm / face_params().adult.eye_x_mm
-    top = marks.nasion[1] + numbers.mask_top_share * (marks.nose_tip[1] - marks.nasion[1])
-    bottom = marks.chin[1] - numbers.mask_below_chin_mm * scale
+    """A mask from the bridge of the nose to below the chin, with a loop to either ear."""
+    params, landmarks, front = face_params().covers, shape.landmarks, _Front(shape)
+    scale = landmarks.eye_x_mm / face_params().adult.eye_x_mm
+    top = landmarks.nasion[1] + params.mask_top_share * (landmarks.nose_tip[1] - landmarks.nasion[1])
+    bottom = landmarks.chin[1] - params.mask_below_chin_mm * scale
     rows, columns = 22, 31
     across, down = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(0, 1, rows))
-    half = numbers.mask_half_share * 0.5 * shape.face_width_mm
+    half = params.mask_half_share * 0.5 * shape.face_width_mm
     x = across * half * (1.0 - 0.40 * down**3)
-    y = top + down * (bottom - top) - numbers.mask_sag_mm * scale * across**2 * (1.0 - down)
-    z = front.depth(x.ravel(), y.ravel(), numbers.mask_bridge_mm * scale).reshape(x.shape) + numbers.mask_off_mm * scale
+    y = top + down * (bottom - top) - params.mask_sag_mm * scale * across**2 * (1.0 - down)
+    z = front.depth(x.ravel(), y.ravel(), params.mask_bridge_mm * scale).reshape(x.shape) + params.mask_off_mm * scale
     lowest = float(z[: rows // 2].min(1).min())
     z = np.maximum(z, lowest)
     points = np.stack([x, y, z], -1).reshape(-1, 3)
-    # Cloth does not follow the skin sideways, but is pushed out by it.
+    # Cloth does not follow the skin sideways, but is pushed forward by it.
     actions = np.maximum(front.actions(x.ravel(), y.ravel()), 0.0) * np.array([0.0, 0.0, 1.0])
     actions[UNITS.index("lids")] = 0.0
-    actions[UNITS.index("mouth_open")] = jaw_way(points, 0.7 * smooth(down.ravel(), 0.25, 0.9), scale)
+    actions[UNITS.index("mouth_open")] = jaw_displacement(points, 0.7 * smooth(down.ravel(), 0.25, 0.9), scale)
     atlas = patch_px("mask", (across * 0.5 + 0.5).ravel(), down.ravel())
-    pieces = [part(points, grid_faces(rows, columns), atlas, actions)]
+    pieces = [make_part(points, grid_faces(rows, columns), atlas, actions)]
     for side in (-1.0, 1.0):
         for start in (0.12, 0.72):
             from_x, from_y = side * half * 0.98, top + start * (bottom - top)
             begin = np.array([from_x, from_y, front.depth(np.array([from_x]), np.array([from_y]), 0.0)[0]])
-            ear_y = -numbers.ear_loop_below_mm * scale * (0.2 if start < 0.5 else 1.8)
-            end = np.array([side * numbers.loop_out_share * 0.5 * shape.face_width_mm, ear_y, 0.0])
+            ear_y = -params.ear_loop_below_mm * scale * (0.2 if start < 0.5 else 1.8)
+            end = np.array([side * params.loop_out_share * 0.5 * shape.face_width_mm, ear_y, 0.0])
             along = np.linspace(0.0, 1.0, 10)[:, None]
             cord = begin + along * (end - begin) + np.sin(np.pi * along) * np.array([side * 4.0 * scale, 0.0, 0.0])
-            pieces.append(_pipe(cord, np.full(10, 0.5 * numbers.loop_mm * scale), "teeth"))
+            pieces.append(_tube_along(cord, np.full(10, 0.5 * params.loop_mm * scale), "teeth"))
     return pieces
 
 
 def _band(front: _Front, path: Array, width_mm: float, patch: str) -> Part:
-    """A strip that lies on the skin along a frontal path (k, 2)."""
-    way = np.gradient(path, axis=0)
-    normal = np.stack([-way[:, 1], way[:, 0]], 1) / np.linalg.norm(way, axis=1, keepdims=True)
+    """A strip on the skin along a frontal path (k, 2)."""
+    tangent = np.gradient(path, axis=0)
+    normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1) / np.linalg.norm(tangent, axis=1, keepdims=True)
     lines = [path + normal * width_mm * share for share in (0.5, 0.25, 0.0, -0.25, -0.5)]
     flat = np.stack(lines).reshape(-1, 2)
     z = front.depth(flat[:, 0], flat[:, 1], 0.0) + 0.6 + 0.03 * width_mm
     points = np.c_[flat, z]
     faces = grid_faces(5, len(path))
-    # Paths run either way across the face.
+    # Paths run in either direction across the face.
     a, b, c = points[faces[0], :2]
     if (b[0] - a[0]) * (c[1] - a[1]) < (b[1] - a[1]) * (c[0] - a[0]):
         faces = faces[:, ::-1]
     down = np.repeat(np.linspace(0, 1, 5), len(path))
-    return part(points, faces, patch_px(patch, np.full(len(points), 0.5), down), front.actions(flat[:, 0], flat[:, 1]))
+    return make_part(
+        points, faces, patch_px(patch, np.full(len(points), 0.5), down), front.actions(flat[:, 0], flat[:, 1])
+    )
 
 
 def _tube(shape: HeadShape, side: int) -> list[Part]:
-    """A tube from the mouth to one side, and tape from cheek to cheek over the upper lip that holds it."""
-    numbers, marks, front = face_params().covers, shape.landmarks, _Front(shape)
-    scale = marks.eye_x_mm / face_params().adult.eye_x_mm
-    lip_y = 0.5 * float(marks.nose_tip[1] + marks.lip_line[:, 1].mean()) - 1.5 * scale
+    """A tube from the mouth to one side, held by tape from cheek to cheek over the upper lip."""
+    params, landmarks, front = face_params().covers, shape.landmarks, _Front(shape)
+    scale = landmarks.eye_x_mm / face_params().adult.eye_x_mm
+    lip_y = 0.5 * float(landmarks.nose_tip[1] + landmarks.lip_line[:, 1].mean()) - 1.5 * scale
     across = np.linspace(-1.0, 1.0, 27)
-    path = np.stack([across * numbers.tape_half_share * 0.5 * shape.face_width_mm, np.full(27, lip_y)], 1)
-    path[:, 1] += numbers.tape_rise_mm * scale * across**2
-    tape = _band(front, path, numbers.tape_mm * scale, "tape")
+    path = np.stack([across * params.tape_half_share * 0.5 * shape.face_width_mm, np.full(27, lip_y)], 1)
+    path[:, 1] += params.tape_rise_mm * scale * across**2
+    tape = _band(front, path, params.tape_mm * scale, "tape")
 
-    mouth = marks.lip_line.mean(0).astype(np.float64)
-    reach = np.array([0.35 * side * (marks.lip_line[-1, 0] - mouth[0]), 0.0, 0.0]).astype(np.float64)
+    mouth = landmarks.lip_line.mean(0).astype(np.float64)
+    reach = np.array([0.35 * side * (landmarks.lip_line[-1, 0] - mouth[0]), 0.0, 0.0]).astype(np.float64)
     knots = np.array(
         [
             mouth + reach + np.array([0.0, 1.0, -14.0]) * scale,
@@ -184,48 +186,52 @@ def _tube(shape: HeadShape, side: int) -> list[Part]:
     share = np.linspace(0.0, len(knots) - 1.0, 24)
     centre = np.stack([np.interp(share, np.arange(len(knots)), knots[:, axis]) for axis in range(3)], 1)
     centre = ndimage.gaussian_filter1d(centre, 1.2, axis=0, mode="nearest")
-    return [tape, _pipe(centre, np.full(24, numbers.tube_radius_mm * scale), "tube")]
+    return [tape, _tube_along(centre, np.full(24, params.tube_radius_mm * scale), "tube")]
 
 
-def _pipe(centre: Array, radius: Array, patch: str) -> Part:
-    """A round pipe along a path (k, 3)."""
-    way = np.gradient(centre, axis=0)
-    way /= np.linalg.norm(way, axis=1, keepdims=True)
-    beside = np.cross(way, np.array([0.13, 0.21, 0.97]))
+def _tube_along(centre: Array, radius: Array, patch: str) -> Part:
+    """A round tube along a path (k, 3)."""
+    tangent = np.gradient(centre, axis=0)
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
+    beside = np.cross(tangent, np.array([0.13, 0.21, 0.97]))
     beside /= np.linalg.norm(beside, axis=1, keepdims=True)
-    above = np.cross(way, beside)
+    above = np.cross(tangent, beside)
     turn = np.linspace(0.0, 2 * np.pi, 10, endpoint=False)
     ring = np.cos(turn)[None, :, None] * beside[:, None] + np.sin(turn)[None, :, None] * above[:, None]
     points = (centre[:, None] + radius[:, None, None] * ring).reshape(-1, 3)
     n = len(points)
     faces = grid_faces(len(centre), 10, closed=True)[:, ::-1]
-    return part(points, faces, patch_px(patch, np.full(n, 0.5), np.tile(0.5 + 0.5 * np.cos(turn), len(centre))))
+    return make_part(points, faces, patch_px(patch, np.full(n, 0.5), np.tile(0.5 + 0.5 * np.cos(turn), len(centre))))
 
 
 def _hand(shape: HeadShape, cover: Cover) -> Part:
-    """Back of a hand with four fingers up and a thumb, its middle at the origin and before the nose."""
-    numbers, marks = face_params().covers, shape.landmarks
-    size = numbers.hand_mm
+    """Back of a hand with four fingers upright and a thumb, centred at the origin in front of the nose."""
+    params, landmarks = face_params().covers, shape.landmarks
+    size = params.hand_mm
     patch = "glove" if cover.gloved else "hand"
-    before = float(marks.nose_tip[2]) + numbers.hand_off_mm
-    pieces = [_pipe(*_limb((0.0, -0.42), (0.0, 0.16), 0.20, 0.25, size, before), patch)]
+    front_mm = float(landmarks.nose_tip[2]) + params.hand_off_mm
+    pieces = [_tube_along(*_limb((0.0, -0.42), (0.0, 0.16), 0.20, 0.25, size, front_mm), patch)]
     for x, length in zip((-0.17, -0.055, 0.06, 0.17), (0.36, 0.43, 0.40, 0.31), strict=True):
-        pieces.append(_pipe(*_limb((x, 0.1), (1.25 * x, 0.16 + length), 0.062, 0.045, size, before + 6.0), patch))
+        pieces.append(
+            _tube_along(*_limb((x, 0.1), (1.25 * x, 0.16 + length), 0.062, 0.045, size, front_mm + 6.0), patch)
+        )
     thumb = float(cover.side)
-    pieces.append(_pipe(*_limb((-0.2 * thumb, -0.15), (-0.44 * thumb, 0.16), 0.075, 0.05, size, before + 4.0), patch))
-    pieces.append(_pipe(*_limb((0.0, -1.6), (0.0, -0.38), 0.20, 0.16, size, before - 4.0), patch))
-    whole = joined(pieces)
-    # A hand is flatter than its limbs are round.
-    whole.points_mm[:, 2] = before + numbers.hand_flat_share * (whole.points_mm[:, 2] - before)
-    return replace(whole, follows=np.full(len(whole.points_mm), numbers.hand_follows, np.float32))
+    pieces.append(
+        _tube_along(*_limb((-0.2 * thumb, -0.15), (-0.44 * thumb, 0.16), 0.075, 0.05, size, front_mm + 4.0), patch)
+    )
+    pieces.append(_tube_along(*_limb((0.0, -1.6), (0.0, -0.38), 0.20, 0.16, size, front_mm - 4.0), patch))
+    mesh = join_parts(pieces)
+    # A hand is flatter than the round limbs it is built from.
+    mesh.points_mm[:, 2] = front_mm + params.hand_flat_share * (mesh.points_mm[:, 2] - front_mm)
+    return replace(mesh, rotation_share=np.full(len(mesh.points_mm), params.hand_rotation_share, np.float32))
 
 
 def _limb(
-    start: tuple[float, float], end: tuple[float, float], thick: float, thin: float, size_mm: float, before_mm: float
+    start: tuple[float, float], end: tuple[float, float], thick: float, thin: float, size_mm: float, z_mm: float
 ) -> tuple[Array, npt.NDArray[np.float64]]:
-    """Middle line (20, 3) and radii (20,) of a rounded limb between two places, in shares of the hand's size."""
+    """Centre line (20, 3) and radii (20,) of a rounded limb between two positions, in shares of the hand's size."""
     share = np.linspace(0.0, 1.0, 20)
     flat = np.array(start) + share[:, None] * (np.array(end) - np.array(start))
     cap = np.sqrt(1.0 - np.clip((np.abs(share - 0.5) * 2 - 0.7) / 0.3, 0.0, 1.0) ** 2)
     radius = (thick + share * (thin - thick)) * np.maximum(cap, 0.03)
-    return np.c_[flat * size_mm, np.full(20, before_mm)], radius * size_mm
+    return np.c_[flat * size_mm, np.full(20, z_mm)], radius * size_mm

@@ -1,4 +1,4 @@
-"""Frames of a simulated face: expression and view in, RGB picture out."""
+"""Render frames of a simulated face from expression, pose and light."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.phantom.face.ambient_occlusion import open_to_room, vertex_normals
-from avpenet_cli.phantom.face.covers import Cover, dressed, moved_hand
+from avpenet_cli.phantom.face.ambient_occlusion import ambient_visibility, vertex_normals
+from avpenet_cli.phantom.face.covers import Cover, place_hand, with_cover
 from avpenet_cli.phantom.face.skin import flush, furrow_weights, luminance, paint, skin_albedo
 from avpenet_cli.phantom.head.model import Expression, Float, HeadModel, HeadShape, Look
 from avpenet_cli.phantom.head.rasterizer import rasterise
@@ -25,14 +25,14 @@ NO_COVER = Cover()
 
 @dataclass(frozen=True)
 class Light:
-    """One source and the light of the room.
+    """A light source and the ambient light of the room.
 
     Attributes:
-        azimuth_deg: where the source stands, to the picture's right of the camera, -90 to 90.
-        elevation_deg: and how high over it, -90 to 90.
-        intensity: exposure against a well lit room, 0.3 to 2.
-        contrast: 0 only the room's light, 1 hardly any of it.
-        colour: (R, G, B) of the light in linear light, around 1.
+        azimuth_deg: of the source, from the camera towards the image's right, -90 to 90.
+        elevation_deg: of the source over the camera, -90 to 90.
+        intensity: exposure relative to a well-lit room, 0.3 to 2.
+        contrast: 0 for ambient light only, 1 for almost none.
+        colour: linear (R, G, B) of the light, around 1.
     """
 
     azimuth_deg: float = -25.0
@@ -44,16 +44,16 @@ class Light:
 
 @dataclass(frozen=True)
 class View:
-    """How the camera sees the head.
+    """Camera, head pose and light.
 
     Attributes:
         width_px, height_px: size of the frame.
-        face_width_px: breadth of the face seen from the front.
-        offset_px: x to the right and y down of the point between the eyes, from the frame's middle.
-        yaw_deg: head turned towards the picture's right, -60 to 60.
-        pitch_deg: chin down, -45 to 45.
-        roll_deg: head tilted clockwise in the picture.
-        light: how it is lit.
+        face_width_px: frontal width of the face.
+        offset_px: of the point between the eyes from the frame's centre, x to the right and y down.
+        yaw_deg: rotation of the head towards the image's right, -60 to 60.
+        pitch_deg: rotation with the chin down, -45 to 45.
+        roll_deg: clockwise tilt of the head in the image.
+        light: illumination.
     """
 
     width_px: int = 640
@@ -68,74 +68,76 @@ class View:
 
 @dataclass(frozen=True)
 class _Mesh:
-    """A head as it is drawn.
+    """A head as rendered.
 
     Attributes:
-        shape: with its cover.
-        around: (vertices, faces) sparse, 1 where a face has the vertex.
-        open_to_room: (n,) float32 how much of the room each vertex sees, [0, 1].
+        shape: head with its cover.
+        incidence: (vertices, faces) sparse float32, 1 where a face has the vertex.
+        ambient_visibility: (n,) float32 in [0, 1], from `ambient_occlusion`.
     """
 
     shape: HeadShape
-    around: sparse.csr_array
-    open_to_room: Float
+    incidence: sparse.csr_array
+    ambient_visibility: Float
 
 
 class FaceRenderer:
-    """Draws one person. Building one takes about half a second, a frame some 20 ms.
+    """Renders one person. Preparation is expensive; a frame is not.
 
     Args:
-        head: built in or loaded.
-        look: whom to draw.
+        head: head model, built in or loaded.
+        look: appearance of the person.
     """
 
     def __init__(self, head: HeadModel, look: Look) -> None:
         shape = head.shape(look)
         self._atlas = paint(look, shape.landmarks)
-        around = _around(shape)
-        self._meshes = {NO_COVER: _Mesh(shape, around, open_to_room(shape, around))}
-        numbers = face_params().light
+        incidence = _incidence(shape)
+        self._meshes = {NO_COVER: _Mesh(shape, incidence, ambient_visibility(shape, incidence))}
+        params = face_params().light
         middle, tone = luminance(skin_albedo(5, "adult")), luminance(skin_albedo(look.skin_tone, look.age_group))
-        self._exposure = numbers.exposure * (middle / tone) ** numbers.exposure_follows
+        self._exposure = params.exposure * (middle / tone) ** params.exposure_compensation
         self._encode = _srgb_table()
 
     def _mesh(self, cover: Cover) -> _Mesh:
-        # A hand's place is not part of its mesh.
-        kept = replace(cover, at=NO_COVER.at, turn_deg=NO_COVER.turn_deg) if cover.kind == "hand" else cover
-        if kept not in self._meshes:
+        # The position of a hand is not part of its mesh.
+        mesh_cover = replace(cover, at=NO_COVER.at, turn_deg=NO_COVER.turn_deg) if cover.kind == "hand" else cover
+        if mesh_cover not in self._meshes:
             bare = self._meshes[NO_COVER]
-            shape = dressed(bare.shape, kept)
+            shape = with_cover(bare.shape, mesh_cover)
             lit = np.ones(len(shape.neutral_mm), np.float32)
-            lit[: bare.open_to_room.size] = bare.open_to_room
-            self._meshes[kept] = _Mesh(shape, _around(shape), lit)
-        return self._meshes[kept]
+            lit[: bare.ambient_visibility.size] = bare.ambient_visibility
+            self._meshes[mesh_cover] = _Mesh(shape, _incidence(shape), lit)
+        return self._meshes[mesh_cover]
 
     def frame(self, expression: Expression, view: View, background: Frame, cover: Cover = NO_COVER) -> Frame:
-        """One frame.
+        """Render one frame.
 
         Args:
             expression: action units.
             view: camera, pose and light.
-            background: (height, width, 3) uint8 RGB, what is behind the person; not changed.
-            cover: what hides part of the face.
+            background: (height, width, 3) uint8 RGB behind the person; not modified.
+            cover: object that covers part of the face.
 
         Returns:
             (height, width, 3) uint8 RGB.
 
         Raises:
-            SettingsError: the background has another size than the view.
+            SettingsError: the sizes of background and view differ.
         """
         if background.shape != (view.height_px, view.width_px, 3):
-            have, want = background.shape[1::-1], (view.width_px, view.height_px)
-            raise SettingsError(f"a background of {have[0]}x{have[1]} px for a view of {want[0]}x{want[1]} px")
+            actual, expected = background.shape[1::-1], (view.width_px, view.height_px)
+            raise SettingsError(
+                f"a background of {actual[0]}x{actual[1]} px for a view of {expected[0]}x{expected[1]} px"
+            )
         mesh = self._mesh(cover)
         shape = mesh.shape
         vertices = shape.vertices(expression)
         if cover.kind == "hand":
-            vertices = moved_hand(vertices, self._mesh(NO_COVER).shape, cover)
-        turned = _turned(vertices, shape.follows, view)
-        light = self._lighting(_normals(turned, mesh), mesh.open_to_room, view.light)
-        points = _projected(turned, shape.face_width_mm, view)
+            vertices = place_hand(vertices, self._mesh(NO_COVER).shape, cover)
+        rotated = _rotated(vertices, shape.rotation_share, view)
+        light = self._lighting(_normals(rotated, mesh), mesh.ambient_visibility, view.light)
+        points = _projected(rotated, shape.face_width_mm, view)
         frame = background.copy()
         left, top, right, bottom = _bounds(points, view)
         if right <= left or bottom <= top:
@@ -158,23 +160,23 @@ class FaceRenderer:
         crop = frame[top:bottom, left:right]
         flat = crop.reshape(-1, 3)
         flat[raster.pixel] = self._encode[code]
-        frame[top:bottom, left:right] = _soft(flat.reshape(height, width, 3))
+        frame[top:bottom, left:right] = _blurred(flat.reshape(height, width, 3))
         return frame
 
     def _lighting(self, normals: Float, free: Float, light: Light) -> Float:
-        """Light that reaches each vertex and its shine: (n, 4)."""
-        numbers = face_params().light
+        """Light that reaches each vertex, and its specular reflection: (n, 4)."""
+        params = face_params().light
         azimuth, elevation = np.deg2rad(light.azimuth_deg), np.deg2rad(light.elevation_deg)
-        way = np.array(
+        direction = np.array(
             [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)], np.float32
         )
-        direct = np.maximum((normals @ way + numbers.wrap) / (1.0 + numbers.wrap), 0.0)
-        room = 0.5 * (1 + numbers.ground_share) + 0.5 * (1 - numbers.ground_share) * normals[:, 1]
-        share = numbers.ambient * 2.0 * (1.0 - light.contrast)
+        direct = np.maximum((normals @ direction + params.wrap) / (1.0 + params.wrap), 0.0)
+        room = 0.5 * (1 + params.ground_share) + 0.5 * (1 - params.ground_share) * normals[:, 1]
+        share = params.ambient * 2.0 * (1.0 - light.contrast)
         strength = (1.0 - share * 0.5) * direct * (0.45 + 0.55 * free) + share * room * free
-        half = way + np.array([0.0, 0.0, 1.0], np.float32)
+        half = direction + np.array([0.0, 0.0, 1.0], np.float32)
         half /= np.linalg.norm(half)
-        shine = numbers.shine * np.maximum(normals @ half, 0.0) ** numbers.shine_power * free
+        shine = params.shine * np.maximum(normals @ half, 0.0) ** params.shine_power * free
         gain = np.float32(light.intensity * self._exposure)
         out = np.empty((len(normals), 4), np.float32)
         out[:, :3] = (strength * gain)[:, None] * np.array(light.colour, np.float32)
@@ -182,14 +184,14 @@ class FaceRenderer:
         return out
 
 
-def _around(shape: HeadShape) -> sparse.csr_array:
+def _incidence(shape: HeadShape) -> sparse.csr_array:
     ones = np.ones(shape.faces.size, np.float32)
     across = np.repeat(np.arange(len(shape.faces)), 3)
     return sparse.csr_array((ones, (shape.faces.ravel(), across)), shape=(len(shape.neutral_mm), len(shape.faces)))
 
 
 def _normals(points: Float, mesh: _Mesh) -> Float:
-    return vertex_normals(points, mesh.shape.faces, mesh.around)
+    return vertex_normals(points, mesh.shape.faces, mesh.incidence)
 
 
 def _rotation(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Float:
@@ -200,15 +202,15 @@ def _rotation(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Float:
     return np.asarray(about_z @ about_y @ about_x, np.float32)
 
 
-def _turned(points: Float, follows: Float, view: View) -> Float:
-    """The head's turning, of which each vertex takes part in its share; roll turns all."""
+def _rotated(points: Float, rotation_share: Float, view: View) -> Float:
+    """Rotate the head; vertices follow yaw and pitch by their `rotation_share`, and roll fully."""
     full = points @ _rotation(view.yaw_deg, view.pitch_deg, view.roll_deg).T
     rest = points @ _rotation(0.0, 0.0, view.roll_deg).T
-    return np.asarray(rest + follows[:, None] * (full - rest), np.float32)
+    return np.asarray(rest + rotation_share[:, None] * (full - rest), np.float32)
 
 
 def _projected(points: Float, face_width_mm: float, view: View) -> Float:
-    """Camera at a distance of some face widths: (n, 3) pixels right and down, depth in mm."""
+    """Perspective projection: (n, 3) x right and y down in pixels, depth in mm."""
     away = face_params().light.camera_face_widths * face_width_mm
     scale = view.face_width_px / face_width_mm * away / (away - points[:, 2])
     middle = np.array([view.width_px / 2 + view.offset_px[0], view.height_px / 2 + view.offset_px[1]])
@@ -223,14 +225,14 @@ def _bounds(points: Float, view: View) -> tuple[int, int, int, int]:
     return left, top, min(view.width_px, int(high[0]) + 3), min(view.height_px, int(high[1]) + 3)
 
 
-def _soft(picture: Frame) -> Frame:
-    return np.asarray(cv2.GaussianBlur(picture, (3, 3), face_params().light.blur_px), np.uint8)
+def _blurred(image: Frame) -> Frame:
+    return np.asarray(cv2.GaussianBlur(image, (3, 3), face_params().light.blur_px), np.uint8)
 
 
 def _srgb_table() -> npt.NDArray[np.uint8]:
-    """Linear light in steps of 1/2048 up to 2 -> sRGB code, with a shoulder instead of clipping."""
+    """Lookup table from linear light in steps of 1/2048 up to 2 to sRGB code, with a shoulder instead of clipping."""
     value = np.arange(4096) / 2048.0
     knee = 0.7
     value = np.where(value > knee, knee + (1 - knee) * (1 - np.exp(-(value - knee) / (1 - knee))), value)
-    coded = np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)
-    return np.round(np.clip(coded, 0, 1) * 255).astype(np.uint8)
+    encoded = np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)
+    return np.round(np.clip(encoded, 0, 1) * 255).astype(np.uint8)

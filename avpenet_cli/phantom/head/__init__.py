@@ -1,1 +1,1 @@
-"""Head meshes: the built-in one, and loaders for better ones."""
+"""Head meshes: built in, or loaded from files."""

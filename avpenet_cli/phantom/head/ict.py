@@ -1,4 +1,4 @@
-"""The ICT-FaceKit light model (MIT, USC Institute for Creative Technologies) as a head: adults of 100 identities."""
+"""Head model from the ICT-FaceKit light model (MIT, USC Institute for Creative Technologies): adults only."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.head.clothing import gown_below
-from avpenet_cli.phantom.head.mesh_simplify import layer, merged, recipe_ways, triangles
+from avpenet_cli.phantom.head.mesh_simplify import layer, merge_vertices, recipe_displacements, triangulate
 from avpenet_cli.phantom.head.model import AgeGroup, Eyeballs, Float, HeadShape, Index, Landmarks, Look
-from avpenet_cli.phantom.head.parts import Part, eyeball, joined, part
+from avpenet_cli.phantom.head.parts import Part, eyeball, join_parts, make_part
 from avpenet_cli.phantom.head.surface import smooth
 from avpenet_cli.phantom.head.texture_atlas import face_px, patch_px
 from avpenet_cli.phantom.parameters.face_params import face_params
@@ -27,7 +27,7 @@ KEYS = (
     "landmarks68",
 )
 _MM_PER_UNIT = 10.0
-# Vertex ranges of the topology, from the model's own description of its geometry.
+# Vertex ranges of the topology, from the model's description of its geometry.
 _SKIN = (0, 11_248)
 _MOUTH = (11_248, 13_294)
 _EYE_SOCKETS = (13_294, 14_062)
@@ -35,14 +35,14 @@ _GUMS = (14_062, 17_039)
 _TEETH = (17_039, 21_451)
 _EYES = ((21_451, 23_021), (23_021, 24_591))
 _PARTING = (("jawOpen",), ("eyeBlink_L", "eyeBlink_R"))
-"""Under these, lips and lids that touch come apart, or the other way round."""
+"""Expressions under which touching lips and lids separate, or the reverse."""
 _SCLERA_VERTICES = 770
 _NARROW_FACE = 6_706
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Which vertices of the file a piece keeps, its triangles, and its patch of the atlas; "" for skin."""
+    """Part of the file's mesh: vertices kept, triangles, and atlas patch ("" for skin)."""
 
     kept: Index
     faces: Index
@@ -64,8 +64,8 @@ class IctHead:
         self._landmarks = data["landmarks68"].astype(np.int64)
         neutral = data["neutral"].astype(np.float32) * np.float32(_MM_PER_UNIT)
         names = [str(name) for name in data["expression_names"]]
-        wanted = {name for recipe in face_params().ict.units.values() for name, _ in recipe}
-        unknown = sorted(wanted - set(names))
+        required = {name for recipe in face_params().ict.units.values() for name, _ in recipe}
+        unknown = sorted(required - set(names))
         if unknown:
             raise SettingsError(f"{path.name} lacks the expressions {', '.join(unknown)}", "give another version")
         parting = np.stack(
@@ -74,18 +74,18 @@ class IctHead:
                 for group in _PARTING
             ]
         ).astype(np.float32)
-        self._pieces = _pieces(neutral, triangles(data["faces"]), parting)
+        self._pieces = _pieces(neutral, triangulate(data["faces"]), parting)
         self._eyes = [np.arange(start, start + _SCLERA_VERTICES) for start, _ in _EYES]
         every = np.concatenate([*(piece.kept for piece in self._pieces), *self._eyes, self._landmarks])
         self._used, self._at = np.unique(every), np.full(len(neutral), -1, np.int64)
         self._at[self._used] = np.arange(self._used.size)
         self._neutral = neutral[self._used]
         self._identities = data["identity_deltas"][:, self._used].astype(np.float32) * np.float32(_MM_PER_UNIT)
-        ways = {
+        displacements = {
             name: data["expression_deltas"][names.index(name)][self._used].astype(np.float32) * np.float32(_MM_PER_UNIT)
-            for name in sorted(wanted)
+            for name in sorted(required)
         }
-        self._ways = recipe_ways(face_params().ict.units, ways)
+        self._ways = recipe_displacements(face_params().ict.units, displacements)
 
     @property
     def age_groups(self) -> tuple[AgeGroup, ...]:
@@ -93,7 +93,7 @@ class IctHead:
         return ("adult",)
 
     def shape(self, look: Look) -> HeadShape:
-        """The mesh of one person."""
+        """Build the mesh of a person."""
         if look.age_group not in self.age_groups:
             raise SettingsError("the ICT face model has adults only", "use the built-in head for newborns")
         rng = np.random.default_rng([look.identity, 41])
@@ -109,23 +109,23 @@ class IctHead:
         scale = eye_x / face_params().adult.eye_x_mm
         origin = eyes.mean(0) - np.array([0.0, 0.0, 82.0 * scale], np.float32)
         points, eyes = points - origin, eyes - origin
-        marks = self._marks(points, eyes, eye_x)
-        parts = [self._part(piece, points, eye_x, float(marks.chin[1]), scale) for piece in self._pieces]
+        landmarks = self._find_landmarks(points, eyes, eye_x)
+        parts = [self._part(piece, points, eye_x, float(landmarks.chin[1]), scale) for piece in self._pieces]
         skin = parts[0]
         lids = [np.flatnonzero(_near_eye(skin.points_mm, eye, radius)).astype(np.int32) for eye in eyes]
-        gown = gown_below(float(marks.chin[1]), look)
+        gown = gown_below(float(landmarks.chin[1]), look)
         hair = layer(skin.points_mm, skin.faces, look, scale)
-        whole = joined([*parts, *(eyeball(eye, radius) for eye in eyes), *hair, gown])
+        mesh = join_parts([*parts, *(eyeball(eye, radius) for eye in eyes), *hair, gown])
         cheek = np.abs(skin.points_mm[:, 1] + 0.8 * eye_x) < 0.3 * eye_x
         front = skin.points_mm[:, 2] > 0.9 * eye_x
         return HeadShape(
-            neutral_mm=whole.points_mm,
-            actions_mm=whole.actions_mm,
-            faces=whole.faces,
-            atlas_px=whole.atlas_px,
-            follows=whole.follows,
+            neutral_mm=mesh.points_mm,
+            actions_mm=mesh.actions_mm,
+            faces=mesh.faces,
+            atlas_px=mesh.atlas_px,
+            rotation_share=mesh.rotation_share,
             face_width_mm=float(np.ptp(skin.points_mm[cheek & front, 0])),
-            landmarks=marks,
+            landmarks=landmarks,
             eyeballs=Eyeballs(eyes, radius * 1.02, (lids[0], lids[1])),
         )
 
@@ -137,10 +137,10 @@ class IctHead:
         else:
             depth = np.clip((own[:, 2].max() - own[:, 2]) / (40.0 * scale), 0.0, 1.0)
             atlas = patch_px(piece.patch, np.full(len(own), 0.5), depth)
-        follows = 0.25 + 0.75 * smooth(own[:, 1].astype(np.float64), chin_y - 80.0 * scale, chin_y - 8.0 * scale)
-        return part(own, piece.faces, atlas, self._ways[:, at], follows)
+        rotation_share = 0.25 + 0.75 * smooth(own[:, 1].astype(np.float64), chin_y - 80.0 * scale, chin_y - 8.0 * scale)
+        return make_part(own, piece.faces, atlas, self._ways[:, at], rotation_share)
 
-    def _marks(self, points: Float, eyes: Float, eye_x: float) -> Landmarks:
+    def _find_landmarks(self, points: Float, eyes: Float, eye_x: float) -> Landmarks:
         mark = points[self._at[self._landmarks]]
         return Landmarks(
             brows=np.stack([mark[17:22][::-1], mark[22:27]]),
@@ -162,7 +162,7 @@ def _near_eye(points: Float, centre: Float, radius_mm: float) -> npt.NDArray[np.
 
 
 def _pieces(neutral: Float, faces: Index, parting: Float) -> list[_Piece]:
-    thin = face_params().thinning
+    cells = face_params().mesh_simplify
     pieces = []
     for (start, stop), patch in (
         (_SKIN, ""),
@@ -172,10 +172,10 @@ def _pieces(neutral: Float, faces: Index, parting: Float) -> list[_Piece]:
         (_TEETH, "teeth"),
     ):
         own = faces[((faces >= start) & (faces < stop)).all(1)]
-        cell = np.full(len(neutral), thin.inside_mm)
+        cell = np.full(len(neutral), cells.inside_mm)
         if not patch:
-            cell[:] = thin.back_mm
-            cell[:_NARROW_FACE] = thin.skin_mm
-        kept, light = merged(neutral, own, cell, parting)
+            cell[:] = cells.back_mm
+            cell[:_NARROW_FACE] = cells.skin_mm
+        kept, light = merge_vertices(neutral, own, cell, parting)
         pieces.append(_Piece(kept, light, patch))
     return pieces

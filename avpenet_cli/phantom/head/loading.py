@@ -1,4 +1,4 @@
-"""Better heads, loaded from files that the user names."""
+"""Load head models from files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _REMEDY = "give ict_facekit_light.npz, or a MakeHuman folder with 3dobjs/base.ob
 
 
 def load_head(path: Path) -> HeadModel:
-    """A head model from a file or folder: the ICT-FaceKit light model (.npz), or MakeHuman's base mesh and targets.
+    """Load a head model: the ICT-FaceKit light model (.npz), or a folder with MakeHuman's base mesh and targets.
 
     Raises:
-        SettingsError: there is nothing, or nothing of either kind.
+        SettingsError: the path does not exist or is neither of the two.
     """
     if path.is_dir():
         if not (path / "3dobjs" / "base.obj").is_file():
-            raise SettingsError(f"{path} holds no head model", _REMEDY)
+            raise SettingsError(f"{path} has no head model", _REMEDY)
         return MakeHumanHead(path)
     if not path.is_file():
         raise SettingsError(f"there is no head model at {path}", _REMEDY)

@@ -1,4 +1,4 @@
-"""MakeHuman's base mesh and targets (CC0) as heads: babies, and adults from young to old."""
+"""Head model from MakeHuman's base mesh and targets (CC0): babies, and adults from young to old."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scipy.spatial import ConvexHull
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.head.clothing import gown_below
-from avpenet_cli.phantom.head.mesh_simplify import behind_mm, layer, recipe_ways, triangles
+from avpenet_cli.phantom.head.mesh_simplify import depth_behind_mm, layer, recipe_displacements, triangulate
 from avpenet_cli.phantom.head.model import AgeGroup, Eyeballs, Float, HeadShape, Index, Landmarks, Look
-from avpenet_cli.phantom.head.parts import Part, eyeball, joined, part
+from avpenet_cli.phantom.head.parts import Part, eyeball, join_parts, make_part
 from avpenet_cli.phantom.head.surface import smooth
 from avpenet_cli.phantom.head.texture_atlas import face_px, patch_px
 from avpenet_cli.phantom.parameters.face_params import face_params
@@ -22,19 +22,19 @@ from avpenet_cli.phantom.parameters.face_params import face_params
 _MM_PER_UNIT = 100.0
 """The base mesh is in decimetres."""
 
-_LEAST_OF_EYE = 8
-"""Vertices of the eyeball that must be seen to tell the opening's outline."""
+_MIN_EYE_VERTICES = 8
+"""Smallest number of visible eyeball vertices that determine the outline of the eye opening."""
 _GOWN_RISE_MM: dict[AgeGroup, float] = {"neonate": 10.0, "adult": 0.0}
-"""Higher than on the built-in head, over the cut edge of the neck."""
+"""Raises the gown, compared with the built-in head, over the cut edge of the neck."""
 _UNDER_CHIN_MM = 4.0
 _TEETH_BACK_MM = 4.0
-"""So that they stay behind the lips of every face."""
+"""Keeps the teeth behind the lips of every face."""
 _NECK_DROP: dict[AgeGroup, float] = {"neonate": 0.4, "adult": 0.6}
-"""How far below the neck's joint the skin goes on, under the gown, in the mesh's unit."""
+"""Distance of the skin's lower edge, under the gown, below the neck joint, in the mesh's unit."""
 _RACES = ("african", "asian", "caucasian")
 _DETAIL_FOLDERS = ("cheek", "chin", "forehead", "mouth", "nose")
 _EYES = ("helper-r-eye", "helper-l-eye")
-"""The picture's left first."""
+"""The image's left first."""
 
 
 class MakeHumanHead:
@@ -55,18 +55,18 @@ class MakeHumanHead:
 
     @property
     def age_groups(self) -> tuple[AgeGroup, ...]:
-        """Both; newborns are MakeHuman's babies."""
+        """Newborns, which are MakeHuman's babies, and adults."""
         return ("neonate", "adult")
 
     def _cut(self, lowest: float) -> tuple[Index, Index]:
-        """The skin over a height of the base mesh: its vertices, and triangles between them."""
-        faces = triangles(self._groups["body"])
+        """The skin above a height of the base mesh: vertices, and triangles between them."""
+        faces = triangulate(self._groups["body"])
         faces = faces[(self._base[faces, 1] > lowest).all(1)]
         kept, flat = np.unique(faces, return_inverse=True)
         return kept, flat.reshape(-1, 3).astype(np.int32)
 
     def shape(self, look: Look) -> HeadShape:
-        """The mesh of one person."""
+        """Build the mesh of a person."""
         rng = np.random.default_rng([look.identity, 43])
         sex = ("female", "male")[int(rng.integers(2))]
         races = rng.dirichlet(np.ones(3))
@@ -84,11 +84,15 @@ class MakeHumanHead:
             for name in left if weight > 0 else right:
                 points += abs(weight) * small * self._load(name)
         race = _RACES[int(np.argmax(races))]
-        wanted = sorted({name for recipe in face_params().makehuman.units.values() for name, _ in recipe})
-        ways = {name: small * self._load(f"expression/units/{race}/{name}") * _MM_PER_UNIT for name in wanted}
-        return self._assemble(points * np.float32(_MM_PER_UNIT), recipe_ways(face_params().makehuman.units, ways), look)
+        required = sorted({name for recipe in face_params().makehuman.units.values() for name, _ in recipe})
+        displacements = {
+            name: small * self._load(f"expression/units/{race}/{name}") * _MM_PER_UNIT for name in required
+        }
+        return self._assemble(
+            points * np.float32(_MM_PER_UNIT), recipe_displacements(face_params().makehuman.units, displacements), look
+        )
 
-    def _assemble(self, points: Float, ways: Float, look: Look) -> HeadShape:
+    def _assemble(self, points: Float, displacements: Float, look: Look) -> HeadShape:
         eyes = np.stack([_middle(points, self._groups[name]) for name in _EYES]).astype(np.float32)
         radius = 0.5 * float(np.ptp(points[np.unique(self._groups[_EYES[0]][:, :3]), 1]))
         eye_x = 0.5 * float(eyes[1, 0] - eyes[0, 0])
@@ -99,74 +103,76 @@ class MakeHumanHead:
         skin = points[kept]
         lips = self._lips(kept)
         balls = [eyeball(eye, radius) for eye in eyes]
-        shown = [ball.points_mm[behind_mm(ball.points_mm, skin, faces) < 0.0] for ball in balls]
-        marks = _marks(skin, skin[lips], eyes, shown, eye_x)
-        inside = _in_mouth(skin, marks, eye_x) & (behind_mm(skin, skin, faces) > 0.08 * eye_x)
-        chin_y = float(marks.chin[1])
-        follows = 0.3 + 0.7 * smooth(skin[:, 1].astype(np.float64), chin_y - 60.0 * scale, chin_y - 5.0 * scale)
+        visible_points = [ball.points_mm[depth_behind_mm(ball.points_mm, skin, faces) < 0.0] for ball in balls]
+        landmarks = _find_landmarks(skin, skin[lips], eyes, visible_points, eye_x)
+        inside = _in_mouth(skin, landmarks, eye_x) & (depth_behind_mm(skin, skin, faces) > 0.08 * eye_x)
+        chin_y = float(landmarks.chin[1])
+        rotation_share = 0.3 + 0.7 * smooth(skin[:, 1].astype(np.float64), chin_y - 60.0 * scale, chin_y - 5.0 * scale)
         if look.age_group == "neonate":
-            # A baby's shoulders begin at its chin; they go under the gown.
+            # A baby's shoulders begin at its chin; move them under the gown.
             low, own_neck = skin[:, 1] < chin_y - _UNDER_CHIN_MM, face_params().neonate
             skin[low, 0] = np.clip(skin[low, 0], -own_neck.neck_half_width_mm, own_neck.neck_half_width_mm)
             skin[low, 2] = np.minimum(skin[low, 2], own_neck.neck_z_mm + own_neck.neck_depth_mm)
-        # A triangle lies in one patch of the atlas, so the mouth is a piece of its own.
+        # A triangle lies in one patch of the atlas, so the mouth is a separate part.
         deep = inside[faces].any(1)
-        parts = [part(skin, faces[~deep], face_px(skin, eye_x), ways[:, kept], follows)]
+        parts = [make_part(skin, faces[~deep], face_px(skin, eye_x), displacements[:, kept], rotation_share)]
         if deep.any():
             own, flat = np.unique(faces[deep], return_inverse=True)
-            depth = np.clip((marks.lips[:, 2].max() - skin[own, 2]) / (1.2 * eye_x), 0.0, 1.0)
+            depth = np.clip((landmarks.lips[:, 2].max() - skin[own, 2]) / (1.2 * eye_x), 0.0, 1.0)
             places = patch_px("mouth", np.full(own.size, 0.5), depth)
-            parts.append(part(skin[own], flat.reshape(-1, 3), places, ways[:, kept[own]], follows[own]))
+            parts.append(
+                make_part(skin[own], flat.reshape(-1, 3), places, displacements[:, kept[own]], rotation_share[own])
+            )
         for name, patch in (
             ("helper-upper-teeth", "teeth"),
             ("helper-lower-teeth", "teeth"),
             ("helper-tongue", "tongue"),
         ):
             if not (patch == "teeth" and look.age_group == "neonate"):
-                parts.append(self._helper(name, patch, points, ways))
+                parts.append(self._helper(name, patch, points, displacements))
         lids = [_lids(skin, eye, radius) for eye in eyes]
         hair = layer(skin, faces, look, scale)
-        whole = joined([*parts, *balls, *hair, gown_below(chin_y, look, _GOWN_RISE_MM[look.age_group])])
+        mesh = join_parts([*parts, *balls, *hair, gown_below(chin_y, look, _GOWN_RISE_MM[look.age_group])])
         level = (np.abs(skin[:, 1] + 0.7 * eye_x) < 0.3 * eye_x) & (skin[:, 2] > 0.9 * eye_x)
         return HeadShape(
-            neutral_mm=whole.points_mm,
-            actions_mm=whole.actions_mm,
-            faces=whole.faces,
-            atlas_px=whole.atlas_px,
-            follows=whole.follows,
+            neutral_mm=mesh.points_mm,
+            actions_mm=mesh.actions_mm,
+            faces=mesh.faces,
+            atlas_px=mesh.atlas_px,
+            rotation_share=mesh.rotation_share,
             face_width_mm=float(np.ptp(skin[level, 0])),
-            landmarks=marks,
+            landmarks=landmarks,
             eyeballs=Eyeballs(eyes, radius * 1.02, (lids[0], lids[1])),
         )
 
-    def _helper(self, name: str, patch: str, points: Float, ways: Float) -> Part:
-        kept, flat = np.unique(triangles(self._groups[name]), return_inverse=True)
+    def _helper(self, name: str, patch: str, points: Float, displacements: Float) -> Part:
+        kept, flat = np.unique(triangulate(self._groups[name]), return_inverse=True)
         atlas = patch_px(patch, np.full(kept.size, 0.5), np.full(kept.size, 0.5))
         back = np.array([0.0, 0.0, _TEETH_BACK_MM], np.float32)
-        return part(points[kept] - back, flat.reshape(-1, 3), atlas, ways[:, kept])
+        return make_part(points[kept] - back, flat.reshape(-1, 3), atlas, displacements[:, kept])
 
     def _lips(self, kept: Index) -> Index:
-        """Vertices of the skin that belong to the red of the lips."""
+        """Skin vertices of the vermilion of the lips."""
         moved = sum(np.abs(self._load(f"mouth/mouth-{lip}-volume-incr")).sum(1) for lip in ("upperlip", "lowerlip"))
         own = np.asarray(moved)[kept]
         return np.flatnonzero(own > 0.25 * own.max()).astype(np.int32)
 
     def _read_target(self, name: str) -> Float:
-        """A target's displacement of every vertex, in the base mesh's unit: (n, 3) float32."""
+        """Displacement of every vertex by a target, in the base mesh's unit: (n, 3) float32."""
         path = self._targets / f"{name}.target.gz"
-        way = np.zeros_like(self._base)
+        displacement = np.zeros_like(self._base)
         try:
             text = gzip.decompress(path.read_bytes()).decode("utf-8")
             rows = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
             at = np.array([int(row[0]) for row in rows], np.int64)
-            way[at] = np.array([row[1:4] for row in rows], np.float32).reshape(-1, 3)
+            displacement[at] = np.array([row[1:4] for row in rows], np.float32).reshape(-1, 3)
         except (OSError, ValueError, IndexError) as error:
-            raise SettingsError(f"{path} cannot be read ({error})", "give a whole MakeHuman folder") from error
-        return way
+            raise SettingsError(f"{path} cannot be read ({error})", "give a complete MakeHuman folder") from error
+        return displacement
 
 
 def _read_mesh(path: Path) -> tuple[Float, dict[str, npt.NDArray[np.int32]]]:
-    """Vertices (n, 3) float32 and the polygons (m, 4) of each group of a Wavefront file, -1 filling triangles."""
+    """Vertices (n, 3) float32 and polygons (m, 4) of each group of a Wavefront file; triangles end in -1."""
     points: list[list[float]] = []
     groups: dict[str, list[list[int]]] = {}
     group = ""
@@ -186,7 +192,7 @@ def _read_mesh(path: Path) -> tuple[Float, dict[str, npt.NDArray[np.int32]]]:
 
 
 def _detail_pairs(targets: Path) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Pairs of opposite shape targets; left and right go together."""
+    """Pairs of opposite shape targets; left and right belong together."""
     pairs: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
     for folder in _DETAIL_FOLDERS:
         for path in sorted((targets / folder).glob("*-incr.target.gz")):
@@ -194,8 +200,8 @@ def _detail_pairs(targets: Path) -> list[tuple[tuple[str, ...], tuple[str, ...]]
             less = more.removesuffix("incr") + "decr"
             if "/r-" in more or not (targets / f"{less}.target.gz").is_file():
                 continue
-            twins = (more, more.replace("/l-", "/r-")) if "/l-" in more else (more,)
-            pairs.append((twins, tuple(name.removesuffix("incr") + "decr" for name in twins)))
+            sides = (more, more.replace("/l-", "/r-")) if "/l-" in more else (more,)
+            pairs.append((sides, tuple(name.removesuffix("incr") + "decr" for name in sides)))
     return pairs
 
 
@@ -205,27 +211,27 @@ def _middle(points: Float, polygons: npt.NDArray[np.int32]) -> Float:
 
 
 def _hull(points: Float) -> Float:
-    """The outline of points seen from the front, counter-clockwise: (k, 3)."""
+    """Frontal outline of points, counter-clockwise: (k, 3)."""
     return points[ConvexHull(points[:, :2]).vertices]
 
 
 def _nearest(skin: Float, x: float, y: float) -> Float:
-    """The frontmost vertex near a frontal place."""
+    """The frontmost vertex near a frontal position."""
     distance = (skin[:, 0] - x) ** 2 + (skin[:, 1] - y) ** 2
     distance[skin[:, 2] < 0] = np.inf
     near = np.argsort(distance)[:6]
     return np.array([x, y, skin[near, 2].max()], np.float32)
 
 
-def _marks(skin: Float, lips: Float, eyes: Float, shown: list[Float], eye_x: float) -> Landmarks:
+def _find_landmarks(skin: Float, lips: Float, eyes: Float, visible_points: list[Float], eye_x: float) -> Landmarks:
     outline = _hull(lips)
     left, right = lips[np.argmin(lips[:, 0])], lips[np.argmax(lips[:, 0])]
     span = np.linspace(0.0, 1.0, 5)[:, None]
     line = left + span * (right - left)
     line[:, 2] = np.linspace(left[2], right[2], 5) + 4 * span[:, 0] * (1 - span[:, 0]) * (lips[:, 2].max() - left[2])
     openings = []
-    for visible in shown:
-        if len(visible) < _LEAST_OF_EYE:
+    for visible in visible_points:
+        if len(visible) < _MIN_EYE_VERTICES:
             raise SettingsError("the head's eyes are not open", "give MakeHuman's own targets")
         ring = _hull(visible)
         ring = np.roll(ring, -int(np.argmin(ring[:, 0])), axis=0)
@@ -255,16 +261,16 @@ def _marks(skin: Float, lips: Float, eyes: Float, shown: list[Float], eye_x: flo
 
 
 def _resampled(ring: Float, count: int) -> Float:
-    """A closed outline with `count` points at even distances, the first one kept."""
+    """Resample a closed outline to `count` points at even distances, keeping the first."""
     closed = np.concatenate([ring, ring[:1]])
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
     at = np.linspace(0.0, along[-1], count, endpoint=False)
     return np.stack([np.interp(at, along, closed[:, axis]) for axis in range(3)], 1).astype(np.float32)
 
 
-def _in_mouth(skin: Float, marks: Landmarks, eye_x: float) -> npt.NDArray[np.bool_]:
-    """Vertices at the height and breadth of the lips and before the neck; hidden ones are inside the mouth."""
-    low, high = marks.lips.min(0), marks.lips.max(0)
+def _in_mouth(skin: Float, landmarks: Landmarks, eye_x: float) -> npt.NDArray[np.bool_]:
+    """Vertices at the height and width of the lips and in front of the neck; hidden ones are inside the mouth."""
+    low, high = landmarks.lips.min(0), landmarks.lips.max(0)
     level = (skin[:, 1] > low[1] - 0.3 * eye_x) & (skin[:, 1] < high[1] + 0.3 * eye_x)
     across = (skin[:, 0] > low[0]) & (skin[:, 0] < high[0])
     return np.asarray(level & across & (skin[:, 2] > -0.2 * eye_x))

@@ -1,4 +1,4 @@
-"""Pieces of a head's mesh, and those that every head shares: eyeballs, mouth, teeth, tongue, ears."""
+"""Parts of a head's mesh, and those that all heads share: eyeballs, mouth, teeth and tongue."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of mesh; the fields are those of `HeadShape`."""
+    """A part of a mesh; the fields are those of `HeadShape`."""
 
     points_mm: Float
     actions_mm: Float
     faces: Index
     atlas_px: Float
-    follows: Float
+    rotation_share: Float
 
 
-def part(
+def make_part(
     points: npt.NDArray[np.floating],
     faces: npt.NDArray[np.integer],
     atlas_px: Float,
     actions: npt.NDArray[np.floating] | None = None,
-    follows: npt.NDArray[np.floating] | None = None,
+    rotation_share: npt.NDArray[np.floating] | None = None,
 ) -> Part:
-    """A piece; without `actions` no action unit moves it, without `follows` it turns with the head."""
+    """Make a part; without `actions` no action unit moves it, without `rotation_share` it rotates with the head."""
     n = len(points)
     return Part(
         points_mm=np.asarray(points, np.float32),
         actions_mm=np.zeros((len(UNITS), n, 3), np.float32) if actions is None else np.asarray(actions, np.float32),
         faces=np.asarray(faces, np.int32),
         atlas_px=atlas_px,
-        follows=np.ones(n, np.float32) if follows is None else np.asarray(follows, np.float32),
+        rotation_share=np.ones(n, np.float32) if rotation_share is None else np.asarray(rotation_share, np.float32),
     )
 
 
-def joined(parts: Sequence[Part]) -> Part:
-    """All pieces as one, in order."""
+def join_parts(parts: Sequence[Part]) -> Part:
+    """Concatenate parts, in order."""
     starts = np.cumsum([0, *(len(piece.points_mm) for piece in parts[:-1])])
     return Part(
         points_mm=np.concatenate([piece.points_mm for piece in parts]),
@@ -54,7 +54,7 @@ def joined(parts: Sequence[Part]) -> Part:
             np.int32
         ),
         atlas_px=np.concatenate([piece.atlas_px for piece in parts]),
-        follows=np.concatenate([piece.follows for piece in parts]),
+        rotation_share=np.concatenate([piece.rotation_share for piece in parts]),
     )
 
 
@@ -70,8 +70,8 @@ def grid_faces(rows: int, columns: int, closed: bool = False) -> Index:
     return np.concatenate([np.stack([a, c, b], -1), np.stack([b, c, d], -1)]).reshape(-1, 3).astype(np.int32)
 
 
-def jaw_way(points: npt.NDArray[np.floating], share: npt.NDArray[np.floating], scale: float) -> Array:
-    """Way of points (n, 3) at full opening when they take part in the jaw's turning by `share` (n,)."""
+def jaw_displacement(points: npt.NDArray[np.floating], share: npt.NDArray[np.floating], scale: float) -> Array:
+    """Displacement of points (n, 3) at full opening, when they follow the jaw's rotation by `share` (n,)."""
     jaw = face_params().jaw
     hinge = np.array([0.0, jaw.hinge_y_mm, jaw.hinge_z_mm]) * scale
     angle = np.deg2rad(jaw.open_deg) * np.asarray(share, np.float64)
@@ -90,11 +90,11 @@ def eyeball(centre_mm: npt.NDArray[np.floating], radius_mm: float) -> Part:
     direction = np.stack([np.sin(out) * np.cos(turn), np.sin(out) * np.sin(turn), np.cos(out)], -1).reshape(-1, 3)
     share = (out / polar[-1]).ravel() * 0.5
     atlas = patch_px("eye", 0.5 + share * np.cos(turn.ravel()), 0.5 - share * np.sin(turn.ravel()))
-    return part(centre_mm + radius_mm * direction, grid_faces(rings, around, closed=True), atlas)
+    return make_part(centre_mm + radius_mm * direction, grid_faces(rings, around, closed=True), atlas)
 
 
 def eye_socket(edge: Part) -> Part:
-    """What shows in the corners of an eye between lids and eyeball; `edge` runs counter-clockwise along the lids."""
+    """Surface between lids and eyeball; `edge` runs counter-clockwise along the lids."""
     n = len(edge.points_mm)
     depth = float(np.ptp(edge.points_mm[:, 0])) * 0.25
     back = edge.points_mm - np.array([0.0, 0.0, depth], np.float32)
@@ -104,16 +104,16 @@ def eye_socket(edge: Part) -> Part:
     fan = np.stack([n + ring, n + np.roll(ring, -1), np.full(n, 2 * n)], 1)
     faces = np.concatenate([grid_faces(2, n, closed=True)[:, ::-1], fan])
     actions = np.concatenate([edge.actions_mm, edge.actions_mm, middle], axis=1)
-    return part(points, faces, patch_px("body", np.full(2 * n + 1, 0.5), np.full(2 * n + 1, 0.5)), actions)
+    return make_part(points, faces, patch_px("body", np.full(2 * n + 1, 0.5), np.full(2 * n + 1, 0.5)), actions)
 
 
 def mouth_bag(edge: Part, mouth_y_mm: float, scale: float) -> Part:
-    """The dark inside of the mouth behind the lips' inner edge.
+    """The dark inside of the mouth behind the inner edge of the lips.
 
     Args:
-        edge: the inner edge, counter-clockwise seen from the front; its faces do not matter.
+        edge: the inner edge, counter-clockwise seen from the front; its faces are ignored.
         mouth_y_mm: height of the closed mouth.
-        scale: the head's size against an adult's.
+        scale: size of the head relative to an adult's.
     """
     n = len(edge.points_mm)
     points, actions = [edge.points_mm], [edge.actions_mm]
@@ -132,7 +132,7 @@ def mouth_bag(edge: Part, mouth_y_mm: float, scale: float) -> Part:
     # The edge runs counter-clockwise, so a grid of ever deeper rings faces inwards, where the camera looks.
     every = np.concatenate([faces[:, ::-1], lid])
     depth = np.concatenate([np.full(n, 0.0), np.full(n, 0.35), np.full(n, 0.75), np.ones(n + 1)])
-    return part(
+    return make_part(
         np.concatenate(points),
         every,
         patch_px("mouth", np.full(4 * n + 1, 0.5), depth),
@@ -154,9 +154,9 @@ def teeth(
         patch: its patch of the atlas.
         span_mm: height of its upper and its lower edge.
         front_mm: how far forward it reaches.
-        half_width_mm: half its breadth.
-        jaw_scale: above 0, it goes down with the jaw of a head of that size.
-        ceiling: frontal x and y -> the z that it stays behind.
+        half_width_mm: half its width.
+        jaw_scale: if above 0, it follows the jaw of a head of that size.
+        ceiling: frontal x and y -> the largest z allowed.
     """
     across = np.linspace(-1.0, 1.0, 15)
     down = np.array([0.0, 0.5, 1.0])
@@ -169,9 +169,9 @@ def teeth(
     points = np.stack([x, y, z], -1).reshape(-1, 3)
     actions = np.zeros((len(UNITS), len(points), 3))
     if jaw_scale > 0:
-        actions[UNITS.index("mouth_open")] = jaw_way(points, np.ones(len(points)), jaw_scale)
+        actions[UNITS.index("mouth_open")] = jaw_displacement(points, np.ones(len(points)), jaw_scale)
     atlas = patch_px(patch, (column * 0.5 + 0.5).ravel(), row.ravel())
-    return part(points, grid_faces(3, 15), atlas, actions)
+    return make_part(points, grid_faces(3, 15), atlas, actions)
 
 
 def tongue(
@@ -180,7 +180,7 @@ def tongue(
     scale: float,
     ceiling: Callable[[Array, Array], Array],
 ) -> Part:
-    """The tongue's back, lying in the jaw; `scale` and `ceiling` as in `teeth`."""
+    """The back of the tongue, which follows the jaw; `scale` and `ceiling` as in `teeth`."""
     out, turn = np.meshgrid(
         np.linspace(0.0, np.pi / 2, 6), np.linspace(0, 2 * np.pi, 14, endpoint=False), indexing="ij"
     )
@@ -188,6 +188,6 @@ def tongue(
     points = middle_mm + direction * np.array(half_size_mm)
     points[:, 2] = np.minimum(points[:, 2], ceiling(points[:, 0], points[:, 1]))
     actions = np.zeros((len(UNITS), len(points), 3))
-    actions[UNITS.index("mouth_open")] = jaw_way(points, np.full(len(points), 0.92), scale)
+    actions[UNITS.index("mouth_open")] = jaw_displacement(points, np.full(len(points), 0.92), scale)
     atlas = patch_px("tongue", np.full(len(points), 0.5), 0.5 - 0.5 * direction[:, 1])
-    return part(points, grid_faces(6, 14, closed=True), atlas, actions)
+    return make_part(points, grid_faces(6, 14, closed=True), atlas, actions)

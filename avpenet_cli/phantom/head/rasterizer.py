@@ -1,7 +1,7 @@
-"""Triangles to pixels: a z-buffer in numpy, the one renderer of all heads.
+"""Rasterise triangles with a z-buffer in numpy.
 
-Every head here is thinned to some ten thousand triangles of a few pixels each, and for those a vectorised z-buffer is
-as fast as a software OpenGL and gives the same bytes on every machine.
+Heads have some ten thousand triangles of a few pixels each. For those a vectorised z-buffer is as fast as software
+OpenGL, and it gives the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy.typing as npt
 Float = npt.NDArray[np.float32]
 Index = npt.NDArray[np.int32]
 
-_LEAST_AREA_PX2 = 1e-4
-"""Twice the area under which a triangle has no plane worth computing."""
+_MIN_AREA_PX2 = 1e-4
+"""Twice the area below which a triangle is skipped as degenerate."""
 
 
 @dataclass(frozen=True)
 class Raster:
-    """Which triangle each covered pixel shows.
+    """The visible triangle of each covered pixel.
 
     Attributes:
-        pixel: (p,) int64 flat index of each covered pixel in the (height, width) picture, each once, ascending.
-        corners: (p, 3) int32 vertices of the triangle seen there.
-        weights: (p, 3) float32 barycentric, sum 1.
+        pixel: (p,) int64 flat index of each covered pixel in the (height, width) image, unique and ascending.
+        corners: (p, 3) int32 vertices of the visible triangle.
+        weights: (p, 3) float32 barycentric coordinates, which sum to 1.
     """
 
     pixel: npt.NDArray[np.int64]
@@ -41,83 +41,83 @@ class Raster:
 
 
 def rasterise(points: Float, faces: Index, width_px: int, height_px: int) -> Raster:
-    """The nearest front-facing triangle at every pixel centre.
+    """Find the nearest front-facing triangle at every pixel centre.
 
     Args:
         points: (n, 3) float32 x to the right and y down in pixels, z towards the viewer in any unit.
         faces: (m, 3) int32, counter-clockwise seen from outside (with y up).
-        width_px, height_px: size of the picture.
+        width_px, height_px: size of the image.
 
     Returns:
-        The covered pixels; where two triangles are equally near, the later one.
+        The covered pixels; of two equally near triangles, the later one.
     """
     x, y, z = (np.take(np.ascontiguousarray(points[:, axis]), faces.T) for axis in range(3))
     area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
-    # y runs down in the picture, so that counter-clockwise from outside has a negative area.
-    kept = np.flatnonzero(area < -_LEAST_AREA_PX2)
+    # y points down in the image, so counter-clockwise triangles have a negative area.
+    kept = np.flatnonzero(area < -_MIN_AREA_PX2)
     x, y, z, area = x[:, kept], y[:, kept], z[:, kept], area[kept]
-    top = np.maximum(np.ceil(_least(y) - 0.5), 0).astype(np.int32)
-    bottom = np.minimum(np.floor(-_least(-y) - 0.5), height_px - 1).astype(np.int32)
+    top = np.maximum(np.ceil(_min_of_three(y) - 0.5), 0).astype(np.int32)
+    bottom = np.minimum(np.floor(-_min_of_three(-y) - 0.5), height_px - 1).astype(np.int32)
     plane = _planes(x, y, z, area)
-    of, row = _expand(top, np.maximum(bottom - top + 1, 0))
-    of, row, column = _spans(plane, of, row, width_px)
+    triangle, row = _expand(top, np.maximum(bottom - top + 1, 0))
+    triangle, row, column = _spans(plane, triangle, row, width_px)
     at = row * width_px + column
-    value = plane[:, :, of]
+    value = plane[:, :, triangle]
     value = value[:, 0] * column.astype(np.float32) + value[:, 1] * row.astype(np.float32) + value[:, 2]
     depth = value[2]
     nearest = np.full(width_px * height_px, -np.inf, np.float32)
     np.maximum.at(nearest, at, depth)
     winner = np.full(width_px * height_px, -1, np.int32)
-    seen = np.flatnonzero(depth == nearest[at])
-    winner[at[seen]] = seen
+    visible = np.flatnonzero(depth == nearest[at])
+    winner[at[visible]] = visible
     pixel = np.flatnonzero(winner >= 0)
     chosen = winner[pixel]
     weights = np.empty((pixel.size, 3), np.float32)
     weights[:, 1], weights[:, 2] = value[0, chosen], value[1, chosen]
     weights[:, 0] = 1.0 - weights[:, 1] - weights[:, 2]
-    return Raster(pixel, np.take(faces, kept[of[chosen]], axis=0), weights)
+    return Raster(pixel, np.take(faces, kept[triangle[chosen]], axis=0), weights)
 
 
 def _planes(x: Float, y: Float, z: Float, area: Float) -> Float:
-    """Weights of corners 1 and 2, and depth, as planes a column + b row + c: (3 planes, 3 terms, triangles)."""
+    """Weights of corners 1 and 2, and depth, as planes a * column + b * row + c: (3 planes, 3 terms, triangles)."""
     plane = np.empty((3, 3, area.size), np.float32)
     plane[0, 0], plane[0, 1] = (y[2] - y[0]) / area, (x[0] - x[2]) / area
     plane[1, 0], plane[1, 1] = (y[0] - y[1]) / area, (x[1] - x[0]) / area
-    # The pixel's centre is half a pixel from its number.
+    # The centre of a pixel is half a pixel from its index.
     plane[:2, 2] = -plane[:2, 0] * (x[0] - 0.5) - plane[:2, 1] * (y[0] - 0.5)
     plane[2] = plane[0] * (z[1] - z[0]) + plane[1] * (z[2] - z[0])
     plane[2, 2] += z[0]
     return plane
 
 
-def _spans(plane: Float, of: Index, row: Index, width_px: int) -> tuple[Index, Index, Index]:
-    """Triangle rows -> their pixels: triangle, row and column of each."""
-    edge = plane[:2, :, of]
-    slope, level = np.empty((3, of.size), np.float32), np.empty((3, of.size), np.float32)
+def _spans(plane: Float, triangle: Index, row: Index, width_px: int) -> tuple[Index, Index, Index]:
+    """Pixels of triangle rows: triangle, row and column of each."""
+    edge = plane[:2, :, triangle]
+    slope, level = np.empty((3, triangle.size), np.float32), np.empty((3, triangle.size), np.float32)
     slope[:2] = edge[:, 0]
     level[:2] = edge[:, 1] * row.astype(np.float32) + edge[:, 2]
     slope[2] = -slope[0] - slope[1]
     level[2] = 1.0 - level[0] - level[1]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         crossing = -level / slope
-    start = -_least(-np.where(slope > 0, crossing, -np.inf))
-    end = _least(np.where(slope < 0, crossing, np.inf))
-    # A level edge has the whole row on one side.
+    start = -_min_of_three(-np.where(slope > 0, crossing, -np.inf))
+    end = _min_of_three(np.where(slope < 0, crossing, np.inf))
+    # A horizontal edge has the whole row on one side.
     outside = ((slope == 0) & (level < 0)).any(0)
     first = np.ceil(np.clip(start, 0, width_px)).astype(np.int32)
     last = np.floor(np.clip(end, -1, width_px - 1)).astype(np.int32)
     count = np.where(outside, 0, np.maximum(last - first + 1, 0))
     which, column = _expand(first, count)
-    return of[which], row[which], column
+    return triangle[which], row[which], column
 
 
-def _least(three: Float) -> Float:
-    # Three times as fast as a reduction over so short an axis.
+def _min_of_three(three: Float) -> Float:
+    # Faster than a reduction over such a short axis.
     return np.asarray(np.minimum(np.minimum(three[0], three[1]), three[2]))
 
 
 def _expand(first: Index, count: Index) -> tuple[Index, Index]:
-    """Runs first, first + 1, ... of the given counts -> which run, and its value, for each element."""
+    """Expand runs first, first + 1, ... of the given counts to the run and value of each element."""
     which = np.repeat(np.arange(count.size, dtype=np.int32), count)
     start = (np.cumsum(count) - count - first).astype(np.int32)
     return which, np.arange(which.size, dtype=np.int32) - start[which]

@@ -1,4 +1,4 @@
-"""Where on a head's picture of colours (its atlas) each part lies: the face unrolled, and small patches below it."""
+"""Layout of a head's texture atlas: the unrolled face, and small patches below it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEIGHT_PX = 592
 _HALF_ANGLE_RAD = np.deg2rad(115.0)
 _TOP = 4.0
 _BOTTOM = -4.2
-"""Heights shown, in half distances between the pupils, so that every age group's face fills its atlas."""
+"""Range of heights in half distances between the pupils, so that the face of every age group fills its atlas."""
 
 PATCHES: dict[str, tuple[int, int, int, int]] = {
     "eye": (0, 512, 80, 80),
@@ -38,7 +38,7 @@ _INSET_PX = 2.0
 
 
 def face_px(points_mm: Float, eye_x_mm: float) -> Float:
-    """Places on a head (n, 3) -> x and y (n, 2) float32 in the atlas's unrolled face."""
+    """Map positions on a head (n, 3) to x and y (n, 2) float32 in the atlas's unrolled face."""
     angle = np.arctan2(points_mm[:, 0], points_mm[:, 2])
     x = (angle / _HALF_ANGLE_RAD * 0.5 + 0.5) * (WIDTH_PX - 1)
     y = (_TOP - points_mm[:, 1] / eye_x_mm) / (_TOP - _BOTTOM) * (FACE_HEIGHT_PX - 1)
@@ -47,7 +47,7 @@ def face_px(points_mm: Float, eye_x_mm: float) -> Float:
 
 
 def patch_px(name: str, across: npt.NDArray[np.floating], down: npt.NDArray[np.floating]) -> Float:
-    """Shares of a patch's width and height, each (n,) in [0, 1] -> x and y (n, 2) float32 in the atlas."""
+    """Map shares of a patch's width and height, each (n,) in [0, 1], to x and y (n, 2) float32 in the atlas."""
     left, top, width, height = PATCHES[name]
     x = left + _INSET_PX + np.asarray(across) * (width - 1 - 2 * _INSET_PX)
     y = top + _INSET_PX + np.asarray(down) * (height - 1 - 2 * _INSET_PX)
@@ -55,5 +55,5 @@ def patch_px(name: str, across: npt.NDArray[np.floating], down: npt.NDArray[np.f
 
 
 def px_per_mm(eye_x_mm: float) -> float:
-    """Height of the unrolled face's pixels."""
+    """Vertical resolution of the unrolled face."""
     return (FACE_HEIGHT_PX - 1) / ((_TOP - _BOTTOM) * eye_x_mm)

@@ -1,1 +1,1 @@
-"""The simulation's parameters: TOML files with units and sources, and the dataclasses they load into."""
+"""Parameters of the simulation: TOML files with units and sources, and the dataclasses that they are read into."""

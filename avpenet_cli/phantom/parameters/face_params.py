@@ -1,194 +1,46 @@
-"""The numbers of the simulated faces, read from `parameters/face.toml`, which gives each one's unit and source."""
+"""Parameters of the simulated faces: `parameters/face.toml` as dataclasses. The file has units and sources."""
 
 from __future__ import annotations
 
 import tomllib
 from functools import cache
 from importlib import resources
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from avpenet_cli.phantom.parameters.head_params import (
+    AccessoryParams,
+    ActionField,
+    HeadParams,
+    IctParams,
+    Jaw,
+    Lids,
+    MakeHumanParams,
+    MeshParams,
+    MeshSimplifyParams,
+    Positive,
+    Share,
+    VariationParams,
+)
+
 _STRICT = ConfigDict(extra="forbid")
 
-Positive = Annotated[float, Field(gt=0.0)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Range = tuple[float, float]
-Pair = tuple[float, float]
-Rgb = tuple[Share, Share, Share]
 Factor = tuple[Positive, Positive, Positive]
-Unit = Literal[
-    "brow_lower",
-    "brow_raise",
-    "orbit_tighten",
-    "nose_wrinkle",
-    "lip_raise",
-    "lids",
-    "mouth_open",
-    "lip_corner_pull",
-    "lip_stretch",
-]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class MeshParams:
-    """How finely the built-in head is cut into triangles."""
-
-    spacing_mm: Positive
-    side_spacing_mm: Positive
-    face_half_angle_deg: Positive
-    ring_points: Annotated[int, Field(ge=8)]
-    squareness: Positive
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Bump:
-    """A Gaussian rise of the built-in head's surface, mirrored unless its centre is on the midline."""
-
-    name: str
-    at_mm: Pair
-    spread_mm: Pair
-    height_mm: float
-
-
-@dataclass(frozen=True, config=_STRICT)
-class HeadParams:
-    """The built-in head of one age group; see the file for each field."""
-
-    eye_x_mm: Positive
-    eye_half_width_mm: Positive
-    eye_upper_mm: Positive
-    eye_lower_mm: Positive
-    eyeball_radius_mm: Positive
-    iris_radius_mm: Positive
-    eye_forward_mm: float
-    mouth_y_mm: float
-    mouth_half_width_mm: Positive
-    lip_upper_mm: Positive
-    lip_lower_mm: Positive
-    lip_gap_mm: Positive
-    teeth: bool
-    brow_y_mm: Positive
-    brow_inner_mm: Positive
-    brow_outer_mm: Positive
-    brow_thickness_mm: Positive
-    brow_density: Share
-    nose_tip_y_mm: float
-    nose_wing_x_mm: Positive
-    nose_base_y_mm: float
-    nostril_x_mm: Positive
-    chin_y_mm: float
-    cheek_x_mm: Positive
-    cheek_y_mm: float
-    ear_y_mm: float
-    ear_half_height_mm: Positive
-    ear_half_width_mm: Positive
-    neck_half_width_mm: Positive
-    neck_depth_mm: Positive
-    neck_z_mm: float
-    neck_top_mm: float
-    neck_bottom_mm: float
-    shoulder_half_width_mm: Positive
-    hairline_front_mm: float
-    hairline_side_mm: float
-    hairline_back_mm: float
-    profile_mm: tuple[tuple[float, float, float, float], ...]
-    bump: tuple[Bump, ...]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Differences:
-    """Standard deviations, as shares, by which one built-in head differs from the next."""
-
-    width: Share
-    length: Share
-    depth: Share
-    jaw: Share
-    eye_distance: Share
-    eye_width: Share
-    eye_height: Share
-    nose_size: Share
-    mouth_width: Share
-    lip_height: Share
-    feature_height: Share
-    asymmetry: Share
-    brow_height: Share
-    brow_thickness: Share
-
-
-@dataclass(frozen=True, config=_STRICT)
-class ActionField:
-    """Where an action unit takes the skin at full intensity, fading as a Gaussian, in an adult's mm."""
-
-    unit: Unit
-    from_: Annotated[str, Field(alias="from")]
-    offset_mm: Pair
-    spread_mm: Pair
-    way_mm: tuple[float, float, float]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Jaw:
-    """How the jaw opens."""
-
-    open_deg: Positive
-    hinge_y_mm: float
-    hinge_z_mm: float
-    fade_mm: Positive
-    side_mm: Positive
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Lids:
-    """How the eyelids close."""
-
-    tighten_share: Share
-    meet_share: Share
-    thickness_mm: Positive
-    fold_mm: Positive
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Wear:
-    """What surrounds the built-in face."""
-
-    ear_rim_mm: float
-    ear_angle_deg: float
-    ear_flare_deg: float
-    ear_out_mm: float
-    hair_mm: Pair
-    hair_least_mm: Positive
-    hairline_vary_mm: Positive
-    cap_mm: Positive
-    cap_front_share: Share
-    cap_side_share: float
-    brim_share: Share
-    curtain_from_deg: float
-    neck_swell: Share
-    collar: Positive
-    collar_rise_mm: float
-    gown_length_mm: Positive
-    collar_in: Share
-    chest_share: Share
-    slope: Share
-    body_follows: Share
-    lip_roll_mm: float
-    teeth_back_mm: Positive
-    teeth_show_mm: Pair
-    teeth_under_skin_mm: Positive
+Rgb = tuple[Share, Share, Share]
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Skin:
-    """Albedo of skin, hair, eyes and things, in linear light."""
+    """Albedo of skin, hair, eyes and objects, in linear light."""
 
     tones_srgb: tuple[Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")], ...]
     chroma_light: Factor
     chroma_dark: Factor
     chroma_share: Share
-    least_albedo: Share
-    most_albedo: Share
+    min_albedo: Share
+    max_albedo: Share
     neonate_redness: Factor
     mottle: Share
     grain: Share
@@ -230,7 +82,7 @@ class Skin:
 
 @dataclass(frozen=True, config=_STRICT)
 class Furrows:
-    """How much wrinkles darken the skin."""
+    """Darkening of the skin by wrinkles."""
 
     brow_knit: Share
     forehead: Share
@@ -246,7 +98,7 @@ class Furrows:
 
 @dataclass(frozen=True, config=_STRICT)
 class LightParams:
-    """How skin answers light and how the camera sees it."""
+    """Reflection of light by skin, and the camera."""
 
     wrap: Share
     occlusion_power: Positive
@@ -261,48 +113,19 @@ class LightParams:
     occlusion_floor: Share
     camera_face_widths: Positive
     blur_px: Positive
-    exposure_follows: Share
+    exposure_compensation: Share
     exposure: Positive
 
 
 @dataclass(frozen=True, config=_STRICT)
-class People:
-    """How looks are drawn."""
+class LookParams:
+    """Distribution of appearances."""
 
     neonate_cap_share: Share
     adult_hair_shares: tuple[Share, Share, Share]
     dark_hair_from_tone: Annotated[int, Field(ge=1, le=10)]
-    dark_hair_most: Share
+    dark_hair_max: Share
     white_hair_share: Share
-
-
-Recipe = tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class IctParams:
-    """How the ICT face model is used."""
-
-    identity_spread: Share
-    units: dict[Unit, Recipe]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class MakeHumanParams:
-    """How the MakeHuman heads are used."""
-
-    detail_spread: Share
-    old_share: Share
-    units: dict[Unit, Recipe]
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Thinning:
-    """Size of the cells in which vertices of a loaded mesh become one."""
-
-    skin_mm: Positive
-    back_mm: Positive
-    inside_mm: Positive
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -325,33 +148,33 @@ class CoverParams:
     hand_mm: Positive
     hand_off_mm: float
     hand_flat_share: Share
-    hand_follows: Share
+    hand_rotation_share: Share
 
 
 @dataclass(frozen=True, config=_STRICT)
 class FaceParams:
-    """The whole file."""
+    """`parameters/face.toml`."""
 
     mesh: MeshParams
     adult: HeadParams
     neonate: HeadParams
-    differences: Differences
+    variation: VariationParams
     action: tuple[ActionField, ...]
     jaw: Jaw
     lids: Lids
-    wear: Wear
+    accessories: AccessoryParams
     skin: Skin
     furrows: Furrows
     light: LightParams
-    people: People
+    looks: LookParams
     ict: IctParams
     makehuman: MakeHumanParams
-    thinning: Thinning
+    mesh_simplify: MeshSimplifyParams
     covers: CoverParams
 
 
 @cache
 def face_params() -> FaceParams:
-    """The numbers that came with this version."""
+    """Read the parameters of this version."""
     text = resources.files("avpenet_cli.phantom").joinpath("parameters/face.toml").read_text("utf-8")
     return TypeAdapter(FaceParams).validate_python(tomllib.loads(text))

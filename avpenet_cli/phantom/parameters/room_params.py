@@ -1,6 +1,6 @@
-"""The numbers of equipment, rooms and microphones: `parameters/rooms.toml` as dataclasses.
+"""Parameters of equipment, rooms and microphones: `parameters/rooms.toml` as dataclasses.
 
-Units and sources stand beside the numbers, in that file.
+The file has units and sources.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_STRICT)
 class BeepParams:
-    """A tone at each heart beat."""
+    """Tone of a monitor at each heartbeat."""
 
     length_s: Range
     edge_s: Positive
     harmonics_db: tuple[float, ...]
-    rate_wander: Share
+    rate_variation: Share
 
 
 @dataclass(frozen=True, config=_STRICT)
 class AlarmParams:
-    """Bursts of pulses, as IEC 60601-1-8 has them."""
+    """Alarms: bursts of pulses after IEC 60601-1-8."""
 
     pulse_hz: Range
     drawn_hz: Range
@@ -51,12 +51,12 @@ class AlarmParams:
     def __post_init__(self) -> None:
         highest_hz = self.drawn_hz[1] * 2.0 ** (max(self.melody_semitones) / 12.0)
         if self.drawn_hz[0] < self.pulse_hz[0] or highest_hz > self.pulse_hz[1]:
-            raise ValueError(f"alarms of {self.drawn_hz[0]:g} to {highest_hz:g} Hz leave {self.pulse_hz} Hz")
+            raise ValueError(f"alarms of {self.drawn_hz[0]:g} to {highest_hz:g} Hz exceed the range {self.pulse_hz} Hz")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class StepParams:
-    """Someone walks past."""
+    """Footsteps of a person who walks past."""
 
     steps: CountRange
     step_hz: Range
@@ -69,28 +69,28 @@ class StepParams:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class DriftParams:
-    """How steady the ventilation is."""
+class VentilationParams:
+    """Spectrum and level variation of the ventilation."""
 
     lowest_hz: Positive
-    wander_db: float
-    wander_s: Positive
+    drift_db: float
+    drift_s: Positive
     hum_harmonics: Count
 
 
 @dataclass(frozen=True, config=_STRICT)
 class EquipmentParams:
-    """What sounds in any of the rooms."""
+    """Sound sources of all rooms."""
 
     beep: BeepParams
     alarm: AlarmParams
     steps: StepParams
-    ventilation: DriftParams
+    ventilation: VentilationParams
 
 
 @dataclass(frozen=True, config=_STRICT)
 class RoomModel:
-    """What all rooms and recorders have in common."""
+    """Properties that all rooms and recorders share."""
 
     voice_reference_dbfs: Annotated[float, Field(le=0.0)]
     first_reflection_s: Positive
@@ -107,16 +107,16 @@ class RoomModel:
 
 @dataclass(frozen=True, config=_STRICT)
 class Microphone:
-    """What a site records with.
+    """The microphone and recorder of a site.
 
     Attributes:
         low_hz, high_hz: band, -3 dB.
-        noise_dbfs: RMS of its own noise.
-        gain_db: what a recording's gain is drawn from.
-        agc: whether the recorder turns its gain by itself.
-        agc_target_dbfs: RMS it aims at.
-        agc_most_db: how much it amplifies at most.
-        agc_attack_s, agc_release_s: how fast it turns down and up.
+        noise_dbfs: RMS of its noise.
+        gain_db: range of a recording's gain.
+        agc: whether the recorder has automatic gain control.
+        agc_target_dbfs: RMS that it aims at.
+        agc_max_db: largest amplification.
+        agc_attack_s, agc_release_s: time constants of lowering and raising the gain.
     """
 
     low_hz: Positive
@@ -125,14 +125,14 @@ class Microphone:
     gain_db: Range
     agc: bool
     agc_target_dbfs: float
-    agc_most_db: Annotated[float, Field(ge=0.0)]
+    agc_max_db: Annotated[float, Field(ge=0.0)]
     agc_attack_s: Positive
     agc_release_s: Positive
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Room:
-    """How a site echoes: reverberation time, and how far the direct sound is above the reverberation."""
+    """Reverberation of a site: reverberation time, and level of the direct sound over the reverberation."""
 
     rt60_s: Positive
     direct_to_reverberant_db: float
@@ -140,7 +140,7 @@ class Room:
 
 @dataclass(frozen=True, config=_STRICT)
 class Ventilation:
-    """Air and fans: level re the voice, where the noise begins to fall, and a hum."""
+    """Ventilation noise: level relative to the voice, corner frequency, and hum."""
 
     level_db: Range
     corner_hz: Positive
@@ -150,7 +150,7 @@ class Ventilation:
 
 @dataclass(frozen=True, config=_STRICT)
 class Monitor:
-    """The beep of a heart: in which share of recordings, how fast, at which pitch and level re the voice."""
+    """Heart monitor: probability in a recording, heart rate, pitch, and level relative to the voice."""
 
     chance: Share
     rate_hz: Range
@@ -160,7 +160,7 @@ class Monitor:
 
 @dataclass(frozen=True, config=_STRICT)
 class PerMinute:
-    """How often something happens."""
+    """Rates of events per minute."""
 
     alarms: Annotated[float, Field(ge=0.0)]
     walks: Annotated[float, Field(ge=0.0)]
@@ -169,7 +169,7 @@ class PerMinute:
 
 @dataclass(frozen=True, config=_STRICT)
 class EventLevels:
-    """How loud it is, dB re the voice."""
+    """Levels of events, dB relative to the voice."""
 
     alarms: Range
     walks: Range
@@ -178,7 +178,7 @@ class EventLevels:
 
 @dataclass(frozen=True, config=_STRICT)
 class Site:
-    """A place where phantoms are recorded: its microphone, its room and what sounds there."""
+    """A simulated recording site: microphone, room and sound sources."""
 
     name: str
     title: str
@@ -201,10 +201,10 @@ class RoomParams:
 
 @lru_cache(maxsize=1)
 def room_params() -> RoomParams:
-    """The rooms' numbers.
+    """Read the parameters of the rooms.
 
     Raises:
-        SettingsError: naming the number that is missing, unknown or out of range.
+        SettingsError: a parameter is missing, unknown or out of range; the message names it.
     """
     return read_params(RoomParams, "rooms.toml")
 
@@ -215,10 +215,10 @@ def sites() -> tuple[Site, ...]:
 
 
 def site_named(name: str) -> Site:
-    """One of `sites`.
+    """Look up a simulated site.
 
     Raises:
-        SettingsError: no such site.
+        SettingsError: there is no such site.
     """
     for site in sites():
         if site.name == name:

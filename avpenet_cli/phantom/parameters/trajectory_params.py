@@ -1,4 +1,4 @@
-"""The numbers of simulated courses, casts and recordings: `parameters/trajectory.toml`, which gives unit and source."""
+"""Parameters of pain trajectories, subjects, behaviour and cameras: `parameters/trajectory.toml` as dataclasses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PerGroup = dict[str, float]
 
 @dataclass(frozen=True, config=_STRICT)
 class TrajectoryParams:
-    """How pain runs over a recording."""
+    """Pain over a recording."""
 
     pain_free_share: Share
     sustained_share: Share
@@ -38,13 +38,13 @@ class TrajectoryParams:
     repositioning_chance: Share
     repositioning_pain: Range
     repositioning_s: Range
-    wander_points: float
-    wander_s: Positive
+    drift_points: float
+    drift_s: Positive
 
 
 @dataclass(frozen=True, config=_STRICT)
-class CastParams:
-    """Who the subjects are."""
+class PopulationParams:
+    """Distribution of the subjects."""
 
     neonate_share: Share
     female_share: Share
@@ -67,7 +67,7 @@ class CastParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class PainUnit:
-    """How one action unit follows pain; `from` is a word of Python's."""
+    """Response of one action unit to pain; `from_pain` is `from` in the file."""
 
     from_pain: Annotated[float, Field(alias="from")]
     gain: Range
@@ -75,8 +75,8 @@ class PainUnit:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Wander:
-    """A wandering about 0: its standard deviation and correlation time."""
+class RandomDriftParams:
+    """Random drift about 0: standard deviation and correlation time."""
 
     spread: float
     time_s: Positive
@@ -84,7 +84,7 @@ class Wander:
 
 @dataclass(frozen=True, config=_STRICT)
 class BehaviourParams:
-    """What a face does without pain."""
+    """Facial behaviour that is not pain."""
 
     blink_per_minute: PerGroup
     blink_s: Range
@@ -103,7 +103,7 @@ class BehaviourParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class HeadMotionParams:
-    """How the head moves: standard deviation and correlation time of each angle."""
+    """Head motion: standard deviation and correlation time of each angle, and turns."""
 
     yaw_deg: tuple[float, float]
     pitch_deg: tuple[float, float]
@@ -114,12 +114,12 @@ class HeadMotionParams:
     turn_deg: Range
     turn_s: Range
     lying_roll_deg: PerGroup
-    most_deg: tuple[float, float, float]
+    max_deg: tuple[float, float, float]
 
 
 @dataclass(frozen=True, config=_STRICT)
 class CameraParams:
-    """One site's camera and light."""
+    """Camera and light of a site."""
 
     size_px: tuple[int, int]
     fps: Positive
@@ -131,20 +131,20 @@ class CameraParams:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Numbers:
-    """All of `course.toml`."""
+class SimulationParams:
+    """`parameters/trajectory.toml`."""
 
-    course: TrajectoryParams
-    cast: CastParams
+    trajectory: TrajectoryParams
+    population: PopulationParams
     pain_units: dict[str, PainUnit]
-    unit_noise: Wander
+    unit_noise: RandomDriftParams
     behaviour: BehaviourParams
     head: HeadMotionParams
     cameras: dict[str, CameraParams]
 
 
 @cache
-def trajectory_params() -> Numbers:
-    """As the file has them."""
+def trajectory_params() -> SimulationParams:
+    """Read the parameters of this version."""
     text = resources.files("avpenet_cli.phantom").joinpath("parameters/trajectory.toml").read_text(encoding="utf-8")
-    return TypeAdapter(Numbers).validate_python(tomllib.loads(text))
+    return TypeAdapter(SimulationParams).validate_python(tomllib.loads(text))

@@ -1,6 +1,6 @@
 """Parameters of the simulated voices and of the sounds that are not pain, as dataclasses.
 
-Units and sources stand beside the numbers, in those files.
+`parameters/voice.toml` and `parameters/non_pain_sounds.toml` have units and sources.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ AgeGroup = Literal["neonate", "adult"]
 Sex = Literal["female", "male"]
 
 SAMPLE_RATE_HZ = 48_000
-"""Of every waveform of the phantoms; the article's studio value."""
+"""Sampling rate of the phantoms' audio; the paper's studio recordings have it."""
 
 PAIN_RATE_HZ = 10
-"""Of every pain trajectory of the phantoms."""
+"""Sampling rate of the phantoms' pain trajectories."""
 
 PAIN_MAX = 10.0
-"""The upper end of the scale (article, section Data)."""
+"""Upper end of the pain scale (paper, section Data)."""
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -38,20 +38,20 @@ def _in_order(pair: tuple[float, float]) -> tuple[float, float]:
     return pair
 
 
-def _known(what: str, names: Iterable[str], known: Container[str]) -> None:
+def _known(context: str, names: Iterable[str], known: Container[str]) -> None:
     for name in names:
         if name not in known:
-            raise ValueError(f"{what}: {name} is not described")
+            raise ValueError(f"{context}: {name} is not defined")
 
 
 Range = Annotated[tuple[float, float], AfterValidator(_in_order)]
-"""What a value is drawn from, evenly."""
+"""Range of a uniform distribution."""
 
 CountRange = Annotated[tuple[int, int], AfterValidator(_in_order)]
-"""What a whole number is drawn from, evenly, both ends included."""
+"""Range of a uniform distribution of integers, both ends included."""
 
 AtPain = tuple[float, float]
-"""Values at pain 0 and at pain 10, on a straight line."""
+"""Values at pain 0 and at pain 10, interpolated linearly."""
 
 Weights = tuple[float, float, float, float]
 """Relative frequencies at the four pains of `BreathingParams.mix_pain`."""
@@ -59,7 +59,7 @@ Weights = tuple[float, float, float, float]
 
 @dataclass(frozen=True, config=_STRICT)
 class SynthesisParams:
-    """How glottis and tract are computed, and how they vary from one utterance to the next."""
+    """Synthesis of glottal source and vocal tract, and their variation between utterances."""
 
     control_hz: Positive
     table_points: Count
@@ -70,11 +70,11 @@ class SynthesisParams:
     rough_jitter: Share
     rough_subharmonic: Share
     rough_noise_db: float
-    least_f0_share: Share
+    min_f0_share: Share
     breathiness_db: Range
     pulse_noise_share: Share
-    f0_wander: Share
-    f0_wander_hz: Positive
+    f0_drift: Share
+    f0_drift_hz: Positive
     utterance_f0_spread: Share
     utterance_level_spread_db: float
     lung_decay_db: float
@@ -84,18 +84,18 @@ class SynthesisParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class TractParams:
-    """The vocal tract as a row of resonances."""
+    """The vocal tract as a cascade of resonances."""
 
     speed_of_sound_mm_per_s: Positive
     reference_length_mm: Positive
     formants_below_hz: Positive
-    bandwidth_least_hz: Positive
+    bandwidth_min_hz: Positive
     bandwidth_share: Share
 
 
 @dataclass(frozen=True, config=_STRICT)
 class SubjectParams:
-    """What subjects of a group are drawn from."""
+    """Distribution of the voices of a group."""
 
     f0_hz: Range
     tract_length_mm: Range
@@ -113,7 +113,7 @@ class SubjectParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class BreathingParams:
-    """When a breath becomes a voice of pain, and which."""
+    """Probability that a breath becomes a vocalisation of pain, and of which kind."""
 
     threshold_pain: float
     urge_midpoint_pain: float
@@ -134,7 +134,7 @@ class BreathingParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class Call:
-    """A kind of utterance with voice in it."""
+    """A kind of voiced utterance."""
 
     mouth_open: AtPain
     length_s: tuple[Range, Range]
@@ -156,7 +156,7 @@ class Call:
 
 @dataclass(frozen=True, config=_STRICT)
 class Breath:
-    """A kind of utterance without voice."""
+    """A kind of unvoiced utterance."""
 
     mouth_open: AtPain
     length_s: tuple[Range, Range]
@@ -169,7 +169,7 @@ class Breath:
 
 @dataclass(frozen=True, config=_STRICT)
 class EventParams:
-    """What happens inside an utterance: rough stretches, breaks, leaps of register."""
+    """Events within an utterance: roughness, voice breaks and register shifts."""
 
     rough_share: Range
     rough_edge_s: Positive
@@ -208,7 +208,7 @@ class VoiceParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class TalkParams:
-    """Phrases of syllables without meaning."""
+    """Phrases of meaningless syllables."""
 
     phrase_s: Range
     syllable_s: Range
@@ -229,12 +229,12 @@ class TalkParams:
 
 @dataclass(frozen=True, config=_STRICT)
 class RowParams:
-    """The same sound several times in a row."""
+    """A sound repeated several times."""
 
     times: CountRange
     interval_s: Range
     step_db: float = 0.0
-    """From one to the next."""
+    """Level change from one repetition to the next."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -249,27 +249,27 @@ class NonPainSoundParams:
     breaths: dict[str, Breath]
 
 
-Numbers = TypeVar("Numbers")
+ParamsT = TypeVar("ParamsT")
 
 
 def at_pain(values: AtPain, pain: float | np.ndarray) -> np.ndarray:
-    """On the line through `values` at pain 0 and 10. Pain of any shape in [0, 10] -> float64 of that shape."""
+    """Interpolate `values` at pain 0 and 10 linearly. Pain of any shape in [0, 10] -> float64 of that shape."""
     return values[0] + (values[1] - values[0]) * np.asarray(pain, np.float64) / PAIN_MAX
 
 
 @lru_cache(maxsize=1)
 def voice_params() -> VoiceParams:
-    """The voices' numbers.
+    """Read the parameters of the voices.
 
     Raises:
-        SettingsError: naming the number that is missing, unknown or out of range.
+        SettingsError: a parameter is missing, unknown or out of range; the message names it.
     """
     return read_params(VoiceParams, "voice.toml")
 
 
 @lru_cache(maxsize=1)
 def non_pain_sound_params() -> NonPainSoundParams:
-    """The numbers of sounds that are not pain.
+    """Read the parameters of sounds that are not pain.
 
     Raises:
         SettingsError: as `voice_params`.
@@ -277,11 +277,11 @@ def non_pain_sound_params() -> NonPainSoundParams:
     return read_params(NonPainSoundParams, "non_pain_sounds.toml")
 
 
-def read_params(kind: type[Numbers], file_name: str) -> Numbers:
-    """One file of `avpenet_cli/phantom/parameters` as its dataclass.
+def read_params(kind: type[ParamsT], file_name: str) -> ParamsT:
+    """Read a file of `avpenet_cli/phantom/parameters` as its dataclass.
 
     Raises:
-        SettingsError: naming the number that is missing, unknown or out of range.
+        SettingsError: a parameter is missing, unknown or out of range; the message names it.
     """
     text = (resources.files("avpenet_cli.phantom") / "parameters" / file_name).read_text(encoding="utf-8")
     return from_dict(kind, tomllib.loads(text), f"avpenet_cli/phantom/parameters/{file_name}")

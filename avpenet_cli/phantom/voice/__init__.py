@@ -1,1 +1,1 @@
-"""Simulated voices."""
+"""Synthesise simulated voices."""

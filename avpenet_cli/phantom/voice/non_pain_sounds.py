@@ -1,6 +1,6 @@
-"""What subjects utter without pain: talk without meaning, coughs, laughter; a newborn's coos and hiccups.
+"""Synthesise sounds that are not pain: meaningless talk, coughs and laughter, and a newborn's coos and hiccups.
 
-A network that only listens for sound would call these pain; that is what they are for.
+They keep a network from taking any sound for pain.
 """
 
 from __future__ import annotations
@@ -18,95 +18,102 @@ from avpenet_cli.phantom.parameters.voice_params import (
     non_pain_sound_params,
     voice_params,
 )
-from avpenet_cli.phantom.voice.phonation import Tracks, controls, phonate, to_samples, vowel_formants
-from avpenet_cli.phantom.voice.utterance import Utterance, add_at, draw_utterance, edges, pick, sound_of
+from avpenet_cli.phantom.voice.phonation import Tracks, control_count, phonate, to_samples, vowel_formants
+from avpenet_cli.phantom.voice.utterance import Utterance, add_at, draw_utterance, edges, pick, synthesise
 from avpenet_cli.phantom.voice.vocality import Vocality, draw_vocality
 
 _NO_PAIN = np.zeros(2)
 
 _STREAM = 2
-"""So that the same seed means other chances here than in `voice` and `room`; the next one draws a voice."""
+"""Stream number of this module, so that equal seeds give independent draws elsewhere; the next number draws a voice."""
 
 
-def ordinary_sounds(
+def non_pain_sounds(
     age_group: AgeGroup,
     duration_s: float,
     seed: int,
     rates: Mapping[str, float] | None = None,
     vocality: Vocality | None = None,
 ) -> np.ndarray:
-    """Sounds that are not pain, at the mouth, in a room without echo.
+    """Synthesise sounds that are not pain, at the mouth and without reverberation.
 
     Args:
-        age_group: whose sounds; "adult": talk, cough, laughter; "neonate": coo, hiccup, cough.
+        age_group: `adult` (talk, cough, laughter) or `neonate` (coo, hiccup, cough).
         duration_s: length, not negative.
-        seed: not negative; `non_pain_utterances` of the same arguments says what sounds when.
-        rates: events a minute by kind; a kind that is left out does not occur. None for those of `ordinary.toml`.
-        vocality: the subject's voice; None for one drawn from the seed.
+        seed: not negative; `non_pain_utterances` with the same arguments lists the utterances.
+        rates: events per minute by kind, 0 for missing kinds; None for those of `non_pain_sounds.toml`.
+        vocality: the subject's voice; None to draw one from the seed.
 
     Returns:
         (round(duration_s * 48000),) float32 at 48 kHz in [-1, 1]; talk peaks between -22 and -10 dBFS.
 
     Raises:
-        SettingsError: an unknown age group or kind, a negative rate or duration.
+        SettingsError: the age group or a kind is unknown, or a rate or the duration is negative.
     """
     utterances = non_pain_utterances(age_group, duration_s, seed, rates)
-    return voiced_utterances(
-        utterances, vocality or someone(age_group, np.random.default_rng([_STREAM + 1, seed])), duration_s, seed
+    return synthesise_utterances(
+        utterances,
+        vocality or draw_any_vocality(age_group, np.random.default_rng([_STREAM + 1, seed])),
+        duration_s,
+        seed,
     )
 
 
 def non_pain_utterances(
     age_group: AgeGroup, duration_s: float, seed: int, rates: Mapping[str, float] | None = None
 ) -> tuple[Utterance, ...]:
-    """What `ordinary_sounds` utters, in order of time; the face can move by it.
+    """Draw the utterances of `non_pain_sounds` by increasing start, for synthesis and facial motion.
 
-    Events of all kinds together are a Poisson process whose clock stops while something sounds. A cough, a laugh and
-    the like are several utterances: one for each burst and each note.
+    Events of all kinds together are a Poisson process whose clock stops during events. A cough, a laugh and the like
+    consist of several utterances, one for each burst or note.
 
     Raises:
-        SettingsError: as `ordinary_sounds`.
+        SettingsError: as `non_pain_sounds`.
     """
     known = non_pain_sound_params().rates_per_minute.get(age_group)
     if known is None:
-        raise SettingsError(f"no ordinary sounds for age group {age_group!r}", "choose neonate or adult")
+        raise SettingsError(f"no sounds for age group {age_group!r}", "choose neonate or adult")
     rates = known if rates is None else rates
     for kind, rate in rates.items():
         if kind not in known or rate < 0.0:
             allowed = ", ".join(known)
             raise SettingsError(
-                f"{kind} = {rate} a minute is not possible for a subject of age group {age_group}",
-                f"the kinds are {allowed}, the rates 0 or more",
+                f"{kind} = {rate} per minute is not possible for age group {age_group}",
+                f"the kinds are {allowed}; rates must be 0 or more",
             )
     if duration_s < 0.0:
         raise SettingsError(f"a duration of {duration_s} s is negative", "give 0 or more")
     return tuple(_utterances(rates, duration_s, np.random.default_rng([_STREAM, seed])))
 
 
-def voiced_utterances(utterances: Sequence[Utterance], vocality: Vocality, duration_s: float, seed: int) -> np.ndarray:
-    """Utterances that are not pain in a subject's voice.
+def synthesise_utterances(
+    utterances: Sequence[Utterance], vocality: Vocality, duration_s: float, seed: int
+) -> np.ndarray:
+    """Synthesise utterances that are not pain in a subject's voice.
 
     Args:
-        utterances: of `non_pain_utterances`, or some of them.
+        utterances: from `non_pain_utterances`.
+        vocality: the subject's voice.
+        duration_s: length of the result; utterances are cut there.
         seed: not negative.
 
     Returns:
-        (round(duration_s * 48000),) float32 at 48 kHz in [-1, 1]; what lies outside is lost.
+        (round(duration_s * 48000),) float32 at 48 kHz in [-1, 1].
     """
-    sound = np.zeros(round(duration_s * SAMPLE_RATE_HZ))
+    audio = np.zeros(round(duration_s * SAMPLE_RATE_HZ))
     for number, utterance in enumerate(utterances):
         rng = np.random.default_rng([_STREAM, seed, number])
         if utterance.kind == "talk":
             part = talk(utterance.length_s, vocality, rng)
         else:
-            part = sound_of(utterance, vocality, _NO_PAIN, rng)
-        add_at(sound, utterance.start_s, part)
+            part = synthesise(utterance, vocality, _NO_PAIN, rng)
+        add_at(audio, utterance.start_s, part)
     ceiling = 10.0 ** (voice_params().synthesis.ceiling_dbfs / 20.0)
-    return np.clip(sound, -ceiling, ceiling).astype(np.float32)
+    return np.clip(audio, -ceiling, ceiling).astype(np.float32)
 
 
-def someone(age_group: AgeGroup, rng: np.random.Generator) -> Vocality:
-    """A voice of either sex."""
+def draw_any_vocality(age_group: AgeGroup, rng: np.random.Generator) -> Vocality:
+    """Draw a voice of random sex."""
     sexes: tuple[Sex, ...] = get_args(Sex)
     return draw_vocality(age_group, sexes[int(rng.integers(len(sexes)))], rng)
 
@@ -147,52 +154,52 @@ def _cough(start_s: float, level_db: float, rng: np.random.Generator) -> Iterato
 
 
 def talk(length_s: float, vocality: Vocality, rng: np.random.Generator) -> np.ndarray:
-    """A phrase of syllables without meaning.
+    """Synthesise a phrase of meaningless syllables.
 
     Returns:
-        (samples,) float64 at 48 kHz; its peak is drawn from `level_dbfs` of `ordinary.toml` and the subject's loudness.
+        (samples,) float64 at 48 kHz; its peak follows `level_dbfs` of the parameters and the subject's loudness.
     """
-    numbers, synthesis = non_pain_sound_params().talk, voice_params().synthesis
-    count = controls(length_s)
-    ends = np.cumsum(rng.uniform(*numbers.syllable_s, size=int(length_s / numbers.syllable_s[0]) + 1))
-    ends = np.append(ends[ends < length_s - numbers.syllable_s[0]], length_s)
+    params, synthesis = non_pain_sound_params().talk, voice_params().synthesis
+    count = control_count(length_s)
+    ends = np.cumsum(rng.uniform(*params.syllable_s, size=int(length_s / params.syllable_s[0]) + 1))
+    ends = np.append(ends[ends < length_s - params.syllable_s[0]], length_s)
     starts = np.append(0.0, ends[:-1])
     time_s = np.arange(count) / synthesis.control_hz
     syllable = np.minimum(np.searchsorted(ends, time_s, side="right"), ends.size - 1)
     within = (time_s - starts[syllable]) / (ends - starts)[syllable]
-    opening = np.sin(np.pi * np.clip((within - numbers.closure_share) / (1.0 - numbers.closure_share), 0.0, 1.0))
-    vowels = np.array([vowel_formants([name], 1, vocality.tract_length_mm)[0] for name in numbers.vowels])
-    closed = vowel_formants([numbers.closed], 1, vocality.tract_length_mm)[0]
-    said = vowels[rng.integers(len(vowels), size=ends.size)]
+    opening = np.sin(np.pi * np.clip((within - params.closure_share) / (1.0 - params.closure_share), 0.0, 1.0))
+    vowels = np.array([vowel_formants([name], 1, vocality.tract_length_mm)[0] for name in params.vowels])
+    closed = vowel_formants([params.closed], 1, vocality.tract_length_mm)[0]
+    vowel_targets = vowels[rng.integers(len(vowels), size=ends.size)]
     accents = rng.uniform(-1.0, 1.0, size=ends.size)[syllable] * opening
-    falling = 0.5 - time_s / length_s
-    f0_hz = vocality.f0_hz * (1.0 + numbers.f0_declination * falling + numbers.f0_accent * accents)
+    declination = 0.5 - time_s / length_s
+    f0_hz = vocality.f0_hz * (1.0 + params.f0_declination * declination + params.f0_accent * accents)
     tracks = Tracks(
         f0_hz=f0_hz,
         voicing=np.ones(count),
-        noise=np.full(count, 10.0 ** (numbers.noise_db / 20.0)),
-        tilt_db_per_octave=np.full(count, numbers.tilt_db_per_octave),
+        noise=np.full(count, 10.0 ** (params.noise_db / 20.0)),
+        tilt_db_per_octave=np.full(count, params.tilt_db_per_octave),
         roughness=np.zeros(count),
-        formants_hz=closed + np.sqrt(opening)[:, None] * (said[syllable] - closed),
+        formants_hz=closed + np.sqrt(opening)[:, None] * (vowel_targets[syllable] - closed),
     )
-    sound = phonate(tracks, vocality, rng)
-    loudness = numbers.closure_floor + (1.0 - numbers.closure_floor) * opening
-    sound *= to_samples(loudness, sound.size)
-    hissing = (rng.random(ends.size) < numbers.fricative_chance)[syllable] & (within < numbers.closure_share)
-    sound += _fricatives(hissing, within / numbers.closure_share, vocality, rng)
-    sound *= edges(sound.size, numbers.edge_s, numbers.edge_s)
-    level_db = rng.uniform(*numbers.level_dbfs) + vocality.loudness_db
-    phrase: np.ndarray = 10.0 ** (level_db / 20.0) * sound / np.abs(sound).max()
+    audio = phonate(tracks, vocality, rng)
+    loudness = params.closure_floor + (1.0 - params.closure_floor) * opening
+    audio *= to_samples(loudness, audio.size)
+    fricative = (rng.random(ends.size) < params.fricative_chance)[syllable] & (within < params.closure_share)
+    audio += _fricatives(fricative, within / params.closure_share, vocality, rng)
+    audio *= edges(audio.size, params.edge_s, params.edge_s)
+    level_db = rng.uniform(*params.level_dbfs) + vocality.loudness_db
+    phrase: np.ndarray = 10.0 ** (level_db / 20.0) * audio / np.abs(audio).max()
     return phrase
 
 
-def _fricatives(hissing: np.ndarray, within: np.ndarray, vocality: Vocality, rng: np.random.Generator) -> np.ndarray:
-    """Hiss where `hissing`, swelling and fading as `within` goes from 0 to 1."""
-    numbers = non_pain_sound_params().talk
-    count = hissing.size
+def _fricatives(fricative: np.ndarray, within: np.ndarray, vocality: Vocality, rng: np.random.Generator) -> np.ndarray:
+    """Fricative noise where `fricative`, rising and falling as `within` goes from 0 to 1."""
+    params = non_pain_sound_params().talk
+    count = fricative.size
     silent = np.zeros(count)
-    noise = np.where(hissing, np.sin(np.pi * np.clip(within, 0.0, 1.0)), 0.0)
+    noise = np.where(fricative, np.sin(np.pi * np.clip(within, 0.0, 1.0)), 0.0)
     formants_hz = vowel_formants(["hiss"], count, vocality.tract_length_mm)
     hiss = phonate(Tracks(np.ones(count), silent, noise, silent, silent, formants_hz), vocality, rng)
-    louder: np.ndarray = 10.0 ** (numbers.fricative_db / 20.0) * hiss
-    return louder
+    noise_signal: np.ndarray = 10.0 ** (params.fricative_db / 20.0) * hiss
+    return noise_signal

@@ -1,4 +1,4 @@
-"""Whose voice it is."""
+"""Draw the voice of a subject."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from avpenet_cli.phantom.parameters.voice_params import AgeGroup, Range, Sex, vo
 
 @dataclass(frozen=True)
 class Vocality:
-    """A subject's voice, the same in all recordings of the subject.
+    """Voice of a subject, the same in all recordings of the subject.
 
     Attributes:
-        age_group: "neonate" or "adult".
-        sex: "female" or "male".
-        f0_hz: fundamental at no pain; of an adult, the fundamental of speech.
-        tract_length_mm: glottis to lips; formants go with its inverse.
-        vocality: how readily pain becomes voice, 0 (never) to 1.
+        age_group: `neonate` or `adult`.
+        sex: `female` or `male`.
+        f0_hz: fundamental frequency without pain; for an adult, that of speech.
+        tract_length_mm: glottis to lips; formants are inversely proportional.
+        vocality: tendency to vocalise pain, 0 (never) to 1.
         breathiness: 0 (clear) to 1.
         jitter: standard deviation of the period from cycle to cycle, share.
         shimmer: standard deviation of the amplitude from cycle to cycle, share.
         vibrato_hz: rate of the tremor.
         vibrato_depth: its depth, share of f0.
-        loudness_db: louder (> 0) or softer than others.
-        f0_response: change of f0 with pain re others.
+        loudness_db: loudness relative to other subjects.
+        f0_response: change of f0 with pain relative to other subjects.
         breath_hz: breaths per second at rest.
     """
 
@@ -46,35 +46,35 @@ class Vocality:
 
 
 def draw_vocality(age_group: AgeGroup, sex: Sex, rng: np.random.Generator) -> Vocality:
-    """A subject from the ranges of `parameters/voice.toml`, which has the sources; a few never give voice.
+    """Draw a voice from the ranges of `parameters/voice.toml`; a few subjects never vocalise.
 
     Raises:
-        SettingsError: an age group or a sex that is not simulated.
+        SettingsError: the age group or sex is not simulated.
     """
     if age_group not in ("neonate", "adult") or sex not in ("female", "male"):
         raise SettingsError(
             f"no simulated voice for age group {age_group!r} and sex {sex!r}",
-            "the groups are neonate and adult, the sexes female and male",
+            "use neonate or adult, and female or male",
         )
     group = voice_params().subjects["neonate" if age_group == "neonate" else f"adult_{sex}"]
 
-    def drawn(values: Range) -> float:
+    def draw(values: Range) -> float:
         return float(rng.uniform(*values))
 
     silent = rng.random() < group.silent_share
-    vocality = drawn(group.vocality)
+    vocality = draw(group.vocality)
     return Vocality(
         age_group=age_group,
         sex=sex,
-        f0_hz=drawn(group.f0_hz),
-        tract_length_mm=drawn(group.tract_length_mm),
+        f0_hz=draw(group.f0_hz),
+        tract_length_mm=draw(group.tract_length_mm),
         vocality=0.0 if silent else vocality,
-        breathiness=drawn(group.breathiness),
-        jitter=drawn(group.jitter),
-        shimmer=drawn(group.shimmer),
-        vibrato_hz=drawn(group.vibrato_hz),
-        vibrato_depth=drawn(group.vibrato_depth),
-        loudness_db=drawn(group.loudness_db),
-        f0_response=drawn(group.f0_response),
-        breath_hz=drawn(group.breath_hz),
+        breathiness=draw(group.breathiness),
+        jitter=draw(group.jitter),
+        shimmer=draw(group.shimmer),
+        vibrato_hz=draw(group.vibrato_hz),
+        vibrato_depth=draw(group.vibrato_depth),
+        loudness_db=draw(group.loudness_db),
+        f0_response=draw(group.f0_response),
+        breath_hz=draw(group.breath_hz),
     )
