@@ -34,7 +34,7 @@ from avpenet_cli.storage import atomic_write, write_json
 from avpenet_cli.study.pairing import NO_RECORDING, Pairing, pair
 from avpenet_cli.study.ratings import NOT_STATED, Ratings, Subjects, read_ratings, read_subjects
 from avpenet_cli.study.score_tables import DEFAULT_CUT_POINTS, Scores
-from avpenet_cli.study.sheets import shown
+from avpenet_cli.study.sheets import quoted
 
 _RATED = "(rated)"
 """A stratum of its own: subjects whom nobody rated must not fill a split in place of those who teach something."""
@@ -99,15 +99,15 @@ def read_truth(
     if without:
         more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
         raise SettingsError(
-            f"{subjects_path} does not say whose {', '.join(map(shown, without[:_NAMED]))}{more} is",
+            f"{subjects_path} does not say whose {', '.join(map(quoted, without[:_NAMED]))}{more} is",
             "give every recording a row, under the name that avpenet score shows for it: without a subject the same "
             "patient could be trained on and tested on",
         )
     rated = set(map(str, ratings.rows["recording"].unique()))
     if names and rated.isdisjoint(names):
         raise SettingsError(
-            f"{ratings_path} has no recording in common with those named: {shown(next(iter(sorted(rated))))} there, "
-            f"{shown(names[0])} here",
+            f"{ratings_path} has no recording in common with those named: {quoted(next(iter(sorted(rated))))} there, "
+            f"{quoted(names[0])} here",
             "name recordings as paths relative to the inputs' common folder, as avpenet score does",
         )
     taken = sorted(set(subjects.columns) & {*_INDEX_COLUMNS, _RATED} - set(STRATA))

@@ -70,7 +70,7 @@ def test_it_leaves_out_something_that_it_promises(
     assert reported.code == 0, reported.err
     first, again = (json.loads(path.read_text()) for path in (out / "report.json", tmp_path / "again.json"))
     assert first["error"] == again["error"]
-    assert first["error"]["mae_ci"] == pytest.approx(record["conditions"][0]["mae_ci"], abs=1e-4)
+    assert first["error"]["accuracy"]["mae"]["ci"] == pytest.approx(record["conditions"][0]["mae_ci"], abs=1e-4)
     refused = avpenet_here(*args)
     assert refused.code == 2 and "holds an evaluation already" in refused.err
     replaced = avpenet_here(*args, "--overwrite", "--conditions", "none", "--quiet")

@@ -355,8 +355,8 @@ def test_seconds_and_seen_subjects_go_missing_in_the_tables(
     ):
         assert "SEEN SUBJECTS" in (folder / name).read_text(), name
     report = json.loads((folder / "report.json").read_text())
-    assert report["error"]["mae"] == pytest.approx(record["conditions"][0]["mae"], abs=1e-5)
-    assert report["agreement"]["bias"] == pytest.approx(record["conditions"][0]["bias"], abs=1e-5)
+    assert report["error"]["accuracy"]["mae"]["value"] == pytest.approx(record["conditions"][0]["mae"], abs=1e-5)
+    assert report["agreement"]["limits"]["bias"]["value"] == pytest.approx(record["conditions"][0]["bias"], abs=1e-5)
     assert report["pairing"]["unmatched_ratings"]["count"] == 0
     assert record["conditions"][1]["why_not"]
     assert SCORABLE in index["status"].unique()
