@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avpenet_cli import __version__
 from avpenet_cli.errors import WeightsError
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.settings import AudioSettings, Preprocessing
+from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsDescription, WeightsEntry, may_be_called, require_file, save, store_folder
 
 if TYPE_CHECKING:

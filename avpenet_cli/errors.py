@@ -1,4 +1,4 @@
-"""One family of errors. Each says what was wrong, where, and what to do; each carries its exit code.
+"""One family of errors. Each says what was wrong, where, and what to do, and carries its exit code.
 
 Libraries raise them; only the command layer prints them and exits.
 """
@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the shell sees. README's table is checked against these by a test."""
+    """Exit status of the program."""
 
     OK = 0
     SOME_FAILED = 1
@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
 
 
 class AvpenetError(Exception):
-    """Base of everything this program raises on purpose.
+    """Base of all errors that this program raises deliberately.
 
     Args:
         message: what was wrong and where, one line.
@@ -52,7 +52,7 @@ class WeightsError(AvpenetError):
 
 
 class EnvironmentUnavailableError(AvpenetError):
-    """Something this machine lacks: ffmpeg, a device, space, write access."""
+    """Something that this machine lacks: ffmpeg, a device, disk space."""
 
     exit_code = ExitCode.ENVIRONMENT
 
@@ -64,7 +64,7 @@ class OutputError(AvpenetError):
 
 
 class OutputLockedError(AvpenetError):
-    """Another run holds this output."""
+    """Another run is writing this output."""
 
     exit_code = ExitCode.LOCKED
 
@@ -85,3 +85,19 @@ class RecordingError(AvpenetError):
     def __init__(self, code: str, message: str, remedy: str = "") -> None:
         super().__init__(message, remedy)
         self.code = code
+
+    @classmethod
+    def from_unexpected(cls, error: Exception, action: str) -> RecordingError:
+        """The failure of the recording at which the program, or the machine's memory, failed.
+
+        Args:
+            error: whatever was raised; its text is left out, since it may hold the path, and the path a patient's name.
+            action: what could not be done with the recording, such as `scored`.
+        """
+        out_of_memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+        code = "out_of_memory" if out_of_memory else "internal_error"
+        if out_of_memory and action == "scored":
+            remedy = "use a smaller --batch-size"
+        else:
+            remedy = "report it, with what --debug prints"
+        return cls(code, f"could not be {action} ({type(error).__name__})", remedy)

@@ -60,6 +60,11 @@ def counted(value: float | None, noun: str, plural: str = "") -> str:
     return f"{count(value)} {noun if value == 1 else plural or noun + 's'}"
 
 
+def plural(number: int, noun: str) -> str:
+    """ "1 file", "12345 files": for logs and messages, which programs search."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def p_value(p: float | None, *, named: bool = False) -> str:
     """ "0.012", "< 0.001" or "not computable"; `named`: "p = 0.012", "p < 0.001", "p not computable"."""
     if p is None or not math.isfinite(p):

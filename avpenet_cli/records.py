@@ -1,4 +1,4 @@
-"""What travels between the rooms: recordings, segments, their quality, their scores."""
+"""Records that the packages exchange: recordings, segments, their quality and scores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What became of a recording or a segment."""
+    """Outcome of a recording or a segment."""
 
     SCORED = "scored"
     UNSCORABLE = "unscorable"
@@ -15,7 +15,7 @@ class Status(StrEnum):
 
 
 class Flag(StrEnum):
-    """What a reader should know of a segment. README's table is checked against these by a test."""
+    """What a reader of the score table should know about a segment."""
 
     NO_VIDEO = "no_video"
     VIDEO_GAP = "video_gap"
@@ -37,28 +37,28 @@ class Flag(StrEnum):
 
 
 FLAG_MEANINGS: dict[Flag, str] = {
-    Flag.NO_VIDEO: "the recording has no video stream, or none on screen in this segment",
-    Flag.VIDEO_GAP: "the video stream covers only part of this segment; the rest counts as without a face",
-    Flag.NO_FACE: "the patient's face was found in none of the frames",
-    Flag.LOW_FACE_RATE: "the patient's face was found in under half of the frames",
+    Flag.NO_VIDEO: "the recording has no video stream, or no frame in this segment",
+    Flag.VIDEO_GAP: "the video stream covers only part of this segment; the rest counts as frames without a face",
+    Flag.NO_FACE: "the patient's face was found in no frame",
+    Flag.LOW_FACE_RATE: "the patient's face was found in less than half of the frames",
     Flag.LOW_CONFIDENCE: "mean detector confidence under 0.85",
-    Flag.SMALL_FACE: "the face is under 48 px wide; the network saw an enlargement",
-    Flag.SEVERAL_FACES: "more than one face was on screen at once",
-    Flag.OTHER_FACE: "a face that is not the patient's was on screen while the patient's was not",
-    Flag.ROTATED: "the face was found only after turning the picture",
-    Flag.NO_AUDIO: "no audio stream, or nothing of it in this segment",
-    Flag.AUDIO_GAP: "the audio stream covers only part of this segment; the rest was taken as silence",
+    Flag.SMALL_FACE: "the face is less than 48 px wide and was enlarged for the network",
+    Flag.SEVERAL_FACES: "more than one face was visible at once",
+    Flag.OTHER_FACE: "another face was visible while the patient's was not",
+    Flag.ROTATED: "the face was found only after the frame was rotated",
+    Flag.NO_AUDIO: "the recording has no audio stream, or no audio in this segment",
+    Flag.AUDIO_GAP: "the audio stream covers only part of this segment; the rest counts as silence",
     Flag.SILENT: "level under -60 dBFS; a quiet patient, or a dead microphone",
-    Flag.CLIPPED: "over 0.1 % of the samples at full scale",
+    Flag.CLIPPED: "more than 0.1 % of the samples are at full scale",
     Flag.LOW_SNR: "signal-to-noise ratio under 5 dB",
-    Flag.SHORT_TAIL: "the last window of the recording, padded to full length",
-    Flag.TRUNCATED: "the recording decodes to less than its header promises, or its decoder broke off",
-    Flag.DAMAGED: "the decoder reported damage in the recording; picture or sound may be distorted",
+    Flag.SHORT_TAIL: "the recording's last window, padded to full length",
+    Flag.TRUNCATED: "the recording is shorter than its header states, or its decoder stopped early",
+    Flag.DAMAGED: "the decoder reported damage; video or audio may be distorted",
 }
 
 
 class Reason(StrEnum):
-    """Why a segment has no score, or why seconds were lost."""
+    """Why a segment has no score, or why seconds are not covered by one."""
 
     NO_VIDEO = "no_video"
     NO_FACE = "no_face"
@@ -68,13 +68,13 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Quality:
-    """Evidence behind one segment. None where the stream it speaks of is absent.
+    """Evidence behind one segment; None where the stream it describes is absent.
 
     Attributes:
         face_rate: share of the segment's 30 frames with the patient's face, [0, 1].
         face_confidence: mean detector confidence of those, [0, 1].
         face_px: median width of the patient's face box in pixels of the source frame.
-        faces: most faces on screen at once.
+        faces: largest number of faces visible at once.
         voiced: share of the segment's voice-activity frames that are voiced, [0, 1].
         snr_db: level of the segment over the recording's noise floor, dB.
         level_dbfs: RMS level of the segment before any processing, dB re full scale.
@@ -109,7 +109,7 @@ class SegmentScore:
 
 @dataclass(frozen=True)
 class Balance:
-    """Where a recording's seconds went: nominal = scored + sum(unscorable) + undecodable."""
+    """Balance of a recording's seconds: nominal = scored + sum(unscorable by reason) + undecodable."""
 
     nominal_s: float
     scored_s: float
@@ -118,18 +118,18 @@ class Balance:
 
     @property
     def unaccounted_s(self) -> float:
-        """What the sum misses; a test and the manifest hold it under 0.1 s."""
+        """Seconds that the balance does not explain; under 0.1 s."""
         return self.nominal_s - self.scored_s - sum(self.unscorable_s.values()) - self.undecodable_s
 
 
 @dataclass(frozen=True)
 class RecordingOutcome:
-    """What became of one recording.
+    """Outcome of one recording.
 
     Attributes:
         reason: a stable word when `status` is failed, e.g. `empty_file`; else empty.
-        message: the same in a sentence, with what to do.
-        orientation_deg: clockwise turn of the picture under which the patient's face was found; None without a face.
+        message: the same in a sentence, with what to do; also decoder errors of a recording that was scored.
+        orientation_deg: clockwise rotation under which the patient's face was found; None without a face.
         stage_s: seconds spent per stage (decode wait, detect, encode, ...).
     """
 

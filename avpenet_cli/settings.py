@@ -1,11 +1,11 @@
-"""Every number that can change a result, as frozen dataclasses with the unit in the field's name.
+"""Settings that can change a result, as frozen dataclasses with the unit in the field's name.
 
-Two families, kept apart on purpose:
+There are two kinds:
 
-- `Preprocessing` (with `AudioSettings` and `FaceSettings`) is what a network was trained to see. It
-  belongs to the weights' description; scoring reads it from there and nobody overrides it.
-- `RunSettings` (with `QualitySettings` and `DecodingSettings`) is how this site wants to run. It comes
-  from the command line and from `--config FILE.toml`.
+- `Preprocessing` (`AudioSettings` and `FaceSettings`) is what a network was trained with. It is part of the weights'
+  description; scoring reads it from there and it cannot be overridden.
+- `RunSettings` (with `QualitySettings` and `DecodingSettings`) is how a site wants to run. It comes from the command
+  line and from `--config FILE.toml`.
 
 Values out of range are rejected with the range, never clamped.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -31,27 +32,27 @@ Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 
 WINDOW_S = 3.0
-"""Length of a segment (article, section Data)."""
+"""Length of a segment, s (paper, section Data)."""
 
 FRAME_STEP_S = 0.1
-"""The frame grid: frame i of a segment is the one on screen at t0 + (i + 0.5) * FRAME_STEP_S."""
+"""Step of the frame grid, s: frame i of a segment is the one displayed at t0 + (i + 0.5) * FRAME_STEP_S."""
 
 MAX_HOLD_S = 1.0
-"""A frame on screen for longer is a picture that froze, not evidence of what the patient does."""
+"""A frame displayed for longer is a frozen image, s: no evidence of what the patient does."""
 
 FRAMES_PER_WINDOW = round(WINDOW_S / FRAME_STEP_S)
-"""30 of the article's 90 frames."""
+"""30 of the paper's 90 frames a segment."""
 
 
 @dataclass(frozen=True, config=_STRICT)
 class AudioSettings:
-    """Algorithm 1 of the article: native-rate waveform -> (128, 300) log-mel in [0, 1]."""
+    """Algorithm 1 of the paper: native-rate waveform -> (128, 300) log-mel in [0, 1]."""
 
     denoise: Literal["quietest-frames", "first-frames", "noisereduce", "none"] = "quietest-frames"
     noise_frames: Count = 20
-    """`first-frames`: the authors' code takes this many STFT frames from the start as noise."""
+    """For `first-frames`, the rule of the authors' code: this many STFT frames from the start are noise."""
     quiet_share: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1
-    """`quietest-frames`: this share of the recording's frames, the quietest, is the noise."""
+    """For `quietest-frames`: this share of the recording's STFT frames, the quietest, is noise."""
     over_subtraction: Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
     spectral_floor: Share = 0.1
     denoise_fft_samples: Count = 400
@@ -76,31 +77,31 @@ class AudioSettings:
 
 @dataclass(frozen=True, config=_STRICT)
 class FaceSettings:
-    """Algorithm 2 of the article: frame -> aligned (224, 224, 3) face."""
+    """Algorithm 2 of the paper: frame -> aligned (224, 224, 3) face."""
 
     detect_long_side_px: Annotated[int, Field(ge=64, le=4096)] = 480
-    """Detection runs on a copy reduced to this long side; a smaller frame is not enlarged."""
+    """Detection runs on a copy reduced to this long side; smaller frames are not enlarged."""
     min_face_px: Annotated[int, Field(ge=12, le=1000)] = 24
-    """Smallest face looked for, in pixels of the reduced copy."""
+    """Smallest face to detect, in pixels of the reduced copy."""
     stage_thresholds: tuple[Share, Share, Share] = (0.6, 0.7, 0.7)
     pyramid_factor: Annotated[float, Field(ge=0.3, le=0.95)] = 0.709
     min_confidence: Share = 0.7
-    """Faces below this detector confidence are not faces."""
+    """Detections below this confidence are dropped."""
     box_margin: Annotated[float, Field(ge=0.0, le=2.0)] = 0.2
-    """The box is made larger by this share of its width and height, half of it on either side."""
+    """The face box is enlarged by this share of its width and height, half of it on each side."""
     align: bool = True
-    """Rotate about the eyes' midpoint so that they are level."""
+    """Rotate about the midpoint of the eyes so that they are level."""
     landmarks: Literal["mtcnn", "dlib68"] = "mtcnn"
     crop_px: Annotated[int, Field(ge=32, le=1024)] = 224
     pixel_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     pixel_std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
     rotations_deg: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
-    """Clockwise turns of the frame that detection may try; upright first."""
+    """Clockwise rotations of the frame that detection tries, the first one first."""
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Preprocessing:
-    """What a network was trained to see. Travels with its weights."""
+    """Preprocessing that a network was trained with; part of its weights' description."""
 
     audio: AudioSettings = Field(default_factory=AudioSettings)
     face: FaceSettings = Field(default_factory=FaceSettings)
@@ -108,7 +109,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, config=_STRICT)
 class QualitySettings:
-    """When a segment is flagged, and when there is too little evidence for a number."""
+    """When a segment is flagged, and when there is too little evidence for a score."""
 
     min_face_rate: Share = 0.2
     """Below this share of the segment's frames with the patient's face: unscorable."""
@@ -120,10 +121,10 @@ class QualitySettings:
     silent_dbfs: Annotated[float, Field(le=0.0)] = -60.0
     clipped_share: Share = 0.001
     full_scale: Share = 0.999
-    """A sample at or over this magnitude counts as clipped."""
+    """Samples of at least this magnitude count as clipped; 1 is full scale."""
     small_face_px: Annotated[int, Field(ge=0)] = 48
     short_tail_share: Share = 0.5
-    """A last window with at least this share of its length is padded and scored; less is lost."""
+    """A last window with at least this share of its length is padded and scored; a shorter one is dropped."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -132,9 +133,9 @@ class DecodingSettings:
 
     backend: Literal["auto", "ffmpeg", "decord"] = "auto"
     audio_track: Annotated[int, Field(ge=0)] = 0
-    """Which audio stream of several, counted from 0."""
+    """Which audio stream to read, counted from 0."""
     stall_s: Positive = 60.0
-    """A decoder that delivers nothing for this long is killed."""
+    """A decoder that delivers nothing for this long is stopped."""
     probe_timeout_s: Positive = 60.0
     queue_frames: Annotated[int, Field(ge=1, le=256)] = 12
     """Frames decoded ahead of detection."""
@@ -142,7 +143,7 @@ class DecodingSettings:
 
 @dataclass(frozen=True, config=_STRICT)
 class RunSettings:
-    """How this run scores. All of it is in the manifest; what changes results is in the fingerprint."""
+    """How a run scores. All of it is in the manifest; what can change results is in the fingerprint."""
 
     stride_s: Annotated[float, Field(gt=0.0, le=WINDOW_S)] = WINDOW_S
     mc_samples: Annotated[int, Field(ge=0, le=10_000)] = 0
@@ -160,15 +161,15 @@ class RunSettings:
 
     @property
     def stride_frames(self) -> int:
-        """The stride in steps of the frame grid."""
+        """The stride in steps of the frame grid, 1 to 30."""
         return round(self.stride_s / FRAME_STEP_S)
 
 
 RESULTS_VERSION = 1
-"""Raised whenever a change to the program changes numbers, so that no table mixes the two."""
+"""Incremented whenever a change to the program changes scores, so that no table mixes the two."""
 
 _NOT_IN_FINGERPRINT = {"device", "batch_size", "decoding.stall_s", "decoding.probe_timeout_s", "decoding.queue_frames"}
-"""Settings that change speed or patience, not numbers."""
+"""Settings that change speed or timeouts, not scores."""
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -211,6 +212,43 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from None
 
 
+def read_settings(kind: type[T], config: Path | None, options: Mapping[str, object]) -> T:
+    """Settings from a file with command-line options on top.
+
+    Args:
+        kind: the settings dataclass; the file has its shape.
+        config: a TOML file, or None for the defaults.
+        options: field name to value; None stands for an option that was not given.
+
+    Raises:
+        SettingsError: an unreadable file, an unknown name, or a value out of its range in the file or an option.
+    """
+    content = read_config(config) if config else {}
+    from_dict(kind, content, str(config))
+    chosen = {name: value for name, value in options.items() if value is not None}
+    return from_dict(kind, content | chosen, "command line")
+
+
+_NAMED_DIFFERENCES = 4
+
+
+def describe_differences(before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """Say which settings differ: `stride_s was 3.0, now 1.0; ...`, at most four of them by name; empty where none do.
+
+    Args:
+        before, now: flat settings as JSON gives them back.
+    """
+    differing = [name for name in {**now, **before} if before.get(name, "unset") != now.get(name, "unset")]
+    if not differing:
+        return ""
+    named = "; ".join(
+        f"{name} was {before.get(name, 'unset')}, now {now.get(name, 'unset')}"
+        for name in differing[:_NAMED_DIFFERENCES]
+    )
+    more = len(differing) - _NAMED_DIFFERENCES
+    return named + (f" and {more} more" if more > 0 else "")
+
+
 def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dictionaries as one level with dotted names: {"quality.low_snr_db": 5.0, ...}."""
     flat: dict[str, Any] = {}
@@ -223,7 +261,7 @@ def flatten(plain: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def result_settings(run: RunSettings) -> dict[str, Any]:
-    """The flat settings that change numbers; two runs that agree on them may share a journal."""
+    """Flat settings that can change scores; two runs with the same ones may share a journal."""
     return {"results_version": RESULTS_VERSION} | {
         name: value for name, value in flatten(to_dict(run)).items() if name not in _NOT_IN_FINGERPRINT
     }

@@ -48,12 +48,12 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 
 def temporary_prefix(path: Path) -> str:
-    """How the temporary files of an output begin; a killed run's leftovers are known by it."""
+    """Prefix of the temporary files of an output; a killed run's leftovers are recognised by it."""
     return f".{path.name}."
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
+    """Flush a folder to disk, so that a rename in it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -62,15 +62,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def storage_fault(path: Path, error: OSError) -> EnvironmentUnavailableError | OutputError:
-    """What an operating-system error means for whoever writes `path`."""
+    """The error to raise for an operating-system error while writing `path`."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return EnvironmentUnavailableError(
-            f"no space left to write {path}", "free some, then run the same command again to go on"
+            f"no space left to write {path}", "free some space, then run the same command again to resume"
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return OutputError(
-            f"{path} cannot be written: {error.strerror}", "choose another --out or mend the permissions"
-        )
+        return OutputError(f"{path} cannot be written: {error.strerror}", "choose another --out or fix the permissions")
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return OutputError(f"{path} cannot be written: its folder does not exist", "create the folder first")
     return EnvironmentUnavailableError(f"{path} cannot be written: {error.strerror or error}", "check the disk")

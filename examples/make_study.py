@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from avpenet_cli import __version__
 from avpenet_cli.pipeline.windows import Window, balance, windows
 from avpenet_cli.records import Balance, Flag, Quality, Reason, SegmentScore, Status
 from avpenet_cli.settings import WINDOW_S, RunSettings, to_dict
 from avpenet_cli.storage import write_json
 from avpenet_cli.tables import row, write_table
+from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsDescription
 
 Floats = npt.NDArray[np.float64]

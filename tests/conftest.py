@@ -175,7 +175,7 @@ def avpenet_here() -> Callable[..., Answer]:
     def run(*args: str | Path) -> Answer:
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         argv, sys.argv = sys.argv, ["avpenet", *map(str, args)]
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
                 main()

@@ -1,4 +1,4 @@
-"""The command line. Only this room prints, exits, and knows typer and rich."""
+"""The command line: the only package that prints, exits, and imports typer and rich."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import typer
 import typer.main
 from typer.exceptions import TyperException
 
-from avpenet_cli import __version__
 from avpenet_cli.cli import bench, doctor, evaluate, phantom, prepare, report, score, train, weights
 from avpenet_cli.cli.memory import keep_freed_memory
 from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import AvpenetError, ExitCode
+from avpenet_cli.version import __version__
 
 app = typer.Typer(
     name="avpenet",
@@ -40,8 +40,8 @@ app.add_typer(weights.app, name="weights")
 app.add_typer(phantom.app, name="phantom")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"avpenet {__version__}")
         raise typer.Exit
 
@@ -56,44 +56,43 @@ def _root(
 
 
 def main() -> None:
-    """The console script: run a command, turn its errors into one line and an exit code."""
+    """Run a command and turn its errors into one line on stderr and an exit code; the console script."""
     debug = "--debug" in sys.argv
-    # Threads that spin while they wait fight the decoder for the cores: 0.70 against 1.02 times real time on two
-    # cores (CHANGELOG). Read once, when torch is loaded.
+    # Threads that spin while they wait take cores from the decoder. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
-    # torch, when loaded, makes a folder for compiled code where temporary files go, and fails where none may. Nothing
-    # is compiled here; a folder that exists keeps it from making one.
+    # On import, torch creates a folder for compiled code among the temporary files and fails where it cannot. Nothing
+    # is compiled here; naming a folder that exists keeps it from creating one.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).parent))
-    # A command that does more with signals sets its own handlers on top.
+    # A command that finishes its work in progress sets its own handlers.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
-    # Names may hold bytes that are no characters, and the terminal may know few.
+    # File names may hold bytes that are not text, and the terminal's encoding may be limited.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        # Not `app()`, which has exit codes of its own for a broken pipe and for Ctrl-C. A command returns its code.
+        # Not `app()`, which has its own exit codes for a broken pipe and Ctrl-C. A command returns its exit code.
         command = typer.main.get_command(app)
         with command.make_context("avpenet", sys.argv[1:]) as context:
             code = command.invoke(context)
-    except typer.Exit as done:
-        code = done.exit_code
+    except typer.Exit as exit_request:
+        code = exit_request.exit_code
     except AvpenetError as error:
         if debug and error.exit_code not in (ExitCode.LOCKED, ExitCode.INTERRUPTED):
             raise
         print_error(str(error))
         code = error.exit_code
     except TyperException as error:
-        if words := error.format_message():  # none when no arguments were given: then the help has been printed
-            print_error(f"{words}; see avpenet --help")
+        if message := error.format_message():  # empty when no arguments were given: then the help has been printed
+            print_error(f"{message}; see avpenet --help")
         code = ExitCode.USAGE
     except KeyboardInterrupt:
         print_error("interrupted")
         code = ExitCode.INTERRUPTED
     except (BrokenPipeError, SystemExit):  # rich makes the one into the other
-        # Whoever read our output has gone; Python would print_error once more when it flushes at exit.
+        # The reader of a pipe has gone; Python would report it again when it flushes at exit.
         for stream in (sys.stdout, sys.stderr):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         code = ExitCode.OK
@@ -102,10 +101,13 @@ def main() -> None:
             raise
         print_error(f"internal error ({type(error).__name__}: {error}); --debug shows where, please report it")
         code = ExitCode.SOME_FAILED
+    # The exit code stands: a signal that arrives while libraries clean up must not replace it by a traceback.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(int(code or 0))
 
 
 def print_error(message: str) -> None:
-    """One line on stderr, whatever the message holds."""
+    """Print one line on stderr, whatever the message contains."""
     with contextlib.suppress(BrokenPipeError):
         print(f"avpenet: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`avpenet bench`: how fast this machine scores, stage by stage."""
+"""`avpenet bench`: how fast this machine scores, by stage."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def bench(
 
     Loading the program and the weights is not counted.
     """
-    from avpenet_cli.runs.manifest import device_name
+    from avpenet_cli.runs.device import device_name
     from avpenet_cli.scoring.network import Network
     from avpenet_cli.scoring.scorer import Scorer
     from avpenet_cli.settings import RunSettings, from_dict
     from avpenet_cli.weights import find
 
-    plain = {"device": device, "precision": precision, "batch_size": batch_size, "stride_s": stride}
-    run = from_dict(RunSettings, plain, "command line")
+    options = {"device": device, "precision": precision, "batch_size": batch_size, "stride_s": stride}
+    run = from_dict(RunSettings, options, "command line")
     network = Network(find(weights), run)
     scorer = Scorer(network, run)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     outcome = scorer.score(recording)
-    wall_s = time.perf_counter() - begun
+    wall_s = time.perf_counter() - started
     seconds = outcome.balance.nominal_s if outcome.balance else 0.0
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     figures = {

@@ -1,4 +1,4 @@
-"""`avpenet score --dry-run`: what is there and what would be scored, without a network."""
+"""`avpenet score --dry-run`: list what would be scored, without loading the networks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import ExitCode, RecordingError
+from avpenet_cli.phrasing import plural
 
 if TYPE_CHECKING:
     from avpenet_cli.inputs import Inputs
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from avpenet_cli.settings import RunSettings
 
 
-def dry_run(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
-    """Print one line per recording on stdout; exit 1 when some cannot be read.
+def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
+    """Print one line per recording on stdout; the exit code is 1 when some cannot be read.
 
-    With pseudonyms the path is printed beside them: this list is how a site finds the recording behind a pseudonym.
+    Under pseudonyms each recording's path stands beside its pseudonym: a site resolves pseudonyms with this list.
     """
     from avpenet_cli.inputs import shown
     from avpenet_cli.media.probe import probe
@@ -51,12 +52,13 @@ def dry_run(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
         count = len(windows(facts.nominal_s, run.stride_s, run.quality.short_tail_share))
         seconds, segments = seconds + facts.nominal_s, segments + count
         table.add_row(*map(_cell, [*names, f"{facts.nominal_s:.1f}", str(count), _video(facts), _audio(facts), ""]))
-    # Into a pipe, lines are as long as they need to be.
+    # In a pipe, lines are not folded.
     console = Console() if Console().is_terminal else Console(width=10_000)
     console.print(table)
     total = len(inputs.recordings)
     console.print(
-        f"{total} recordings, {problems} cannot be read, {seconds / 60:.1f} min promised, {segments} segments",
+        f"{plural(total, 'recording')}, {problems} unreadable, {seconds / 60:.1f} min by their headers, "
+        f"{plural(segments, 'segment')}",
         highlight=False,
     )
     return ExitCode.SOME_FAILED if problems else ExitCode.OK
@@ -70,8 +72,8 @@ def _video(facts: Probe) -> str:
     video = facts.video
     if video is None:
         return "none"
-    turned = f" turned {video.rotation_deg}" if video.rotation_deg else ""
-    return f"{video.codec} {video.width_px}x{video.height_px}{turned} {video.fps:.4g} fps"
+    rotated = f" rotated {video.rotation_deg}" if video.rotation_deg else ""
+    return f"{video.codec} {video.width_px}x{video.height_px}{rotated} {video.fps:.4g} fps"
 
 
 def _audio(facts: Probe) -> str:

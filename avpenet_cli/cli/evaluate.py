@@ -80,8 +80,8 @@ def _run(
 ) -> dict[str, Any]:
     """Score and write; returns the account."""
     from avpenet_cli.evaluation.outputs import EVALUATION_FILE, remove_leftovers, write_evaluation
+    from avpenet_cli.runs.device import device_name
     from avpenet_cli.runs.lock import output_lock
-    from avpenet_cli.runs.manifest import device_name
     from avpenet_cli.scoring.network import Network
 
     with output_lock(out / EVALUATION_FILE):
@@ -119,10 +119,10 @@ def _evaluated(
         nonlocal done
         done += 1
         reporter.info(f"{name}: {segments} segments, {scored} scored")
-        reporter.advance()
+        reporter.item_done()
 
     try:
-        return evaluate(store, division, network, conditions, seed, EvaluationTold(recording, reporter.seconds, stop))
+        return evaluate(store, division, network, conditions, seed, EvaluationTold(recording, reporter.progress, stop))
     except Interrupted:
         raise Interrupted(
             f"interrupted after {done} recordings; nothing is kept", "give the same command again to begin anew"

@@ -69,7 +69,7 @@ def make(
     if fps is not None and not 1 <= fps <= 120:
         raise SettingsError(f"--fps {fps:g}: out of range", "give 1 to 120")
 
-    from avpenet_cli.cli.reporter import progress
+    from avpenet_cli.cli.reporter import progress_bar
     from avpenet_cli.phantom.make import PhantomOrder, make_phantoms
 
     encoder, options = _ENCODERS[codec]
@@ -85,7 +85,7 @@ def make(
         suffix=suffix,
         encoding=("-c:v", encoder, *options) + (("-c:a", "libopus") if suffix == ".webm" else ()),
     )
-    with progress("phantoms", subjects * recordings, quiet) as advance:
+    with progress_bar("phantoms", subjects * recordings, quiet) as advance:
         counts = make_phantoms(order, out, jobs or os.cpu_count() or 1, lambda name: advance())
     if not quiet:
         typer.echo(f"{counts['made']} recordings made, {counts['kept']} were there: {out}", err=True)

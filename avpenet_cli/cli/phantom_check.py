@@ -157,7 +157,7 @@ def _refuse_to_replace(plan: _Plan, save: Path | None, compared_with: Path) -> N
 def _plan(folder: Path, weights: str | None, baseline: Path | None, save: Path | None, device: str) -> _Plan:
     """Everything that can be found wrong before anything is scored."""
     from avpenet_cli.commissioning import check as com
-    from avpenet_cli.scoring.network import choose_device
+    from avpenet_cli.runs.device import choose_device
     from avpenet_cli.settings import RunSettings, from_dict
     from avpenet_cli.study.ratings import read_ratings
     from avpenet_cli.weights import default_entry, find, verify
@@ -194,15 +194,15 @@ def _examine(plan: _Plan, stop: Callable[[], bool], quiet: bool, debug: bool) ->
     from avpenet_cli.scoring.scorer import Scorer
 
     network = Network(plan.entry, plan.run)
-    scorer = Scorer(network, plan.run, stop)
     settings = com.journal_settings(plan.entry, plan.run)
     scored: list[ScoredPhantom] = []
     total = len(plan.phantoms.recordings)
-    with _private_folder() as private, Reporter("text", None, quiet, False, total) as reporter:
+    with _private_folder() as private, Reporter("text", None, quiet, False, total, should_stop=stop) as reporter:
+        scorer = Scorer(network, plan.run, reporter)
         try:
-            for one in com.score_phantoms(plan.phantoms, scorer, settings, private, reporter.seconds):
+            for one in com.score_phantoms(plan.phantoms, scorer, settings, private):
                 scored.append(one)
-                reporter.advance()
+                reporter.item_done()
                 if one.error is not None and debug:
                     reporter.trace(one.error, names_allowed=True)
         except Interrupted:
@@ -249,7 +249,7 @@ def _against_truth(table: Path, truth: Ratings | None) -> dict[str, dict[str, fl
 def _protocol(plan: _Plan, found: _Examined) -> dict[str, Any]:
     """JSON-ready; without the folders' names, which say something of a machine and its user."""
     from avpenet_cli.commissioning.check import TOLERANCE_POINTS
-    from avpenet_cli.runs.manifest import software
+    from avpenet_cli.runs.versions import software_versions
 
     description = plan.entry.description
     beside = {one.recording: one for one in found.moved or ()}
@@ -258,7 +258,7 @@ def _protocol(plan: _Plan, found: _Examined) -> dict[str, Any]:
         "protocol_version": 1,
         "made": datetime.now().astimezone().isoformat(timespec="seconds"),
         "installation": {
-            "software": software(),
+            "software": software_versions(),
             "device": found.now.device,
             "weights": {
                 "name": plan.entry.name,

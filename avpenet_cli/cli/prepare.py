@@ -111,8 +111,8 @@ def _run(
     from avpenet_cli.dataset.index import begin, finish, leftovers, unused
     from avpenet_cli.dataset.prepare import Preparer, prepare_all
     from avpenet_cli.dataset.store import SHARD_FOLDER, STORE_FILE, read_about
+    from avpenet_cli.runs.device import choose_device
     from avpenet_cli.runs.lock import output_lock
-    from avpenet_cli.scoring.network import choose_device
     from avpenet_cli.storage import storage_fault
 
     choose_device(settings.device)
@@ -128,10 +128,8 @@ def _run(
         except OSError as error:
             raise storage_fault(out, error) from None
         reporter.info(f"preparing {len(inputs.recordings)} recordings on {choose_device(settings.device)}")
-        preparer = Preparer(settings, shards, stop)
-        prepared = list(
-            _said(prepare_all(inputs.recordings, preparer, reporter.seconds), inputs, reporter, stop, debug)
-        )
+        preparer = Preparer(settings, shards, reporter)
+        prepared = list(_said(prepare_all(inputs.recordings, preparer), inputs, reporter, stop, debug))
         summary = finish(out, about, prepared, truth, settings, _notice(inputs))
         _warn(summary, settings.split, len(unused(shards, prepared)), reporter)
     return prepared, summary
@@ -175,7 +173,7 @@ def _said(
                 raise Interrupted("")
             one = next(outcomes)
             done += 1
-            reporter.advance()
+            reporter.item_done()
             if one.error is not None and debug:
                 reporter.trace(one.error, True)
             _say(one, reporter)

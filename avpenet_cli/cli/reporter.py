@@ -1,4 +1,4 @@
-"""What a run says while it goes: progress bars on a terminal, plain or JSON lines elsewhere; all on stderr."""
+"""Log and progress of a run, on stderr: progress bars on a terminal, plain or JSON lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,15 +18,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.runs.callbacks import RunCallbacks
 
 LogFormat = Literal["text", "json"]
 
 
+def log_format_named(name: str) -> LogFormat:
+    """The log format that `--log-format` names.
+
+    Raises:
+        SettingsError: there is no such format.
+    """
+    if name == "text":
+        return "text"
+    if name == "json":
+        return "json"
+    raise SettingsError(f"--log-format {name}: no such format", "use text or json")
+
+
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        facts = getattr(record, "facts", {})
+        fields = getattr(record, "fields", {})
         return json.dumps(
-            {"time": _now(record), "level": record.levelname.lower(), "message": record.getMessage()} | facts,
+            {"time": _now(record), "level": record.levelname.lower(), "message": record.getMessage()} | fields,
             ensure_ascii=False,
         )
 
@@ -57,7 +71,7 @@ class _ConsoleLines(logging.Handler):
         self._console.print(Text(printable(record.getMessage()), style=style))
 
 
-class Reporter:
+class Reporter(RunCallbacks):
     """Progress and log of one run.
 
     Args:
@@ -66,7 +80,8 @@ class Reporter:
         quiet: only warnings and errors.
         verbose: also stage timings.
         total: recordings in this run.
-        counted: what the two bars count, all of them and those of the one at hand.
+        counted: what the two progress bars count: items of the run, and parts of the current item.
+        should_stop: tells whether the run should end; from `signals.stop_on_signals`.
     """
 
     def __init__(
@@ -77,7 +92,9 @@ class Reporter:
         verbose: bool,
         total: int,
         counted: tuple[str, str] = ("recordings", "seconds"),
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._should_stop = should_stop
         self._log = logging.Logger("avpenet", logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
         formatter: logging.Formatter = _JsonLines() if log_format == "json" else _TextLines()
         self._progress: Progress | None = None
@@ -91,7 +108,7 @@ class Reporter:
                 console=console,
             )
             self._all: TaskID = self._progress.add_task(counted[0], total=total)
-            self._one: TaskID = self._progress.add_task(counted[1], total=None)
+            self._current: TaskID = self._progress.add_task(counted[1], total=None)
             handler: logging.Handler = _ConsoleLines(console)
         else:
             handler = logging.StreamHandler(sys.stderr)
@@ -111,55 +128,59 @@ class Reporter:
         if self._progress is not None:
             self._progress.stop()
         for handler in self._log.handlers:
-            with contextlib.suppress(OSError):  # said when it happened, see _LogFile
+            with contextlib.suppress(OSError):  # reported when it happened, see _LogFile
                 handler.close()
 
-    def seconds(self, done_s: float, promised_s: float) -> None:
-        """The recording at hand has been read this far."""
-        if self._progress is not None:
-            self._progress.update(self._one, completed=int(done_s), total=int(promised_s) or None)
+    def should_stop(self) -> bool:
+        """Whether a signal asked for the end of the run."""
+        return self._should_stop()
 
-    def advance(self) -> None:
-        """One more recording is dealt with."""
+    def progress(self, done: float, total: float) -> None:
+        """Move the bar of the current item."""
+        if self._progress is not None:
+            self._progress.update(self._current, completed=int(done), total=int(total) or None)
+
+    def item_done(self) -> None:
+        """Move the bar of all items."""
         if self._progress is not None:
             self._progress.advance(self._all)
 
-    def info(self, message: str, **facts: object) -> None:
-        """A line for the log; `facts` join it in JSON."""
-        self._log.info(message, extra={"facts": facts})
+    def info(self, message: str, **fields: object) -> None:
+        """Log a line; `fields` are added to it in JSON."""
+        self._log.info(message, extra={"fields": fields})
 
-    def detail(self, message: str, **facts: object) -> None:
-        """A line for -v."""
-        self._log.debug(message, extra={"facts": facts})
+    def detail(self, message: str, **fields: object) -> None:
+        """Log a line that only -v shows."""
+        self._log.debug(message, extra={"fields": fields})
 
-    def warning(self, message: str, **facts: object) -> None:
-        """Something a person should look at."""
-        self._log.warning(message, extra={"facts": facts})
+    def warning(self, message: str, **fields: object) -> None:
+        """Log something that a person should look at."""
+        self._log.warning(message, extra={"fields": fields})
 
     def trace(self, error: Exception, names_allowed: bool) -> None:
-        """A traceback for --debug; without the error's own words where they may hold a patient's name."""
+        """Print a traceback for --debug, without the error's own text where that may hold a patient's name."""
         lines = traceback.format_exception(error) if names_allowed else traceback.format_tb(error.__traceback__)
         print("".join(lines), file=sys.stderr)
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, nothing elsewhere; gives what to call for each that is done."""
-    shown = sys.stderr.isatty() and not quiet
+def progress_bar(description: str, total: int, quiet: bool) -> Iterator[Callable[[], None]]:
+    """Show a progress bar on a terminal, nothing elsewhere; yields what to call after each item."""
+    visible = sys.stderr.isatty() and not quiet
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bars:
+    with Progress(*columns, console=Console(stderr=True), disable=not visible) as bars:
         task = bars.add_task(description, total=total)
         yield lambda: bars.advance(task)
 
 
 class _LogFile(logging.FileHandler):
-    """A disk too full for the log is said once and ends no run."""
+    """A log file that reports a full disk once and never ends the run."""
 
-    _said = False
+    _failure_reported = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
-        if not self._said:
-            self._said = True
+        if not self._failure_reported:
+            self._failure_reported = True
             print(f"the log file {self.baseFilename} cannot be written: {sys.exc_info()[1]}", file=sys.stderr)
 
 

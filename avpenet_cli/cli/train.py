@@ -109,9 +109,9 @@ def _run(
 
     def epoch(row: EpochRow, best: bool) -> None:
         reporter.info(_line(row, best, settings.epochs))
-        reporter.advance()
+        reporter.item_done()
 
-    told = Told(epoch, reporter.seconds, stop)
+    told = Told(epoch, reporter.progress, stop)
     if not _first_process():
         fit(store, rows, folder, settings, init, resume and (folder / CHECKPOINT_FILE).exists(), told)
         return ""

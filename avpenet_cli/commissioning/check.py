@@ -16,12 +16,13 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.inputs import Recording, collect
-from avpenet_cli.pipeline.evidence import Progress
 from avpenet_cli.records import RecordingOutcome, Status
+from avpenet_cli.runs.device import device_name
 from avpenet_cli.runs.journal import Journal
-from avpenet_cli.runs.manifest import device_name, software, weights_mark
+from avpenet_cli.runs.manifest import weights_mark
+from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.scoring.network import Network
-from avpenet_cli.scoring.run import Finished, score_all
+from avpenet_cli.scoring.run import ScoredRecording, iter_scored
 from avpenet_cli.scoring.scorer import Scorer
 from avpenet_cli.settings import RunSettings, from_dict, result_settings, to_dict
 from avpenet_cli.storage import write_json
@@ -200,14 +201,13 @@ def save_baseline(path: Path, there: Baseline, digest: str, known: KnownScores) 
 
 
 def score_phantoms(
-    phantoms: Phantoms, scorer: Scorer, settings: Mapping[str, Any], private: Path, progress: Progress
+    phantoms: Phantoms, scorer: Scorer, settings: Mapping[str, Any], private: Path
 ) -> Iterator[ScoredPhantom]:
     """Score each recording the way `avpenet score` does, journal and all.
 
     Args:
         settings: of the journal.
         private: an empty folder for the journal.
-        progress: told how far a recording has been read.
 
     Raises:
         Interrupted: the scorer was asked to stop.
@@ -215,10 +215,10 @@ def score_phantoms(
     """
     journal = Journal(private / "scores.csv", dict(settings))
     try:
-        outcomes = score_all(phantoms.recordings, scorer, journal, progress)
+        outcomes = iter_scored(phantoms.recordings, scorer, journal)
         while True:
             begun = time.perf_counter()
-            finished: Finished | None = next(outcomes, None)
+            finished: ScoredRecording | None = next(outcomes, None)
             if finished is None:
                 return
             wall_s = time.perf_counter() - begun
@@ -245,7 +245,7 @@ def found_now(network: Network, entry: WeightsEntry, scored: Sequence[ScoredPhan
         found=datetime.now().astimezone().date().isoformat(),
         device=device_name(network.device),
         # The platform's name says something of a site's machine, and these files are passed on.
-        software={name: version for name, version in software().items() if name != "platform"},
+        software={name: version for name, version in software_versions().items() if name != "platform"},
         scores={one.name: one.scores for one in scored},
     )
 

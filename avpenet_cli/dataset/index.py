@@ -28,7 +28,7 @@ from avpenet_cli.dataset.splits import (
 from avpenet_cli.dataset.store import INDEX_FILE, STORE_FILE
 from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.inputs import Recording
-from avpenet_cli.runs.manifest import software
+from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.settings import digest_of, to_dict
 from avpenet_cli.storage import atomic_write, write_json
 from avpenet_cli.study.pairing import NO_RECORDING, Pairing, pair
@@ -275,7 +275,7 @@ def _account(settings: PrepareSettings, truth: Truth, summary: Summary) -> dict[
     return {
         "store_version": STORE_VERSION,
         "complete": True,
-        "software": software() | {"pyarrow": pa.__version__},
+        "software": software_versions() | {"pyarrow": pa.__version__},
         "settings": _plain(settings.store_fingerprint_fields),
         "fingerprint": digest_of(settings.shard_fingerprint_fields),
         "preprocessing": to_dict(settings.preprocessing),

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self
@@ -33,11 +33,11 @@ from avpenet_cli.errors import AvpenetError, RecordingError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.media.probe import check_file
 from avpenet_cli.model.architecture import MODALITIES
-from avpenet_cli.pipeline.evidence import FrontEnd, Progress, RecordingEvidence, SegmentAssessment
+from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence, SegmentAssessment
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.records import Status
-from avpenet_cli.scoring.network import choose_device
-from avpenet_cli.scoring.run import unexpected
+from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.runs.device import choose_device
 from avpenet_cli.settings import (
     WINDOW_S,
     AudioSettings,
@@ -215,11 +215,11 @@ class Preparer:
         stop: asked between batches; True ends the run with `Interrupted`.
     """
 
-    def __init__(self, settings: PrepareSettings, folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
-        self._settings, self._folder = settings, folder
+    def __init__(self, settings: PrepareSettings, folder: Path, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
+        self._settings, self._folder, self._callbacks = settings, folder, callbacks
         self._fingerprint = digest_of(settings.shard_fingerprint_fields)
         device = choose_device(settings.device)
-        self._front_end = FrontEnd(settings.preprocessing, settings.run, MODALITIES, device, stop)
+        self._front_end = FrontEnd(settings.preprocessing, settings.run, MODALITIES, device, callbacks)
 
     def shard_path(self, recording: Recording, facts: os.stat_result) -> Path:
         """Where the shard of this state of the recording's file belongs. The name says nothing of the recording: only
@@ -227,7 +227,7 @@ class Preparer:
         state = f"{recording.key} {facts.st_size} {facts.st_mtime_ns} {self._fingerprint}"
         return self._folder / f"{hashlib.sha256(state.encode()).hexdigest()[:_SHARD_NAME_DIGITS]}.arrow"
 
-    def prepare(self, recording: Recording, progress: Progress = lambda done_s, promised_s: None) -> Prepared:
+    def prepare(self, recording: Recording) -> Prepared:
         """See to it that the recording's shard is there.
 
         Raises:
@@ -243,7 +243,7 @@ class Preparer:
         header = shard_header(shard)
         reused = header is not None and header.fingerprint == self._fingerprint
         if header is None or not reused:
-            header = self._make(recording.path, facts, shard, timer, progress)
+            header = self._make(recording.path, facts, shard, timer)
         status = shard_descriptions(shard)["status"]
         return Prepared(
             recording,
@@ -255,13 +255,11 @@ class Preparer:
             reused,
         )
 
-    def _make(
-        self, path: Path, facts: os.stat_result, shard: Path, timer: StageTimer, progress: Progress
-    ) -> ShardHeader:
+    def _make(self, path: Path, facts: os.stat_result, shard: Path, timer: StageTimer) -> ShardHeader:
         with timer.stage("digest"):
             digest = self._digest(path)
         with CropSpool(self._folder, self._settings.jpeg_quality) as spool:
-            evidence = self._front_end.read(path, spool, timer, progress)
+            evidence = self._front_end.read(path, spool, timer)
             header = ShardHeader(
                 version=STORE_VERSION,
                 fingerprint=self._fingerprint,
@@ -290,7 +288,7 @@ class Preparer:
         try:
             with path.open("rb") as file:
                 while block := file.read(_READ_BYTES):
-                    self._front_end.check_stop()
+                    self._callbacks.check_stop()
                     digest.update(block)
         except OSError as error:
             raise RecordingError("unreadable", f"{error.strerror or error}", "check the path and the disk") from None
@@ -309,7 +307,7 @@ def _payload(weighed: SegmentAssessment[Crops], heard: SegmentAudio | None) -> P
     return Payload(heard.mel, heard.cleaned, weighed.faces.jpegs, weighed.faces.places)
 
 
-def prepare_all(recordings: Sequence[Recording], preparer: Preparer, progress: Progress) -> Iterator[Prepared]:
+def prepare_all(recordings: Sequence[Recording], preparer: Preparer) -> Iterator[Prepared]:
     """Deal with every recording, in order; the shard of each is on disk before it is yielded.
 
     Raises:
@@ -318,11 +316,11 @@ def prepare_all(recordings: Sequence[Recording], preparer: Preparer, progress: P
     """
     for recording in recordings:
         try:
-            prepared = preparer.prepare(recording, progress)
+            prepared = preparer.prepare(recording)
         except RecordingError as error:
             prepared = Prepared(recording, failure=error, error=error)
         except AvpenetError:
             raise
         except Exception as error:  # one recording must not end a night's run; --debug shows the traceback
-            prepared = Prepared(recording, failure=unexpected(error, "prepared"), error=error)
+            prepared = Prepared(recording, failure=RecordingError.from_unexpected(error, "prepared"), error=error)
         yield prepared

@@ -27,15 +27,19 @@ from avpenet_cli.pipeline.windows import balance
 from avpenet_cli.records import Flag, Quality, Reason, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.report.analysis import ReportSettings
 from avpenet_cli.report.writing import write_report
+from avpenet_cli.runs.device import device_name
 from avpenet_cli.runs.manifest import (
+    Manifest,
+    StoreEntry,
+    TableEntry,
+    Timing,
     Totals,
-    device_name,
-    manifest,
     manifest_path,
     recording_entry,
-    software,
     weights_mark,
+    write_manifest,
 )
+from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.settings import WINDOW_S, DecodingSettings, QualitySettings, RunSettings, from_dict, to_dict
 from avpenet_cli.stats.bootstrap import LEVEL, Resampling
@@ -214,7 +218,7 @@ def _account(
         },
         "conditions": list(found),
         "device": device_name(network.device),
-        "software": software(),
+        "software": software_versions(),
     }
 
 
@@ -304,15 +308,21 @@ def _write_scores(
         totals.add(outcome)
         entries.append(recording_entry(Recording(Path(name), name, name), outcome, reused=False))
     rows = (row(name, one, mark) for name, its in records.items() for one in its)
-    table = {"file": path.name, "sha256": write_table(path, rows), "rows": len(segments)}
+    table = TableEntry(path.name, write_table(path, rows), len(segments))
     finished = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    timing = {"finished": finished, "seconds": round(seconds, 1)}
-    whole = manifest(run, description, device, table, totals, timing, entries)
-    whole["store"] = {"sha256": store.digest, "split": division.split, "left_out_site": division.left_out_site}
-    if division.warning:
+    manifest = Manifest.of(
+        run,
+        description,
+        device=device,
+        table=table,
+        totals=totals.entry(),
+        timing=Timing(finished, round(seconds, 1)),
+        recordings=entries,
+        store=StoreEntry(store.digest, division.split, division.left_out_site),
         # The report shows what the manifest says of the weights, and nobody may take this page for a test.
-        whole["notice"] = whole["weights"]["notice"] = f"{description.notice} {division.warning}".strip()
-    write_json(manifest_path(path), whole)
+        warning=division.warning,
+    )
+    write_manifest(manifest_path(path), manifest)
 
 
 def _segment_score(one: dict[Any, Any], score: float, label: str) -> SegmentScore:

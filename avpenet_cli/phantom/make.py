@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from avpenet_cli import __version__
 from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.phantom.encode import write_recording
 from avpenet_cli.phantom.scene import Scene, draw_scene, frames, sound
 from avpenet_cli.phantom.subjects import AgeGroups, Subject, draw_subject
 from avpenet_cli.storage import atomic_write, write_json
+from avpenet_cli.version import __version__
 
 NOTICE = "PHANTOMS: synthetic patients made by a computer. They commission and demonstrate; they are no evidence."
 

@@ -1,8 +1,8 @@
-"""The video's side of the evidence: faces found, tracked and encoded in one pass over the frames.
+"""Detect, track and crop faces in one pass over a recording's frames.
 
-Who the patient is can only be said at the end, but no frame is decoded twice and none is kept. So the widest few faces
-of every frame are encoded as they come, and the patient's embeddings are picked out afterwards. With one face in the
-picture, which is the rule, that costs nothing extra.
+The patient is known only when the last frame has been seen, but no frame is decoded twice and none is kept. So the
+crops of a few candidates in every frame go to the pool as they come, and the patient's are selected afterwards. With
+one face in the image, the usual case, nothing is computed in vain.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.settings import FaceSettings
 
 MAX_CANDIDATES = 2
-"""Faces of one frame that may be the patient: those of the weightiest tracks so far. The rest are counted, not encoded;
-memory and time for a crowd stay those of two faces."""
+"""Faces of one frame that may be the patient's: those whose tracks have the most face width so far. Others are counted,
+not encoded, so many visitors take no more memory and time than one."""
 
 
 T = TypeVar("T")
@@ -32,33 +32,39 @@ Kept_co = TypeVar("Kept_co", covariant=True)
 
 
 class Pool(Protocol[Kept_co]):
-    """Where a recording's crops go, and what becomes of them."""
+    """Takes a recording's face crops and turns them into features of segments."""
 
     def add(self, slot: int, track: int, crop: np.ndarray) -> None:
-        """Take one crop, (crop_px, crop_px, 3) uint8 RGB."""
+        """Take one crop, (crop_px, crop_px, 3) uint8 RGB.
+
+        Args:
+            slot: position of its frame on the frame grid.
+            track: number of its face track.
+        """
 
     def flush_before(self, slot: int) -> None:
-        """No crop from before `slot` will come."""
+        """Process what waits for no later crop: none from before `slot` will come."""
 
     def finish(self) -> None:
-        """No crop will come."""
+        """Process what is left: no crop will come."""
 
     def features(self, slots: range, tracks: Sequence[int]) -> Kept_co | None:
-        """What has become of the faces of `tracks` in `slots`; None without any."""
+        """Features of the faces of `tracks` in `slots`; None where there is none."""
 
 
 @dataclass(frozen=True)
 class FaceEvidence(Generic[T]):
-    """What one segment's frames show.
+    """Faces in one segment's frames.
 
     Attributes:
-        video_coverage: share of the segment's time in which the video stream had a picture.
-        rate: share of the segment's frames with the patient's face.
-        confidence, width_px: mean and median over those; None without one.
-        max_faces: most lasting faces on screen at once.
-        non_patient_visible: somebody else was seen while the patient was not.
-        rotated: the patient's face was found in a turned picture.
-        features: what the pool made of them, such as (n, 512) embeddings for the network; None without one.
+        video_coverage: share of the segment's frame positions for which the video stream has a frame, [0, 1].
+        rate: share of the segment's frame positions with the patient's face, [0, 1].
+        confidence: mean detector confidence of those faces, [0, 1]; None without one.
+        width_px: median width of those faces in pixels of the source frame; None without one.
+        max_faces: largest number of persistent faces in one frame.
+        non_patient_visible: another face was visible while the patient's was not.
+        rotated: the patient's face was found in a rotated frame.
+        features: the pool's features of the patient's faces, such as (n, 512) embeddings; None without one.
     """
 
     video_coverage: float
@@ -72,14 +78,14 @@ class FaceEvidence(Generic[T]):
 
 
 class FaceCollector(Generic[T]):
-    """Takes a recording's frames chunk by chunk, then answers for any segment.
+    """Collects a recording's faces chunk by chunk, then gives the evidence for any segment.
 
     Args:
         detector: remembers which way up the recording is.
-        landmarks: finds the eyes better than the detector does, where the weights were trained so; else None.
+        landmarks: 68-point predictor for weights trained with it; else None, and the detector's eye points are used.
         settings: crop and alignment, from the weights' description.
-        pool: where the crops go.
-        timer: stage timings.
+        pool: receives the crops.
+        timer: adds up the stages `detect`, `crop` and `encode_faces`.
     """
 
     def __init__(
@@ -93,7 +99,7 @@ class FaceCollector(Generic[T]):
         self._detector, self._landmarks, self._settings = detector, landmarks, settings
         self._pool, self._timer = pool, timer
         self._tracker = Tracker()
-        self._shown: set[int] = set()
+        self._slots_with_frame: set[int] = set()
         self._encoded: set[tuple[int, int]] = set()
         self._patient: dict[int, Face] = {}
         self._patient_numbers: list[int] = []
@@ -102,9 +108,9 @@ class FaceCollector(Generic[T]):
     def add(self, chunk: Sequence[TimedFrame]) -> None:
         """Detect, track, crop and encode consecutive frames."""
         with self._timer.stage("detect"):
-            found = self._detector.detect([frame.rgb for frame in chunk])
-        for frame, faces in zip(chunk, found, strict=True):
-            self._shown.add(frame.slot)
+            detections = self._detector.detect([frame.rgb for frame in chunk])
+        for frame, faces in zip(chunk, detections, strict=True):
+            self._slots_with_frame.add(frame.slot)
             tracks = self._tracker.update(frame.slot, faces)
             candidates = sorted(zip(faces, tracks, strict=True), key=lambda pair: -pair[1].weight)[:MAX_CANDIDATES]
             for face, track in candidates:
@@ -118,16 +124,16 @@ class FaceCollector(Generic[T]):
             self._pool.flush_before(chunk[-1].slot + 1)
 
     def finish(self) -> None:
-        """The last frame has been added: say who the patient is."""
+        """Decide which tracks are the patient's, when the last frame has been added."""
         with self._timer.stage("encode_faces"):
             self._pool.finish()
-        lasting = self._tracker.lasting()
-        for track in lasting:
+        persistent = self._tracker.lasting()
+        for track in persistent:
             for slot in track.slots:
                 self._count_at[slot] += 1
-        chosen = patient_tracks(lasting)
+        chosen = patient_tracks(persistent)
         self._patient_numbers = [track.number for track in chosen]
-        # Only faces that were encoded are evidence: a face that was merely seen stands behind no number.
+        # Only encoded faces are evidence: a face that was merely detected does not contribute to any score.
         self._patient = {
             slot: face
             for track in chosen
@@ -137,26 +143,26 @@ class FaceCollector(Generic[T]):
 
     @property
     def patient_tracks(self) -> int:
-        """How many tracks were joined as the patient's."""
+        """Number of tracks that were joined as the patient's."""
         return len(self._patient_numbers)
 
     @property
     def orientation_deg(self) -> int | None:
-        """The turn under which the patient's face was found most often; None without a patient."""
-        turns = [face.turn_deg for face in self._patient.values()]
-        return max(sorted(set(turns)), key=turns.count) if turns else None
+        """Clockwise rotation under which the patient's face was found most often; None without a patient."""
+        rotations = [face.turn_deg for face in self._patient.values()]
+        return max(sorted(set(rotations)), key=rotations.count) if rotations else None
 
     def evidence(self, slots: range) -> FaceEvidence[T]:
-        """What the frames in `slots` show."""
-        seen = [self._patient[slot] for slot in slots if slot in self._patient]
+        """Evidence from the frames in `slots`."""
+        faces = [self._patient[slot] for slot in slots if slot in self._patient]
         features = self._pool.features(slots, self._patient_numbers)
         return FaceEvidence(
-            video_coverage=sum(slot in self._shown for slot in slots) / len(slots),
-            rate=len(seen) / len(slots),
-            confidence=float(np.mean([face.confidence for face in seen])) if seen else None,
-            width_px=float(np.median([face.width_px for face in seen])) if seen else None,
+            video_coverage=sum(slot in self._slots_with_frame for slot in slots) / len(slots),
+            rate=len(faces) / len(slots),
+            confidence=float(np.mean([face.confidence for face in faces])) if faces else None,
+            width_px=float(np.median([face.width_px for face in faces])) if faces else None,
             max_faces=max((self._count_at[slot] for slot in slots if slot in self._count_at), default=0),
             non_patient_visible=any(slot in self._count_at and slot not in self._patient for slot in slots),
-            rotated=any(face.turn_deg != self._settings.rotations_deg[0] for face in seen),
+            rotated=any(face.turn_deg != self._settings.rotations_deg[0] for face in faces),
             features=features,
         )

@@ -1,4 +1,4 @@
-"""Seconds per stage of the pipeline."""
+"""Wall-clock seconds by stage of the pipeline."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StageTimer:
             self.seconds[name] += time.perf_counter() - start
 
     def waiting(self, name: str, source: Iterable[T]) -> Iterator[T]:
-        """Time what it takes `source` to deliver each item."""
+        """Time how long `source` takes to deliver each item."""
         iterator = iter(source)
         while True:
             with self.stage(name):
@@ -38,5 +38,5 @@ class StageTimer:
             yield item
 
     def rounded(self) -> dict[str, float]:
-        """For the manifest."""
+        """Seconds by stage, to the millisecond, for the manifest."""
         return {name: round(seconds, 3) for name, seconds in self.seconds.items()}

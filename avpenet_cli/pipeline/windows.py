@@ -1,4 +1,4 @@
-"""Which windows a recording has, and where its seconds went."""
+"""The windows of a recording, and the balance of its seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ _DECIMALS = 6
 
 @dataclass(frozen=True)
 class Window:
-    """One segment's place in time. `end_s` is short of `start_s` + 3 s only in a padded last window."""
+    """One segment's position in time.
+
+    Attributes:
+        index: from 0.
+        start_s, end_s: seconds after the recording's start; less than 3 s apart only in a padded last window.
+        short: the window is padded to full length.
+    """
 
     index: int
     start_s: float
@@ -24,12 +30,12 @@ class Window:
 
     @property
     def first_slot(self) -> int:
-        """The first of its 30 places on the frame grid."""
+        """The first of its 30 positions on the frame grid."""
         return round(self.start_s / FRAME_STEP_S)
 
     @property
     def slots(self) -> range:
-        """Its places on the frame grid that lie before the recording's end."""
+        """Its positions on the frame grid before the recording's end."""
         count = FRAMES_PER_WINDOW if not self.short else round((self.end_s - self.start_s) / FRAME_STEP_S)
         return range(self.first_slot, self.first_slot + max(1, count))
 
@@ -53,8 +59,15 @@ def windows(length_s: float, stride_s: float, short_tail_share: float) -> list[W
 
 
 def balance(nominal_s: float, length_s: float, segments: Sequence[SegmentScore]) -> Balance:
-    """Account for every second: scored if any scored window covers it, else lost to the first window that covers it,
-    else to the tail, else undecodable."""
+    """Balance every second of a recording.
+
+    A second is scored if any scored window covers it; else unscorable for the reason of the first window that covers
+    it; else part of a tail too short for a window; else undecodable.
+
+    Args:
+        nominal_s, length_s: as in `RecordingEvidence`.
+        segments: in order of time; they may overlap.
+    """
     cuts = sorted({0.0, round(length_s, _DECIMALS), *(s.start_s for s in segments), *(s.end_s for s in segments)})
     scored_s = 0.0
     lost_s: dict[str, float] = {}

@@ -6,7 +6,6 @@ import datetime
 import importlib.metadata
 import platform
 
-from avpenet_cli import __version__
 from avpenet_cli.report.document.provenance import (
     EventsFile,
     InputsSection,
@@ -18,6 +17,7 @@ from avpenet_cli.report.document.provenance import (
 )
 from avpenet_cli.study.score_tables import Scores, ScoreSource
 from avpenet_cli.study.tables import Inputs
+from avpenet_cli.version import __version__
 
 _LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "jinja2")
 

@@ -1,13 +1,8 @@
-"""The JSON Schema of report.json, generated from the document's dataclasses.
-
-`.venv/bin/python -m avpenet_cli.report.schema` writes it to `avpenet_cli/schemas/report.schema.json`.
-"""
+"""The JSON Schema of report.json, generated from the document's dataclasses and their docstrings."""
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -16,9 +11,7 @@ from pydantic_core import core_schema
 
 from avpenet_cli.report.document import SCHEMA_VERSION, ReportDocument
 
-SCHEMA_FILE = Path(__file__).parents[1] / "schemas" / "report.schema.json"
-_DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.+(?:\n {8,}.+)*)", re.MULTILINE)
+_ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n {8,}.+)*)", re.MULTILINE)
 
 
 class _Generator(GenerateJsonSchema):
@@ -29,38 +22,28 @@ class _Generator(GenerateJsonSchema):
 
 
 def report_schema() -> dict[str, Any]:
-    """The schema: every field is required, and no others are allowed."""
+    """The schema, in which every field is required and no others are allowed."""
     schema = TypeAdapter(ReportDocument).json_schema(schema_generator=_Generator, mode="serialization")
     for definition in (schema, *schema["$defs"].values()):
         _complete(definition)
     schema["properties"]["schema_version"]["const"] = SCHEMA_VERSION
-    return {"$schema": _DIALECT, "title": "avpenet report", **schema}
+    return schema | {"title": f"avpenet report (report.json), version {SCHEMA_VERSION}"}
 
 
 def _complete(definition: dict[str, Any]) -> None:
-    """Require all fields, forbid others, and describe the fields as the docstring's section `Attributes` does."""
-    if "properties" not in definition:
-        return
+    """Require all fields, forbid others, and describe the fields with the docstring's section `Attributes`."""
     definition["required"] = list(definition["properties"])
     definition["additionalProperties"] = False
-    summary, _, attributes = definition.get("description", "").partition("\n\nAttributes:\n")
-    definition["description"] = _one_line(summary)
-    for names, text in _ATTRIBUTE.findall(attributes):
-        for name in names.split(", "):
-            definition["properties"][name]["description"] = _one_line(text)
+    summary, _, attributes = definition["description"].partition("\n\nAttributes:\n")
+    definition["description"] = _in_json_terms(summary)
     for field in definition["properties"].values():
-        # Repeats the field's name.
+        # The field's name again, and a value that a required field never takes.
         field.pop("title", None)
+        field.pop("default", None)
+    for name, text in _ATTRIBUTE.findall(attributes):
+        definition["properties"][name]["description"] = _in_json_terms(text)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def write_schema(path: Path = SCHEMA_FILE) -> None:
-    """Write the schema that the package publishes."""
-    path.write_text(json.dumps(report_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write_schema()
+def _in_json_terms(text: str) -> str:
+    """A docstring on one line, with null where Python has NaN or None."""
+    return re.sub(r"\b(NaN|None)\b", "null", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""One run at a time per output."""
+"""One run at a time for each output."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from avpenet_cli.storage import storage_fault, write_json
 
 @contextlib.contextmanager
 def output_lock(output: Path) -> Iterator[None]:
-    """Hold `output` for this process. The kernel lets go when the process ends, however it ends.
+    """Lock `output` for this process; the kernel releases the lock when the process ends, however it ends.
 
     Raises:
-        OutputLockedError: another run holds it; says who.
+        OutputLockedError: another run holds it; says which process on which host.
+        OutputError: its folder does not exist or cannot be written.
     """
     lock_path = output.with_name(output.name + ".lock")
     # The lock file itself is emptied by whoever tries the lock, so the holder's name lies beside it.
     holder_path = output.with_name(output.name + ".holder")
     lock = FileLock(lock_path, timeout=0, mode=0o600)
     try:
-        if not output.parent.is_dir():  # filelock would make it, and a slip of the pen with it
+        if not output.parent.is_dir():  # filelock would create it, even where the name is mistyped
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         lock.acquire()
     except Timeout:

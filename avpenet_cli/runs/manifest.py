@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
+import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from avpenet_cli import __version__
 from avpenet_cli.inputs import Recording
-from avpenet_cli.media.tools import ffmpeg_version
-from avpenet_cli.records import RecordingOutcome, Status
-from avpenet_cli.settings import RunSettings, to_dict
+from avpenet_cli.records import Balance, RecordingOutcome, Status
+from avpenet_cli.runs.versions import software_versions
+from avpenet_cli.settings import Preprocessing, RunSettings, to_dict
+from avpenet_cli.storage import write_json
 from avpenet_cli.weights import WeightsDescription
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 
-_LIBRARIES = [
-    "torch",
-    "torchvision",
-    "facenet-pytorch",
-    "numpy",
-    "scipy",
-    "librosa",
-    "soxr",
-    "noisereduce",
-    "opencv-python-headless",
-    "decord",
-    "safetensors",
-]
-
-_MARKS = {
+_STATUS_NOTES = {
     "untrained": "UNTRAINED: scores mean nothing",
     "demonstration": "demonstration weights, trained on simulated recordings, not for patients",
     "imported": "imported: not validated",
@@ -49,14 +32,187 @@ def manifest_path(output: Path) -> Path:
 
 
 def weights_mark(description: WeightsDescription) -> str:
-    """What the table's `weights` column says: name, digest, and what these weights are not."""
-    mark = _MARKS.get(description.status, "")
-    return f"{description.name}@{description.digest[:12]}" + (f" ({mark})" if mark else "")
+    """The table's `weights` column: name, first 12 digits of the digest, and what they are not for."""
+    note = _STATUS_NOTES.get(description.status, "")
+    return f"{description.name}@{description.digest[:12]}" + (f" ({note})" if note else "")
+
+
+@dataclass(frozen=True)
+class TableEntry:
+    """The score table that a manifest certifies.
+
+    Attributes:
+        file: its name, without a folder.
+        sha256: of the file, hexadecimal.
+        rows: segments in it.
+    """
+
+    file: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class SecondsEntry:
+    """Where the recorded seconds of a run went; `unscorable` by reason."""
+
+    nominal: float = 0.0
+    scored: float = 0.0
+    undecodable: float = 0.0
+    unscorable: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TotalsEntry:
+    """Sums over a run: recordings and segments by status, seconds by what became of them."""
+
+    recordings: dict[str, int]
+    segments: dict[str, int]
+    seconds: SecondsEntry
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When a run finished (ISO 8601 with offset) and how many seconds of wall clock it took."""
+
+    finished: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RecordingEntry:
+    """One recording in the manifest.
+
+    Attributes:
+        recording: its name or pseudonym.
+        status: scored, unscorable or failed.
+        reason: a stable word when failed, else empty; `message` is the same in a sentence.
+        orientation_deg: clockwise rotation under which the patient's face was found; None without a face.
+        segments: number by status.
+        balance_s: where its seconds went; None where nothing is known of them.
+        streams: container, codecs and decoders.
+        stage_s: seconds spent by stage.
+        from_earlier_run: not scored by this run.
+    """
+
+    recording: str
+    status: str
+    reason: str
+    message: str
+    orientation_deg: int | None
+    segments: dict[str, int]
+    balance_s: Balance | None
+    streams: dict[str, object]
+    stage_s: dict[str, float]
+    from_earlier_run: bool
+
+
+@dataclass(frozen=True)
+class StoreEntry:
+    """Where `avpenet evaluate` took its segments from.
+
+    Attributes:
+        sha256: digest of the segment store.
+        split: train, validation or test.
+        left_out_site: the site kept out of training, where one was.
+    """
+
+    sha256: str
+    split: str
+    left_out_site: str | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything known of one run. `schemas/manifest.schema.json` in the package is its JSON Schema.
+
+    Attributes:
+        manifest_version: of this format.
+        notice: what the weights must not be used for; empty where nothing is to be said.
+        software: versions of everything that numbers depend on.
+        device: what scored, e.g. `cpu` or `cuda:0 (NVIDIA H200)`.
+        weights: their description, with its digest.
+        preprocessing: what frames and audio went through, from that description.
+        settings: of the run.
+        recordings: in input order.
+        store: only where `avpenet evaluate` wrote the table.
+    """
+
+    manifest_version: int
+    notice: str
+    software: dict[str, str]
+    device: str
+    weights: dict[str, Any]
+    preprocessing: Preprocessing
+    settings: RunSettings
+    table: TableEntry
+    totals: TotalsEntry
+    timing: Timing
+    recordings: list[RecordingEntry]
+    store: StoreEntry | None = None
+
+    @classmethod
+    def of(
+        cls,
+        run: RunSettings,
+        description: WeightsDescription,
+        *,
+        device: str,
+        table: TableEntry,
+        totals: TotalsEntry,
+        timing: Timing,
+        recordings: Sequence[RecordingEntry],
+        store: StoreEntry | None = None,
+        warning: str = "",
+    ) -> Manifest:
+        """The manifest of a run with these weights and settings, made by the software that is running now.
+
+        Args:
+            warning: joins the weights' notice.
+        """
+        notice = f"{description.notice} {warning}".strip()
+        weights = to_dict(description) | {"notice": notice}
+        del weights["preprocessing"]
+        return cls(
+            manifest_version=MANIFEST_VERSION,
+            notice=notice,
+            software=software_versions(),
+            device=device,
+            weights=weights | {"digest": description.digest},
+            preprocessing=description.preprocessing,
+            settings=run,
+            table=table,
+            totals=totals,
+            timing=timing,
+            recordings=list(recordings),
+            store=store,
+        )
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write it as JSON; raises as `storage.write_json`."""
+    content = to_dict(manifest)
+    if manifest.store is None:
+        del content["store"]
+    write_json(path, content)
+
+
+def read_table_name(path: Path) -> str | None:
+    """Which table the manifest at `path` certifies; None where there is no readable manifest."""
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["table"]["file"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) else None
 
 
 @dataclass
 class Totals:
-    """Sums over a run's recordings."""
+    """Sums over a run's recordings, added up as they finish.
+
+    Attributes:
+        truncated: recordings that decode to less than their header promises.
+    """
 
     recordings: Counter[str] = field(default_factory=Counter)
     segments: Counter[str] = field(default_factory=Counter)
@@ -81,85 +237,24 @@ class Totals:
         """Recordings that could not be read."""
         return self.recordings[Status.FAILED.value]
 
-    def plain(self) -> dict[str, Any]:
-        """For the manifest."""
-        return {
-            "recordings": dict(self.recordings),
-            "segments": dict(self.segments),
-            "seconds": {name: round(value, 3) for name, value in self.seconds.items()}
-            | {"unscorable": {reason: round(value, 3) for reason, value in self.unscorable_s.items()}},
-        }
+    def entry(self) -> TotalsEntry:
+        """The sums as the manifest states them, seconds rounded to milliseconds."""
+        rounded = {name: round(value, 3) for name, value in self.seconds.items()}
+        lost = {reason: round(value, 3) for reason, value in self.unscorable_s.items()}
+        return TotalsEntry(dict(self.recordings), dict(self.segments), SecondsEntry(**rounded, unscorable=lost))
 
 
-def recording_entry(recording: Recording, outcome: RecordingOutcome, reused: bool) -> dict[str, Any]:
-    """One recording in the manifest."""
-    segments = Counter(segment.status.value for segment in outcome.segments)
-    return {
-        "recording": recording.name,
-        "status": outcome.status.value,
-        "reason": outcome.reason,
-        "message": outcome.message,
-        "orientation_deg": outcome.orientation_deg,
-        "segments": dict(segments),
-        "balance_s": asdict(outcome.balance) if outcome.balance else None,
-        "streams": outcome.facts,
-        "stage_s": outcome.stage_s,
-        "from_earlier_run": reused,
-    }
-
-
-def manifest(
-    run: RunSettings,
-    description: WeightsDescription,
-    device: str,
-    table: dict[str, Any],
-    totals: Totals,
-    timing: dict[str, Any],
-    recordings: Iterable[dict[str, Any]],
-) -> dict[str, Any]:
-    """The whole, JSON-ready.
-
-    Args:
-        device: what scored, e.g. `cpu` or `cuda:0 (NVIDIA H200)`.
-        table: the score table's file name, digest and rows.
-        timing: start, end, seconds.
-        recordings: from `recording_entry`, in input order.
-    """
-    plain_weights = to_dict(description)
-    preprocessing = plain_weights.pop("preprocessing")
-    return {
-        "manifest_version": MANIFEST_VERSION,
-        "notice": description.notice,
-        "software": software(),
-        "device": device,
-        "weights": plain_weights | {"digest": description.digest},
-        "preprocessing": preprocessing,
-        "settings": to_dict(run),
-        "table": table,
-        "totals": totals.plain(),
-        "timing": timing,
-        "recordings": list(recordings),
-    }
-
-
-def software() -> dict[str, str]:
-    """Versions of everything that numbers depend on."""
-    return {
-        "avpenet": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "ffmpeg": ".".join(map(str, ffmpeg_version())),
-        **{name: _version(name) for name in _LIBRARIES},
-    }
-
-
-def device_name(device: torch.device) -> str:
-    """For people: the device and, for a GPU, its model."""
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
+def recording_entry(recording: Recording, outcome: RecordingOutcome, reused: bool) -> RecordingEntry:
+    """One recording as the manifest states it."""
+    return RecordingEntry(
+        recording=recording.name,
+        status=outcome.status.value,
+        reason=outcome.reason,
+        message=outcome.message,
+        orientation_deg=outcome.orientation_deg,
+        segments=dict(Counter(segment.status.value for segment in outcome.segments)),
+        balance_s=outcome.balance,
+        streams=outcome.facts,
+        stage_s=outcome.stage_s,
+        from_earlier_run=reused,
+    )

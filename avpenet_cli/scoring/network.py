@@ -1,4 +1,4 @@
-"""A loaded network ready to score: batches in, embeddings and scores out."""
+"""A loaded network ready to score: it encodes face crops and audio, and scores segments."""
 
 from __future__ import annotations
 
@@ -8,37 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError, SettingsError
+from avpenet_cli.errors import RecordingError
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.model.inference import mc_scores
+from avpenet_cli.runs.device import choose_device
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry, load
-
-
-def choose_device(wanted: str) -> torch.device:
-    """`auto` takes a GPU where there is one; anything else is taken at its word.
-
-    Raises:
-        EnvironmentUnavailableError: a GPU was asked for and is not there.
-        SettingsError: not a device's name.
-    """
-    if wanted == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    if wanted == "cpu":
-        return torch.device("cpu")
-    name, _, number = wanted.partition(":")
-    if name != "cuda" or (number and not number.isdecimal()):
-        raise SettingsError(f"--device {wanted}: no such kind of device", "use auto, cpu, cuda or cuda:N")
-    index = int(number or 0)
-    if not torch.cuda.is_available():
-        raise EnvironmentUnavailableError(
-            f"--device {wanted}: no usable GPU here", "see avpenet doctor, or use --device cpu"
-        )
-    if index >= torch.cuda.device_count():
-        raise EnvironmentUnavailableError(
-            f"--device {wanted}: there are {torch.cuda.device_count()} GPUs, counted from 0", ""
-        )
-    return torch.device("cuda", index)
 
 
 class Network:
@@ -61,13 +36,13 @@ class Network:
     @torch.inference_mode()
     def encode_faces(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Face crops (crop_px, crop_px, 3), uint8 or float32 in [0, 255] -> embeddings (n, 512) float32."""
-        different, places = deduplicate_consecutive(crops)
+        distinct, positions = deduplicate_consecutive(crops)
         parts = []
-        for start in range(0, len(different), self._batch):
-            batch = torch.from_numpy(np.stack(different[start : start + self._batch])).to(self.device)
+        for start in range(0, len(distinct), self._batch):
+            batch = torch.from_numpy(np.stack(distinct[start : start + self._batch])).to(self.device)
             pixels = (batch.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std
             parts.append(self.model.encode_faces(pixels).float().cpu().numpy())
-        embeddings: np.ndarray = np.concatenate(parts)[places]
+        embeddings: np.ndarray = np.concatenate(parts)[positions]
         return embeddings
 
     @torch.inference_mode()
@@ -81,22 +56,27 @@ class Network:
 
     @torch.inference_mode()
     def score(self, audio: np.ndarray | None, faces: np.ndarray | None, first_slot: int) -> tuple[float, np.ndarray]:
-        """One segment, by itself, so that its number cannot depend on its neighbours.
+        """Score one segment on its own, so that its score cannot depend on its neighbours.
 
         Args:
             audio: audio tokens (10, 512), or None where the segment has none and the weights allow it.
             faces: one embedding per frame with the patient's face, (n, 512), or None likewise.
-            first_slot: its place on the frame grid, part of the Monte Carlo seed: the same segment has the same band
-                at every stride.
+            first_slot: its position on the frame grid; part of the Monte Carlo seed, so that the same segment has the
+                same interval at every stride.
 
         Returns:
-            The score in [0, 10], and Monte Carlo samples (mc_samples,), empty unless asked for.
+            The score in [0, 10], and the Monte Carlo dropout samples (mc_samples,), empty unless asked for.
+
+        Raises:
+            RecordingError: the network's output is not a finite number.
         """
         audio_tokens = None if audio is None else torch.from_numpy(audio)[None].to(self.device)
         face_tokens = None if faces is None else torch.from_numpy(faces)[None].to(self.device)
         score = float(self.model.score(audio_tokens, face_tokens, None)[0])
         if not math.isfinite(score):
-            raise RecordingError("not_a_number", "the network gave no number", "check the weights and report it")
+            raise RecordingError(
+                "not_a_number", "the network's output is not a number", "check the weights and report it"
+            )
         if not self._run.mc_samples:
             return score, np.empty(0, np.float32)
         samples = mc_scores(

@@ -13,39 +13,38 @@ from avpenet_cli.settings import FRAMES_PER_WINDOW
 class EmbeddingPool:
     """Pooling by frame: one embedding per face, shared by all windows that hold its frame.
 
-    A crop that is the track's last one again, of a picture that stayed on screen, is not encoded again.
+    Args:
+        network: encodes the crops; it encodes a crop that repeats the one before it only once.
+        batch_size: crops collected before they are encoded.
     """
 
     def __init__(self, network: Network, batch_size: int) -> None:
         self._network, self._batch_size = network, batch_size
         self._rows: dict[tuple[int, int], int] = {}
-        self._last: dict[int, tuple[int, np.ndarray]] = {}
-        self._count = 0
-        self._waiting: list[np.ndarray] = []
+        self._waiting: list[tuple[int, int, np.ndarray]] = []
         self._done: list[np.ndarray] = []
+        self._count = 0
         self._embeddings = np.empty((0, 0), np.float32)
 
     def add(self, slot: int, track: int, crop: np.ndarray) -> None:
-        """Queue one crop; encode when a batch is full."""
-        before, crop_before = self._last.get(track, (slot, None))
-        self._last[track] = slot, crop
-        if crop_before is not None and np.array_equal(crop_before, crop):
-            self._rows[slot, track] = self._rows[before, track]
-            return
-        self._rows[slot, track] = self._count
-        self._count += 1
-        self._waiting.append(crop)
+        """Queue one crop, (crop_px, crop_px, 3) uint8 RGB; encode when a batch is full."""
+        self._waiting.append((slot, track, crop))
         if len(self._waiting) >= self._batch_size:
             self._encode()
 
     def _encode(self) -> None:
-        if self._waiting:
-            self._done.append(self._network.encode_faces(self._waiting))
-            self._waiting.clear()
+        if not self._waiting:
+            return
+        # Track by track, so that crops of a frame that stays on screen follow one another.
+        self._waiting.sort(key=lambda waiting: waiting[1])
+        for slot, track, _ in self._waiting:
+            self._rows[slot, track] = self._count
+            self._count += 1
+        self._done.append(self._network.encode_faces([crop for _, _, crop in self._waiting]))
+        self._waiting.clear()
 
     def flush_before(self, slot: int) -> None:
-        """Forget the crops of tracks that have ended, or of a crowd all would be kept."""
-        self._last = {track: last for track, last in self._last.items() if last[0] == slot - 1}
+        """Nothing to do: no crop waits for a later one."""
 
     def finish(self) -> None:
         """Encode what is left."""
@@ -55,13 +54,13 @@ class EmbeddingPool:
             self._done.clear()
 
     def features(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
-        """Embeddings (n, 512) of the faces of `tracks` in `slots`, in time order; None without any."""
+        """Embeddings (n, 512) float32 of the faces of `tracks` in `slots`, in time order; None without any."""
         rows = [self._rows[key] for slot in slots for track in tracks if (key := (slot, track)) in self._rows]
         return self._embeddings[rows] if rows else None
 
 
 class ImagePool:
-    """Pooling by image, as the authors' `PainEstimator` has it: the crops of a window are averaged, then encoded once.
+    """Pooling by image, as in the authors' `PainEstimator`: the crops of a window are averaged, then encoded once.
 
     Should one window hold two tracks of the patient, their embeddings are averaged by number of frames.
     """

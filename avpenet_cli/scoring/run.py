@@ -1,23 +1,71 @@
-"""Many recordings: what is done is skipped, what fails is noted, and the run goes on."""
+"""Score many recordings into one table: what is done is kept, what fails is noted, and the run continues."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
-from avpenet_cli.errors import AvpenetError, RecordingError
-from avpenet_cli.inputs import Recording
+from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, RecordingError
+from avpenet_cli.inputs import Inputs, Recording
 from avpenet_cli.media.probe import check_file
-from avpenet_cli.pipeline.evidence import Progress
+from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome
-from avpenet_cli.runs.journal import Journal
-from avpenet_cli.scoring.scorer import Scorer, failed
+from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.runs.device import choose_device, device_name
+from avpenet_cli.runs.journal import Journal, journal_path
+from avpenet_cli.runs.lock import output_lock
+from avpenet_cli.runs.manifest import (
+    Manifest,
+    TableEntry,
+    Timing,
+    Totals,
+    manifest_path,
+    read_table_name,
+    recording_entry,
+    weights_mark,
+    write_manifest,
+)
+from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.scorer import Scorer, failed_outcome
+from avpenet_cli.settings import RunSettings, result_settings
+from avpenet_cli.storage import storage_fault, temporary_prefix
+from avpenet_cli.tables import Row, check_format, row, write_table
+from avpenet_cli.weights import WeightsEntry
 
 
 @dataclass(frozen=True)
-class Finished:
-    """One recording dealt with. `reused` when an earlier run had done it; `error` for --debug."""
+class ScoreRequest:
+    """What one run is to do.
+
+    Attributes:
+        inputs: the recordings, from `inputs.collect`.
+        out: the table to write; .csv, .parquet or .jsonl.
+        weights: from `weights.find` or `weights.default_entry`.
+        settings: how to score.
+        pseudonymised: the recordings' names are pseudonyms, so no other name may appear in any output.
+        overwrite: start over, whatever `out` and its journal hold.
+    """
+
+    inputs: Inputs
+    out: Path
+    weights: WeightsEntry
+    settings: RunSettings
+    pseudonymised: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class ScoredRecording:
+    """One recording, scored or failed.
+
+    Attributes:
+        reused: an earlier run had scored it.
+        error: what failed, with its traceback; None otherwise.
+    """
 
     recording: Recording
     outcome: RecordingOutcome
@@ -25,44 +73,158 @@ class Finished:
     error: Exception | None = None
 
 
-def score_all(
-    recordings: Sequence[Recording], scorer: Scorer, journal: Journal, progress: Progress
-) -> Iterator[Finished]:
-    """Deal with every recording, in order; each is in the journal before it is yielded.
+def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> Iterator[ScoredRecording]:
+    """Score recordings into a table with a manifest beside it.
+
+    Each recording is in the journal before it is yielded, so a run that is stopped or killed resumes when the same
+    request is made again. Table and manifest are written when the last recording has been yielded: exhaust the
+    iterator.
+
+    Yields:
+        Every recording, in the order of the inputs.
 
     Raises:
-        Interrupted: on request; what was yielded before is safe.
+        SettingsError: the output has an unknown suffix.
+        OutputLockedError: another run is writing this output.
+        OutputError: the output belongs to other weights or settings, or cannot be written.
+        WeightsError: the weights were altered or do not fit this version.
+        EnvironmentUnavailableError: the device, ffmpeg or disk space is missing.
+        Interrupted: the callbacks asked for it; what was yielded before is kept.
+    """
+    check_format(request.out)
+    started = time.monotonic()
+    choose_device(request.settings.device)
+    with output_lock(request.out):
+        _check_manifest_owner(request.out)
+        # Weights are verified while they are loaded, before anything of an earlier run is removed.
+        network = Network(request.weights, request.settings)
+        _remove_leftovers(request.out, journal_too=request.overwrite)
+        fingerprint = {
+            "weights": f"{request.weights.name}@{request.weights.digest}",
+            "recordings' names": "pseudonyms" if request.pseudonymised else "plain",
+            **result_settings(request.settings),
+        }
+        journal = Journal(request.out, fingerprint, replacing=request.overwrite)
+        try:
+            _announce(request, journal, network, callbacks)
+            totals, reused = Totals(), set[str]()
+            scorer = Scorer(network, request.settings, callbacks)
+            for scored in iter_scored(request.inputs.recordings, scorer, journal, callbacks):
+                totals.add(scored.outcome)
+                if scored.reused:
+                    reused.add(scored.recording.key)
+                yield scored
+            _write(request, journal, network, totals, reused, time.monotonic() - started)
+        finally:
+            journal.close()
+
+
+def iter_scored(
+    recordings: Sequence[Recording], scorer: Scorer, journal: Journal, callbacks: RunCallbacks = NO_CALLBACKS
+) -> Generator[ScoredRecording, None, None]:
+    """Score every recording that the journal does not hold yet, in order; each is noted before it is yielded.
+
+    Raises:
+        Interrupted: on request; says how many recordings were finished.
         AvpenetError: the journal cannot be written.
     """
-    for recording in recordings:
-        facts: os.stat_result | None = None
+    for position, recording in enumerate(recordings):
         try:
-            if recording.problem:
-                raise RecordingError("no_recordings", recording.problem, "")
-            facts = check_file(recording.path)
-            known = journal.finished(recording, facts)
-            if known is not None:
-                yield Finished(recording, known, reused=True)
-                continue
-            finished = Finished(recording, scorer.score(recording.path, progress))
-        except RecordingError as error:
-            finished = Finished(recording, failed(error), error=error)
-        except AvpenetError:
-            raise
-        except Exception as error:  # one recording must not end a night's run; --debug shows the traceback
-            finished = Finished(recording, failed(unexpected(error, "scored")), error=error)
-        journal.note(recording, facts, finished.outcome)
-        yield finished
+            callbacks.check_stop()
+            scored = _score_one(recording, scorer, journal)
+        except Interrupted:
+            raise Interrupted(
+                f"interrupted after {position} of {plural(len(recordings), 'recording')}",
+                "run the same command again to resume",
+            ) from None
+        callbacks.item_done()
+        yield scored
 
 
-def unexpected(error: Exception, done: str) -> RecordingError:
-    """A mistake of the program's, or of the memory's, as the failure of the recording at which it happened.
+def _score_one(recording: Recording, scorer: Scorer, journal: Journal) -> ScoredRecording:
+    file_state: os.stat_result | None = None
+    try:
+        if recording.problem:
+            raise RecordingError("no_recordings", recording.problem)
+        file_state = check_file(recording.path)
+        known = journal.finished(recording, file_state)
+        if known is not None:
+            return ScoredRecording(recording, known, reused=True)
+        scored = ScoredRecording(recording, scorer.score(recording.path))
+    except RecordingError as error:
+        scored = ScoredRecording(recording, failed_outcome(error), error=error)
+    except AvpenetError:
+        raise
+    except Exception as error:  # one recording must not end a night's run; --debug shows the traceback
+        failure = RecordingError.from_unexpected(error, "scored")
+        scored = ScoredRecording(recording, failed_outcome(failure), error=error)
+    journal.note(recording, file_state, scored.outcome)
+    return scored
 
-    Args:
-        done: what could not be done with the recording, such as `scored`.
-    """
-    # An exception's text may hold the path, and the path a patient's name.
-    memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
-    code = "out_of_memory" if memory else "internal_error"
-    remedy = "use a smaller --batch-size" if memory and done == "scored" else "report it, with what --debug prints"
-    return RecordingError(code, f"could not be {done} ({type(error).__name__})", remedy)
+
+def _check_manifest_owner(out: Path) -> None:
+    """Raise where `scores.csv` and `scores.parquet` would share a manifest, which can certify only one of them."""
+    path = manifest_path(out)
+    owner = read_table_name(path)
+    if owner is not None and owner != out.name:
+        raise OutputError(f"{path} belongs to {owner}", "choose an --out whose name differs in more than its suffix")
+
+
+def _remove_leftovers(out: Path, *, journal_too: bool) -> None:
+    """Remove the temporary files of killed runs; an old table and manifest stay until new ones replace them."""
+    prefixes = (temporary_prefix(out), temporary_prefix(manifest_path(out)))
+    try:
+        leftovers = [p for p in out.parent.iterdir() if p.name.startswith(prefixes) and p.suffix == ".tmp"]
+        if journal_too:
+            leftovers.append(journal_path(out))
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_fault(out, error) from None
+
+
+def _announce(request: ScoreRequest, journal: Journal, network: Network, callbacks: RunCallbacks) -> None:
+    inputs = request.inputs
+    if inputs.repeated:
+        callbacks.info(f"{plural(inputs.repeated, 'input')} named more than once; each recording is scored once")
+    if inputs.other_files:
+        callbacks.info(f"{plural(inputs.other_files, 'file')} left aside: no recording by suffix")
+    if others := journal.others(inputs.recordings):
+        callbacks.warning(
+            f"{plural(others, 'recording')} scored earlier but not among the inputs now: left out of "
+            f"{request.out.name}, kept in its journal"
+        )
+    total = plural(len(inputs.recordings), "recording")
+    callbacks.info(f"scoring {total} on {device_name(network.device)}", device=str(network.device))
+
+
+def _write(
+    request: ScoreRequest, journal: Journal, network: Network, totals: Totals, reused: set[str], taken_s: float
+) -> None:
+    """Write the table, then the manifest that certifies it."""
+    digest = write_table(request.out, _rows(request, journal))
+    finished = datetime.now().astimezone().isoformat(timespec="seconds")
+    entries = [
+        recording_entry(recording, outcome, recording.key in reused)
+        for recording in request.inputs.recordings
+        if (outcome := journal.latest(recording)) is not None
+    ]
+    manifest = Manifest.of(
+        request.settings,
+        request.weights.description,
+        device=device_name(network.device),
+        table=TableEntry(request.out.name, digest, sum(totals.segments.values())),
+        totals=totals.entry(),
+        timing=Timing(finished, round(taken_s, 1)),
+        recordings=entries,
+    )
+    write_manifest(manifest_path(request.out), manifest)
+
+
+def _rows(request: ScoreRequest, journal: Journal) -> Iterator[Row]:
+    """The table's rows in input order, straight from the journal."""
+    mark = weights_mark(request.weights.description)
+    for recording in request.inputs.recordings:
+        outcome = journal.latest(recording)
+        for segment in outcome.segments if outcome else ():
+            yield row(recording.name, segment, mark)

@@ -1,32 +1,33 @@
-"""One recording -> its segments' scores, with the evidence behind each."""
+"""Score one recording: its segments' scores, with the evidence behind each."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from avpenet_cli import __version__
 from avpenet_cli.audio.segments import SegmentAudio
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.tools import ffmpeg_version
-from avpenet_cli.pipeline.evidence import FrontEnd, Progress, RecordingEvidence
+from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.pipeline.windows import Window, balance
 from avpenet_cli.records import Balance, RecordingOutcome, SegmentScore, Status
+from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.pools import EmbeddingPool, ImagePool
 from avpenet_cli.settings import RunSettings
+from avpenet_cli.version import __version__
 
 _AUDIO_BATCH = 16
 
 
 @dataclass(frozen=True)
 class _EncodedAudio:
-    """The audio of the segments, encoded. Empty where there is no stream or nothing of it decodes."""
+    """Audio of the segments, encoded. Empty where there is no audio stream or nothing of it decodes."""
 
     per_window: Sequence[SegmentAudio]
     tokens: np.ndarray | None
@@ -38,31 +39,30 @@ class Scorer:
     Args:
         network: encoders and fusion.
         run: stride, thresholds, decoding.
-        stop: asked between batches; True ends the run with `Interrupted`.
+        callbacks: told how many seconds of a recording have been read; may stop the run between batches.
     """
 
-    def __init__(self, network: Network, run: RunSettings, stop: Callable[[], bool] = lambda: False) -> None:
-        self._network, self._run = network, run
+    def __init__(self, network: Network, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
+        self._network, self._run, self._callbacks = network, run, callbacks
         description = network.description
         needed = description.modalities_needed
-        self._front_end = FrontEnd(description.preprocessing, run, needed, network.device, stop)
+        self._front_end = FrontEnd(description.preprocessing, run, needed, network.device, callbacks)
 
-    def score(self, path: Path, progress: Progress = lambda done_s, promised_s: None) -> RecordingOutcome:
+    def score(self, path: Path) -> RecordingOutcome:
         """Score one recording.
 
         Args:
             path: a regular file.
-            progress: told how far the recording has been read.
 
         Returns:
             One segment per window; `status` is scored when any segment is, else unscorable.
 
         Raises:
             RecordingError: it cannot be read, or nothing of it decodes.
-            Interrupted: `stop` said so.
+            Interrupted: the callbacks asked for it.
         """
         timer = StageTimer()
-        evidence = self._front_end.read(path, self._pool(), timer, progress)
+        evidence = self._front_end.read(path, self._pool(), timer)
         with timer.stage("audio"):
             audio = self._encode_audio(evidence, timer)
         scored = tuple(self._segment(evidence, window, audio, timer) for window in evidence.plan)
@@ -92,11 +92,11 @@ class Scorer:
                     tokens.append(self._network.encode_audio(waiting))
                 waiting.clear()
 
-        nothing = np.empty(0, np.float32)
-        for one in self._front_end.iter_segment_audio(evidence):
+        empty = np.empty(0, np.float32)
+        for segment_audio in self._front_end.iter_segment_audio(evidence):
             # The spectrogram is needed once; its numbers are kept without it.
-            waiting.append(one.mel)
-            per_window.append(dataclasses.replace(one, mel=nothing, cleaned=nothing))
+            waiting.append(segment_audio.mel)
+            per_window.append(dataclasses.replace(segment_audio, mel=empty, cleaned=empty))
             if len(waiting) >= _AUDIO_BATCH:
                 encode()
         encode()
@@ -106,20 +106,20 @@ class Scorer:
     def _segment(
         self, evidence: RecordingEvidence[np.ndarray], window: Window, audio: _EncodedAudio, timer: StageTimer
     ) -> SegmentScore:
-        """Weigh one segment's evidence and, where there is enough, score it."""
-        heard = audio.per_window[window.index] if audio.per_window else None
-        weighed = self._front_end.assess_segment(evidence, window, heard)
-        if weighed.record.status is Status.UNSCORABLE:
-            return weighed.record
-        self._front_end.check_stop()
+        """Assess one segment's evidence and, where there is enough, score it."""
+        segment_audio = audio.per_window[window.index] if audio.per_window else None
+        assessment = self._front_end.assess_segment(evidence, window, segment_audio)
+        if assessment.record.status is Status.UNSCORABLE:
+            return assessment.record
+        self._callbacks.check_stop()
         with timer.stage("fuse"):
             score, samples = self._network.score(
-                audio.tokens[window.index] if weighed.has_audio and audio.tokens is not None else None,
-                weighed.faces,
+                audio.tokens[window.index] if assessment.has_audio and audio.tokens is not None else None,
+                assessment.faces,
                 window.first_slot,
             )
         score = round(score, 3)
-        result = dataclasses.replace(weighed.record, score=score, label=self._network.description.label(score))
+        result = dataclasses.replace(assessment.record, score=score, label=self._network.description.label(score))
         if samples.size:
             low, high = np.percentile(samples, [2.5, 97.5])
             spread = float(np.std(samples, ddof=1)) if samples.size > 1 else None
@@ -127,7 +127,7 @@ class Scorer:
         return result
 
 
-def failed(error: RecordingError, nominal_s: float = 0.0) -> RecordingOutcome:
+def failed_outcome(error: RecordingError, nominal_s: float = 0.0) -> RecordingOutcome:
     """The outcome of a recording that could not be read."""
     return RecordingOutcome(
         status=Status.FAILED,
@@ -138,23 +138,23 @@ def failed(error: RecordingError, nominal_s: float = 0.0) -> RecordingOutcome:
 
 
 def _facts(evidence: RecordingEvidence[np.ndarray], device: str) -> dict[str, object]:
-    """What the manifest says of a recording's streams."""
+    """Facts on the recording's streams for the manifest."""
     facts, frames, audio = evidence.facts, evidence.frames, evidence.audio
-    plain: dict[str, object] = {
+    entry: dict[str, object] = {
         "container": facts.container,
         "audio_tracks": facts.audio_tracks,
         # A table may be finished on another machine or by a newer version than began it.
         "scored_with": {"avpenet": __version__, "ffmpeg": ".".join(map(str, ffmpeg_version())), "device": device},
     }
     if facts.video is not None and frames is not None:
-        plain["video"] = dataclasses.asdict(facts.video) | {
+        entry["video"] = dataclasses.asdict(facts.video) | {
             "decoder": frames.backend,
             "decoder_warning": frames.decoder_warning,
         }
     if facts.audio is not None and audio is not None:
         present = [[round(a, 3), round(b, 3)] for a, b in audio.present[:100]]
-        plain["audio"] = dataclasses.asdict(facts.audio) | {
+        entry["audio"] = dataclasses.asdict(facts.audio) | {
             "present_s": present,
             "decoder_warning": audio.decoder_warning,
         }
-    return plain
+    return entry

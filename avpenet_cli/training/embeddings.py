@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import Interrupted
-from avpenet_cli.scoring.network import choose_device
+from avpenet_cli.runs.device import choose_device
 from avpenet_cli.storage import atomic_write
 from avpenet_cli.training.callbacks import Told
 from avpenet_cli.training.data import Embeddings, EpochSampler, SegmentDataset, collate

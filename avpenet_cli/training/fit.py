@@ -24,7 +24,7 @@ from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError, Interrupted, SettingsError
 from avpenet_cli.model.inference import optimise_for_inference
-from avpenet_cli.scoring.network import choose_device
+from avpenet_cli.runs.device import choose_device
 from avpenet_cli.storage import atomic_write, storage_fault, sync_folder
 from avpenet_cli.training.callbacks import NOBODY, Told
 from avpenet_cli.training.curves import EpochRow, write_curves

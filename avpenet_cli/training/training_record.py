@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from avpenet_cli import __version__
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.phrasing import counted
-from avpenet_cli.runs.manifest import software
+from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.settings import Preprocessing, digest_of, flatten, to_dict
 from avpenet_cli.stats.accuracy import accuracy
 from avpenet_cli.stats.agreement import limits
@@ -24,6 +23,7 @@ from avpenet_cli.stats.reliability import icc
 from avpenet_cli.storage import write_json
 from avpenet_cli.training.fit import Trained
 from avpenet_cli.training.settings import TrainSettings
+from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsDescription
 
 TRAINING_RECORD_FILE = "training_record.json"
@@ -96,7 +96,7 @@ def write_training_record(
         "splits_sha256": splits_digest(store, settings.left_out_site),
         "settings": settings.result_fingerprint_fields,
         "started_from": init,
-        "software": software() | versions,
+        "software": software_versions() | versions,
         "epochs": len(trained.rows),
         "stopped_early": trained.stopped_early,
         "best_epoch": trained.best._asdict(),

@@ -112,7 +112,7 @@ def night(clips: ClipMaker, tmp_path_factory: pytest.TempPathFactory) -> Night:
 
 
 @pytest.mark.slow
-def test_failures_pass_unnoticed(night: Night) -> None:
+def test_run_with_failures_exits_1_and_counts_them(night: Night) -> None:
     assert night.status == 1
     assert night.out == ""
     assert "Traceback" not in night.err
@@ -121,54 +121,54 @@ def test_failures_pass_unnoticed(night: Night) -> None:
     assert last.startswith(f"avpenet: {recordings} recordings, {len(FAILED)} failed, 2 unscorable segments, ")
 
 
-def test_good_recordings_are_lost_among_bad_ones(night: Night) -> None:
-    scored = [one for one in night.rows if one["status"] == "scored" and one["recording"] != "cut.mkv"]
-    assert sorted(one["recording"] for one in scored) == sorted(map(shown, GOOD))
-    assert len({one["score"] for one in scored}) == 1
+def test_good_recordings_are_scored_among_bad_ones(night: Night) -> None:
+    scored = [row for row in night.rows if row["status"] == "scored" and row["recording"] != "cut.mkv"]
+    assert sorted(row["recording"] for row in scored) == sorted(map(shown, GOOD))
+    assert len({row["score"] for row in scored}) == 1
 
 
-def test_recording_is_left_out_of_the_manifest(night: Night) -> None:
-    told = [one["recording"] for one in night.manifest["recordings"]]
+def test_manifest_lists_every_recording(night: Night) -> None:
+    told = [recording["recording"] for recording in night.manifest["recordings"]]
     wanted = [*GOOD, *FAILED, *UNSCORABLE, "cut.mkv"]
     assert sorted(told) == sorted(map(shown, wanted))
     # What was named on the command line comes first.
     assert told[:3] == ["-dash 'two words\".mp4", "empty.mp4", "good.mp4"]
-    assert "3 inputs were named more than once" in night.err
+    assert "3 inputs named more than once" in night.err
 
 
 @pytest.mark.parametrize("name", FAILED)
-def test_failure_is_not_explained(name: str, night: Night) -> None:
+def test_each_failure_has_one_line_with_its_reason(name: str, night: Night) -> None:
     reason, words = FAILED[name]
-    (told,) = [one for one in night.manifest["recordings"] if one["recording"] == name]
+    (told,) = [recording for recording in night.manifest["recordings"] if recording["recording"] == name]
     assert (told["status"], told["reason"]) == ("failed", reason)
     assert words in told["message"]
     assert "internal" not in told["message"]
     printed = name.replace("\n", r"\n")
     (line,) = [line for line in night.err.splitlines() if f" {printed}: failed: " in line]
     assert words in line
-    assert not [one for one in night.rows if one["recording"] == name]
+    assert not [row for row in night.rows if row["recording"] == name]
 
 
 @pytest.mark.parametrize("name", UNSCORABLE)
-def test_missing_stream_is_scored(name: str, night: Night) -> None:
-    (one,) = [one for one in night.rows if one["recording"] == name]
-    assert (one["status"], one["reason"], one["score"]) == ("unscorable", UNSCORABLE[name], "")
-    assert UNSCORABLE[name] in one["flags"].split()
+def test_recording_without_a_needed_stream_is_unscorable(name: str, night: Night) -> None:
+    (row,) = [row for row in night.rows if row["recording"] == name]
+    assert (row["status"], row["reason"], row["score"]) == ("unscorable", UNSCORABLE[name], "")
+    assert UNSCORABLE[name] in row["flags"].split()
 
 
-def test_truncation_passes_for_the_whole(night: Night) -> None:
-    told = next(one for one in night.manifest["recordings"] if one["recording"] == "cut.mkv")
+def test_truncated_recording_is_flagged(night: Night) -> None:
+    told = next(recording for recording in night.manifest["recordings"] if recording["recording"] == "cut.mkv")
     balance = told["balance_s"]
     assert balance["nominal_s"] == pytest.approx(4.6, abs=0.1)
     assert balance["undecodable_s"] > 1
     accounted = balance["scored_s"] + sum(balance["unscorable_s"].values()) + balance["undecodable_s"]
     assert accounted == pytest.approx(balance["nominal_s"], abs=0.1)
-    rows = [one for one in night.rows if one["recording"] == "cut.mkv"]
+    rows = [row for row in night.rows if row["recording"] == "cut.mkv"]
     assert rows
-    assert all("truncated" in one["flags"].split() for one in rows)
+    assert all("truncated" in row["flags"].split() for row in rows)
 
 
-def test_only_bad_recordings_make_no_table(avpenet_here: Callable[..., Answer], tmp_path: Path) -> None:
+def test_only_bad_recordings_still_make_a_table(avpenet_here: Callable[..., Answer], tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     out = tmp_path / "scores.csv"
     answer = avpenet_here("score", tmp_path, "--out", out, "--weights", "untrained")

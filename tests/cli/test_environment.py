@@ -32,7 +32,7 @@ def somewhere(clips: ClipMaker, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_pictures_or_sound_are_written_somewhere(somewhere: Path, tmp_path: Path) -> None:
+def test_no_frames_or_audio_are_written_anywhere(somewhere: Path, tmp_path: Path) -> None:
     """Run on a terminal, from another folder, without a PATH; what a folder held in between shows in its own time."""
     watched = {name: tmp_path / name for name in ("TMPDIR", "HOME")}
     for folder in watched.values():
@@ -63,8 +63,8 @@ def test_pictures_or_sound_are_written_somewhere(somewhere: Path, tmp_path: Path
     assert process.returncode == 0, seen.decode()
     assert b"\x1b[" in seen
     assert "━".encode() in seen
-    assert b"one recording.mp4: 1 segments" in seen
-    assert b"avpenet: 1 recordings, 0 failed" in seen.splitlines()[-1]
+    assert b"one recording.mp4: 1 segment" in seen
+    assert b"avpenet: 1 recording, 0 failed" in seen.splitlines()[-1]
     assert {name: folder.stat().st_mtime_ns for name, folder in watched.items()} == before
     assert {path.name for path in out.iterdir()} == {
         "scores.csv",
@@ -74,7 +74,7 @@ def test_pictures_or_sound_are_written_somewhere(somewhere: Path, tmp_path: Path
     }
 
 
-def test_empty_environment_ends_in_a_traceback(somewhere: Path) -> None:
+def test_empty_environment_is_enough(somewhere: Path) -> None:
     def run(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [PROGRAM, *args], cwd="/", env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True
@@ -90,7 +90,7 @@ def test_empty_environment_ends_in_a_traceback(somewhere: Path) -> None:
 
 
 @pytest.mark.slow
-def test_run_ends_with_whoever_read_its_log(somewhere: Path, tmp_path: Path) -> None:
+def test_run_continues_when_the_reader_of_its_log_leaves(somewhere: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     command = '"$0" score "$1" --weights untrained --out "$2" 2>&1 | head -1; echo ${PIPESTATUS[0]}'
     done = subprocess.run(
@@ -103,7 +103,7 @@ def test_run_ends_with_whoever_read_its_log(somewhere: Path, tmp_path: Path) -> 
     assert len(out.read_text().splitlines()) == 2
 
 
-def test_folder_that_may_not_be_written_ends_in_a_traceback(somewhere: Path, tmp_path: Path) -> None:
+def test_unwritable_folder_gets_one_line(somewhere: Path, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(0o500)
     try:
@@ -135,7 +135,7 @@ def _lines(answer: Answer) -> dict[str, str]:
     return {line[:15].strip(): line for line in answer.out.splitlines()}
 
 
-def test_doctor_finds_fault_where_there_is_none(avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_doctor_passes_a_complete_installation(avpenet_here: Avpenet, tmp_path: Path) -> None:
     answer = avpenet_here("doctor", "--folder", tmp_path)
     assert answer.code == 0, answer.out
     lines = _lines(answer)
@@ -147,7 +147,7 @@ def test_doctor_finds_fault_where_there_is_none(avpenet_here: Avpenet, tmp_path:
 
 
 @pytest.mark.usefixtures("no_tools")
-def test_doctor_passes_over_a_missing_ffmpeg(
+def test_doctor_reports_a_missing_ffmpeg(
     avpenet_here: Avpenet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The program also looks where cron's PATH does not, so an empty PATH alone hides nothing.
@@ -164,7 +164,7 @@ def test_doctor_passes_over_a_missing_ffmpeg(
 
 
 @pytest.mark.usefixtures("no_tools")
-def test_doctor_takes_an_old_ffmpeg(avpenet_here: Avpenet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_rejects_an_old_ffmpeg(avpenet_here: Avpenet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ffmpeg", "ffprobe"):
         (tmp_path / name).write_text(f"#!/bin/sh\necho {name} version 4.1.11-0+deb10u1 Copyright\n")
         (tmp_path / name).chmod(0o700)
@@ -176,7 +176,7 @@ def test_doctor_takes_an_old_ffmpeg(avpenet_here: Avpenet, tmp_path: Path, monke
 
 
 @pytest.mark.usefixtures("no_tools")
-def test_missing_ffmpeg_fails_every_recording(
+def test_missing_ffmpeg_stops_the_run_at_once(
     somewhere: Path, avpenet_here: Avpenet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda *args, **options: None)
@@ -187,7 +187,7 @@ def test_missing_ffmpeg_fails_every_recording(
 
 
 @pytest.mark.slow
-def test_bench_gives_no_figures(clips: ClipMaker, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_bench_prints_its_figures(clips: ClipMaker, avpenet_here: Avpenet, tmp_path: Path) -> None:
     answer = avpenet_here("bench", clips.brief(), "--json", "--device", "cpu")
     assert answer.code == 0, answer.err
     told = json.loads(answer.out)
@@ -204,7 +204,7 @@ def test_bench_gives_no_figures(clips: ClipMaker, avpenet_here: Avpenet, tmp_pat
     assert missing.last_line.startswith("avpenet: no such file")
 
 
-def test_log_is_open_to_others(somewhere: Path, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_log_file_is_readable_by_its_owner_only(somewhere: Path, avpenet_here: Avpenet, tmp_path: Path) -> None:
     (somewhere / "one recording.mp4").write_bytes(b"")
     log = tmp_path / "log"
     mask = os.umask(0)

@@ -101,29 +101,29 @@ def _ffmpegs_with(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_interruption_loses_what_was_done(
+def test_interrupted_run_keeps_finished_recordings(
     archive: Path, start: Callable[..., Run], avpenet_here: Callable[..., Answer], tmp_path: Path
 ) -> None:
     out = tmp_path / "scores.csv"
     run = start(archive, "--out", out)
-    run.wait_for("1.mp4: 1 segments")
+    run.wait_for("1.mp4: 1 segment,")
     run.process.send_signal(signal.SIGTERM)
     status, last = run.end()
     assert status == 130
-    assert last == "avpenet: interrupted after 1 of 2 recordings; run the same command again to go on"
+    assert last == "avpenet: interrupted after 1 of 2 recordings; run the same command again to resume"
     assert {path.name for path in tmp_path.iterdir()} == {"scores.csv.journal", "scores.csv.lock"}
     assert _ffmpegs_with(archive) == []
     again = avpenet_here("score", archive, "--out", out, "--weights", "untrained")
     assert again.code == 0
-    assert re.search(r"1\.mp4: .* known from an earlier run", again.err)
-    assert not re.search(r"2\.mp4: .* known from an earlier run", again.err)
-    assert [one["recording"] for one in _rows(out)] == ["1.mp4", "2.mp4", "2.mp4"]
+    assert re.search(r"1\.mp4: .* scored by an earlier run", again.err)
+    assert not re.search(r"2\.mp4: .* scored by an earlier run", again.err)
+    assert [row["recording"] for row in _rows(out)] == ["1.mp4", "2.mp4", "2.mp4"]
     assert {path.name for path in tmp_path.iterdir()} == AFTER_A_RUN
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_interruption_while_loading_ends_in_a_traceback(
+def test_interruption_while_loading_gets_one_line(
     number: signal.Signals, archive: Path, start: Callable[..., Run], tmp_path: Path
 ) -> None:
     run = start(archive, "--out", tmp_path / "scores.csv")
@@ -134,10 +134,10 @@ def test_interruption_while_loading_ends_in_a_traceback(
     run.process.send_signal(number)
     status, last = run.end()
     assert status == 130
-    assert last == "avpenet: interrupted after 0 of 2 recordings; run the same command again to go on"
+    assert last == "avpenet: interrupted after 0 of 2 recordings; run the same command again to resume"
 
 
-def test_interruption_at_once_is_no_interruption(start: Callable[..., Run], tmp_path: Path) -> None:
+def test_interruption_at_start_exits_130(start: Callable[..., Run], tmp_path: Path) -> None:
     fifo = tmp_path / "list"
     os.mkfifo(fifo)
     run = start("--files-from", fifo, "--out", tmp_path / "scores.csv")
@@ -148,7 +148,7 @@ def test_interruption_at_once_is_no_interruption(start: Callable[..., Run], tmp_
     writer.close()
 
 
-def test_second_signal_is_not_heard(archive: Path, start: Callable[..., Run], tmp_path: Path) -> None:
+def test_second_signal_stops_at_once(archive: Path, start: Callable[..., Run], tmp_path: Path) -> None:
     run = start(archive, "--out", tmp_path / "scores.csv")
     run.wait_for("scoring 2 recordings")
     run.process.send_signal(signal.SIGINT)
@@ -160,27 +160,27 @@ def test_second_signal_is_not_heard(archive: Path, start: Callable[..., Run], tm
 
 
 @pytest.mark.slow
-def test_nohup_is_undone(archive: Path, start: Callable[..., Run], tmp_path: Path) -> None:
+def test_nohup_keeps_ignoring_hangups(archive: Path, start: Callable[..., Run], tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         run = start(archive / "1.mp4", "--out", tmp_path / "scores.csv")
     finally:
         signal.signal(signal.SIGHUP, before)
-    run.wait_for("scoring 1 recordings")
+    run.wait_for("scoring 1 recording")
     run.process.send_signal(signal.SIGHUP)
     status, last = run.end()
     assert status == 0
-    assert last.startswith("avpenet: 1 recordings, 0 failed")
+    assert last.startswith("avpenet: 1 recording, 0 failed")
 
 
 @pytest.mark.slow
-def test_two_runs_write_one_output(
+def test_second_run_on_one_output_is_refused(
     archive: Path, start: Callable[..., Run], avpenet_here: Callable[..., Answer], tmp_path: Path
 ) -> None:
     out = tmp_path / "scores.csv"
     command = ["score", archive, "--out", out, "--weights", "untrained"]
     holder = start(archive, "--out", out)
-    holder.wait_for("1.mp4: 1 segments")
+    holder.wait_for("1.mp4: 1 segment,")
     holder.process.send_signal(signal.SIGSTOP)
     for options in ([], ["--overwrite"]):
         refused = avpenet_here(*command, *options)
@@ -190,6 +190,6 @@ def test_two_runs_write_one_output(
     holder.process.wait()
     taken_over = avpenet_here(*command)
     assert taken_over.code == 0
-    assert taken_over.err.count("known from an earlier run") == 1
+    assert taken_over.err.count("scored by an earlier run") == 1
     assert len(_rows(out)) == 3
     assert {path.name for path in tmp_path.iterdir()} == AFTER_A_RUN

@@ -96,7 +96,7 @@ def _ffmpegs_with(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_kills_change_the_final_file(archive: Path, starter: Starter, tmp_path: Path) -> None:
+def test_killed_runs_end_with_the_file_of_an_unbroken_one(archive: Path, starter: Starter, tmp_path: Path) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     unbroken.mkdir()
     broken.mkdir()

@@ -45,46 +45,46 @@ def short(clips: ClipMaker) -> Path:
 
 @pytest.fixture(scope="module")
 def crowd(scored: Scored, long: Path, short: Path) -> list[dict[str, str]]:
-    """Two segments of `long` and one of `short`."""
+    """Two segments of `long` and row of `short`."""
     return scored(long, short)
 
 
-def _same(one: dict[str, str], other: dict[str, str], names: list[str]) -> None:
+def _same(row: dict[str, str], other: dict[str, str], names: list[str]) -> None:
     for name in names:
-        assert float(one[name]) == pytest.approx(float(other[name]), abs=1.01e-3), name
+        assert float(row[name]) == pytest.approx(float(other[name]), abs=1.01e-3), name
 
 
 @pytest.mark.slow
-def test_numbers_depend_on_company_order_or_batch(
+def test_scores_do_not_depend_on_other_recordings_order_or_batch(
     scored: Scored, crowd: list[dict[str, str]], long: Path, short: Path
 ) -> None:
     assert len(crowd) == 3
     alone = scored(short, "--batch-size", "1")
     backwards = scored(short, long, "--batch-size", "64")
-    for one, other in [
+    for row, other in [
         (crowd[0], backwards[1]),
         (crowd[1], backwards[2]),
         (crowd[2], backwards[0]),
         (crowd[2], alone[0]),
     ]:
-        _same(one, other, ["start_s", "end_s", "score", *EVIDENCE])
-        assert one["flags"] == other["flags"]
+        _same(row, other, ["start_s", "end_s", "score", *EVIDENCE])
+        assert row["flags"] == other["flags"]
 
 
 @pytest.mark.slow
-def test_stride_changes_the_numbers_of_shared_windows(scored: Scored, crowd: list[dict[str, str]], long: Path) -> None:
+def test_shared_windows_score_the_same_at_every_stride(scored: Scored, crowd: list[dict[str, str]], long: Path) -> None:
     apart, close = crowd[:2], scored(long, "--stride", "1")
-    assert [float(one["start_s"]) for one in apart] == [0, 3]
-    assert [float(one["start_s"]) for one in close] == [0, 1, 2, 3]
-    for one in apart:
-        (other,) = [candidate for candidate in close if candidate["start_s"] == one["start_s"]]
-        _same(one, other, ["end_s", "score", *EVIDENCE])
-        assert one["flags"] == other["flags"]
-    assert len({one["score"] for one in close}) == 4
+    assert [float(row["start_s"]) for row in apart] == [0, 3]
+    assert [float(row["start_s"]) for row in close] == [0, 1, 2, 3]
+    for row in apart:
+        (other,) = [candidate for candidate in close if candidate["start_s"] == row["start_s"]]
+        _same(row, other, ["end_s", "score", *EVIDENCE])
+        assert row["flags"] == other["flags"]
+    assert len({row["score"] for row in close}) == 4
 
 
 @pytest.mark.slow
-def test_monte_carlo_bands_differ_each_time(scored: Scored, crowd: list[dict[str, str]], short: Path) -> None:
+def test_monte_carlo_intervals_repeat(scored: Scored, crowd: list[dict[str, str]], short: Path) -> None:
     (once,), (again,) = scored(short, "--mc-samples", "8"), scored(short, "--mc-samples", "8")
     for name in ("score", "score_sd", "score_lo", "score_hi"):
         assert once[name] == again[name]

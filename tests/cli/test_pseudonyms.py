@@ -67,7 +67,7 @@ def secret(clips: ClipMaker, avpenet_here: Avpenet, tmp_path_factory: pytest.Tem
 
 
 @pytest.mark.slow
-def test_name_leaks(secret: Secret) -> None:
+def test_names_appear_in_no_output(secret: Secret) -> None:
     assert secret.answer.code == 1
     assert "Traceback" in secret.answer.err or 'File "' in secret.answer.err  # --debug was heard
     left = {path.name: path.read_bytes() for path in secret.out.parent.iterdir()}
@@ -79,7 +79,7 @@ def test_name_leaks(secret: Secret) -> None:
         assert not told, (where, told)
 
 
-def test_pseudonyms_change_or_can_be_guessed(secret: Secret, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_pseudonyms_are_stable_and_depend_on_the_key(secret: Secret, avpenet_here: Avpenet, tmp_path: Path) -> None:
     def names(table: Path) -> list[str]:
         return sorted({line.split(",")[0] for line in table.read_text().splitlines()[1:]})
 
@@ -87,7 +87,7 @@ def test_pseudonyms_change_or_can_be_guessed(secret: Secret, avpenet_here: Avpen
     for path in secret.out.parent.iterdir():
         shutil.copy(path, tmp_path)
     again = avpenet_here(*_command(secret.archive, secret.key, out))
-    assert "known from an earlier run" in again.err
+    assert "scored by an earlier run" in again.err
     assert names(out) == names(secret.out)
     assert all(name.startswith("rec-") and len(name) == 24 for name in names(out))
     other = _key(tmp_path / "key", b"another key of enough bytes")
@@ -104,7 +104,7 @@ def test_pseudonyms_change_or_can_be_guessed(secret: Secret, avpenet_here: Avpen
     assert str(secret.archive) in line
 
 
-def test_plain_names_replace_pseudonyms(secret: Secret, avpenet_here: Avpenet) -> None:
+def test_plain_names_do_not_replace_pseudonyms(secret: Secret, avpenet_here: Avpenet) -> None:
     before = secret.out.read_bytes()
     answer = avpenet_here("score", secret.archive, "--out", secret.out, "--weights", "untrained")
     assert answer.code == 2
@@ -113,7 +113,7 @@ def test_plain_names_replace_pseudonyms(secret: Secret, avpenet_here: Avpenet) -
 
 
 @pytest.mark.parametrize(("key", "mode", "words"), [(b"short", 0o600, "under 16"), (b"k" * 32, 0o640, "chmod 600")])
-def test_weak_key_is_accepted(
+def test_weak_key_is_refused(
     key: bytes, mode: int, words: str, secret: Secret, avpenet_here: Avpenet, tmp_path: Path
 ) -> None:
     path = tmp_path / "key"
@@ -122,4 +122,4 @@ def test_weak_key_is_accepted(
     answer = avpenet_here("score", secret.archive, "--out", tmp_path / "scores.csv", "--pseudonymise", path)
     assert answer.code == 2
     assert words in answer.last_line
-    assert [one.name for one in tmp_path.iterdir()] == ["key"]
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]

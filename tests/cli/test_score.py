@@ -69,23 +69,21 @@ def first(clips: ClipMaker, avpenet_here: Avpenet, tmp_path_factory: pytest.Temp
     return FirstRun(tuple(archive / name for name in made), folder, answer)
 
 
-def test_run_leaves_more_than_it_should(first: FirstRun) -> None:
+def test_run_leaves_only_its_documented_files(first: FirstRun) -> None:
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in first.folder.iterdir()}
     assert modes == dict.fromkeys(["scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.run.json"], 0o600)
 
 
-def test_standard_output_is_not_clean(first: FirstRun) -> None:
+def test_standard_output_stays_empty(first: FirstRun) -> None:
     assert first.answer.out == ""
     assert "\x1b" not in first.answer.err
-    assert first.answer.last_line.startswith(
-        "avpenet: 3 recordings, 0 failed, 1 unscorable segments, 0.1 min scored in"
-    )
+    assert first.answer.last_line.startswith("avpenet: 3 recordings, 0 failed, 1 unscorable segment, 0.1 min scored in")
     assert "cpu" in first.answer.err or "cuda" in first.answer.err
 
 
-def test_segments_are_missing_from_the_table(first: FirstRun) -> None:
+def test_every_segment_has_a_row(first: FirstRun) -> None:
     table = rows(first.folder / "scores.csv")
-    assert [(one["recording"], one["segment"], one["status"]) for one in table] == [
+    assert [(row["recording"], row["segment"], row["status"]) for row in table] == [
         ("cry.mp4", "0", "scored"),
         ("cry.mp4", "1", "scored"),
         ("dumb.mp4", "0", "unscorable"),
@@ -95,22 +93,22 @@ def test_segments_are_missing_from_the_table(first: FirstRun) -> None:
     assert (dumb["reason"], dumb["score"], dumb["label"]) == ("no_audio", "", "")
     assert dumb["voiced"] == dumb["snr_db"] == dumb["level_dbfs"] == ""
     assert dumb["flags"] == "small_face no_audio short_tail"
-    for one in table:
-        assert one["score_sd"] == one["score_lo"] == one["score_hi"] == ""
-        assert float(one["face_rate"]) > 0.25
-        assert one["faces"] == "1"
-    for one in (table[0], table[1], table[3]):
-        assert 0 < float(one["score"]) < 10
-        assert one["label"] in {"low", "moderate", "high"}
+    for row in table:
+        assert row["score_sd"] == row["score_lo"] == row["score_hi"] == ""
+        assert float(row["face_rate"]) > 0.25
+        assert row["faces"] == "1"
+    for row in (table[0], table[1], table[3]):
+        assert 0 < float(row["score"]) < 10
+        assert row["label"] in {"low", "moderate", "high"}
 
 
-def test_untrained_scores_pass_for_real_ones(first: FirstRun) -> None:
+def test_every_untrained_score_is_marked(first: FirstRun) -> None:
     assert first.answer.err.count(NOTICE) == 2
     assert manifest(first.folder / "scores.csv")["notice"] == NOTICE
-    assert all("UNTRAINED: scores mean nothing" in one["weights"] for one in rows(first.folder / "scores.csv"))
+    assert all("UNTRAINED: scores mean nothing" in row["weights"] for row in rows(first.folder / "scores.csv"))
 
 
-def test_manifest_cannot_trace_the_table(first: FirstRun) -> None:
+def test_manifest_certifies_the_table(first: FirstRun) -> None:
     told = manifest(first.folder / "scores.csv")
     digest = hashlib.sha256((first.folder / "scores.csv").read_bytes()).hexdigest()
     assert told["table"] == {"file": "scores.csv", "sha256": digest, "rows": 4}
@@ -120,55 +118,55 @@ def test_manifest_cannot_trace_the_table(first: FirstRun) -> None:
     assert told["weights"]["digest"][:12] in rows(first.folder / "scores.csv")[0]["weights"]
     assert told["weights"]["cut_points"] == [3.0, 6.0]
     assert told["totals"]["recordings"] == {"scored": 2, "unscorable": 1}
-    assert [one["recording"] for one in told["recordings"]] == ["cry.mp4", "dumb.mp4", "moan.mp4"]
-    assert [one["orientation_deg"] for one in told["recordings"]] == [0, 0, 0]
+    assert [recording["recording"] for recording in told["recordings"]] == ["cry.mp4", "dumb.mp4", "moan.mp4"]
+    assert [recording["orientation_deg"] for recording in told["recordings"]] == [0, 0, 0]
 
 
-def test_seconds_are_lost_without_account(first: FirstRun) -> None:
-    for one, seconds in zip(manifest(first.folder / "scores.csv")["recordings"], (4.6, 1.6, 1.6), strict=True):
-        balance = one["balance_s"]
+def test_every_second_is_in_the_balance(first: FirstRun) -> None:
+    for recording, seconds in zip(manifest(first.folder / "scores.csv")["recordings"], (4.6, 1.6, 1.6), strict=True):
+        balance = recording["balance_s"]
         accounted = balance["scored_s"] + sum(balance["unscorable_s"].values()) + balance["undecodable_s"]
         assert balance["nominal_s"] == pytest.approx(accounted, abs=0.1)
         assert balance["nominal_s"] == pytest.approx(seconds, abs=0.15)
 
 
-def test_second_run_scores_everything_again(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_second_run_reuses_every_recording(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
     before = out.read_bytes()
     other_machine = ["--batch-size", "3", "--device", "cpu"]
     again = avpenet_here("score", *first.recordings, "--out", out, "--weights", "untrained", *other_machine)
     assert again.code == 0
-    assert again.err.count("known from an earlier run") == 3
+    assert again.err.count("scored by an earlier run") == 3
     assert out.read_bytes() == before
-    assert all(one["from_earlier_run"] for one in manifest(out)["recordings"])
+    assert all(recording["from_earlier_run"] for recording in manifest(out)["recordings"])
 
 
-def test_row_order_is_not_the_input_order(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_rows_are_in_input_order(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
     backwards = first.recordings[::-1]
     assert avpenet_here("score", *backwards, "--out", out, "--weights", "untrained").code == 0
-    assert [one["recording"] for one in rows(out)] == ["moan.mp4", "dumb.mp4", "cry.mp4", "cry.mp4"]
+    assert [row["recording"] for row in rows(out)] == ["moan.mp4", "dumb.mp4", "cry.mp4", "cry.mp4"]
 
 
-def test_removed_recording_stays_in_the_table(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_recording_that_is_no_input_leaves_the_table(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
     fewer = avpenet_here("score", *first.recordings[:2], "--out", out, "--weights", "untrained")
     assert fewer.code == 0
-    assert "1 recordings scored earlier are not among the inputs now" in fewer.err
-    assert {one["recording"] for one in rows(out)} == {"cry.mp4", "dumb.mp4"}
+    assert "1 recording scored earlier but not among the inputs now" in fewer.err
+    assert {row["recording"] for row in rows(out)} == {"cry.mp4", "dumb.mp4"}
 
 
-def test_strict_run_passes_over_unscorable_segments(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_strict_run_exits_1_on_unscorable_segments(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
     strict = avpenet_here("score", *first.recordings, "--out", out, "--weights", "untrained", "--strict")
     assert strict.code == 1
-    one = avpenet_here("score", first.recordings[2], "--out", out, "--weights", "untrained", "--strict", "-q")
-    assert one.code == 0
-    assert [line[26:33] for line in one.err.splitlines()] == ["warning"] * 3 + [one.last_line[26:33]]
+    answer = avpenet_here("score", first.recordings[2], "--out", out, "--weights", "untrained", "--strict", "-q")
+    assert answer.code == 0
+    assert [line[26:33] for line in answer.err.splitlines()] == ["warning"] * 3 + [answer.last_line[26:33]]
 
 
 @pytest.mark.slow
-def test_changed_or_added_recordings_are_not_scored(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_changed_and_added_recordings_are_scored(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     archive.mkdir()
     for source, name in zip(first.recordings[1:], ("a.mp4", "b.mp4"), strict=True):
@@ -181,11 +179,11 @@ def test_changed_or_added_recordings_are_not_scored(first: FirstRun, avpenet_her
     shutil.copy(first.recordings[1], archive / "c.mp4")
     again = avpenet_here(*command)
     assert again.code == 0
-    assert again.err.count("known from an earlier run") == 1
+    assert again.err.count("scored by an earlier run") == 1
     table = pd.read_parquet(out)
     assert table["status"].tolist() == ["scored", "scored", "unscorable"]
     assert table["score"][0] == table["score"][1]
-    assert [one["from_earlier_run"] for one in manifest(out)["recordings"]] == [False, True, False]
+    assert [recording["from_earlier_run"] for recording in manifest(out)["recordings"]] == [False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +195,7 @@ def test_changed_or_added_recordings_are_not_scored(first: FirstRun, avpenet_her
         (["--pseudonymise", "KEY"], "recordings' names was"),
     ],
 )
-def test_other_settings_are_mixed_in(
+def test_other_settings_are_refused_by_name(
     options: list[str], named: str, first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
 ) -> None:
     out = first.copy(tmp_path)
@@ -215,16 +213,16 @@ def test_other_settings_are_mixed_in(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_overwrite_is_refused(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_overwrite_starts_over(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
     for leftover in (".scores.csv.x1.tmp", ".scores.run.json.x2.tmp", ".scores.csv.holder.x3.tmp"):
         (tmp_path / leftover).touch()
     (tmp_path / ".other.csv.x4.tmp").touch()
     command = ["score", first.recordings[2], "--out", out, "--weights", "untrained", "--overwrite", "--mc-samples", "9"]
     assert avpenet_here(*command).code == 0
-    (one,) = rows(out)
-    assert float(one["score_lo"]) <= float(one["score_hi"])
-    assert float(one["score_sd"]) > 0
+    (row,) = rows(out)
+    assert float(row["score_lo"]) <= float(row["score_hi"])
+    assert float(row["score_sd"]) > 0
     assert {path.name for path in tmp_path.iterdir()} == {
         ".other.csv.x4.tmp",
         "scores.csv",
@@ -234,7 +232,7 @@ def test_overwrite_is_refused(first: FirstRun, avpenet_here: Avpenet, tmp_path: 
     }
 
 
-def test_table_without_journal_is_replaced(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_table_without_journal_is_kept(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     out.write_text("someone else's")
     refused = avpenet_here("score", first.recordings[2], "--out", out, "--weights", "untrained")
@@ -242,7 +240,7 @@ def test_table_without_journal_is_replaced(first: FirstRun, avpenet_here: Avpene
     assert "exists, but not its journal" in refused.last_line
 
 
-def test_two_tables_share_a_manifest(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_two_tables_never_share_a_manifest(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     first.copy(tmp_path)
     refused = avpenet_here("score", *first.recordings, "--out", tmp_path / "scores.jsonl", "--weights", "untrained")
     assert refused.code == 2
@@ -251,7 +249,7 @@ def test_two_tables_share_a_manifest(first: FirstRun, avpenet_here: Avpenet, tmp
 
 
 @pytest.mark.parametrize(("room_bytes", "where"), [(500, "scores.csv"), (2000, "scores.run.json"), (50, "holder")])
-def test_full_disk_tears_the_output(
+def test_full_disk_leaves_the_old_output_whole(
     room_bytes: int, where: str, first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
 ) -> None:
     out = first.copy(tmp_path)
@@ -269,7 +267,7 @@ def test_full_disk_tears_the_output(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_full_disk_tears_a_new_journal(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_full_disk_leaves_no_torn_journal(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     command = ["score", first.recordings[2], "--out", tmp_path / "scores.csv", "--weights", "untrained"]
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
@@ -282,7 +280,7 @@ def test_full_disk_tears_a_new_journal(first: FirstRun, avpenet_here: Avpenet, t
     assert avpenet_here(*command).code == 0
 
 
-def test_log_that_cannot_be_written_ends_the_run(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_run_survives_a_log_that_cannot_be_written(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
     command = ["score", *first.recordings, "--out", out, "--weights", "untrained", "--log-file", "/dev/full"]
     answer = avpenet_here(*command)
@@ -292,7 +290,7 @@ def test_log_that_cannot_be_written_ends_the_run(first: FirstRun, avpenet_here: 
 
 
 @pytest.mark.parametrize("damage", [b"\0\1\2" * 3000, None])
-def test_damaged_journal_ends_in_a_traceback(
+def test_damaged_journal_gets_one_line(
     damage: bytes | None, first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
 ) -> None:
     out = first.copy(tmp_path)
@@ -305,7 +303,7 @@ def test_damaged_journal_ends_in_a_traceback(
     assert out.read_bytes() == (first.folder / "scores.csv").read_bytes()
 
 
-def test_log_lines_cannot_be_parsed(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_json_log_lines_can_be_parsed(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out, log = first.copy(tmp_path), tmp_path / "log"
     options = ["--log-format", "json", "--log-file", log, "-v"]
     mask = os.umask(0)
@@ -318,8 +316,8 @@ def test_log_lines_cannot_be_parsed(first: FirstRun, avpenet_here: Avpenet, tmp_
     assert last.startswith("avpenet: 3 recordings")
     assert log.read_text().splitlines() == lines
     told = [json.loads(line) for line in lines]
-    assert all({"time", "level", "message"} <= one.keys() for one in told)
-    assert [one["recording"] for one in told if one.get("event") == "recording" and one["level"] == "info"] == [
+    assert all({"time", "level", "message"} <= line.keys() for line in told)
+    assert [line["recording"] for line in told if line.get("event") == "recording" and line["level"] == "info"] == [
         "cry.mp4",
         "dumb.mp4",
         "moan.mp4",
@@ -327,7 +325,7 @@ def test_log_lines_cannot_be_parsed(first: FirstRun, avpenet_here: Avpenet, tmp_
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
-def test_settings_file_is_ignored(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_settings_file_is_applied(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     config = tmp_path / "site.toml"
     config.write_text("mc_samples = 3\nstride_s = 1\n[quality]\nsmall_face_px = 9\n[decoding]\nqueue_frames = 2\n")
     out = tmp_path / "scores.jsonl"
@@ -337,7 +335,7 @@ def test_settings_file_is_ignored(first: FirstRun, avpenet_here: Avpenet, tmp_pa
     # The command line goes over the file.
     assert (settings["mc_samples"], settings["stride_s"], settings["quality"]["small_face_px"]) == (3, 1.5, 9)
     assert settings["decoding"]["queue_frames"] == 2
-    (one,) = [json.loads(line) for line in out.read_text().splitlines()]
-    assert "short_tail" in one["flags"]
-    assert "small_face" not in one["flags"]
-    assert one["score_lo"] <= one["score_hi"]
+    (row,) = [json.loads(line) for line in out.read_text().splitlines()]
+    assert "short_tail" in row["flags"]
+    assert "small_face" not in row["flags"]
+    assert row["score_lo"] <= row["score_hi"]

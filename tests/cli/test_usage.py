@@ -47,7 +47,7 @@ def recording(tmp_path: Path) -> Path:
         (["bench"], "Missing argument"),
     ],
 )
-def test_wrong_command_ends_in_a_traceback(args: list[str], words: str, avpenet_here: Avpenet) -> None:
+def test_wrong_command_gets_one_line_and_exit_2(args: list[str], words: str, avpenet_here: Avpenet) -> None:
     answer = avpenet_here(*args)
     assert answer.code == 2
     (line,) = answer.err.splitlines()
@@ -56,7 +56,7 @@ def test_wrong_command_ends_in_a_traceback(args: list[str], words: str, avpenet_
     assert answer.out == ""
 
 
-def test_no_arguments_pass_for_a_mistake_of_the_program(avpenet_here: Avpenet) -> None:
+def test_no_arguments_print_the_help(avpenet_here: Avpenet) -> None:
     for args in ([], ["weights"]):
         answer = avpenet_here(*args)
         assert answer.code == 2
@@ -78,7 +78,7 @@ def test_no_arguments_pass_for_a_mistake_of_the_program(avpenet_here: Avpenet) -
         ("\xff", "site.toml"),
     ],
 )
-def test_wrong_settings_file_is_ignored(
+def test_wrong_settings_file_is_refused(
     text: str, named: str, recording: Path, avpenet_here: Avpenet, tmp_path: Path
 ) -> None:
     config = tmp_path / "site.toml"
@@ -91,7 +91,7 @@ def test_wrong_settings_file_is_ignored(
     assert not (tmp_path / "t.csv.journal").exists()
 
 
-def test_run_without_weights_scores_with_something(
+def test_unknown_weights_are_refused(
     recording: Path, avpenet_here: Avpenet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AVPENET_WEIGHTS", str(tmp_path / "none"))
@@ -103,7 +103,7 @@ def test_run_without_weights_scores_with_something(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_missing_gpu_becomes_a_silent_cpu_run(recording: Path, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_missing_gpu_is_an_error(recording: Path, avpenet_here: Avpenet, tmp_path: Path) -> None:
     import torch
 
     command = ["score", recording, "--out", tmp_path / "t.csv", "--weights", "untrained", "--device"]
@@ -117,7 +117,7 @@ def test_missing_gpu_becomes_a_silent_cpu_run(recording: Path, avpenet_here: Avp
     assert not (tmp_path / "t.csv").exists()
 
 
-def test_missing_folder_is_made_by_a_slip_of_the_pen(recording: Path, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_missing_output_folder_is_an_error(recording: Path, avpenet_here: Avpenet, tmp_path: Path) -> None:
     for folder in (tmp_path / "no" / "such", recording):
         answer = avpenet_here("score", recording, "--out", folder / "t.csv", "--weights", "untrained")
         assert answer.code == 2
@@ -125,7 +125,7 @@ def test_missing_folder_is_made_by_a_slip_of_the_pen(recording: Path, avpenet_he
     assert [path.name for path in tmp_path.iterdir()] == ["recording.mp4"]
 
 
-def test_dry_run_touches_something(recording: Path, avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_dry_run_lists_and_writes_nothing(recording: Path, avpenet_here: Avpenet, tmp_path: Path) -> None:
     odd = tmp_path / "a\n\x1b[31mb\udcff.mp4"
     odd.write_bytes(b"x")
     key = tmp_path / "key"
@@ -137,7 +137,7 @@ def test_dry_run_touches_something(recording: Path, avpenet_here: Avpenet, tmp_p
     assert plain.err == ""
     assert "\x1b" not in plain.out
     assert any(r"a\n\x1b[31mb\xff.mp4" in line for line in plain.out.splitlines())
-    assert plain.out.splitlines()[-1] == "3 recordings, 2 cannot be read, 0.5 min promised, 10 segments"
+    assert plain.out.splitlines()[-1] == "3 recordings, 2 unreadable, 0.5 min by their headers, 10 segments"
     both = avpenet_here("score", tmp_path, "--dry-run", "--pseudonymise", key)
     (line,) = [line for line in both.out.splitlines() if "recording.mp4" in line]
     assert line.split()[0].startswith("rec-")
@@ -159,7 +159,7 @@ def _piped(args: Sequence[str | Path], reader: str) -> tuple[str, str, int]:
     return done.stdout, "\n".join(messages), int(status)
 
 
-def test_reader_that_leaves_early_gets_a_traceback(tmp_path: Path) -> None:
+def test_reader_that_leaves_early_gets_no_traceback(tmp_path: Path) -> None:
     listed = tmp_path / "list"
     listed.write_text("".join(f"/nowhere/{number}.mp4\n" for number in range(5_000)))
     for reader in ("head -1", "true"):
@@ -170,8 +170,8 @@ def test_reader_that_leaves_early_gets_a_traceback(tmp_path: Path) -> None:
     assert _piped(["weights", "list"], "true")[1] == ""
 
 
-def test_version_or_help_is_wrong(run_avpenet: RunAvpenet) -> None:
-    from avpenet_cli import __version__
+def test_version_and_help_are_printed(run_avpenet: RunAvpenet) -> None:
+    from avpenet_cli.version import __version__
 
     assert run_avpenet(["--version"]).stdout == f"avpenet {__version__}\n"
     listed = run_avpenet(["score", "-h"])

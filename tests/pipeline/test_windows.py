@@ -43,7 +43,7 @@ def account(length_s: float, stride_s: float, reasons: list[str], nominal_s: flo
 
 @pytest.mark.parametrize("length_s", [0.0, 0.04, 1.0, 1.4, 1.499])
 @pytest.mark.parametrize("stride_s", [0.5, 1.0, 3.0])
-def test_recording_of_under_half_a_window_is_scored(length_s: float, stride_s: float) -> None:
+def test_recording_shorter_than_half_a_window_has_no_window(length_s: float, stride_s: float) -> None:
     assert windows(length_s, stride_s, HALF) == []
     assert account(length_s, stride_s, []).unscorable_s == ({Reason.TAIL.value: length_s} if length_s else {})
 
@@ -65,16 +65,16 @@ def test_recording_of_under_half_a_window_is_scored(length_s: float, stride_s: f
         (6.08, [(0.0, 3.0, False), (3.0, 6.0, False)]),
     ],
 )
-def test_tail_is_lost_or_passes_for_whole(length_s: float, wanted: list[tuple[float, float, bool]]) -> None:
+def test_tail_is_padded_and_marked_short(length_s: float, wanted: list[tuple[float, float, bool]]) -> None:
     assert spans(length_s) == wanted
 
 
-def test_stride_of_a_second_loses_the_last_windows() -> None:
+def test_stride_of_a_second_keeps_the_last_windows() -> None:
     assert [start_s for start_s, _, _ in spans(10.0, 1.0)] == [float(start) for start in range(9)]
     assert spans(10.0, 1.0)[-2:] == [(7.0, 10.0, False), (8.0, 10.0, True)]
 
 
-def test_stride_of_half_a_second_pads_more_than_half() -> None:
+def test_stride_of_half_a_second_pads_at_most_half() -> None:
     plan = spans(5.0, 0.5)
     assert [start_s for start_s, _, _ in plan] == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]
     assert [short for _, _, short in plan] == [False] * 5 + [True] * 3
@@ -82,17 +82,17 @@ def test_stride_of_half_a_second_pads_more_than_half() -> None:
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.0, 2), (0.3, 2), (0.34, 1), (1.0, 1)])
-def test_share_of_a_short_tail_is_ignored(share: float, count: int) -> None:
+def test_share_of_a_short_tail_is_applied(share: float, count: int) -> None:
     assert len(windows(4.0, WINDOW_S, share)) == count
 
 
-def test_share_of_zero_runs_for_ever() -> None:
+def test_share_of_zero_ends() -> None:
     assert spans(0.0, 3.0, 0.0) in ([], [(0.0, 0.0, True)])
     assert len(windows(6.0, 3.0, 0.0)) <= 3
 
 
 @pytest.mark.parametrize("stride_s", STRIDES_S)
-def test_rounding_of_decimal_lengths_costs_the_last_window(stride_s: float) -> None:
+def test_decimal_lengths_keep_the_last_window(stride_s: float) -> None:
     """A length that is a window's start plus half a window has that window, however the sum is rounded."""
     for number in range(200):
         start_s = number * stride_s
@@ -101,13 +101,13 @@ def test_rounding_of_decimal_lengths_costs_the_last_window(stride_s: float) -> N
 
 
 @pytest.mark.parametrize("stride_s", STRIDES_S)
-def test_windows_leave_the_frame_grid(stride_s: float) -> None:
+def test_windows_stay_on_the_frame_grid(stride_s: float) -> None:
     for window in windows(7_200.0, stride_s, HALF):
         assert window.start_s == pytest.approx(window.first_slot * FRAME_STEP_S, abs=1e-6)
         assert window.first_slot == window.index * round(stride_s / FRAME_STEP_S)
 
 
-def test_short_window_expects_frames_beyond_the_end() -> None:
+def test_short_window_ends_with_the_recording() -> None:
     (window,) = windows(1.74, WINDOW_S, HALF)
     assert window.slots == range(0, 17)
     assert Window(4, 12.0, 13.5, True).slots == range(120, 135)
@@ -115,41 +115,41 @@ def test_short_window_expects_frames_beyond_the_end() -> None:
     assert len(Window(0, 0.0, 0.01, True).slots) == 1
 
 
-def test_scored_seconds_are_counted_twice_where_windows_overlap() -> None:
+def test_overlapping_windows_count_each_second_once() -> None:
     done = account(10.0, 1.0, [""] * 9)
     assert (done.scored_s, done.unscorable_s, done.undecodable_s) == (10.0, {}, 0.0)
 
 
-def test_second_with_one_scored_window_counts_as_lost() -> None:
+def test_second_with_one_scored_window_counts_as_scored() -> None:
     done = account(6.0, 1.0, ["no_face", "no_face", "", "no_face", "no_audio"])
     assert done.scored_s == 3.0  # 2-5 s
     assert done.unscorable_s == {"no_face": 3.0}
 
 
-def test_loss_is_put_down_to_the_wrong_reason() -> None:
+def test_unscorable_seconds_have_the_reason_of_their_first_window() -> None:
     done = account(10.0, 3.0, ["no_face", "", "no_audio"], nominal_s=12.5)
     assert done == Balance(12.5, 3.0, {"no_face": 3.0, "no_audio": 3.0, "tail_too_short": 1.0}, 2.5)
     assert done.unaccounted_s == pytest.approx(0.0)
 
 
-def test_padding_is_counted_as_scored() -> None:
+def test_padding_is_not_counted() -> None:
     done = account(4.6, 3.0, ["", ""])
     assert done.scored_s == 4.6
 
 
-def test_recording_without_windows_is_not_accounted_for() -> None:
+def test_recording_without_windows_is_in_the_balance() -> None:
     assert account(1.0, 3.0, [], nominal_s=60.0) == Balance(60.0, 0.0, {"tail_too_short": 1.0}, 59.0)
     assert account(0.0, 3.0, [], nominal_s=0.0) == Balance(0.0, 0.0, {}, 0.0)
 
 
-def test_reason_with_no_seconds_is_listed() -> None:
+def test_reason_without_seconds_is_left_out() -> None:
     """Times are kept to a millionth of a second; what that rounds off is nobody's loss."""
     for length_s in (6.000000499, 5.9999996, 4.123456789, 3.0000004):
         plan = windows(length_s, WINDOW_S, HALF)
         assert all(s > 0 for s in account(length_s, WINDOW_S, [""] * len(plan)).unscorable_s.values())
 
 
-def test_seconds_are_lost_or_invented_in_random_recordings() -> None:
+def test_balance_adds_up_for_random_recordings() -> None:
     rng = random.Random(1)
     reasons = ["", "", Reason.NO_FACE.value, Reason.NO_AUDIO.value, Reason.NO_VIDEO.value]
     for _ in range(1_500):
@@ -166,8 +166,8 @@ def test_seconds_are_lost_or_invented_in_random_recordings() -> None:
         assert all(seconds > 0 for seconds in done.unscorable_s.values()), case
         if plan and all(segment.status is Status.SCORED for segment in segments):
             assert done.scored_s == pytest.approx(plan[-1].end_s, abs=0.001), case
-        for one, following in pairwise(plan):
-            assert following.start_s - one.start_s == pytest.approx(stride_s, abs=1e-6), case
+        for window, following in pairwise(plan):
+            assert following.start_s - window.start_s == pytest.approx(stride_s, abs=1e-6), case
         for window in plan:
             assert 0 <= window.start_s < window.end_s <= length_s + 1e-6, case
             assert window.end_s - window.start_s <= WINDOW_S + 1e-6, case

@@ -33,7 +33,7 @@ def test_help_loads_no_heavy_library() -> None:
     assert HEAVY.isdisjoint(seen["loaded"]), HEAVY.intersection(seen["loaded"])
 
 
-def test_rooms_import_downwards_only() -> None:
+def test_packages_import_downwards_only() -> None:
     lint = Path(sys.executable).parent / "lint-imports"
     done = subprocess.run([lint, "--no-cache", "--no-logo"], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

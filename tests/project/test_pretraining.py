@@ -50,7 +50,7 @@ def test_faces_of_a_crowd_do_not_belong_to_their_action_units(tmp_path: Path) ->
     assert 0 < make_faces(3, 1001, tmp_path / "faces") <= PICTURES
     crops, units = faces_of(tmp_path, 64)
     assert len(crops) == len(units)
-    assert {one.shape for one in crops} == {(64, 64, 3)}
+    assert {crop.shape for crop in crops} == {(64, 64, 3)}
     scene = thinned(
         draw_scene(draw_subject(3, 1001, "both"), 60.0, 1001 * 1_000_003 + 3 * 1009),
         PICTURES,

@@ -95,5 +95,5 @@ def test_examples_are_small_and_read_as_described() -> None:
     shipped = [*recordings, *folder.glob("*.csv")]
     assert known["files"] == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shipped}
     subjects = list(csv.DictReader((folder / "subjects.csv").read_text(encoding="utf-8").splitlines()))
-    assert {one["age_group"] for one in subjects if one["course"] == "procedure"} == {"neonate", "adult"}
-    assert {one["cover"] for one in subjects} == {"none"}
+    assert {subject["age_group"] for subject in subjects if subject["course"] == "procedure"} == {"neonate", "adult"}
+    assert {subject["cover"] for subject in subjects} == {"none"}

@@ -76,14 +76,14 @@ def reopened() -> Iterator[Callable[[Path], Journal]]:
         journal.close()
 
 
-def test_finished_recording_is_lost_between_runs(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+def test_finished_recording_is_kept_between_runs(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
     first = reopened(out)
     first.note(_recording(1), _facts(clip), _outcome())
     first.close()
     assert reopened(out).finished(_recording(1), _facts(clip)) == _outcome()
 
 
-def test_changed_file_passes_for_the_old_one(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+def test_changed_file_is_scored_again(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
     journal = reopened(out)
     journal.note(_recording(1), _facts(clip), _outcome())
     clip.write_bytes(b"more bytes than before")
@@ -94,7 +94,7 @@ def test_changed_file_passes_for_the_old_one(out: Path, clip: Path, reopened: Ca
     assert journal.latest(_recording(1)) == _outcome()
 
 
-def test_failed_recording_is_never_tried_again(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+def test_failed_recording_is_tried_again(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
     journal = reopened(out)
     failed = RecordingOutcome(Status.FAILED, reason="unreadable", message="not a recording")
     journal.note(_recording(1), _facts(clip), failed)
@@ -103,9 +103,7 @@ def test_failed_recording_is_never_tried_again(out: Path, clip: Path, reopened: 
     assert journal.latest(_recording(2)) == failed
 
 
-def test_outage_of_the_archive_costs_what_was_scored(
-    out: Path, clip: Path, reopened: Callable[[Path], Journal]
-) -> None:
+def test_failure_keeps_the_earlier_score(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
     journal = reopened(out)
     journal.note(_recording(1), _facts(clip), _outcome())
     away = RecordingOutcome(Status.FAILED, reason="missing", message="no such file")
@@ -115,14 +113,14 @@ def test_outage_of_the_archive_costs_what_was_scored(
     assert journal.latest(_recording(1)) == _outcome()
 
 
-def test_recordings_left_out_now_are_forgotten(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+def test_recordings_left_out_are_kept_and_counted(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
     journal = reopened(out)
     for number in range(3):
         journal.note(_recording(number), _facts(clip), _outcome())
     assert journal.others((_recording(0), _recording(7))) == 2
 
 
-def test_other_settings_are_mixed_into_one_table(out: Path) -> None:
+def test_other_settings_are_refused(out: Path) -> None:
     Journal(out, SETTINGS).close()
     with pytest.raises(OutputError, match=r"stride_s was 3\.0, now 1\.0.*--overwrite") as refusal:
         Journal(out, SETTINGS | {"stride_s": 1.0})
@@ -134,13 +132,13 @@ def test_other_settings_are_mixed_into_one_table(out: Path) -> None:
         Journal(out, {name: 1 for name in ["weights", "stride_s", "a", "b", "c", "d"]})
 
 
-def test_device_or_batch_size_refuses_to_go_on() -> None:
+def test_device_and_batch_size_do_not_prevent_resuming() -> None:
     usual = result_settings(RunSettings())
     assert result_settings(RunSettings(device="cuda:1", batch_size=1)) == usual
     assert result_settings(RunSettings(stride_s=1.0)) != usual
 
 
-def test_table_without_journal_is_taken_over(out: Path) -> None:
+def test_table_without_journal_is_refused(out: Path) -> None:
     out.write_text("someone else's table")
     with pytest.raises(OutputError, match="but not its journal"):
         Journal(out, SETTINGS)
@@ -148,9 +146,7 @@ def test_table_without_journal_is_taken_over(out: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["random bytes", "header gone", "middle gone", "first page", "odd length"])
-def test_damaged_journal_ends_in_a_traceback(
-    damage: str, out: Path, clip: Path, reopened: Callable[[Path], Journal]
-) -> None:
+def test_damaged_journal_gets_one_line(damage: str, out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
     journal = reopened(out)
     for number in range(40):
         journal.note(_recording(number), _facts(clip), _outcome())
@@ -174,7 +170,7 @@ def test_damaged_journal_ends_in_a_traceback(
     assert "\n" not in str(refusal.value)
 
 
-def test_altered_entry_ends_in_a_traceback(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+def test_altered_entry_gets_one_line(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
     journal = reopened(out)
     journal.note(_recording(1), _facts(clip), _outcome())
     with sqlite3.connect(journal_path(out)) as behind_its_back:
@@ -186,10 +182,10 @@ def test_altered_entry_ends_in_a_traceback(out: Path, clip: Path, reopened: Call
         journal.finished(_recording(1), _facts(clip))
 
 
-def test_journal_open_elsewhere_passes_for_damaged(
+def test_journal_open_elsewhere_is_reported_as_locked(
     out: Path, clip: Path, reopened: Callable[[Path], Journal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(journal_module, "_LOCK_TIMEOUT_S", 0.1)
     journal = reopened(out)
     browser = sqlite3.connect(journal_path(out), isolation_level=None)
     browser.execute("BEGIN EXCLUSIVE")
@@ -199,7 +195,7 @@ def test_journal_open_elsewhere_passes_for_damaged(
     journal.note(_recording(1), _facts(clip), _outcome())
 
 
-def test_full_disk_tears_the_journal(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+def test_full_disk_leaves_the_journal_whole(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
     journal = reopened(out)
     journal.note(_recording(1), _facts(clip), _outcome())
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -217,7 +213,7 @@ def test_full_disk_tears_the_journal(out: Path, clip: Path, reopened: Callable[[
     again.note(_recording(2), _facts(clip), _outcome(segments=400))
 
 
-def test_others_may_read_the_journal(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+def test_journal_is_readable_by_its_owner_only(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
     mask = os.umask(0)
     try:
         reopened(out).note(_recording(1), _facts(clip), _outcome())
@@ -226,13 +222,13 @@ def test_others_may_read_the_journal(out: Path, clip: Path, reopened: Callable[[
     assert stat.S_IMODE(journal_path(out).stat().st_mode) == 0o600
 
 
-def test_unwritable_folder_ends_in_a_traceback(tmp_path: Path) -> None:
+def test_unwritable_folder_gets_one_line(tmp_path: Path) -> None:
     with pytest.raises(AvpenetError, match="its folder does not exist"):
         Journal(tmp_path / "none" / "scores.csv", SETTINGS)
 
 
 @pytest.mark.slow
-def test_ten_thousand_recordings_do_not_fit_in_memory(
+def test_ten_thousand_recordings_fit_in_memory(
     clip: Path, reopened: Callable[[Path], Journal], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     out = tmp_path_factory.mktemp("many") / "scores.csv"
@@ -259,7 +255,7 @@ def test_ten_thousand_recordings_do_not_fit_in_memory(
     assert time.monotonic() - begun < 60
 
 
-def test_a_night_without_the_archive_costs_what_was_scored_before(
+def test_night_without_the_archive_keeps_earlier_scores(
     out: Path, clip: Path, reopened: Callable[[Path], Journal]
 ) -> None:
     journal = reopened(out)

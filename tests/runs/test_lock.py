@@ -36,7 +36,7 @@ def _holder(out: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_two_runs_write_one_output(tmp_path: Path) -> None:
+def test_second_run_on_one_output_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     with _holder(out) as holder:
         with pytest.raises(
@@ -48,7 +48,7 @@ def test_two_runs_write_one_output(tmp_path: Path) -> None:
             pass
 
 
-def test_lock_of_a_killed_run_stays_for_ever(tmp_path: Path) -> None:
+def test_lock_of_a_killed_run_is_released(tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     with _holder(out) as holder:
         holder.kill()
@@ -59,7 +59,7 @@ def test_lock_of_a_killed_run_stays_for_ever(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv.lock"]
 
 
-def test_holder_that_cannot_be_named_hides_the_lock(tmp_path: Path) -> None:
+def test_lock_holds_when_its_holder_is_unknown(tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     for damage in (None, "", "[]", "{"):
         with output_lock(out):
@@ -69,7 +69,7 @@ def test_holder_that_cannot_be_named_hides_the_lock(tmp_path: Path) -> None:
                 output_lock(out).__enter__()
 
 
-def test_lock_outlives_an_error(tmp_path: Path) -> None:
+def test_lock_is_released_after_an_error(tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     with pytest.raises(RuntimeError), output_lock(out):
         raise RuntimeError
@@ -77,13 +77,13 @@ def test_lock_outlives_an_error(tmp_path: Path) -> None:
         pass
 
 
-def test_slip_of_the_pen_makes_a_folder(tmp_path: Path) -> None:
+def test_missing_folder_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="its folder does not exist"):
         output_lock(tmp_path / "no" / "such" / "scores.csv").__enter__()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_others_may_read_who_holds_it(tmp_path: Path) -> None:
+def test_lock_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     mask = os.umask(0)
     try:
         with output_lock(tmp_path / "scores.csv"):

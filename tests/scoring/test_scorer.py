@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ def scores(outcome: RecordingOutcome) -> list[float | None]:
     return [segment.score for segment in outcome.segments]
 
 
-def test_a_clip_with_face_and_voice_is_scored_and_every_second_accounted_for(scorer: Scorer, clips: ClipMaker) -> None:
+def test_clip_with_face_and_voice_is_scored_with_every_second_in_the_balance(scorer: Scorer, clips: ClipMaker) -> None:
     outcome = scorer.score(clips.face(seconds=7.0))
     assert outcome.status is Status.SCORED
     assert [(s.start_s, s.end_s, s.status) for s in outcome.segments] == [
@@ -50,7 +50,7 @@ def test_a_clip_with_face_and_voice_is_scored_and_every_second_accounted_for(sco
     assert outcome.balance.unscorable_s["tail_too_short"] == pytest.approx(1.0, abs=0.1)
 
 
-def test_the_table_does_not_depend_on_batch_size_stride_or_what_was_scored_before(
+def test_scores_do_not_depend_on_batch_size_stride_or_earlier_recordings(
     network: Network, scorer: Scorer, clips: ClipMaker
 ) -> None:
     clip = clips.face(seconds=6.0)
@@ -60,13 +60,13 @@ def test_the_table_does_not_depend_on_batch_size_stride_or_what_was_scored_befor
         run = RunSettings(device="cpu", batch_size=batch_size, stride_s=stride_s)
         other = Scorer(Network(find(UNTRAINED), run), run).score(clip)
         shared = [s for s in other.segments if s.start_s in (0.0, 3.0)]
-        for one, two in zip(first.segments, shared, strict=True):
-            assert one.score == pytest.approx(two.score, abs=5e-4)
-            assert one.quality.face_rate == two.quality.face_rate
-            assert one.quality.voiced == two.quality.voiced
+        for segment, again in zip(first.segments, shared, strict=True):
+            assert segment.score == pytest.approx(again.score, abs=5e-4)
+            assert segment.quality.face_rate == again.quality.face_rate
+            assert segment.quality.voiced == again.quality.voiced
 
 
-def test_a_patient_out_of_the_picture_gets_no_number_there(scorer: Scorer, clips: ClipMaker) -> None:
+def test_patient_out_of_frame_gets_no_score_there(scorer: Scorer, clips: ClipMaker) -> None:
     outcome = scorer.score(clips.face(seconds=6.0, away_s=(3.0, 6.0)))
     here, away = outcome.segments
     assert here.status is Status.SCORED
@@ -74,7 +74,7 @@ def test_a_patient_out_of_the_picture_gets_no_number_there(scorer: Scorer, clips
     assert Flag.NO_FACE in away.flags
 
 
-def test_no_audio_stream_gives_no_number_but_silence_does(scorer: Scorer, clips: ClipMaker) -> None:
+def test_silence_is_scored_but_a_missing_audio_stream_is_not(scorer: Scorer, clips: ClipMaker) -> None:
     (mute,) = scorer.score(clips.face(seconds=3.0, audio=None)).segments
     assert (mute.status, mute.reason) == (Status.UNSCORABLE, "no_audio")
     assert Flag.NO_AUDIO in mute.flags
@@ -85,7 +85,7 @@ def test_no_audio_stream_gives_no_number_but_silence_does(scorer: Scorer, clips:
     assert Flag.SILENT in quiet.flags
 
 
-def test_a_face_on_its_side_is_found_and_scored_like_the_upright_one(scorer: Scorer, clips: ClipMaker) -> None:
+def test_rotated_face_is_scored_like_the_upright_one(scorer: Scorer, clips: ClipMaker) -> None:
     upright = scorer.score(clips.face(seconds=3.0))
     turned = scorer.score(clips.face(seconds=3.0, rotate_picture=90))
     assert turned.orientation_deg == 270
@@ -93,7 +93,7 @@ def test_a_face_on_its_side_is_found_and_scored_like_the_upright_one(scorer: Sco
     assert scores(turned)[0] == pytest.approx(scores(upright)[0], abs=0.1)
 
 
-def test_a_file_of_which_nothing_decodes_fails_with_what_it_promised(
+def test_file_that_does_not_decode_fails_with_its_stated_length(
     scorer: Scorer, clips: ClipMaker, tmp_path: Path
 ) -> None:
     whole = bytearray(clips.face(seconds=3.0, audio=None).read_bytes())
@@ -107,7 +107,7 @@ def test_a_file_of_which_nothing_decodes_fails_with_what_it_promised(
     assert failure.value.code == "nothing_decodes"
 
 
-def test_scraps_of_sound_without_a_picture_get_no_number(scorer: Scorer, shared: Path) -> None:
+def test_fragments_of_audio_without_frames_get_no_score(scorer: Scorer, shared: Path) -> None:
     path = shared / "data" / "cries" / "dac_hu_04_f_1430045366784.3gp"
     outcome = scorer.score(path)
     assert outcome.status is Status.UNSCORABLE
@@ -116,7 +116,7 @@ def test_scraps_of_sound_without_a_picture_get_no_number(scorer: Scorer, shared:
         scorer.score(Path(__file__))
 
 
-def test_monte_carlo_bands_hold_their_samples_and_repeat(clips: ClipMaker) -> None:
+def test_monte_carlo_intervals_hold_their_samples_and_repeat(clips: ClipMaker) -> None:
     run = RunSettings(device="cpu", mc_samples=20)
     network = Network(find(UNTRAINED), run)
     first, second = (Scorer(network, run).score(clips.face(seconds=3.0)).segments[0] for _ in range(2))
@@ -146,7 +146,7 @@ def crops(count: int) -> Iterator[np.ndarray]:
         yield random.randint(0, 256, (224, 224, 3)).astype(np.uint8)
 
 
-def test_image_pooling_encodes_the_mean_picture_of_each_window(network: Network) -> None:
+def test_image_pooling_encodes_the_mean_crop_of_each_window(network: Network) -> None:
     pool = ImagePool(network, batch_size=2, stride_frames=10)
     made = list(crops(50))
     for slot, crop in enumerate(made):
@@ -162,7 +162,7 @@ def test_image_pooling_encodes_the_mean_picture_of_each_window(network: Network)
     assert pool.features(range(0, 30), [1]) is None
 
 
-def test_frame_pooling_picks_the_patients_embeddings_in_time_order(network: Network) -> None:
+def test_frame_pooling_selects_the_patients_embeddings_in_time_order(network: Network) -> None:
     pool = EmbeddingPool(network, batch_size=3)
     made = list(crops(8))
     for slot in range(4):
@@ -175,34 +175,32 @@ def test_frame_pooling_picks_the_patients_embeddings_in_time_order(network: Netw
     np.testing.assert_allclose(tokens, expected, atol=1e-4)
 
 
-def test_a_face_that_stays_is_encoded_again_or_mistaken_for_another(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of a camera with few frames a second; and a face that comes back later is one more."""
+def test_face_that_stays_on_screen_is_encoded_once(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera with few frames a second repeats its frames; a face that comes back later is encoded again."""
     encoded: list[int] = []
-    encode = network.encode_faces
+    encode = network.model.encode_faces
 
-    def counted(faces: Sequence[np.ndarray]) -> np.ndarray:
+    def encode_counting(faces: torch.Tensor) -> torch.Tensor:
         encoded.append(len(faces))
         return encode(faces)
 
-    monkeypatch.setattr(network, "encode_faces", counted)
-    pool = EmbeddingPool(network, batch_size=2)
-    one, two, other = crops(3)
-    shown = [(one, other), (one.copy(), other), (two, other), (one, one), (one, one)]
-    for slot, (left, right) in enumerate(shown):
+    monkeypatch.setattr(network.model, "encode_faces", encode_counting)
+    pool = EmbeddingPool(network, batch_size=16)
+    first, second, other = crops(3)
+    frames = [(first, other), (first.copy(), other), (second, other), (first, first), (first, first)]
+    for slot, (left, right) in enumerate(frames):
         pool.add(slot, 0, left)
         pool.add(slot, 1, right)
         pool.flush_before(slot + 1)
     pool.finish()
     assert sum(encoded) == 5
     for track in (0, 1):
-        tokens = pool.features(range(5), [track])
-        assert tokens is not None
-        np.testing.assert_allclose(tokens, encode([pair[track] for pair in shown]), atol=1e-4)
+        features = pool.features(range(5), [track])
+        assert features is not None
+        np.testing.assert_allclose(features, network.encode_faces([pair[track] for pair in frames]), atol=1e-4)
 
 
-def test_the_encoders_see_the_normalised_crop(network: Network) -> None:
+def test_encoders_receive_the_normalised_crop(network: Network) -> None:
     (crop,) = crops(1)
     pixels = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -211,7 +209,7 @@ def test_the_encoders_see_the_normalised_crop(network: Network) -> None:
     np.testing.assert_allclose(network.encode_faces([crop]), expected.numpy(), atol=1e-5)
 
 
-# What SOURCES.md leads one to expect of each real clip: (segments, scored, reasons, flags of the first segment).
+# Expected outcome of each real clip: (segments, scored, reasons, flags of the first segment).
 REAL_CLIPS: dict[str, tuple[int, int, set[str], set[Flag]]] = {
     "grid_bbaf2n.mpg": (1, 1, set(), set()),
     "grid_brbk7n.mpg": (1, 1, set(), set()),
@@ -243,7 +241,7 @@ REAL_CLIPS: dict[str, tuple[int, int, set[str], set[Flag]]] = {
 
 
 @pytest.mark.slow
-def test_the_real_clips_end_as_their_description_leads_one_to_expect(scorer: Scorer, shared: Path) -> None:
+def test_real_clips_have_their_expected_outcomes(scorer: Scorer, shared: Path) -> None:
     folder = shared / "data" / "videos"
     assert {path.name for path in folder.iterdir()} == set(REAL_CLIPS)
     for name, (segments, scored, reasons, flags) in REAL_CLIPS.items():

@@ -1,0 +1,49 @@
+"""Progress, log messages and cancellation of a long run: the one interface between the library and whoever calls it."""
+
+from __future__ import annotations
+
+from avpenet_cli.errors import Interrupted
+
+
+class RunCallbacks:
+    """Receives what a run reports, and may stop it.
+
+    This base class ignores every report and never stops the run. Subclass it and override what you need; the command
+    line overrides all of it with its log and progress bars.
+    """
+
+    def info(self, message: str, **fields: object) -> None:
+        """Take one line of normal progress; `fields` are the same facts as key and value, for structured logs."""
+
+    def detail(self, message: str, **fields: object) -> None:
+        """Take one line that matters only when looking for the cause of something, such as stage timings."""
+
+    def warning(self, message: str, **fields: object) -> None:
+        """Take one line that a person should look at."""
+
+    def progress(self, done: float, total: float) -> None:
+        """Note how far the current recording or epoch is.
+
+        Args:
+            done: seconds read, batches trained or segments scored so far.
+            total: how many there are; 0 where that is not known.
+        """
+
+    def item_done(self) -> None:
+        """Note that one more recording or epoch is finished."""
+
+    def should_stop(self) -> bool:
+        """Tell whether the run should end now; asked between batches."""
+        return False
+
+    def check_stop(self) -> None:
+        """Raise when the run should end.
+
+        Raises:
+            Interrupted: `should_stop` answered True.
+        """
+        if self.should_stop():
+            raise Interrupted("interrupted")
+
+
+NO_CALLBACKS = RunCallbacks()

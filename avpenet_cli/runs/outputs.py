@@ -1,0 +1,69 @@
+"""Rules for what a run may write to: one for folders, one for files, one for finding another run's output there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from avpenet_cli.errors import OutputError
+from avpenet_cli.storage import storage_fault
+
+
+def prepare_output_directory(folder: Path, is_own_file: Callable[[str], bool]) -> None:
+    """Create a folder for a run's files, readable by its owner only, or check that it holds nothing else.
+
+    Hidden files and what an interrupted write left behind (`*.tmp`) are nobody's.
+
+    Args:
+        folder: its parent must exist.
+        is_own_file: whether a file or folder of that name is written by this command.
+
+    Raises:
+        OutputError: it is a file, its parent does not exist, it holds something else, or it cannot be written.
+        EnvironmentUnavailableError: the disk is full or failed.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        names = sorted(path.name for path in folder.iterdir())
+    except FileExistsError:
+        raise OutputError(f"{folder} is a file, not a folder", "choose another --out") from None
+    except OSError as error:
+        raise storage_fault(folder, error) from None
+    foreign = [name for name in names if not (name.startswith(".") or name.endswith(".tmp") or is_own_file(name))]
+    if foreign:
+        raise OutputError(f"{folder} holds other files, such as {foreign[0]}", "choose an empty or new folder")
+
+
+def refuse_existing(path: Path, remedy: str = "choose another --out, or remove it") -> None:
+    """Raise when there is something at `path`, a dangling link included.
+
+    Raises:
+        OutputError: there is.
+    """
+    if os.path.lexists(path):
+        raise OutputError(f"{path} already exists", remedy)
+
+
+def read_run_file(path: Path, remedy: str) -> dict[str, Any] | None:
+    """What an earlier run wrote about itself; None where there was none.
+
+    Args:
+        path: a JSON file that holds an object.
+        remedy: what to do when it is damaged.
+
+    Raises:
+        OutputError: it is damaged or cannot be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        detail = error.strerror if isinstance(error, OSError) else "not JSON"
+        raise OutputError(f"{path} cannot be read: {detail}", remedy) from None
+    if not isinstance(content, dict):
+        raise OutputError(f"{path} cannot be read: not a JSON object", remedy)
+    return content

@@ -1,0 +1,41 @@
+"""Published JSON Schemas of the files that programs read, generated from the dataclasses that are written.
+
+`python -m avpenet_cli.schemas` writes them again after a change.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Every schema by its file name in this package."""
+    from pydantic import TypeAdapter
+
+    from avpenet_cli.report.schema import report_schema
+    from avpenet_cli.runs.manifest import MANIFEST_VERSION, Manifest
+
+    documents: dict[str, tuple[type, str]] = {
+        "manifest.schema.json": (Manifest, f"avpenet run manifest (*.run.json), version {MANIFEST_VERSION}"),
+    }
+    generated = {
+        name: TypeAdapter(kind).json_schema(mode="serialization") | {"title": title}
+        for name, (kind, title) in documents.items()
+    }
+    generated["report.schema.json"] = report_schema()
+    return {name: {"$schema": _DIALECT} | schema for name, schema in generated.items()}
+
+
+def schema_text(name: str) -> str:
+    """One schema as its file holds it."""
+    return json.dumps(schemas()[name], indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def write_schemas(folder: Path) -> None:
+    """Write all schemas into a folder."""
+    for name in schemas():
+        (folder / name).write_text(schema_text(name), encoding="utf-8")
