@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from avpenet_cli.errors import SettingsError
@@ -81,19 +80,24 @@ def _drift_row(batch: Group) -> tuple[str, float, float, float, float, float]:
 
 
 def _agreement_figures(pairs: Pairs, agreement: AgreementSection, limit_points: float | None) -> dict[str, Figure]:
-    bias_line, curves = agreement.proportional_bias, agreement.regression_limits
-    line = (bias_line.intercept.value, bias_line.slope.value)
-    shared: dict[str, Any] = {"limits": _lines(agreement.limits), "delta": limit_points}
+    line, curves = agreement.proportional_bias, agreement.regression_limits
+    limits = _lines(agreement.limits)
+    following = replace(
+        limits,
+        trend=(line.intercept.value, line.slope.value),
+        trend_limits=(curves.b0, curves.b1, curves.c0, curves.c1) if curves else None,
+    )
     return {
         "bland_altman_mean": figures.bland_altman(
             pairs.model,
             pairs.reference,
             against="mean",
-            slope_line=line if np.isfinite(line).all() else None,
-            regression_loa=(curves.b0, curves.b1, curves.c0, curves.c1) if curves else None,
-            **shared,
+            limits=following,
+            delta=limit_points,
         ),
-        "bland_altman_reference": figures.bland_altman(pairs.model, pairs.reference, against="reference", **shared),
+        "bland_altman_reference": figures.bland_altman(
+            pairs.model, pairs.reference, against="reference", limits=limits, delta=limit_points
+        ),
         "scatter": figures.scatter(pairs.model, pairs.reference),
         "error_histogram": figures.error_histogram(pairs.difference),
         "qq": figures.qq(pairs.difference),

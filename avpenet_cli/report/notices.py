@@ -35,21 +35,21 @@ def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_un
         rated: the pairs.
         n_unmatched: ratings that match no segment.
     """
-    found = list(_about_scores(inputs.scores, ""))
+    collected = [*_about_scores(inputs.scores, "")]
     if inputs.other is not None:
-        found += _about_scores(inputs.other, "The other table: ")
+        collected += _about_scores(inputs.other, "The other table: ")
     warnings = [*_about_subjects(rated), *_about_ratings(inputs)]
     n_ratings = inputs.ratings.file.rows if inputs.ratings is not None else 0
     if n_unmatched > _MANY_UNMATCHED * n_ratings:
         warnings.append(f"{n_unmatched} of {n_ratings} ratings match no segment: are names and times right?")
-    found += [Notice("warning", text) for text in warnings]
+    collected += [Notice("warning", text) for text in warnings]
     if coverage.source == "table":
         text = "Without verified manifests, seconds outside the segments and failed recordings are not known."
-        found.append(Notice("note", text))
+        collected.append(Notice("note", text))
     elif not coverage.balanced:
         text = f"The balance of seconds does not add up: {coverage.unaccounted_s:.1f} s are missing."
-        found.append(Notice("danger", text))
-    return tuple(found)
+        collected.append(Notice("danger", text))
+    return tuple(collected)
 
 
 def _about_scores(scores: Scores, prefix: str) -> Iterator[Notice]:

@@ -36,8 +36,8 @@ def raters_section(
     subject = pd.factorize(segments["subject"])[0].astype(np.int64)
     names = [str(name) for name in by_rater.columns]
     sets = tuple(
-        RaterSetReliability(tuple(names[column] for column in found.raters), found.n_subjects, found.icc)
-        for found in rater_sets(by_rater.to_numpy(np.float64), subject, resampling)
+        RaterSetReliability(tuple(names[column] for column in raters.raters), raters.n_subjects, raters.icc)
+        for raters in rater_sets(by_rater.to_numpy(np.float64), subject, resampling)
     )
     # A list, because a rater may be called "model" too.
     sides: list[tuple[str, Array]] = [("model", segments["score"].to_numpy(np.float64))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from avpenet_cli.report.figures import (
     balance,
     bland_altman,
     calibration,
-    class_changes,
     confusion,
     distributions,
     drift,
@@ -35,87 +33,22 @@ from avpenet_cli.report.figures import (
     subject_strip,
     trajectory,
 )
-from avpenet_cli.report.figures.cloud import moved_apart
-from avpenet_cli.report.figures.courses import broken_line, course_of, in_columns, steps, unscorable_spans
-from avpenet_cli.report.figures.style import FloatArray
-from avpenet_cli.report.figures.wording import percent, plain, shorten, text_width_in
-
-SVG = "{http://www.w3.org/2000/svg}"
-NAN = math.nan
-UNKNOWN = (NAN, NAN)
-NOTHING = AgreementLines(NAN, UNKNOWN, NAN, NAN, UNKNOWN, UNKNOWN)
-LINES = AgreementLines(0.3, (0.1, 0.5), -1.7, 2.3, (-2.0, -1.4), (2.0, 2.6))
-CLASSES = ("low", "moderate", "high")
-HOSTILE = (
-    "a/$x_1$ and $y^2$.mp4",
-    "<script>alert(1)</script> & \"quoted\" 'name' --> ]]>",
-    "emoji \U0001f600 and 张伟和李娜",
-    "שלום עולם",
-    "half \udc80 a pair, \x00\x07 controls,\nand \u202e a turn",
-    "x" * 300,
-    "",
+from avpenet_cli.report.figures.pair_cloud import moved_apart
+from avpenet_cli.report.figures.timeline import broken_line, in_columns, steps, timeline_of, unscorable_spans
+from avpenet_cli.report.figures.wording import percent, shorten, single_line, text_width_in
+from tests.support.figures import (
+    CLASSES,
+    HOSTILE,
+    LINES,
+    NAN,
+    NOTHING,
+    SVG,
+    UNKNOWN,
+    boxes_of_text,
+    gallery,
+    pairs,
+    track,
 )
-
-
-def pairs(size: int, seed: int = 0) -> tuple[FloatArray, FloatArray]:
-    random = np.random.default_rng(seed)
-    reference = np.round(random.uniform(0, 7, size)) * 10 / 7
-    return np.clip(reference * 0.8 + 1 + random.normal(0, 1, size), 0, 10), reference
-
-
-def track(segments: int, seed: int = 0) -> Track:
-    random = np.random.default_rng(seed)
-    start = 3.0 * np.arange(segments)
-    score = np.clip(4 + 3 * np.sin(start / 40) + random.normal(0, 0.5, segments), 0, 10)
-    reference = np.round(score)
-    score[segments // 3 : segments // 2] = NAN
-    return Track(start, start + 3, score, score - 0.5, score + 0.5, reference)
-
-
-def gallery() -> list[Figure]:
-    """Every figure for a study of medium size."""
-    model, reference = pairs(600)
-    many_model, many_reference = pairs(5000)
-    d = model - reference
-    names = [f"ward {index} subject" for index in range(700)]
-    some, spread, sizes = np.linspace(-1.8, 1.4, 700), np.full(700, 0.6), np.full(700, 12)
-    bins = [(f"{low} to {low + 2}", 1.1, 0.9, 1.3, -0.2, 140.0) for low in range(0, 10, 2)]
-    levels = ["neonate", "adult", "a very long name of a ward that nobody could fit"]
-    rows = [("age_group", level, -0.12, -0.4, 0.15, 0.9, 40.0) for level in levels]
-    return [
-        bland_altman(model, reference, against="mean", limits=LINES, delta=2.2, slope_line=(1.0, -0.2)),
-        bland_altman(
-            many_model, many_reference, against="reference", limits=LINES, delta=2, regression_loa=(1, -0.2, 0.8, 0.02)
-        ),
-        scatter(model, reference),
-        scatter(many_model, many_reference, name="scatter-many"),
-        error_histogram(d),
-        qq(d),
-        error_by_intensity(bins),
-        confusion([[1200, 130, 2], [40, 900, 77], [0, 12, 300]], CLASSES),
-        class_changes([[1234567, 3, 2], [0, 0, 0], [0, 12, 300]], CLASSES),
-        calibration(
-            [(0.5 + index, 0.6 + index, 0.4 + index, 0.8 + index, 30.0) for index in range(9)],
-            intercept=0.1,
-            slope=1.02,
-        ),
-        subject_strip(names[:7], some[:7], spread[:7], sizes[:7], bias=0.3, loa=(-1.7, 2.3), name="strip-few"),
-        subject_strip(names[:60], some[:60], spread[:60], sizes[:60], bias=0.3, loa=(-1.7, 2.3), name="strip-named"),
-        subject_strip(names, some, spread, sizes, bias=0.3, loa=(-1.7, 2.3)),
-        trajectory(
-            "one.mp4",
-            track(40),
-            ratings=[Rating(f"nurse-{who}", 10.0 * at, 10.0 * at + 10, 4.0) for who in range(3) for at in range(12)],
-            events=[(24.0, "heel lance"), (70.0, "procedure ends")],
-        ),
-        trajectory("long.mp4", track(4000), events=[(300.0 * index, f"event {index}") for index in range(40)]),
-        balance([("scored", 14000.0), ("no face", 812.0), ("no video", 3.0), ("could not be decoded at all", 0.4)]),
-        distributions(model, reference),
-        distributions(model, None, name="distributions-alone"),
-        strata([*rows, ("site", "west", NAN, NAN, NAN, NAN, 4.0)]),
-        drift([(f"2026-{month:02d}", 0.1 * month, 0.0, 1.3, 0.9, 120.0) for month in range(1, 13)]),
-        drift([(f"batch {index} of the ward", 0.1, 0.0, 0.3, 0.9, 120.0) for index in range(48)], name="drift-many"),
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -151,26 +84,6 @@ def test_figures_are_small(figures: list[Figure]) -> None:
     sizes = {figure.name: len(figure.svg) for figure in figures}
     assert max(sizes.values()) < 150_000
     assert 200 * len(trajectory("one.mp4", track(60)).svg) < 5_000_000
-
-
-def boxes_of_text(figure: Figure) -> list[tuple[float, float, float, float, str]]:
-    """Left, top, right, bottom of every line of level text, in the svg's units."""
-    boxes = []
-    for element in ET.fromstring(figure.svg).iter(f"{SVG}text"):
-        text, style = element.text or "", element.attrib["style"]
-        turned = element.get("transform", "")
-        if turned.startswith("rotate"):
-            continue
-        moved = re.match(r"translate\(([-\d.]+) ([-\d.]+)\)", turned)
-        x, y = (float(moved[1]), float(moved[2])) if moved else (float(element.attrib["x"]), float(element.attrib["y"]))
-        size = re.search(r"([\d.]+)px", style)
-        assert size is not None
-        bold = 1.12 if "bold" in style or "700" in style else 1.0
-        width = text_width_in(text, float(size[1])) * 72 * bold
-        anchor = 0.5 if "anchor:middle" in style else 1.0 if "anchor:end" in style else 0.0
-        left = x - anchor * width
-        boxes.append((left, y - 0.72 * float(size[1]), left + width, y, text))
-    return boxes
 
 
 def test_text_is_neither_clipped_nor_overlapping(figures: list[Figure]) -> None:
@@ -227,7 +140,7 @@ DEGENERATE: dict[str, Callable[[], Figure]] = {
     "no pairs": lambda: bland_altman(*EMPTY, against="mean", limits=NOTHING),
     "one pair": lambda: bland_altman([3.0], [2.0], against="reference", limits=NOTHING, delta=1.0),
     "constant": lambda: bland_altman(
-        [4.0] * 9, [4.0] * 9, against="mean", limits=AgreementLines(0, (0, 0), 0, 0, (0, 0), (0, 0)), slope_line=UNKNOWN
+        [4.0] * 9, [4.0] * 9, against="mean", limits=AgreementLines(0, (0, 0), 0, 0, (0, 0), (0, 0), UNKNOWN)
     ),
     "constant and many": lambda: bland_altman([4.0] * 2001, [4.0] * 2001, against="mean", limits=NOTHING),
     "only NaN": lambda: bland_altman([NAN, 1.0], [1.0, NAN], against="mean", limits=NOTHING, delta=NAN),
@@ -337,7 +250,7 @@ def test_a_long_trajectory_keeps_its_extremes_and_states_its_columns() -> None:
     long_track = track(30_000)
     score = np.asarray(long_track.score, dtype=np.float64)
     score[777] = 9.99
-    thinned = in_columns(course_of(long_track).middle_s, score, (0.0, 90_000.0))
+    thinned = in_columns(timeline_of(long_track).middle_s, score, (0.0, 90_000.0))
     assert np.nanmax(thinned.high) == 9.99
     assert np.nanmin(thinned.low) == np.nanmin(score)
     figure = trajectory("long.mp4", long_track)
@@ -346,7 +259,7 @@ def test_a_long_trajectory_keeps_its_extremes_and_states_its_columns() -> None:
 
 
 def test_lines_break_where_nothing_was_scored() -> None:
-    course = course_of(Track([0, 3, 6, 9, 30, 33], [3, 6, 9, 12, 33, 36], [1, 2, NAN, 4, 5, 6]))
+    course = timeline_of(Track([0, 3, 6, 9, 30, 33], [3, 6, 9, 12, 33, 36], [1, 2, NAN, 4, 5, 6]))
     x, y = broken_line(course, course.score)
     assert x.tolist() == [1.5, 4.5, 7.5, 10.5, 31.5, 31.5, 34.5]
     np.testing.assert_equal(y, [1, 2, NAN, 4, NAN, 5, 6])
@@ -357,7 +270,7 @@ def test_overlapping_segments_are_drawn_forwards() -> None:
     x, y = steps(np.array([0.0, 1.0, 5.0]), np.array([3.0, 4.0, 6.0]), np.array([1.0, 2.0, 3.0]))
     np.testing.assert_equal(x, [0, 1, 1, 4, 4, 5, 6, 6])
     np.testing.assert_equal(y, [1, 1, 2, 2, NAN, 3, 3, NAN])
-    overlapping = course_of(Track([0, 1, 2], [3, 4, 5], [1.0, NAN, 2.0]))
+    overlapping = timeline_of(Track([0, 1, 2], [3, 4, 5], [1.0, NAN, 2.0]))
     assert unscorable_spans(overlapping) == [(1.0, 2.0)]
 
 
@@ -376,7 +289,7 @@ def test_shortened_names_keep_both_ends() -> None:
     first, second = (shorten(f"neonatal ward recording {end}.mp4", 1.2, 9.0) for end in ("001", "002"))
     assert first != second
     assert text_width_in(first, 9.0) <= 1.2
-    assert plain("a\ud800\x00\nb\uffff") == "a\N{REPLACEMENT CHARACTER}  b\N{REPLACEMENT CHARACTER}"
+    assert single_line("a\ud800\x00\nb\uffff") == "a\N{REPLACEMENT CHARACTER}  b\N{REPLACEMENT CHARACTER}"
 
 
 def test_arrays_of_the_wrong_size_are_refused() -> None:

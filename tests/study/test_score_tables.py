@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
 
+from avpenet_cli import schemas
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.records import Flag, Quality, SegmentScore, Status
 from avpenet_cli.study.ratings import NOT_STATED, read_events, read_ratings, read_subjects
@@ -333,6 +335,8 @@ def test_the_simulated_study_is_reproducible_and_valid(tmp_path: Path) -> None:
     scores = read_one(tmp_path / "one" / "scores.csv")
     (source,) = scores.sources
     assert source.manifest_state == "verified" and source.manifest is not None
+    schema = Path(schemas.__file__).parent / "manifest.schema.json"
+    jsonschema.validate(source.manifest, json.loads(schema.read_text(encoding="utf-8")))
     seconds = source.manifest["totals"]["seconds"]
     accounted = seconds["scored"] + seconds["undecodable"] + sum(seconds["unscorable"].values())
     assert seconds["nominal"] == pytest.approx(accounted, abs=0.1)
