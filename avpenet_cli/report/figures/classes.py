@@ -71,6 +71,7 @@ def confusion(
     _label_classes(axes, labels, totals[:, 0], room_in)
     axes.set_xlabel(axis_names[1])
     name_y(axes, axis_names[0])
+    rows, columns = map(_with_article, axis_names)
     every, same = float(counts.sum()), float(np.trace(counts))
     agreeing = f"{count(same)} of {counted(every, 'segment')} ({percent(same / every if every else math.nan)})"
     return finish(
@@ -78,7 +79,7 @@ def confusion(
         name,
         title=title,
         caption=(
-            f"Rows: class by the {axis_names[0]}; columns: class by the {axis_names[1]}. Each cell gives the number of"
+            f"Rows: class by {rows}; columns: class by {columns}. Each cell gives the number of"
             " segments and their share of the row. On the diagonal, from upper left to lower right, the two agree:"
             f" {agreeing}."
             if every
@@ -86,6 +87,10 @@ def confusion(
         ),
         alternative=_alternative(labels, counts, shares, axis_names),
     )
+
+
+def _with_article(name: str) -> str:
+    return name if name.startswith("this ") else f"the {name}"
 
 
 def _label_classes(axes: Axes, labels: Sequence[str], totals: FloatArray, room_in: float) -> None:

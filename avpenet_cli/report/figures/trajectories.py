@@ -254,7 +254,7 @@ def _time_axis(axes: Axes, span: tuple[float, float]) -> None:
 
 def _caption(timeline: Timeline, raters: Sequence[str], *, thin: bool, outside: int) -> str:
     scored = int(np.isfinite(timeline.score).sum())
-    text = f"Score over time, {count(scored)} of {counted(timeline.score.size, 'segment')} scored."
+    text = f"{count(scored)} of {counted(timeline.score.size, 'segment')} scored."
     if thin:
         text += (
             f" The recording is drawn in {COLUMNS} columns of"
