@@ -1,13 +1,14 @@
 # make demo    sets everything up, scores and reports the phantoms in examples/, and checks the installation with them
 # make test    sets everything up, checks the code and runs all tests
 # make setup   .venv with the locked dependencies, ffmpeg and ffprobe; a moment when done already
+# make docs    the documentation as a site in build/docs, without a network
 # make lint | lock | landmarks | clean
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter (3.11 or 3.12) of a new .venv; `make clean` removes an old one.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := setup
-.PHONY: setup ffmpeg lint test demo lock landmarks clean
+.PHONY: setup ffmpeg lint test demo docs lock landmarks clean
 
 # What the caller's shell adds to Python's path is not what is tested here.
 unexport PYTHONPATH PYTHONHOME
@@ -124,6 +125,11 @@ demo: setup
 	  --events $(PHANTOMS)/events.csv --out demo/report.html
 	.venv/bin/avpenet phantom check
 
+# Afresh each time, because pages take parts from the code.
+docs: setup
+	@$(VENV_PYTHON) -m sphinx -q -E -W --keep-going -d build/doctrees docs build/docs
+	@echo "make: the documentation is in build/docs/index.html"
+
 # The 68-point shape predictor: its training data excludes commercial use. The models come as a source package.
 landmarks: setup
 	@echo "make: the shape predictor was trained on iBUG 300-W, whose licence excludes commercial use"
@@ -137,7 +143,7 @@ UV_COMPILE = build/lock/bin/python -m uv pip compile pyproject.toml --quiet --un
 lock:
 	@$(SYSTEM); $(CHOOSE_PYTHON); python=$$(choose_python) && "$$python" -m venv --clear build/lock
 	@build/lock/bin/python -m pip install -qq uv
-	@$(UV_COMPILE) --extra dev --output-file requirements.lock
+	@$(UV_COMPILE) --extra dev --extra docs --output-file requirements.lock
 	@$(UV_COMPILE) --extra landmarks --constraint requirements.lock \
 	  $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock) > build/lock/landmarks
 	@sed '/^$$/,$$d' build/lock/landmarks > requirements-landmarks.lock

@@ -9,15 +9,22 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit status of the program."""
+    """Exit status of the program. The docstring below a member is its line in the documentation."""
 
     OK = 0
+    """Every recording was handled."""
     SOME_FAILED = 1
+    """Some recording failed; the others are written. With `--strict`, also an unscorable segment or truncation."""
     USAGE = 2
+    """Usage or settings: a wrong option, or an output that belongs to other weights or settings."""
     ENVIRONMENT = 3
+    """Weights or environment: no weights, no ffmpeg, no such GPU, no space left."""
     NOT_PASSED = 4
+    """`report --fail-on-limit`: the verdict is not PASS. `phantom check`: FAIL, or nothing to compare with."""
     LOCKED = 75
+    """Another run holds this output."""
     INTERRUPTED = 130
+    """Interrupted; the same command resumes the run."""
 
 
 class AvpenetError(Exception):

@@ -61,9 +61,13 @@ class Reason(StrEnum):
     """Why a segment has no score, or why seconds are not covered by one."""
 
     NO_VIDEO = "no_video"
+    """The recording has no video stream, or none on screen in this segment, and the weights cannot score without."""
     NO_FACE = "no_face"
+    """The patient's face is in too few of the segment's frames (`quality.min_face_rate`)."""
     NO_AUDIO = "no_audio"
+    """The audio stream covers too little of the segment (`quality.min_audio_rate`)."""
     TAIL = "tail_too_short"
+    """Manifest only: the last seconds of a recording, too few to be padded (`quality.short_tail_share`)."""
 
 
 @dataclass(frozen=True)

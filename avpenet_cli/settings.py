@@ -49,25 +49,41 @@ class AudioSettings:
     """Algorithm 1 of the paper: native-rate waveform -> (128, 300) log-mel in [0, 1]."""
 
     denoise: Literal["quietest-frames", "first-frames", "noisereduce", "none"] = "quietest-frames"
+    """How the noise is learnt that is subtracted."""
     noise_frames: Count = 20
     """For `first-frames`, the rule of the authors' code: this many STFT frames from the start are noise."""
     quiet_share: Annotated[float, Field(gt=0.0, le=0.5)] = 0.1
     """For `quietest-frames`: this share of the recording's STFT frames, the quietest, is noise."""
     over_subtraction: Annotated[float, Field(ge=0.0, le=10.0)] = 1.0
+    """Times the noise spectrum that is subtracted."""
     spectral_floor: Share = 0.1
+    """At least this share of each spectral magnitude stays."""
     denoise_fft_samples: Count = 400
+    """STFT length of the noise reduction, samples of the recording."""
     denoise_hop_samples: Count = 160
+    """STFT hop of the noise reduction, samples of the recording."""
     sample_rate_hz: Count = 16_000
+    """After resampling."""
     fft_samples: Count = 400
+    """STFT length of the spectrogram, samples at `sample_rate_hz`."""
     hop_samples: Count = 160
+    """STFT hop of the spectrogram, samples at `sample_rate_hz`."""
     mel_bands: Count = 128
+    """Rows of the log-mel spectrogram."""
     mel_low_hz: Annotated[float, Field(ge=0.0)] = 50.0
+    """Lower edge of the lowest mel band."""
     mel_high_hz: Positive = 8_000.0
+    """Upper edge of the highest mel band; at most half the sample rate."""
     log_offset: Positive = 1e-6
+    """Added before the logarithm."""
     vad_frame_samples: Count = 512
+    """Frame of the voice activity detection, samples."""
     vad_hop_samples: Count = 160
+    """Hop of the voice activity detection, samples."""
     vad_energy: Positive = 0.02
+    """A voiced frame has more energy than this, sum of squares."""
     vad_flatness: Share = 0.5
+    """A voiced frame has less spectral flatness than this."""
 
     @property
     def mel_frames(self) -> int:
@@ -84,7 +100,9 @@ class FaceSettings:
     min_face_px: Annotated[int, Field(ge=12, le=1000)] = 24
     """Smallest face to detect, in pixels of the reduced copy."""
     stage_thresholds: tuple[Share, Share, Share] = (0.6, 0.7, 0.7)
+    """Confidence that each of MTCNN's three stages asks for."""
     pyramid_factor: Annotated[float, Field(ge=0.3, le=0.95)] = 0.709
+    """Ratio of neighbouring sizes in MTCNN's image pyramid."""
     min_confidence: Share = 0.7
     """Detections below this confidence are dropped."""
     box_margin: Annotated[float, Field(ge=0.0, le=2.0)] = 0.2
@@ -92,9 +110,13 @@ class FaceSettings:
     align: bool = True
     """Rotate about the midpoint of the eyes so that they are level."""
     landmarks: Literal["mtcnn", "dlib68"] = "mtcnn"
+    """MTCNN's five points, or dlib's 68 (optional extra, not for commercial use)."""
     crop_px: Annotated[int, Field(ge=32, le=1024)] = 224
+    """Side of the aligned face."""
     pixel_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Subtracted from red, green and blue in [0, 1]; ImageNet."""
     pixel_std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+    """Divides red, green and blue after that; ImageNet."""
     rotations_deg: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
     """Clockwise rotations of the frame that detection tries, the first one first."""
 
@@ -116,13 +138,19 @@ class QualitySettings:
     min_audio_rate: Share = 0.2
     """Below this share of the segment covered by the audio stream: unscorable."""
     low_face_rate: Share = 0.5
+    """Below this share of frames with the face: flag `low_face_rate`."""
     low_confidence: Share = 0.85
+    """Below this mean detector confidence: flag `low_confidence`."""
     low_snr_db: float = 5.0
+    """Below this signal-to-noise ratio: flag `low_snr`."""
     silent_dbfs: Annotated[float, Field(le=0.0)] = -60.0
+    """Below this level: flag `silent`."""
     clipped_share: Share = 0.001
+    """Above this share of clipped samples: flag `clipped`."""
     full_scale: Share = 0.999
     """Samples of at least this magnitude count as clipped; 1 is full scale."""
     small_face_px: Annotated[int, Field(ge=0)] = 48
+    """Below this face width in pixels of the recording: flag `small_face`."""
     short_tail_share: Share = 0.5
     """A last window with at least this share of its length is padded and scored; a shorter one is dropped."""
 
@@ -132,11 +160,13 @@ class DecodingSettings:
     """How recordings are read."""
 
     backend: Literal["auto", "ffmpeg", "decord"] = "auto"
+    """`auto` is ffmpeg; decord reads plain files only."""
     audio_track: Annotated[int, Field(ge=0)] = 0
     """Which audio stream to read, counted from 0."""
     stall_s: Positive = 60.0
     """A decoder that delivers nothing for this long is stopped."""
     probe_timeout_s: Positive = 60.0
+    """Reading a header may take this long."""
     queue_frames: Annotated[int, Field(ge=1, le=256)] = 12
     """Frames decoded ahead of detection."""
 
@@ -146,11 +176,17 @@ class RunSettings:
     """How a run scores. All of it is in the manifest; what can change results is in the fingerprint."""
 
     stride_s: Annotated[float, Field(gt=0.0, le=WINDOW_S)] = WINDOW_S
+    """Seconds from one segment start to the next, a multiple of 0.1 s."""
     mc_samples: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Monte Carlo dropout samples per segment for `score_sd`, `score_lo`, `score_hi`; none if 0."""
     seed: Annotated[int, Field(ge=0)] = 42
+    """Of the Monte Carlo dropout samples."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the encoders."""
     device: str = "auto"
+    """`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Faces encoded together; changes speed and memory, not scores."""
     quality: QualitySettings = Field(default_factory=QualitySettings)
     decoding: DecodingSettings = Field(default_factory=DecodingSettings)
 

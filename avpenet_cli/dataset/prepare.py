@@ -66,6 +66,7 @@ class PrepareSettings:
     """What a store is made by; the shape of `--config`. Command-line options go on top."""
 
     stride_s: Annotated[float, Field(gt=0.0, le=WINDOW_S)] = WINDOW_S
+    """Seconds from one segment start to the next, a multiple of 0.1 s."""
     hold_s: Annotated[float, Field(ge=0.0, le=3600.0)] = HOLD_S
     """For how long a rating of one moment holds."""
     jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95
@@ -73,7 +74,9 @@ class PrepareSettings:
     split: tuple[float, float, float] = (0.7, 0.15, 0.15)
     """Shares of subjects for train, validation and test. Chosen: the article does not state its own."""
     seed: Annotated[int, Field(ge=0)] = 42
+    """Of the splits."""
     device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`; of the face detection."""
     audio: AudioSettings = Field(default_factory=AudioSettings)
     face: FaceSettings = Field(default_factory=FaceSettings)
     quality: QualitySettings = Field(default_factory=QualitySettings)

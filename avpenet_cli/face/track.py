@@ -4,9 +4,9 @@ The patient is the largest persistent face: tracks that follow each other at the
 and the person with the most face width summed over frames is the patient. A nurse who leans in is wide but does not
 last; a face in a poster lasts but is small.
 
-Linking needs no more than an optimal assignment of boxes between consecutive frames of a 10-Hz grid. The field's
-trackers were looked at first (CHANGELOG): norfair cannot be installed beside numpy 2, roboflow's trackers brings the
-OpenCV build that needs a screen's libraries.
+Linking needs no more than an optimal assignment of boxes between consecutive frames of a 10-Hz grid. Of the trackers in
+use elsewhere, norfair cannot be installed beside numpy 2, and roboflow's trackers requires the OpenCV build that needs
+display libraries (docs/explanation/decisions).
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def choose_backend(facts: Probe, decoding: DecodingSettings) -> str:
     """Which decoder reads this file.
 
     `auto` is ffmpeg: on the 1080p yardstick clip decord took 1.07-1.16 times ffmpeg's wall time and more
-    processor time (CHANGELOG has the figures), and it ignores start offsets, pixel aspect and interlacing.
+    processor time (docs/explanation/benchmarks.md), and it ignores start offsets, pixel aspect and interlacing.
     `decord` is taken at its word only where it gives the same frames.
     """
     return "decord" if decoding.backend == "decord" and decord_reads_well(facts) else "ffmpeg"

@@ -19,10 +19,15 @@ class LossSettings:
     """Weights of the three terms and their margins, in points of the 0-10 scale."""
 
     mse_weight: Weight = 1.0
+    """Weight of the squared error."""
     ordinal_weight: Weight = 0.3
+    """Weight of the ordinal term."""
     boundary_weight: Weight = 0.1
+    """Weight of the boundary term."""
     ordinal_margin: Annotated[float, Field(gt=0.0, le=TOP_SCORE)] = 0.5
+    """Pairs of segments further apart than this are kept in order, by this margin."""
     boundary_margin: Annotated[float, Field(ge=0.0, le=TOP_SCORE / 2)] = 1.0
+    """Scores closer to 0 or 10 than this are penalised."""
 
 
 class LossTerms(NamedTuple):

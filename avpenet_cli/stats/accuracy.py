@@ -120,7 +120,7 @@ def spearman(pairs: Pairs) -> Estimate:
     """Spearman's rank correlation, -1 to 1; interval by the jackknife over subjects, with new ranks each time.
 
     The interval is normal on Fisher's z scale, with Student's t and one degree of freedom fewer than subjects: with few
-    subjects it covers the true value more often than the bootstrap does.
+    subjects it covers the true value more often than the bootstrap does (docs/explanation/benchmarks.md).
     """
     if min(np.ptp(pairs.model), np.ptp(pairs.reference)) < 1e-12:
         return absent(_CONSTANT, pairs.n)

@@ -272,8 +272,8 @@ class _Components:
 def percentile_limits(pairs: Pairs, bootstrap: SubjectBootstrap) -> PercentileLimits:
     """2.5th and 97.5th percentile of d, points, with intervals by the subject bootstrap.
 
-    With few subjects the intervals are too narrow, and so are those of the other methods in
-    `tests/stats/measure_coverage.py`; the page says so.
+    With few subjects the intervals are too narrow, and so are those of other methods
+    (docs/explanation/benchmarks.md); the page says so.
     """
     n = pairs.n
     order = np.argsort(pairs.difference, kind="stable")

@@ -52,7 +52,7 @@ class SubjectBootstrap:
 
     The error is studentised on a scale where its spread hardly depends on the value. Its standard error comes from the
     delete-one-subject jackknife, in the resamples from the jackknife's linear approximation. Percentile intervals are
-    too narrow at 20 subjects; `tests/stats/measure_coverage.py` measures the coverage of both.
+    too narrow at 20 subjects (docs/explanation/benchmarks.md has the coverage of both).
 
     Args:
         n_subjects: number of rows of the sums that `estimate` takes.

@@ -21,6 +21,7 @@ class StageSettings:
     """One stage of the protocol: so many epochs at these learning rates."""
 
     epochs: Annotated[int, Field(ge=0, le=100_000)]
+    """0 leaves the stage out."""
     encoder_rate: Rate
     """Learning rate of both encoders at the stage's start; 0 freezes them, their batch norms included."""
     fusion_rate: Annotated[float, Field(gt=0.0, le=1.0)]
@@ -51,9 +52,11 @@ class FaceAugmentation:
     probability: Share = 1.0
     """Of changing a segment's faces at all. Chosen: the article states none, and a draw may be close to nothing."""
     rotation_deg: Annotated[float, Field(ge=0.0, le=180.0)] = 15.0
+    """Either way by at most this much."""
     translation_px: Annotated[float, Field(ge=0.0, le=112.0)] = 10.0
     """Of a 224-px crop; in proportion for other sizes."""
     scale: tuple[Positive, Positive] = (0.95, 1.05)
+    """Range of the magnification."""
     brightness: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """The values times 1 - this to 1 + this."""
     contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
@@ -80,7 +83,9 @@ class TrainSettings:
     final_rate: Rate = 1e-6
     """Where the cosine of each stage ends. Chosen: one cosine a stage, by epoch; the article does not say."""
     weight_decay: Rate = 0.01
+    """Of AdamW."""
     gradient_norm: Positive = 1.0
+    """Gradients are clipped to this norm."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     """Segments at a time on each device."""
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 4
@@ -94,6 +99,7 @@ class TrainSettings:
     patience_epochs: Count = 15
     """Without a better validation MAE, in the last stage: a first stage that stalls still has its second before it."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """Of initialisation, order, augmentation and mixup."""
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """`auto`: float32 on a CPU, mixed bfloat16 on a GPU that has it, mixed float16 on others."""
     device: str = "auto"

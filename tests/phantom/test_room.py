@@ -36,7 +36,7 @@ def without_events(site: Site) -> Site:
     return dataclasses.replace(
         site,
         per_minute=dataclasses.replace(site.per_minute, alarms=0.0, walks=0.0, voices=0.0),
-        monitor=dataclasses.replace(site.monitor, rng=0.0),
+        monitor=dataclasses.replace(site.monitor, chance=0.0),
     )
 
 

@@ -1,78 +1,254 @@
-"""README must not drift from the program: its tables are the code's, its commands run."""
+"""The documentation must not drift: its commands run, its links resolve, its reference lists what the code has."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from avpenet_cli.errors import ExitCode
-from avpenet_cli.records import FLAG_MEANINGS, Flag
-from avpenet_cli.settings import RunSettings, from_dict, to_dict
+from avpenet_cli.records import FLAG_MEANINGS, Flag, Reason
 from avpenet_cli.tables import COLUMNS
+from docs import generate
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+DOCS = REPOSITORY / "docs"
+FRONT_PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"]
+PAGES = [*FRONT_PAGES, *sorted(DOCS.rglob("*.md"))]
+RUN_PAGES = [
+    REPOSITORY / "README.md",
+    *sorted((DOCS / "tutorials").glob("*.md")),
+    *sorted((DOCS / "how-to").glob("*.md")),
+]
+"""Pages whose commands run, one after the other, in one folder."""
+
+# An opening fence with its info string, the text, the closing fence.
+_BLOCK = re.compile(r"^```(\S+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_NO_RUN = re.compile(r"^<!-- no-run: \S.+ -->\n```sh no-run$", re.MULTILINE)
 
 
-def table_after(heading: str) -> list[tuple[str, str]]:
-    """The first two-column table below a heading, without its head."""
-    below = README.split(heading, 1)[1]
-    rows = re.findall(r"^\| (.+?) \| (.+) \|$", below.split("\n\n| ", 1)[1].split("\n\n", 1)[0], re.MULTILINE)
-    return [(first.strip("`"), second) for first, second in rows if first != "---"]
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def shell_blocks(page: Path) -> Iterator[str]:
+    for language, info, text in _BLOCK.findall(read(page)):
+        if language == "sh" and "no-run" not in info:
+            yield text
 
 
-def test_the_columns_are_those_of_the_table_in_their_order() -> None:
-    assert table_after("## The columns") == [(column.name, column.meaning) for column in COLUMNS]
+# --- commands --------------------------------------------------------------------------------------------------------
 
 
-def test_every_flag_is_explained_in_the_words_of_the_program() -> None:
-    assert set(FLAG_MEANINGS) == set(Flag)
-    assert table_after("### Flags") == [(flag.value, FLAG_MEANINGS[flag]) for flag in Flag]
-
-
-def test_every_exit_code_is_explained() -> None:
-    assert [int(code) for code, _ in table_after("### Exit codes")] == [code.value for code in ExitCode]
-
-
-def test_the_settings_file_shows_all_settings_with_their_defaults() -> None:
-    (shown,) = blocks("toml")
-    plain = tomllib.loads(shown)
-    assert plain == to_dict(RunSettings())
-    assert from_dict(RunSettings, plain, "README") == RunSettings()
+def test_a_block_that_does_not_run_says_why() -> None:
+    for page in RUN_PAGES:
+        text = read(page)
+        assert len(_NO_RUN.findall(text)) == text.count("```sh no-run"), page
 
 
 @pytest.mark.slow
-def test_its_commands_run(tmp_path: Path) -> None:
-    """Every line of its sh blocks, in order, in a fresh folder that holds the examples."""
+def test_the_commands_of_readme_tutorials_and_guides_run(tmp_path: Path) -> None:
+    """Every sh block, in order, in a fresh folder that holds the examples."""
     shutil.copytree(REPOSITORY / "examples", tmp_path / "examples")
-    # `make setup` has run, or this test would not; its own test covers it.
-    lines = [line for block in blocks("sh") for line in block.splitlines() if line and line != "make setup"]
-    assert any(line.startswith("avpenet score") for line in lines)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for line in lines:
-        done = subprocess.run(
-            ["bash", "-c", line],
-            cwd=tmp_path,
-            env=os.environ | {"PATH": path},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(tmp_path),
+    }
+    for page in RUN_PAGES:
+        for block in shell_blocks(page):
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", block],
+                cwd=tmp_path,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=600,
+            )
+            assert done.returncode == 0, f"{page.name}\n{block}\n{done.stdout}\n{done.stderr}"
     assert (tmp_path / "scores.csv").read_text().startswith("recording,segment,")
     assert (tmp_path / "scores.run.json").exists()
     assert (tmp_path / "study" / "report.html").exists()
+    assert (tmp_path / "study" / "audit.html").exists()
     assert (tmp_path / "phantom-report.html").exists()
     assert "PHANTOMS" in (tmp_path / "store" / "store.json").read_text()
+    assert (tmp_path / "evaluation" / "evaluation.json").exists()
+
+
+# --- links -----------------------------------------------------------------------------------------------------------
+
+
+@cache
+def anchors(page: Path) -> frozenset[str]:
+    """What a heading may be linked by, as GitHub and MyST spell it."""
+    text = _BLOCK.sub("", read(page))
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return frozenset(re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", _BLOCK.sub("", read(page))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.is_relative_to(REPOSITORY), target
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), target
+
+
+# --- what the code knows ---------------------------------------------------------------------------------------------
+
+
+def test_every_command_and_option_is_in_the_reference() -> None:
+    page = generate.command_pages()
+    names = [name for name, _ in generate.commands()]
+    assert {"avpenet score", "avpenet phantom check", "avpenet weights import"} <= set(names)
+    for name, command in generate.commands():
+        section = page.split(f"## {name}\n", 1)[1].split("\n## ", 1)[0]
+        for parameter in command.params:
+            if not generate.is_argument(parameter):
+                assert all(f"{option}" in section for option in parameter.opts), (name, parameter.opts)
+            assert parameter.help, (name, parameter.name)
+
+
+def test_columns_flags_reasons_and_exit_codes_are_all_explained() -> None:
+    columns = [f"| `{column.name}` | " for column in COLUMNS]
+    assert [
+        line[: len(start)] for line, start in zip(generate.columns().splitlines()[2:], columns, strict=True)
+    ] == columns
+    assert set(FLAG_MEANINGS) == set(Flag)
+    assert all(f"| `{flag.value}` | {FLAG_MEANINGS[flag]} |" in generate.flags() for flag in Flag)
+    for kind in (ExitCode, Reason):
+        for member, meaning in generate.members(kind):
+            assert meaning, member
+
+
+@pytest.mark.parametrize("name", generate.SETTINGS)
+def test_every_setting_has_a_meaning_and_the_shown_file_gives_the_defaults(name: str) -> None:
+    kind = generate.SETTINGS[name]
+    rows = list(generate.settings_rows(kind()))
+    assert [row[0] for row in rows if not row[3]] == []
+    shown = tomllib.loads(generate.toml(kind()))
+    assert TypeAdapter(kind).validate_python(shown) == kind()
+
+
+def test_every_generated_part_is_on_a_page() -> None:
+    asked = {name for page in DOCS.rglob("*.md") for name in re.findall(r"<!-- generated: (\S+) -->", read(page))}
+    assert asked == set(generate.PARTS)
+
+
+# --- troubleshooting -------------------------------------------------------------------------------------------------
+
+
+@cache
+def strings_of_the_program() -> str:
+    """Every string in the package, with `...` for values that are filled in, one a line."""
+    lines = []
+    for path in sorted(generate.PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(read(path))):
+            if isinstance(node, ast.JoinedStr | ast.Constant):
+                lines.append(" ".join(generate.message(node).split()))
+    return "\n".join(lines)
+
+
+def first_cells(heading: str) -> list[str]:
+    """Code in the first column of the table below a heading of the troubleshooting page, up to the next heading."""
+    below = read(DOCS / "troubleshooting.md").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line for line in below.splitlines() if line.startswith("| `")]
+    return [text for row in rows for text in re.findall(r"`([^`]+)`", row.split(" | ", 1)[0])]
+
+
+def test_every_failure_code_is_in_troubleshooting_and_no_other() -> None:
+    assert sorted(first_cells("A recording failed")) == sorted(generate.failure_codes())
+
+
+def test_reasons_and_flags_in_troubleshooting_exist() -> None:
+    assert set(first_cells("Segments have no score")) <= {*Flag, *Reason}
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "Options and settings",
+        "Tables that you bring",
+        "Weights",
+        "This machine",
+        "Outputs that exist",
+        "Stores and training",
+    ],
+)
+def test_messages_in_troubleshooting_are_messages_of_the_program(heading: str) -> None:
+    messages = first_cells(heading)
+    assert messages
+    assert [message for message in messages if message not in strings_of_the_program()] == []
+
+
+# --- architecture ----------------------------------------------------------------------------------------------------
+
+
+def test_the_packages_on_the_architecture_page_are_those_of_the_tree() -> None:
+    there = {path.name for path in generate.PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+    there |= {path.stem for path in generate.PACKAGE.glob("*.py") if not path.stem.startswith("_")}
+    listed = re.findall(r"^\| \d+ \| `(\w+)` \| \S.*\|$", generate.layer_table(), re.MULTILINE)
+    assert sorted(listed) == sorted(there)
+    assert listed == [name for layer in generate.layers() for name in layer]
+    svg = "{http://www.w3.org/2000/svg}text"
+    drawn = [text.text for text in ET.parse(DOCS / "explanation" / "architecture.svg").iter(svg) if text.get("class")]
+    assert drawn
+    assert set(drawn) <= there
+
+
+def test_files_and_functions_named_on_the_architecture_page_exist() -> None:
+    page = read(DOCS / "explanation" / "architecture.md")
+    paths = re.findall(r"`((?:avpenet_cli|tests)/[\w/.]+)`", page)
+    assert len(paths) > 5
+    assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+
+
+# --- the site --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_warnings_and_loads_nothing_from_outside(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-q",
+            "-E",
+            "-W",
+            "--keep-going",
+            "-d",
+            tmp_path / "trees",
+            DOCS,
+            tmp_path / "site",
+        ],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 30
+    # Links may lead outside; what a browser loads by itself may not.
+    loads = re.compile(r"<(?:script|img|iframe|source)[^>]*\ssrc=\"(?:https?:)?//|<link[^>]*\shref=\"(?:https?:)?//")
+    assert [page.name for page in pages if loads.search(read(page))] == []
+    styles = (tmp_path / "site").rglob("*.css")
+    assert [style.name for style in styles if re.search(r"@import|url\([\"']?(?:https?:)?//", read(style))] == []
+    reference = read(tmp_path / "site" / "reference" / "commands.html")
+    assert all(f">{name}<" in reference for name, _ in generate.commands())

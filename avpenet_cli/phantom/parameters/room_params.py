@@ -152,7 +152,7 @@ class Ventilation:
 class Monitor:
     """The beep of a heart: in which share of recordings, how fast, at which pitch and level re the voice."""
 
-    rng: Share
+    chance: Share
     rate_hz: Range
     tone_hz: Range
     level_db: Range

@@ -44,7 +44,7 @@ def room_sound(site: Site, duration_s: float, seed: int) -> np.ndarray:
     far = np.zeros(samples)
     for start_s, sound in _events(site, duration_s, events):
         add_at(far, start_s, sound)
-    if heart.random() < site.monitor.rng:
+    if heart.random() < site.monitor.chance:
         far += _at_level(site.monitor.level_db, heart) * beeps(samples, site.monitor, heart)
     if far.any():
         response = impulse_response(site.room, walls)

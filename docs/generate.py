@@ -1,0 +1,353 @@
+"""The parts of the reference pages that the code itself knows, as Markdown. `conf.py` puts them into the pages."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import typer.main
+from pydantic import TypeAdapter
+
+import avpenet_cli
+from avpenet_cli.cli import app
+from avpenet_cli.dataset.prepare import PrepareSettings
+from avpenet_cli.errors import ExitCode
+from avpenet_cli.records import FLAG_MEANINGS, Reason
+from avpenet_cli.settings import RunSettings
+from avpenet_cli.study.ratings import SCALES
+from avpenet_cli.tables import COLUMNS
+from avpenet_cli.training.settings import TrainSettings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGE = Path(avpenet_cli.__file__).parent
+
+_DEFAULT_IN_HELP = re.compile(r"\s*\[default: (.+?)\]")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def code(text: object) -> str:
+    """Text as inline code; nothing where there is none."""
+    return f"`{text}`" if str(text) else ""
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """(name as it is typed, command) of every command that does something, in the order of `--help`."""
+
+    def walk(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        if inner := getattr(command, "commands", None):
+            for word, subcommand in inner.items():
+                yield from walk(subcommand, f"{name} {word}")
+        else:
+            yield name, command
+
+    yield from walk(typer.main.get_command(app), "avpenet")
+
+
+def is_argument(parameter: Any) -> bool:
+    """Is this parameter given by its place, not by an option?"""
+    return not any(name.startswith("-") for name in parameter.opts)
+
+
+def _value(parameter: Any) -> str:
+    """What is written after an option: its metavar, its type's name, or nothing for a switch."""
+    if getattr(parameter, "is_flag", False):
+        return ""
+    kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", str)
+    names = {"str": "TEXT", "int": "INTEGER", "float": "NUMBER", "Path": "PATH"}
+    return str(parameter.metavar or names.get(getattr(kind, "__name__", ""), "VALUE"))
+
+
+def _range(parameter: Any) -> str:
+    low, high = getattr(parameter, "min", None), getattr(parameter, "max", None)
+    if low is None and high is None:
+        return ""
+    return f" From {low:g} to {high:g}." if low is not None and high is not None else f" At least {low:g}."
+
+
+def _option_row(parameter: Any) -> list[str]:
+    text = parameter.help or ""
+    stated = _DEFAULT_IN_HELP.search(text)
+    default = stated[1] if stated else parameter.default
+    shown = "required" if parameter.required else code("" if default in (None, False, ()) else default)
+    written = f"{', '.join(parameter.opts)} {_value(parameter)}".strip()
+    repeat = " May be repeated." if getattr(parameter, "multiple", False) and "repeated" not in text else ""
+    return [code(written), shown, _DEFAULT_IN_HELP.sub("", text) + _range(parameter) + repeat]
+
+
+def command_pages() -> str:
+    """A section for each command: usage, what it does, arguments, options."""
+    parts = []
+    for name, command in commands():
+        arguments = [parameter for parameter in command.params if is_argument(parameter)]
+        options = [parameter for parameter in command.params if not is_argument(parameter)]
+        words = [_argument_name(argument) for argument in arguments]
+        # The callback's docstring keeps the line breaks between its paragraphs.
+        text = inspect.cleandoc(command.help or "")
+        parts += [f"## {name}", f"```text\n{' '.join([name, '[OPTIONS]', *words])}\n```", text]
+        if arguments:
+            rows = [[code(_argument_name(argument)), argument.help or ""] for argument in arguments]
+            parts.append(table(["argument", "meaning"], rows))
+        if options:
+            parts.append(table(["option", "default", "meaning"], map(_option_row, options)))
+    return "\n\n".join(parts)
+
+
+def _argument_name(argument: Any) -> str:
+    name = str(argument.metavar or argument.name).strip("{}").rstrip(".").upper()
+    return name + ("..." if argument.nargs == -1 else "")
+
+
+# --- tables of words -------------------------------------------------------------------------------------------------
+
+
+def columns() -> str:
+    """The score table's columns, in order."""
+    kinds = {"text": "text", "integer": "integer", "float": "number"}
+    return table(
+        ["column", "type", "meaning"], ([code(column.name), kinds[column.kind], column.meaning] for column in COLUMNS)
+    )
+
+
+def flags() -> str:
+    """Every flag, in the program's own words."""
+    return table(["flag", "meaning"], ([code(flag.value), meaning] for flag, meaning in FLAG_MEANINGS.items()))
+
+
+def exit_codes() -> str:
+    """Every exit code; its meaning is the docstring below the member."""
+    return table(["code", "meaning"], ([code(member.value), said] for member, said in members(ExitCode)))
+
+
+def reasons() -> str:
+    """Why a segment has no score."""
+    return table(["reason", "meaning"], ([code(member.value), said] for member, said in members(Reason)))
+
+
+def failures() -> str:
+    """Why a recording failed: the codes that the program raises, and what it says with them."""
+    return table(["code", "message"], ([code(word), "; ".join(said)] for word, said in failure_codes().items()))
+
+
+def members(kind: type[Enum]) -> Iterator[tuple[Enum, str]]:
+    """(member, the docstring below it) of an enumeration."""
+    documented = attribute_docs(kind)
+    for member in kind:
+        yield member, documented.get(member.name, "")
+
+
+def failure_codes() -> dict[str, list[str]]:
+    """Code of a `RecordingError` to its messages, in alphabetical order; an ellipsis stands for what is filled in."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for call in _made(tree, "RecordingError"):
+            text = message(call.args[1])
+            for word in _words(call.args[0], tree):
+                messages = found.setdefault(word, [])
+                if text.strip(".") and text not in messages:
+                    messages.append(text)
+    return dict(sorted(found.items()))
+
+
+def _made(tree: ast.Module, name: str) -> Iterator[ast.Call]:
+    """Every call in a module that makes an object of this class, by its name or as `cls` within it."""
+    inside = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    for root, word in [(tree, name), *((node, "cls") for node in inside)]:
+        for node in ast.walk(root):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == word and len(node.args) > 1:
+                yield node
+
+
+def _words(node: ast.expr, tree: ast.Module) -> Iterator[str]:
+    """The texts that an expression may stand for; a name stands for what its module assigns to it."""
+    if isinstance(node, ast.Constant):
+        yield str(node.value)
+    elif isinstance(node, ast.IfExp):
+        yield from _words(node.body, tree)
+        yield from _words(node.orelse, tree)
+    elif isinstance(node, ast.Name):
+        for statement in ast.walk(tree):
+            if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", "") == node.id:
+                yield from _words(statement.value, tree)
+
+
+def message(node: ast.expr) -> str:
+    """A message with an ellipsis for each value that is filled in."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return re.sub(r"\s*\(\.\.\.\)", "", "".join(message(part) for part in node.values))
+    return "..."
+
+
+def scales() -> str:
+    """The pain scales that ratings may name."""
+    return table(["scale", "highest value"], ([code(name), f"{highest:g}"] for name, highest in SCALES.items()))
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def attribute_docs(kind: type) -> dict[str, str]:
+    """Attribute to the docstring below it, or to its entry under `Attributes:` in the class's docstring."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(tree, ast.ClassDef)
+    found = dict(re.findall(r"^    (\w+): ((?:.|\n {8})+)", inspect.cleandoc(kind.__doc__ or ""), re.MULTILINE))
+    for before, after in zip(tree.body, tree.body[1:], strict=False):
+        target = before.target if isinstance(before, ast.AnnAssign) else getattr(before, "targets", [None])[0]
+        if isinstance(target, ast.Name) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            found[target.id] = str(after.value.value)
+    return {name: " ".join(text.split()) for name, text in found.items()}
+
+
+def defaults(settings: Any) -> dict[str, Any]:
+    """A settings object as nested dictionaries."""
+    plain: dict[str, Any] = TypeAdapter(type(settings)).dump_python(settings, mode="json")
+    return plain
+
+
+def settings_rows(settings: Any, prefix: str = "") -> Iterator[list[str]]:
+    """[name, allowed values, default, meaning] of every setting, those of inner tables by dotted names."""
+    kind = type(settings)
+    schema = TypeAdapter(kind).json_schema()
+    documented, values = attribute_docs(kind), defaults(settings)
+    for name, field in schema["properties"].items():
+        value = getattr(settings, name)
+        if hasattr(value, "__dataclass_fields__"):
+            yield from settings_rows(value, f"{prefix}{name}.")
+        else:
+            default = "not set" if values[name] is None else code(_toml(values[name]))
+            yield [code(prefix + name), allowed(field), default, documented.get(name, "")]
+
+
+def allowed(field: dict[str, Any]) -> str:
+    """The values that a setting may have, from its JSON schema."""
+    if "enum" in field:
+        return ", ".join(code(word) for word in field["enum"])
+    if "const" in field:
+        return code(field["const"])
+    if "anyOf" in field:
+        choices = ("left out" if choice.get("type") == "null" else allowed(choice) for choice in field["anyOf"])
+        return ", or ".join(choices)
+    if field["type"] == "array":
+        inner = field.get("prefixItems") or [field["items"]]
+        each = allowed(inner[0])
+        return f"{len(inner)} of: {each}" if "prefixItems" in field else f"list of: {each}"
+    words = {"integer": "integer", "number": "number", "boolean": "`true`, `false`", "string": "text"}
+    limits = [
+        f"{sign}\N{NO-BREAK SPACE}{field[key]:.10g}"
+        for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
+        if key in field
+    ]
+    return " ".join([words[field["type"]], ", ".join(limits)]).strip()
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def toml(settings: Any) -> str:
+    """The defaults as a settings file. What has no value is left out."""
+
+    def lines(plain: dict[str, Any], where: str) -> Iterator[str]:
+        tables = {name: value for name, value in plain.items() if isinstance(value, dict)}
+        for name, value in plain.items():
+            if name not in tables and value is not None:
+                yield f"{name} = {_toml(value)}"
+        for name, inner in tables.items():
+            yield from ("", f"[{where}{name}]")
+            yield from lines(inner, f"{where}{name}.")
+
+    text = "\n".join(lines(defaults(settings), ""))
+    assert tomllib.loads(text)
+    return text
+
+
+SETTINGS: dict[str, type] = {"run": RunSettings, "prepare": PrepareSettings, "train": TrainSettings}
+"""Name of the generated part to the settings of `score`, `prepare` and `train`."""
+
+
+def settings_page(kind: type) -> str:
+    """A table of all settings of a file, then the file with its defaults."""
+    heads = ["setting", "allowed", "default", "meaning"]
+    return f"{table(heads, settings_rows(kind()))}\n\nAll defaults as a file:\n\n```toml\n{toml(kind())}\n```"
+
+
+# --- architecture and API --------------------------------------------------------------------------------------------
+
+
+def layers() -> list[list[str]]:
+    """The packages of each layer, from the top, as the import contract in pyproject.toml names them."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (contract,) = (contract for contract in contracts if contract["type"] == "layers")
+    return [re.split(r"\s*[|:]\s*", layer) for layer in contract["layers"]]
+
+
+def layer_table() -> str:
+    """Every package with the first sentence of its docstring, by layer."""
+    rows = (
+        [str(number), code(name), _first_sentence(name)]
+        for number, names in enumerate(layers(), start=1)
+        for name in names
+    )
+    return table(["layer", "package", "what it holds"], rows)
+
+
+def _first_sentence(name: str) -> str:
+    path = PACKAGE / name / "__init__.py" if (PACKAGE / name).is_dir() else PACKAGE / f"{name}.py"
+    said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(said.split("\n\n")[0].split())
+
+
+def api() -> str:
+    """Autodoc directives for everything that `avpenet_cli` offers by `__all__`."""
+    names = [name for name in getattr(avpenet_cli, "__all__", []) if not name.startswith("_")]
+    if not names:
+        return "```{eval-rst}\n.. automodule:: avpenet_cli\n```"
+    blocks = []
+    for name in names:
+        value = getattr(avpenet_cli, name)
+        if value in SETTINGS.values():
+            said = f"{inspect.getdoc(value)} Every field is in :doc:`/reference/settings`."
+            blocks.append(f".. py:class:: avpenet_cli.{name}(**settings)\n\n   {' '.join(said.split())}")
+            continue
+        kind = "autoclass" if inspect.isclass(value) else "autofunction" if callable(value) else "autodata"
+        options = "\n   :members:" if kind == "autoclass" else ""
+        blocks.append(f".. {kind}:: avpenet_cli.{name}{options}")
+    return "```{eval-rst}\n" + "\n\n".join(blocks) + "\n```"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "commands": command_pages,
+    "columns": columns,
+    "flags": flags,
+    "reasons": reasons,
+    "failures": failures,
+    "scales": scales,
+    "exit-codes": exit_codes,
+    "layers": layer_table,
+    "api": api,
+    **{f"settings-{name}": partial(settings_page, kind) for name, kind in SETTINGS.items()},
+}
+"""What a page may ask for with a line `<!-- generated: NAME -->`."""
