@@ -11,7 +11,7 @@ import typer
 
 from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import ExitCode, SettingsError
-from avpenet_cli.phrasing import NARROW_SPACE, counted
+from avpenet_cli.phrasing import plural
 
 if TYPE_CHECKING:
     from avpenet_cli.report.document import ReportDocument
@@ -88,7 +88,7 @@ def report(
     document = run_report(request)
     if not quiet:
         for line in _summary(document, request):
-            typer.echo(printable(line.replace(NARROW_SPACE, "")))
+            typer.echo(printable(line))
     if fail_on_limit and document.verdict.result != "PASS":
         return ExitCode.NOT_PASSED
     return ExitCode.OK
@@ -110,13 +110,13 @@ def _summary(document: ReportDocument, request: ReportRequest) -> list[str]:
     head, coverage = document.headline, document.coverage
     lines = [notice.text for notice in document.notices if notice.level == "danger"]
     lines.append(
-        f"{counted(head.n_recordings, 'recording')} of {counted(head.n_subjects, 'subject')}, "
-        f"{counted(head.n_segments, 'segment')}, {head.n_scored} scored; "
+        f"{plural(head.n_recordings, 'recording')} of {plural(head.n_subjects, 'subject')}, "
+        f"{plural(head.n_segments, 'segment')}, {head.n_scored} scored; "
         f"{coverage.scored_s / 60:.1f} of {coverage.nominal_s / 60:.1f} min scored"
     )
     if document.agreement and document.error and document.reliability and document.classes:
         limits = document.agreement.limits
-        pairs = f"{counted(limits.n_pairs, 'pair')} of {counted(limits.n_subjects, 'subject')}"
+        pairs = f"{plural(limits.n_pairs, 'pair')} of {plural(limits.n_subjects, 'subject')}"
         lines.append(f"{pairs}, {limits.method}; 95 % intervals")
         estimates = {
             "bias": limits.bias,
@@ -130,7 +130,7 @@ def _summary(document: ReportDocument, request: ReportRequest) -> list[str]:
     unmatched = document.pairing.unmatched_ratings.count if document.pairing else 0
     if unmatched:
         verb = "matches" if unmatched == 1 else "match"
-        lines.append(f"{counted(unmatched, 'rating')} {verb} no segment; the page lists the first of them")
+        lines.append(f"{plural(unmatched, 'rating')} {verb} no segment; the page lists the first of them")
     if document.verdict.result != "NOT ASKED":
         lines.append(f"verdict: {document.verdict.result}: {document.verdict.explanation}")
     lines.append(f"written: {', '.join(path.name for path in request.outputs)}")

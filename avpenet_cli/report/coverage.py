@@ -108,7 +108,7 @@ def _union_s(segments: pd.DataFrame) -> pd.Series[float]:
     start, end = ordered["start_s"].to_numpy(), ordered["end_s"].to_numpy()
     if not len(ordered):
         return pd.Series(dtype=np.float64)
-    # Segments have the same length and rising starts, so that each overlaps only the previous ones' common end.
+    # Segments have equal lengths and rising starts, so that only the previous segment's end matters.
     previous_end = np.where(names.to_numpy()[1:] == names.to_numpy()[:-1], end[:-1], -np.inf)
     new_s = end - np.maximum(start, np.concatenate([[-np.inf], previous_end]))
     return pd.Series(np.maximum(new_s, 0.0)).groupby(names.to_numpy(), sort=False).sum()

@@ -1,4 +1,4 @@
-"""Estimates in words for the page and the checklist: never a bare gap, always the reason for a missing number."""
+"""Estimates in words for the page and the checklist: with the reason wherever a number is missing."""
 
 from __future__ import annotations
 

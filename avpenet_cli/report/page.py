@@ -1,4 +1,4 @@
-"""The page: one HTML file from the report's document and figures, which loads nothing from elsewhere."""
+"""The page: a single HTML file from the report's document and figures, which loads nothing from elsewhere."""
 
 from __future__ import annotations
 

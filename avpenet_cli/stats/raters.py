@@ -21,7 +21,7 @@ FEWEST_SEGMENTS = 2
 
 @dataclass(frozen=True)
 class RaterSet:
-    """Raters who all rated the same segments, and nobody else did.
+    """Raters who all rated the same segments, which no other rater did.
 
     Attributes:
         raters: columns of the ratings, at least two.

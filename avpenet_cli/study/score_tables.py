@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.phrasing import counted
+from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Status
 from avpenet_cli.study.readers import read_sheet
 from avpenet_cli.study.sheets import Sheet, SourceFile, Table, quoted
@@ -248,7 +248,7 @@ def _check_one_table_per_recording(sheets: Sequence[Sheet], segments: pd.DataFra
         first, second = where.loc[where["recording"] == name, "source"].iloc[:2]
         raise SettingsError(
             f"{sheets[first].path} and {sheets[second].path}: both contain {quoted(str(name))} "
-            f"({counted(int(twice.sum()), 'such recording')})",
+            f"({plural(int(twice.sum()), 'such recording')})",
             "give each recording in one table",
         )
 

@@ -58,7 +58,7 @@ def text_width_in(text: str, size_pt: float) -> float:
 
 
 def shorten(text: str, width_in: float, size_pt: float) -> str:
-    """A name as `plain` gives it, shortened in the middle to `width_in` inches: names differ at their ends."""
+    """A name as `single_line` gives it, shortened in the middle to `width_in` inches: names differ at their ends."""
     text = single_line(text)
     if text_width_in(text, size_pt) <= width_in:
         return text
