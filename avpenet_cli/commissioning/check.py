@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from avpenet_cli.bundled import phantoms_directory
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.inputs import Recording, collect
 from avpenet_cli.records import RecordingOutcome, Status
@@ -130,8 +131,8 @@ class Movement:
 
 
 def bundled_phantoms() -> Path:
-    """The example phantoms by the package, as the bundled weights are; the folder need not exist."""
-    return Path(__file__).resolve().parents[2] / "examples" / "phantoms"
+    """The example phantoms that come with the program; the folder need not exist."""
+    return phantoms_directory()
 
 
 def phantoms_in(folder: Path) -> Phantoms:

@@ -1,4 +1,4 @@
-"""The page in a browser, and the package data that it needs."""
+"""The page in a browser: no errors, no requests, no overflow."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import http.server
 import re
 import shutil
 import subprocess
-import sys
 import threading
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,22 +18,6 @@ from avpenet_cli.report.analysis import ReportSettings
 from avpenet_cli.report.run import ReportRequest, run_report
 from avpenet_cli.stats.bootstrap import Resampling
 from examples.make_study import make_study
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-_DATA = {".j2", ".css", ".toml", ".json"}
-
-
-def test_the_wheel_has_templates_schemas_and_parameters(tmp_path: Path) -> None:
-    pytest.importorskip("hatchling", reason="needs the build backend, which `make setup` installs")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    done = subprocess.run(build, cwd=REPOSITORY, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
-    (wheel,) = tmp_path.glob("*.whl")
-    folders = [REPOSITORY / "avpenet_cli" / name for name in ("report/templates", "phantom/parameters", "schemas")]
-    files = [file for folder in folders for file in folder.rglob("*") if file.suffix in _DATA]
-    wanted = {file.relative_to(REPOSITORY).as_posix() for file in files}
-    assert {file.suffix for file in files} == _DATA
-    assert wanted <= set(zipfile.ZipFile(wheel).namelist())
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
