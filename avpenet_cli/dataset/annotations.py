@@ -13,7 +13,7 @@ from avpenet_cli.dataset.splits import STRATA, Split, leave_one_site_out, split_
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.study.ratings import NOT_STATED, Ratings, Subjects, read_ratings, read_subjects
-from avpenet_cli.study.sheets import shown
+from avpenet_cli.study.sheets import quoted
 
 RATED_COLUMN = "(rated)"
 """A stratum of its own, so that unrated subjects do not fill a split in place of rated ones."""
@@ -64,15 +64,15 @@ def read_annotations(
     if without:
         more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
         raise SettingsError(
-            f"{subjects_path} has no subject for {', '.join(map(shown, without[:_NAMED]))}{more}",
+            f"{subjects_path} has no subject for {', '.join(map(quoted, without[:_NAMED]))}{more}",
             "give every recording a row, under the name that avpenet score shows for it: without a subject the same "
             "patient could be trained on and tested on",
         )
     rated = set(map(str, ratings.rows["recording"].unique()))
     if names and rated.isdisjoint(names):
         raise SettingsError(
-            f"{ratings_path} has no recording in common with those named: {shown(next(iter(sorted(rated))))} there, "
-            f"{shown(names[0])} here",
+            f"{ratings_path} has no recording in common with those named: {quoted(next(iter(sorted(rated))))} there, "
+            f"{quoted(names[0])} here",
             "name recordings as paths relative to the inputs' common folder, as avpenet score does",
         )
     taken = sorted(set(subjects.columns) & {*_INDEX_COLUMNS, RATED_COLUMN} - set(STRATA))

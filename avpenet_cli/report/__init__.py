@@ -1,1 +1,1 @@
-"""Score tables and human ratings in, agreement with honest intervals out; a page that an auditor can sign."""
+"""Reports: agreement of score tables with human ratings, as a document of numbers and as a page."""

@@ -1,298 +1,242 @@
-"""From tables to the document: every number of the report, JSON-ready."""
+"""From tables to the report's document."""
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import platform
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.report import review, sections
+from avpenet_cli.report import review
 from avpenet_cli.report.checklist import checklist
-from avpenet_cli.report.comparison import align, compare
-from avpenet_cli.report.coverage import Coverage, coverage, flag_counts
+from avpenet_cli.report.comparison import ComparedTables, align, comparison_section
+from avpenet_cli.report.coverage import Coverage, flag_counts, measure_coverage
+from avpenet_cli.report.data_sections import distribution_section, headline, pairing_section
+from avpenet_cli.report.document import SCHEMA_VERSION, ReportDocument
+from avpenet_cli.report.document.data import QualitySection
+from avpenet_cli.report.document.provenance import SettingsSection
+from avpenet_cli.report.document.review import ReviewSection
 from avpenet_cli.report.grouping import drift, groups
 from avpenet_cli.report.notices import notices
-from avpenet_cli.report.raters import raters
-from avpenet_cli.settings import WINDOW_S
-from avpenet_cli.stats.agreement import Limits, Z, judged, verdict
+from avpenet_cli.report.provenance import created_now, inputs_section, provenance, software
+from avpenet_cli.report.raters import raters_section
+from avpenet_cli.report.sections import (
+    agreement_section,
+    calibration_section,
+    error_section,
+    pairs_of,
+    reliability_section,
+)
+from avpenet_cli.stats.agreement import Z
 from avpenet_cli.stats.bootstrap import LEVEL, Resampling
-from avpenet_cli.stats.classes import LABELS, class_of
-from avpenet_cli.stats.estimate import plain
+from avpenet_cli.stats.classes import LABELS, class_of, classes
 from avpenet_cli.stats.pairs import Pairs
-from avpenet_cli.study.pairing import Pairing, pair
+from avpenet_cli.stats.verdict import verdict
+from avpenet_cli.study.pairing import HOLD_S, Pairing, pair
 from avpenet_cli.study.score_tables import Scores
-from avpenet_cli.study.tables import Inputs, described_weights
-from avpenet_cli.version import __version__
+from avpenet_cli.study.tables import Inputs, summarise_weights
 
-REPORT_VERSION = 1
-
-_LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "jinja2")
-# Of unmatched ratings in the JSON file; the page shows the first 20.
-_MOST_LISTED = 10_000
-_ON_PAGE = 25
+# Scores are rounded in the table: within this distance of a cut point, points, a label may be of either class.
+_ROUNDING_POINTS = 0.001
+_LONGEST_HOLD_S = 3600.0
+_SCALE_POINTS = 10.0
 
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """What the numbers depend on beside the tables.
+    """What the numbers depend on besides the tables.
 
     Attributes:
-        hold_s: how long a point rating holds.
-        constant_truth: are the segments of a subject replicates of one true value?
-        limit_points: acceptance limit of both limits of agreement, points; None: not asked.
-        limit_source: where it comes from.
-        command: to repeat the report.
+        hold_s: how long a rating given at one time holds, 0 to 3600 s.
+        constant_truth: the true value is the same in all segments of a subject.
+        limit_points: acceptance limit for both limits of agreement, over 0 and up to 10 points; None: no verdict.
+        limit_source: where the acceptance limit comes from; not empty where there is one.
+        resampling: for the bootstrap.
+        command: repeats the report.
+
+    Raises:
+        SettingsError: a value out of its range, or a limit without a source.
     """
 
-    hold_s: float = 10.0
+    hold_s: float = HOLD_S
     constant_truth: bool = False
     limit_points: float | None = None
     limit_source: str = ""
     resampling: Resampling = field(default_factory=Resampling)
     command: str = ""
 
+    def __post_init__(self) -> None:
+        limit = self.limit_points
+        if limit is not None and not 0 < limit <= _SCALE_POINTS:
+            raise SettingsError(
+                f"--limit {limit:g}: not a distance on the 0-10 scale", "give points, over 0 and up to 10"
+            )
+        if limit is not None and not self.limit_source.strip():
+            raise SettingsError("--limit without --limit-source", "say where the limit comes from, for the page")
+        if not 0 <= self.hold_s <= _LONGEST_HOLD_S:
+            raise SettingsError(f"--hold-s {self.hold_s:g}: out of range", "give 0 to 3600 seconds")
+
 
 @dataclass(frozen=True)
 class Analysis:
-    """The document, and what the figures need beside it.
+    """The document, and the tables that figures and files need besides it.
 
     Attributes:
-        document: as written to report.json.
+        document: as written to report.json, but without trajectories.
+        inputs: all tables.
         segments: the score table with subject and reference.
-        rated: of those, the pairs: scored and rated; with `model`.
-        compared: segments of both tables, or None.
-        review: every segment to look at; the document holds the first of them.
+        rated: segments with a score and a reference.
+        pairs: of `rated`; None without any.
+        compared: segments of both score tables; None without another one.
+        review: every segment to look at; the document has the first of them.
     """
 
-    document: dict[str, Any]
+    document: ReportDocument
     inputs: Inputs
-    pairing: Pairing
     segments: pd.DataFrame
     rated: pd.DataFrame
     pairs: Pairs | None
-    limits: Limits | None
     compared: pd.DataFrame | None
     review: pd.DataFrame
 
 
-def analyse(inputs: Inputs, settings: ReportSettings) -> Analysis:
-    """Compute everything.
+def analyse_tables(inputs: Inputs, settings: ReportSettings) -> Analysis:
+    """Compute every number of a report.
 
     Raises:
         SettingsError: the tables do not belong together.
     """
-    scores, of = inputs.scores, settings.resampling
-    for one in filter(None, (scores, inputs.other)):
-        _check_labels(one)
-    pairing = pair(scores, inputs.ratings, inputs.subjects, settings.hold_s)
+    for scores in filter(None, (inputs.scores, inputs.other)):
+        _check_labels(scores)
+    if settings.limit_points is not None and inputs.ratings is None:
+        raise SettingsError("--limit without --reference", "a limit needs ratings to be compared with")
+    pairing = pair(inputs.scores, inputs.ratings, inputs.subjects, settings.hold_s)
     segments = pairing.segments
-    scored = segments["status"] == "scored"
-    rated = segments[scored & segments["reference"].notna()]
-    rated = rated.assign(model=rated["score"])
-    covered = coverage(scores)
-    document = _head(inputs, settings, pairing, rated, covered)
-    pairs = limits = None
+    rated = segments[(segments["status"] == "scored") & segments["reference"].notna()]
     if inputs.ratings is not None and not len(rated):
         raise SettingsError(
-            "--reference: not one scored segment has a rating", "see that times are seconds from the recording's start"
+            "--reference: no scored segment has a rating", "check that times are seconds from the recording's start"
         )
-    if len(rated):
-        pairs = Pairs.of(rated["model"].to_numpy(), rated["reference"].to_numpy(), rated["subject"].to_numpy())
-        document["agreement"], limits = sections.agreement(pairs, of, settings.constant_truth)
-        document["error"] = sections.error(pairs, of)
-        document["reliability"] = sections.reliability(pairs, of)
-        document["classes"] = sections.class_agreement(pairs, of, scores.cut_points)
-        document["calibration"] = sections.calibration_section(pairs, of)
-        document["raters"] = raters(pairing.by_rater, segments["score"], segments["subject"], scores.cut_points, of)
-        document["strata"] = groups(rated, inputs.subjects, covered, of)
-    document["drift"], document["drift_by"] = drift(rated, segments, inputs, covered, of)
-    compared = None
-    if inputs.other is not None:
-        compared = align(segments, inputs.other, ("the score tables", "the other"))
-        document["comparison"] = {
-            "other": {"files": [one.name for one in inputs.other.sources], "weights": inputs.other.weights}
-        } | compare(compared, (scores.cut_points, inputs.other.cut_points), of, settings.constant_truth)
-    document["verdict"] = plain(verdict(limits, settings.limit_points, settings.limit_source)) | {
-        "other_methods": _other_verdicts(document, settings) if limits else []
-    }
-    if limits is not None:
-        to_review = review.disagreements(
-            rated, (limits.lower.value, limits.upper.value), scores.cut_points, settings.limit_points
-        )
-        criterion = review.RATED
-    else:
-        to_review, criterion = review.thin_evidence(segments), review.UNRATED
-    shown = to_review.head(_ON_PAGE)
-    document["review"] = {
-        "criterion": criterion,
-        "total": len(to_review),
-        "rows": [plain(dict(row)) for row in shown.astype({"recording": str}).to_dict("records")],
-    }
-    document["checklist"] = checklist(document)
-    return Analysis(document, inputs, pairing, segments, rated, pairs, limits, compared, to_review)
-
-
-def _other_verdicts(document: dict[str, Any], settings: ReportSettings) -> list[dict[str, str]]:
-    """What the verdict would be by the limits that stand beside those it rests on."""
-    found = []
-    beside = {
-        "subject bootstrap": document["agreement"]["bootstrap"],
-        "percentiles": document["agreement"]["nonparametric"],
-    }
-    for name, ends in beside.items():
-        if settings.limit_points is None or not ends or None in (*ends["loa_lower_ci"], *ends["loa_upper_ci"]):
-            continue
-        word = judged(tuple(ends["loa_lower_ci"]), tuple(ends["loa_upper_ci"]), settings.limit_points)
-        found.append({"method": name, "result": word})
-    return found
+    pairs = pairs_of(rated) if len(rated) else None
+    compared = None if inputs.other is None else align(segments, inputs.other)
+    coverage = measure_coverage(inputs.scores)
+    document = _describe(inputs, settings, pairing, rated, coverage)
+    if pairs is not None:
+        document = _add_agreement(document, inputs, settings, pairing, rated, pairs, coverage)
+    if compared is not None and inputs.other is not None:
+        tables = ComparedTables(compared, inputs.scores.cut_points, inputs.other)
+        comparison = comparison_section(tables, settings.resampling, settings.constant_truth)
+        document = replace(document, comparison=comparison)
+    to_review, criterion = _segments_to_review(document, inputs, settings, segments, rated)
+    document = replace(document, review=review.review_section(to_review, criterion))
+    document = replace(document, checklist=checklist(document))
+    return Analysis(document, inputs, segments, rated, pairs, compared, to_review)
 
 
 def _check_labels(scores: Scores) -> None:
-    """Without a manifest the cut points are guessed; the table's own labels tell when the guess is wrong."""
-    said = scores.segments[["score", "label"]].dropna()
-    said = said[said["label"] != ""]
-    values = said["score"].to_numpy()
-    # The table's scores are rounded, so that one beside a cut point may have fallen on the other side of it.
-    clear = np.min([np.abs(values - cut) for cut in scores.cut_points], axis=0) > 0.001
-    ours = np.array(LABELS)[class_of(values, scores.cut_points)]
-    wrong = clear & (ours != said["label"].to_numpy(dtype=object))
+    """Without a manifest the cut points are assumed; the table's labels show where the assumption is wrong."""
+    labelled = scores.segments[["score", "label"]].dropna()
+    labelled = labelled[labelled["label"] != ""]
+    values = labelled["score"].to_numpy()
+    clear = np.min([np.abs(values - cut) for cut in scores.cut_points], axis=0) > _ROUNDING_POINTS
+    expected = np.array(LABELS)[class_of(values, scores.cut_points)]
+    wrong = clear & (expected != labelled["label"].to_numpy(dtype=object))
     if wrong.any():
-        place = int(np.argmax(wrong))
+        row = int(np.argmax(wrong))
         low, high = scores.cut_points
         raise SettingsError(
-            f"{scores.sources[0].name}: a score of {values[place]:g} is labelled {said['label'].iloc[place]}, which "
+            f"{scores.sources[0].name}: a score of {values[row]:g} is labelled {labelled['label'].iloc[row]}, which "
             f"the cut points {low:g} and {high:g} do not give",
             "put the run's manifest (.run.json) beside the table, which names the cut points",
         )
 
 
-def _head(
-    inputs: Inputs, settings: ReportSettings, pairing: Pairing, rated: pd.DataFrame, covered: Coverage
-) -> dict[str, Any]:
-    scores, segments = inputs.scores, pairing.segments
-    scored = segments["status"] == "scored"
-    reference = segments["reference"].dropna().to_numpy()
-    ratings = inputs.ratings
-    return {
-        "report_version": REPORT_VERSION,
-        "title": "Agreement of pain scores with human ratings" if ratings else "Pain scores: description and coverage",
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": settings.command,
-        "notices": notices(inputs, covered, rated, len(pairing.unmatched_ratings)),
-        "software": {"avpenet": __version__, "python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in _LIBRARIES},
-        "inputs": _inputs(inputs),
-        "weights": described_weights(scores),
-        "settings": {
-            "confidence": LEVEL,
-            "z": Z,
-            "bootstrap_replicates": settings.resampling.replicates,
-            "seed": settings.resampling.seed,
-            "hold_s": settings.hold_s,
-            "truth": "constant" if settings.constant_truth else "changing",
-            "limit_points": settings.limit_points,
-            "limit_source": settings.limit_source,
-        },
-        "headline": {
-            "n_subjects": int(segments["subject"].nunique()),
-            "n_recordings": len(covered.by_recording),
-            "n_segments": len(segments),
-            "n_scored": int(scored.sum()),
-            "n_pairs": len(rated),
-            "n_pair_subjects": int(rated["subject"].nunique()),
-            "n_recordings_scored": int(segments.loc[scored, "recording"].nunique()),
-            "n_raters": len(ratings.raters) if ratings else 0,
-        },
-        "coverage": plain(covered.plain()),
-        "quality": {"flags": flag_counts(segments)},
-        "distribution": {
-            "model": sections.distribution(segments.loc[scored, "score"].to_numpy()),
-            "reference": sections.distribution(reference) if ratings else None,
-            "range_note": _range_note(reference) if ratings else "",
-        },
-        "pairing": _pairing(pairing, inputs, settings) if ratings or inputs.subjects else None,
-        **dict.fromkeys(
-            ("agreement", "error", "reliability", "classes", "calibration", "strata", "raters", "comparison")
-        ),
-        "provenance": {"created_by": f"avpenet {__version__} report", "platform": platform.platform()},
-    }
-
-
-def _inputs(inputs: Inputs) -> dict[str, Any]:
-    def file(one: Any) -> dict[str, Any]:
-        return {"name": one.name, "sha256": one.sha256, "rows": one.rows}
-
-    def table(scores: Scores) -> list[dict[str, Any]]:
-        return [
-            file(one)
-            | {
-                "manifest_state": one.manifest_state,
-                "manifest_sha256": one.manifest_sha256,
-                "manifest": {name: one.manifest.get(name) for name in ("device", "software", "notice", "timing")}
-                if one.manifest
-                else None,
-            }
-            for one in scores.sources
-        ]
-
-    ratings = inputs.ratings
-    return {
-        "scores": table(inputs.scores),
-        "reference": file(ratings.file) | {"scales": list(ratings.scales), "raters": list(ratings.raters)}
-        if ratings
-        else None,
-        "subjects": file(inputs.subjects.file) | {"columns": list(inputs.subjects.columns)}
-        if inputs.subjects
-        else None,
-        "events": file(inputs.events.file) | {"unknown_recordings": _unknown(inputs)} if inputs.events else None,
-        "compare": table(inputs.other) if inputs.other else None,
-    }
-
-
-def _unknown(inputs: Inputs) -> list[str]:
-    known = set(inputs.scores.segments["recording"].cat.categories)
-    return sorted(set(inputs.events.rows["recording"]) - known) if inputs.events else []
-
-
-def _range_note(reference: np.ndarray[Any, Any]) -> str:
-    if not len(reference):
-        return ""
-    low, high = float(reference.min()), float(reference.max())
-    if high - low >= 8:
-        return ""
-    return (
-        f"The reference spans {low:.1f} to {high:.1f} of 0 to 10: what is said here holds for that range only, and "
-        "correlations and ICCs are lower than over the whole scale."
+def _describe(
+    inputs: Inputs, settings: ReportSettings, pairing: Pairing, rated: pd.DataFrame, coverage: Coverage
+) -> ReportDocument:
+    """The document without anything that compares pairs."""
+    segments, has_ratings = pairing.segments, inputs.ratings is not None
+    has_pairing = has_ratings or inputs.subjects is not None
+    return ReportDocument(
+        schema_version=SCHEMA_VERSION,
+        title="Agreement of pain scores with human ratings" if has_ratings else "Pain scores: description and coverage",
+        created=created_now(),
+        command=settings.command,
+        notices=notices(inputs, coverage.section, rated, len(pairing.unmatched_ratings)),
+        software=software(),
+        inputs=inputs_section(inputs),
+        weights=summarise_weights(inputs.scores),
+        settings=_settings_section(settings),
+        headline=headline(segments, rated, inputs, len(coverage.by_recording)),
+        coverage=coverage.section,
+        quality=QualitySection(flag_counts(segments)),
+        distribution=distribution_section(segments, has_ratings),
+        pairing=pairing_section(pairing, settings.hold_s, has_ratings) if has_pairing else None,
+        agreement=None,
+        error=None,
+        reliability=None,
+        classes=None,
+        calibration=None,
+        strata=None,
+        raters=None,
+        drift=drift(rated, segments, inputs, coverage, settings.resampling),
+        comparison=None,
+        verdict=verdict(None, None, settings.limit_points, settings.limit_source),
+        review=ReviewSection("", 0, ()),
+        checklist=(),
+        trajectories=(),
+        provenance=provenance(),
     )
 
 
-def _pairing(pairing: Pairing, inputs: Inputs, settings: ReportSettings) -> dict[str, Any]:
-    lost = pairing.unmatched_ratings
-    rated = inputs.ratings is not None
-    return {
-        "hold_s": settings.hold_s,
-        "rated_segments": int(pairing.segments["reference"].notna().sum()),
-        "unrated_segments": pairing.unrated_segments if rated else None,
-        "unrated_recordings": list(pairing.unrated_recordings) if rated else [],
-        "unmatched_ratings": {
-            "count": len(lost),
-            "by_reason": {str(why): int(n) for why, n in lost["why"].value_counts().items()},
-            "listed": [plain(one) for one in lost.head(_MOST_LISTED).to_dict("records")],
-        },
-        "recordings_without_subject": list(pairing.recordings_without_subject),
-        "subjects_without_recording": list(pairing.subjects_without_recording),
-        "subject_rows_without_scores": list(pairing.subject_rows_without_scores),
-        "overlapping_segments": _overlapping(pairing.segments),
-    }
+def _settings_section(settings: ReportSettings) -> SettingsSection:
+    return SettingsSection(
+        confidence=LEVEL,
+        z=Z,
+        bootstrap_replicates=settings.resampling.replicates,
+        seed=settings.resampling.seed,
+        hold_s=settings.hold_s,
+        truth="constant" if settings.constant_truth else "changing",
+        limit_points=settings.limit_points,
+        limit_source=settings.limit_source,
+    )
 
 
-def _overlapping(segments: pd.DataFrame) -> bool:
-    """Do windows share seconds (a stride under their length)?"""
-    starts = segments.groupby("recording", observed=True, sort=False)["start_s"].diff()
-    return bool((starts < WINDOW_S - 0.01).any())
+def _add_agreement(
+    document: ReportDocument,
+    inputs: Inputs,
+    settings: ReportSettings,
+    pairing: Pairing,
+    rated: pd.DataFrame,
+    pairs: Pairs,
+    coverage: Coverage,
+) -> ReportDocument:
+    resampling, cut_points = settings.resampling, inputs.scores.cut_points
+    agreement = agreement_section(pairs, resampling, settings.constant_truth)
+    return replace(
+        document,
+        agreement=agreement,
+        error=error_section(pairs, resampling),
+        reliability=reliability_section(pairs, resampling),
+        classes=classes(pairs, resampling.of(pairs.n_subjects), cut_points),
+        calibration=calibration_section(pairs, resampling),
+        strata=groups(rated, inputs.subjects, coverage, resampling),
+        raters=raters_section(pairing.by_rater, pairing.segments, cut_points, resampling),
+        verdict=verdict(agreement.limits, agreement.percentiles, settings.limit_points, settings.limit_source),
+    )
+
+
+def _segments_to_review(
+    document: ReportDocument,
+    inputs: Inputs,
+    settings: ReportSettings,
+    segments: pd.DataFrame,
+    rated: pd.DataFrame,
+) -> tuple[pd.DataFrame, str]:
+    if document.agreement is None:
+        return review.thin_evidence(segments), review.UNRATED_CRITERION
+    limits = document.agreement.limits
+    loa = (limits.lower.value, limits.upper.value)
+    rows = review.disagreements(rated, loa, inputs.scores.cut_points, settings.limit_points)
+    return rows, review.RATED_CRITERION

@@ -1,18 +1,19 @@
-"""Where the recorded seconds went: nominal = scored + unscorable + undecodable."""
+"""How much of the recorded time has a score: nominal = scored + unscorable + undecodable."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from avpenet_cli.records import FLAG_MEANINGS, Flag, Status
+from avpenet_cli.report.document.data import CoverageSection, FailedRecording, FlagCount
 from avpenet_cli.study.score_tables import Scores
 
-# What rounding to milliseconds may add up to, per recording.
+# Sum of the rounding errors of a recording's seconds.
 _TOLERANCE_S = 0.1
 
 
@@ -21,50 +22,16 @@ class Coverage:
     """Seconds of all recordings and of each.
 
     Attributes:
-        source: `manifest` where every table has a verified one, else `table`, which knows nothing outside segments.
-        unscorable_s: by reason.
-        failed_recordings: recording, reason, message; known from manifests only.
+        section: of the document.
         by_recording: index recording, failed ones included; nominal_s, scored_s.
     """
 
-    source: str
-    nominal_s: float
-    scored_s: float
-    unscorable_s: dict[str, float]
-    undecodable_s: float
-    failed_recordings: tuple[dict[str, str], ...]
+    section: CoverageSection
     by_recording: pd.DataFrame
 
-    @property
-    def unaccounted_s(self) -> float:
-        """What the sum misses."""
-        return self.nominal_s - self.scored_s - sum(self.unscorable_s.values()) - self.undecodable_s
 
-    @property
-    def balanced(self) -> bool:
-        """Does the sum hold?"""
-        return abs(self.unaccounted_s) <= _TOLERANCE_S * max(1, len(self.by_recording))
-
-    def plain(self) -> dict[str, Any]:
-        """For the document."""
-        failed = {one["recording"] for one in self.failed_recordings}
-        silent = self.by_recording.index[self.by_recording["scored_s"] <= 0]
-        return {
-            "source": self.source,
-            "nominal_s": self.nominal_s,
-            "scored_s": self.scored_s,
-            "unscorable_s": self.unscorable_s,
-            "undecodable_s": self.undecodable_s,
-            "failed_recordings": list(self.failed_recordings),
-            "unaccounted_s": self.unaccounted_s,
-            "balanced": self.balanced,
-            "share_scored": self.scored_s / self.nominal_s if self.nominal_s else None,
-            "recordings_without_score": [str(name) for name in silent if name not in failed],
-        }
-
-
-def coverage(scores: Scores) -> Coverage:
-    """From the manifests where all are verified, else from the segments alone."""
+def measure_coverage(scores: Scores) -> Coverage:
+    """Seconds from the manifests where all are verified, otherwise from the segments alone."""
     if all(source.manifest_state == "verified" for source in scores.sources):
         return _from_manifests([source.manifest for source in scores.sources if source.manifest])
     return _from_segments(scores.segments)
@@ -72,39 +39,30 @@ def coverage(scores: Scores) -> Coverage:
 
 def _from_manifests(manifests: list[dict[str, Any]]) -> Coverage:
     entries: dict[str, dict[str, Any]] = {}
-    for one in (entry for manifest in manifests for entry in manifest["recordings"]):
-        # What failed in one run and was scored in another is scored.
-        if one["recording"] not in entries or entries[one["recording"]]["status"] == Status.FAILED:
-            entries[one["recording"]] = one
+    for entry in (entry for manifest in manifests for entry in manifest["recordings"]):
+        name = entry["recording"]
+        # A recording that failed in one run and was scored in another is scored.
+        if name not in entries or entries[name]["status"] == Status.FAILED:
+            entries[name] = entry
     unscorable: Counter[str] = Counter()
-    undecodable = 0.0
+    undecodable_s = 0.0
     failed, rows = [], []
     for name, entry in entries.items():
         if entry["status"] == Status.FAILED:
-            failed.append({key: str(entry.get(key, "")) for key in ("recording", "reason", "message")})
-        balance = entry.get("balance_s") or {
-            "nominal_s": 0.0,
-            "scored_s": 0.0,
-            "unscorable_s": {},
-            "undecodable_s": 0.0,
-        }
+            failed.append(FailedRecording(name, str(entry.get("reason", "")), str(entry.get("message", ""))))
+        balance = entry.get("balance_s")
+        if balance is None:
+            rows.append((name, 0.0, 0.0))
+            continue
         unscorable.update(balance["unscorable_s"])
-        undecodable += balance["undecodable_s"]
+        undecodable_s += balance["undecodable_s"]
         rows.append((name, balance["nominal_s"], balance["scored_s"]))
     table = pd.DataFrame(rows, columns=["recording", "nominal_s", "scored_s"]).set_index("recording")
-    return Coverage(
-        "manifest",
-        float(table["nominal_s"].sum()),
-        float(table["scored_s"].sum()),
-        dict(unscorable),
-        undecodable,
-        tuple(failed),
-        table,
-    )
+    return _coverage("manifest", table, dict(unscorable), undecodable_s, tuple(failed))
 
 
 def _from_segments(segments: pd.DataFrame) -> Coverage:
-    """Seconds covered by any segment; what two overlapping ones share counts once, scored if either is."""
+    """Seconds that segments cover; what two of them share counts once, as scored if either has a score."""
     covered = _union_s(segments)
     scored = _union_s(segments[segments["status"] == Status.SCORED]).reindex(covered.index, fill_value=0.0)
     table = pd.DataFrame({"nominal_s": covered, "scored_s": scored})
@@ -113,43 +71,58 @@ def _from_segments(segments: pd.DataFrame) -> Coverage:
     by_reason = (lost["end_s"] - lost["start_s"]).groupby(reasons.to_numpy()).sum()
     # Overlapping segments lose some of these seconds twice, and some not at all.
     total, left = float(by_reason.sum()), float((covered - scored).sum())
-    return Coverage(
-        "table",
-        float(covered.sum()),
-        float(scored.sum()),
-        {str(reason): float(seconds) * left / total for reason, seconds in by_reason.items()},
-        0.0,
-        (),
-        table,
+    unscorable_s = {str(reason): float(seconds) * left / total for reason, seconds in by_reason.items()}
+    return _coverage("table", table, unscorable_s, 0.0, ())
+
+
+def _coverage(
+    source: Literal["manifest", "table"],
+    by_recording: pd.DataFrame,
+    unscorable_s: dict[str, float],
+    undecodable_s: float,
+    failed: tuple[FailedRecording, ...],
+) -> Coverage:
+    nominal_s, scored_s = float(by_recording["nominal_s"].sum()), float(by_recording["scored_s"].sum())
+    unaccounted_s = nominal_s - scored_s - sum(unscorable_s.values()) - undecodable_s
+    names_of_failed = {recording.recording for recording in failed}
+    without_score = by_recording.index[by_recording["scored_s"] <= 0]
+    section = CoverageSection(
+        source=source,
+        nominal_s=nominal_s,
+        scored_s=scored_s,
+        unscorable_s=unscorable_s,
+        undecodable_s=undecodable_s,
+        failed_recordings=failed,
+        unaccounted_s=unaccounted_s,
+        balanced=abs(unaccounted_s) <= _TOLERANCE_S * max(1, len(by_recording)),
+        share_scored=scored_s / nominal_s if nominal_s else None,
+        recordings_without_score=tuple(str(name) for name in without_score if name not in names_of_failed),
     )
+    return Coverage(section, by_recording)
 
 
 def _union_s(segments: pd.DataFrame) -> pd.Series[float]:
+    """Seconds that the segments of each recording cover, by recording."""
     ordered = segments.sort_values(["recording", "start_s"], kind="stable")
     names = ordered["recording"].astype(str)
     start, end = ordered["start_s"].to_numpy(), ordered["end_s"].to_numpy()
     if not len(ordered):
         return pd.Series(dtype=np.float64)
-    # Segments are at most partly overlapped by the one before: they have one length and rising starts.
-    before = np.where(names.to_numpy()[1:] == names.to_numpy()[:-1], end[:-1], -np.inf)
-    fresh = end - np.maximum(start, np.concatenate([[-np.inf], before]))
-    return pd.Series(np.maximum(fresh, 0.0)).groupby(names.to_numpy(), sort=False).sum()
+    # Segments have equal lengths and rising starts, so that only the previous segment's end matters.
+    previous_end = np.where(names.to_numpy()[1:] == names.to_numpy()[:-1], end[:-1], -np.inf)
+    new_s = end - np.maximum(start, np.concatenate([[-np.inf], previous_end]))
+    return pd.Series(np.maximum(new_s, 0.0)).groupby(names.to_numpy(), sort=False).sum()
 
 
-def flag_counts(segments: pd.DataFrame) -> list[dict[str, Any]]:
-    """How many segments carry each flag; flags of the program first, unknown ones after."""
+def flag_counts(segments: pd.DataFrame) -> tuple[FlagCount, ...]:
+    """Number of segments with each flag that occurs: flags of this program first, then unknown ones."""
     counts: Counter[str] = Counter()
     for text, number in segments["flags"].fillna("").astype(str).value_counts().items():
         for flag in str(text).split():
             counts[flag] += int(number)
     meanings = {flag.value: FLAG_MEANINGS[flag] for flag in Flag}
     order = [name for name in meanings if counts[name]] + sorted(set(counts) - set(meanings))
-    return [
-        {
-            "flag": name,
-            "meaning": meanings.get(name, "not a flag of this program"),
-            "segments": counts[name],
-            "share": counts[name] / len(segments),
-        }
+    return tuple(
+        FlagCount(name, meanings.get(name, "not a flag of this program"), counts[name], counts[name] / len(segments))
         for name in order
-    ]
+    )

@@ -1,81 +1,96 @@
-"""Which groups a report sets side by side: SUBJECTS' columns, quality flags, evidence, and time."""
+"""Which groups a report compares: columns of the table of subjects, quality flags, evidence, and time."""
 
 from __future__ import annotations
 
 import datetime
 import re
-from typing import Any
+from dataclasses import replace
 
 import pandas as pd
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.report.coverage import Coverage
-from avpenet_cli.report.strata import group, share_scored, strata
+from avpenet_cli.report.document.groups import EVIDENCE, QUALITY_FLAGS, DriftSection, Stratum
+from avpenet_cli.report.strata import Levels, group, share_scored, strata
 from avpenet_cli.stats.bootstrap import Resampling
 from avpenet_cli.study.ratings import NOT_STATED, Subjects
 from avpenet_cli.study.tables import Inputs
 
-# Of SUBJECTS' columns, the ones that say when; the first of them found makes the drift table.
+# Columns of the table of subjects that give a time; the first one present makes the drift table.
 _TIMES = ("batch", "month", "date")
+_FAILED = "failed in every table"
 
 
-def groups(rated: pd.DataFrame, subjects: Subjects | None, covered: Coverage, of: Resampling) -> list[dict[str, Any]]:
-    """Bias and MAE by every column of SUBJECTS that is no time, by quality flags, and by the evidence there was."""
-    names = rated["recording"].astype(str)
+def groups(
+    rated: pd.DataFrame, subjects: Subjects | None, coverage: Coverage, resampling: Resampling
+) -> tuple[Stratum, ...]:
+    """Bias and MAE by every column of the subjects except time, by quality flags, and by available evidence."""
+    recordings = rated["recording"].astype(str)
     flags = rated["flags"].fillna("").astype(str)
-    of_pairs: dict[str, pd.Series[str]] = {}
-    of_recordings: dict[str, pd.Series[str]] = {}
-    for column in subjects.columns if subjects else ():
-        if column == _time_column(subjects):
-            continue
-        levels = subjects.table[column] if subjects else pd.Series(dtype=str)
-        of_pairs[column] = names.map(levels).fillna(NOT_STATED)
-        of_recordings[column] = levels.reindex(covered.by_recording.index).fillna(NOT_STATED)
-    of_pairs["quality flags"] = flags.map(lambda text: "flagged" if text else "no flag")
-    modality = flags.map({text: _modality(text.split()) for text in flags.unique()})
-    if modality.nunique() > 1:
-        of_pairs["evidence"] = modality
-    return strata(rated, of_pairs, of_recordings, covered.by_recording, of)
+    columns = {}
+    if subjects:
+        for column in subjects.columns:
+            if column == _time_column(subjects):
+                continue
+            levels = subjects.table[column]
+            columns[column] = Levels(
+                recordings.map(levels).fillna(NOT_STATED),
+                levels.reindex(coverage.by_recording.index).fillna(NOT_STATED),
+            )
+    columns[QUALITY_FLAGS] = Levels(flags.map(lambda text: "flagged" if text else "no flag"))
+    evidence = flags.map({text: _evidence(text.split()) for text in flags.unique()})
+    if evidence.nunique() > 1:
+        columns[EVIDENCE] = Levels(evidence)
+    return strata(rated, columns, coverage.by_recording, resampling)
 
 
-def _modality(flags: list[str]) -> str:
-    blind, deaf = bool({"no_face", "no_video"} & set(flags)), "no_audio" in flags
-    return "neither" if blind and deaf else "voice only" if blind else "face only" if deaf else "face and voice"
+def _evidence(flags: list[str]) -> str:
+    without_face, without_voice = bool({"no_face", "no_video"} & set(flags)), "no_audio" in flags
+    if without_face:
+        return "neither" if without_voice else "voice only"
+    return "face only" if without_voice else "face and voice"
 
 
 def _time_column(subjects: Subjects | None) -> str | None:
-    """Of SUBJECTS, the column that says when."""
     columns = {column.lower(): column for column in (subjects.columns if subjects else ())}
     return next((columns[name] for name in _TIMES if name in columns), None)
 
 
 def drift(
-    rated: pd.DataFrame, segments: pd.DataFrame, inputs: Inputs, covered: Coverage, of: Resampling
-) -> tuple[list[dict[str, Any]], str]:
-    """Bias and coverage by month or batch: a column of SUBJECTS, else the score tables in their order."""
-    subjects, column = inputs.subjects, _time_column(inputs.subjects)
-    recordings = covered.by_recording.index
-    if column and subjects:
-        batch = subjects.table[column].reindex(recordings).fillna(NOT_STATED)
-        if column.lower() == "date":
-            batch = batch.map(_month)
-        order = sorted(batch.unique(), key=_naturally)
-    elif len(inputs.scores.sources) > 1:
-        column = "score table"
-        first = segments.drop_duplicates("recording").set_index("recording")["source"]
-        first.index = first.index.astype(str)
-        labels = [f"{place + 1}: {one.name}" for place, one in enumerate(inputs.scores.sources)]
-        batch = first.map(dict(enumerate(labels))).reindex(recordings).fillna("failed in every table")
-        order = [label for label in [*labels, "failed in every table"] if (batch == label).any()]
-    else:
-        return [], ""
-    which = rated["recording"].astype(str).map(batch)
+    rated: pd.DataFrame, segments: pd.DataFrame, inputs: Inputs, coverage: Coverage, resampling: Resampling
+) -> DriftSection | None:
+    """Bias and coverage by month or batch: a column of the subjects, otherwise the score tables in their order."""
+    batches = _batches(segments, inputs, coverage)
+    if batches is None:
+        return None
+    by, batch_of, order = batches
+    batch_of_pair = rated["recording"].astype(str).map(batch_of)
     rows = []
     for name in order:
-        row = group(rated[(which == name).to_numpy()], of)
-        chosen = covered.by_recording[(batch == name).to_numpy()]
-        rows.append(row | {"batch": str(name), "n_recordings": len(chosen), "coverage_share": share_scored(chosen)})
-    return rows, column
+        seconds = coverage.by_recording[(batch_of == name).to_numpy()]
+        row = group(str(name), rated[(batch_of_pair == name).to_numpy()], share_scored(seconds), resampling)
+        rows.append(replace(row, n_recordings=len(seconds)))
+    return DriftSection(by, tuple(rows))
+
+
+def _batches(
+    segments: pd.DataFrame, inputs: Inputs, coverage: Coverage
+) -> tuple[str, pd.Series[str], list[str]] | None:
+    """What gives the batches, the batch of each recording, and the batches in order."""
+    subjects, column = inputs.subjects, _time_column(inputs.subjects)
+    recordings = coverage.by_recording.index
+    if column and subjects:
+        batch_of = subjects.table[column].reindex(recordings).fillna(NOT_STATED)
+        if column.lower() == "date":
+            batch_of = batch_of.map(_month)
+        return column, batch_of, sorted(batch_of.unique(), key=_natural_order)
+    if len(inputs.scores.sources) < 2:
+        return None
+    source = segments.drop_duplicates("recording").set_index("recording")["source"]
+    source.index = source.index.astype(str)
+    labels = [f"{place}: {file.name}" for place, file in enumerate(inputs.scores.sources, 1)]
+    batch_of = source.map(dict(enumerate(labels))).reindex(recordings).fillna(_FAILED)
+    return "score table", batch_of, [label for label in [*labels, _FAILED] if (batch_of == label).any()]
 
 
 def _month(text: str) -> str:
@@ -89,6 +104,6 @@ def _month(text: str) -> str:
         ) from None
 
 
-def _naturally(text: str) -> list[tuple[int, int, str]]:
-    """So that batch 10 comes after batch 9."""
+def _natural_order(text: str) -> list[tuple[int, int, str]]:
+    """Sort key that puts batch 10 after batch 9."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", text) if part]

@@ -2,95 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from avpenet_cli.phrasing import counted
-from avpenet_cli.report.coverage import Coverage
+from avpenet_cli.report.document.data import CoverageSection
+from avpenet_cli.report.document.review import Notice
 from avpenet_cli.report.strata import MINIMUM_SUBJECTS
-from avpenet_cli.study.tables import Inputs, described_weights
+from avpenet_cli.study.score_tables import Scores
+from avpenet_cli.study.tables import Inputs, summarise_weights
 
 _UNTRAINED = "UNTRAINED WEIGHTS. The scores on this page mean nothing and must not be used for anything."
 _DEMONSTRATION = (
     "DEMONSTRATION WEIGHTS, trained on simulated recordings, not for patients. The scores on this page say nothing "
     "about patients."
 )
-# Share of the ratings from which on something is wrong with their names or times.
+# Share of the ratings above which their names or times are probably wrong.
 _MANY_UNMATCHED = 0.05
-# Ratings of a scale that never reach further up than this, points, and how many it takes to wonder.
+# A scale whose ratings never exceed this, points, is probably wrong where there are enough ratings.
 _LOW_ON_SCALE = 1.0
 _ENOUGH_TO_DOUBT = 20
 _LATE_S = 10.0
 
 
-def _few(rated: pd.DataFrame) -> list[str]:
-    pairs = rated["subject"].value_counts()
-    if not len(pairs):
+def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_unmatched: int) -> tuple[Notice, ...]:
+    """Notices about weights, tables, subjects, ratings and time, in this order.
+
+    Args:
+        inputs: all tables.
+        coverage: of the recorded time.
+        rated: the pairs.
+        n_unmatched: ratings that match no segment.
+    """
+    collected = [*_about_scores(inputs.scores, "")]
+    if inputs.other is not None:
+        collected += _about_scores(inputs.other, "The other table: ")
+    warnings = [*_about_subjects(rated), *_about_ratings(inputs)]
+    n_ratings = inputs.ratings.file.rows if inputs.ratings is not None else 0
+    if n_unmatched > _MANY_UNMATCHED * n_ratings:
+        warnings.append(f"{n_unmatched} of {n_ratings} ratings match no segment: are names and times right?")
+    collected += [Notice("warning", text) for text in warnings]
+    if coverage.source == "table":
+        text = "Without verified manifests, seconds outside the segments and failed recordings are not known."
+        collected.append(Notice("note", text))
+    elif not coverage.balanced:
+        text = f"The balance of seconds does not add up: {coverage.unaccounted_s:.1f} s are missing."
+        collected.append(Notice("danger", text))
+    return tuple(collected)
+
+
+def _about_scores(scores: Scores, prefix: str) -> Iterator[Notice]:
+    weights = summarise_weights(scores)
+    if weights.status == "untrained" or "UNTRAINED" in scores.weights:
+        yield Notice("danger", prefix + _UNTRAINED)
+    elif weights.status == "demonstration" or "demonstration" in scores.weights:
+        yield Notice("danger", prefix + _DEMONSTRATION)
+    elif weights.notice:
+        yield Notice("warning", prefix + weights.notice)
+    for source in scores.sources:
+        if source.manifest_state == "altered":
+            text = f"{source.name} is not the table that its manifest certifies: it was changed after the run."
+            yield Notice("danger", text)
+        elif source.manifest_state != "verified":
+            text = f"{source.name} has no readable run manifest beside it: its origin cannot be traced."
+            yield Notice("warning", text)
+
+
+def _about_subjects(rated: pd.DataFrame) -> list[str]:
+    pairs_of_subject = rated["subject"].value_counts()
+    if not len(pairs_of_subject):
         return []
-    found = []
-    if len(pairs) < MINIMUM_SUBJECTS:
-        few = counted(len(pairs), "subject")
-        found.append(f"Only {few} with pairs: intervals are wide, and no verdict on so few carries far.")
-    if len(pairs) > 1 and pairs.iloc[0] > pairs.sum() / 2:
-        share = 100 * pairs.iloc[0] / pairs.sum()
-        found.append(f"One subject holds {share:.0f} % of the pairs: what counts pairs is mostly about that one.")
-    return found
+    n_subjects, most, total = len(pairs_of_subject), pairs_of_subject.iloc[0], pairs_of_subject.sum()
+    texts = []
+    if n_subjects < MINIMUM_SUBJECTS:
+        few = counted(n_subjects, "subject")
+        texts.append(f"Only {few} with pairs: intervals are wide, and a verdict on so few means little.")
+    if n_subjects > 1 and most > total / 2:
+        share = 100 * most / total
+        texts.append(
+            f"One subject has {share:.0f} % of the pairs: statistics that weight all pairs equally mainly describe it."
+        )
+    return texts
 
 
-def _doubtful(inputs: Inputs) -> list[str]:
+def _about_ratings(inputs: Inputs) -> list[str]:
     """Ratings that a wrong unit would explain."""
     if inputs.ratings is None:
         return []
-    rows, found = inputs.ratings.rows, []
+    rows, texts = inputs.ratings.rows, []
     for scale, values in rows.groupby("scale", observed=True)["value"]:
         if len(values) >= _ENOUGH_TO_DOUBT and values.max() <= _LOW_ON_SCALE:
-            found.append(f"No {scale} rating lies over a tenth of its scale: is it the right scale (a VAS in cm)?")
+            texts.append(f"No {scale} rating exceeds a tenth of its scale: is it the right scale (a VAS in cm)?")
     last_s = inputs.scores.segments.groupby("recording", observed=True)["end_s"].max()
-    late = rows["end_s"] > rows["recording"].map(last_s.to_dict()) + _LATE_S
-    if late.any():
-        found.append(
-            f"{int(late.sum())} ratings end over {_LATE_S:.0f} s after their recording does: are times in seconds?"
+    late = int((rows["end_s"] > rows["recording"].map(last_s.to_dict()) + _LATE_S).sum())
+    if late:
+        verb = "ends" if late == 1 else "end"
+        texts.append(
+            f"{counted(late, 'rating')} {verb} over {_LATE_S:.0f} s after the recording: are times in seconds?"
         )
-    return found
-
-
-def notices(inputs: Inputs, covered: Coverage, rated: pd.DataFrame, lost: int) -> list[dict[str, str]]:
-    """In order of weight within each kind; `level` is danger, warning or note.
-
-    Args:
-        rated: the pairs.
-        lost: ratings that match no segment.
-    """
-    found = []
-
-    def say(level: str, text: str) -> None:
-        found.append({"level": level, "text": text})
-
-    for scores, whose in ((inputs.scores, ""), (inputs.other, "The other table: ")):
-        if scores is None:
-            continue
-        described = described_weights(scores)
-        if described["status"] == "untrained" or "UNTRAINED" in scores.weights:
-            say("danger", whose + _UNTRAINED)
-        elif described["status"] == "demonstration" or "demonstration" in scores.weights:
-            say("danger", whose + _DEMONSTRATION)
-        elif described["notice"]:
-            say("warning", whose + described["notice"])
-        for source in scores.sources:
-            if source.manifest_state == "altered":
-                say(
-                    "danger",
-                    f"{source.name} is not the table that its manifest vouches for: it was changed after the run.",
-                )
-            elif source.manifest_state != "verified":
-                say("warning", f"{source.name} has no readable run manifest beside it: its origin cannot be traced.")
-    for text in _few(rated):
-        say("warning", text)
-    for text in _doubtful(inputs):
-        say("warning", text)
-    if inputs.ratings is not None and lost > _MANY_UNMATCHED * inputs.ratings.file.rows:
-        say("warning", f"{lost} of {inputs.ratings.file.rows} ratings match no segment: are names and times right?")
-    if covered.source == "table":
-        say("note", "Without verified manifests, seconds outside the segments and failed recordings are not known.")
-    elif not covered.balanced:
-        say("danger", f"The balance of seconds does not add up: {covered.unaccounted_s:.1f} s are missing.")
-    return found
+    return texts

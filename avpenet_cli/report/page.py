@@ -1,90 +1,64 @@
-"""The page: one HTML file from the report's document and its figures, with nothing loaded from anywhere."""
+"""The page: a single HTML file from the report's document and figures, which loads nothing from elsewhere."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from avpenet_cli import phrasing
+from avpenet_cli.report.document import ReportDocument
+from avpenet_cli.report.estimates import Style, format_estimate
 from avpenet_cli.report.figures.style import Figure
-
-Document = Mapping[str, Any]
-
-# Parts of the document that are None or left out where they do not apply.
-_OPTIONAL = (
-    "pairing",
-    "agreement",
-    "error",
-    "reliability",
-    "classes",
-    "calibration",
-    "strata",
-    "raters",
-    "comparison",
-    "drift",
-    "drift_by",
-    "review",
-    "trajectories",
-    "quality",
-)
+from avpenet_cli.stats.estimate import Estimate, Interval
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section of the page: `name` is its id and its template's name."""
+    """A section of the page: `name` is its id and the name of its template."""
 
     name: str
     title: str
 
 
-def render(document: Document, figures: Mapping[str, Figure]) -> str:
+def render(document: ReportDocument, figures: Mapping[str, Figure]) -> str:
     """The whole page.
 
     Args:
-        document: what report.json holds; a number that cannot be computed is None, its reason under `reasons`.
-        figures: by the name of their place on the page (`bland_altman_mean`, ...); one that is absent is left out.
-            Their `svg` is put in as it is.
+        document: complete.
+        figures: by their name on the page (`bland_altman_mean`, ...); a missing one is left out. Their `svg` is
+            inserted unescaped.
 
     Returns:
-        HTML without scripts, and without fonts or pictures from elsewhere; text of the document is escaped.
-
-    Raises:
-        KeyError, jinja2.UndefinedError: the document lacks a part that every report has.
+        HTML without scripts and without fonts or images from elsewhere; text of the document is escaped.
     """
-    whole = dict.fromkeys(_OPTIONAL) | dict(document)
-    page = _environment(float(document["settings"]["confidence"])).get_template("report.html.j2")
-    return page.render(doc=whole, figures=figures, sections=sections(whole, figures))
+    page = _environment(document.settings.confidence).get_template("report.html.j2")
+    return page.render(doc=document, figures=figures, sections=sections(document, figures))
 
 
-def sections(document: Document, figures: Mapping[str, Figure]) -> list[Section]:
-    """The sections that have something to say, in their order on the page."""
-
-    def given(name: str) -> bool:
-        return bool(document.get(name))
-
-    rated = given("agreement")
+def sections(document: ReportDocument, figures: Mapping[str, Figure]) -> list[Section]:
+    """The sections that have content, in their order on the page."""
+    rated = document.agreement is not None
     candidates = (
         ("scored", "What was scored", True),
-        ("pairing", "How ratings and scores were brought together", given("pairing")),
+        ("pairing", "How ratings and scores were matched", document.pairing is not None),
         ("distributions", "Range and spread of the scores", True),
         ("agreement", "Agreement: bias and limits of agreement", rated),
         ("trend", "Does the difference change with the amount of pain?", rated),
-        ("error", "Size of the error, and reliability", given("error")),
-        ("classes", "Agreement on low, moderate and high", given("classes")),
-        ("calibration", "Calibration", given("calibration")),
-        ("groups", "Subjects and groups", given("strata") or "subject_strip" in figures),
-        ("comparison", "Comparison with the other score table", given("comparison")),
-        ("raters", "The human raters among themselves", given("raters")),
-        ("trajectories", "Selected recordings over time", given("trajectories")),
-        ("review", "Segments to look at", given("review")),
-        ("drift", "Drift", given("drift")),
-        ("acceptance", "Acceptance", rated or document["verdict"]["result"] != "NOT ASKED"),
-        ("checklist", "Reporting checklist", given("checklist")),
+        ("error", "Size of the error, and reliability", document.error is not None),
+        ("classes", "Agreement on low, moderate and high", document.classes is not None),
+        ("calibration", "Calibration", document.calibration is not None),
+        ("groups", "Subjects and groups", bool(document.strata) or "subject_strip" in figures),
+        ("comparison", "Comparison with the other score table", document.comparison is not None),
+        ("raters", "Agreement among the human raters", document.raters is not None),
+        ("trajectories", "Selected recordings over time", bool(document.trajectories)),
+        ("review", "Segments to review", True),
+        ("drift", "Drift", document.drift is not None),
+        ("acceptance", "Acceptance", rated or document.verdict.result != "NOT ASKED"),
+        ("checklist", "Reporting checklist", bool(document.checklist)),
         ("methods", "Methods and sources", True),
         ("provenance", "Provenance", True),
         ("signature", "Review and signature", True),
@@ -92,24 +66,29 @@ def sections(document: Document, figures: Mapping[str, Figure]) -> list[Section]
     return [Section(name, title) for name, title, present in candidates if present]
 
 
-def estimate(block: Document, name: str, form: str = "points") -> Markup:
-    """One statistic with its interval as `phrasing.worded` says it, each kept on one line unless it is a reason."""
-    both = Markup("{} {}").format(value(block, name, form), interval(block, name, form)).rstrip()
-    return Markup('<span class="n">{}</span>').format(both) if phrasing.worded(block, name, form).bounded else both
+def with_interval(estimate: Estimate, style: Style = "points") -> Markup:
+    """An estimate with its interval as `format_estimate` writes it, on one line unless a reason is part of it."""
+    both = Markup("{} {}").format(value(estimate, style), interval(estimate, style)).rstrip()
+    return Markup('<span class="n">{}</span>').format(both) if format_estimate(estimate, style).bounded else both
 
 
-def value(block: Document, name: str, form: str = "points") -> Markup:
-    """The same without its interval."""
-    said = phrasing.worded(block, name, form)
-    return Markup('<span class="{}">{}</span>').format("n" if said.computable else "missing", said.value)
+def value(estimate: Estimate, style: Style = "points") -> Markup:
+    """An estimate without its interval."""
+    text = format_estimate(estimate, style)
+    return Markup('<span class="{}">{}</span>').format("n" if text.computable else "missing", text.value)
 
 
-def interval(block: Document, name: str, form: str = "points") -> Markup:
-    """Its interval alone; empty where the document has none for it."""
-    said = phrasing.worded(block, name, form)
-    if not said.interval:
+def interval(estimate: Estimate, style: Style = "points") -> Markup:
+    """The interval of an estimate alone; empty without a value."""
+    text = format_estimate(estimate, style)
+    if not text.interval:
         return Markup("")
-    return Markup('<span class="{}">{}</span>').format("ci" if said.bounded else "missing", said.interval)
+    return Markup('<span class="{}">{}</span>').format("ci" if text.bounded else "missing", text.interval)
+
+
+def _with_ci(estimate: Estimate, ci: Interval) -> Estimate:
+    """The same value with the interval of another method."""
+    return replace(estimate, ci=ci)
 
 
 def _environment(confidence: float) -> Environment:
@@ -119,12 +98,14 @@ def _environment(confidence: float) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_shown,
+        finalize=_finalize,
     )
+    environment.tests["finite"] = math.isfinite
     environment.globals.update(
-        estimate=estimate,
+        with_interval=with_interval,
         value=value,
         interval=interval,
+        with_ci=_with_ci,
         number=phrasing.number,
         percent=phrasing.percent,
         count=phrasing.count,
@@ -132,22 +113,22 @@ def _environment(confidence: float) -> Environment:
         p_value=phrasing.p_value,
         duration=phrasing.duration,
         clock=phrasing.clock,
-        moment=phrasing.moment,
+        utc_time=phrasing.utc_time,
         ci_name=f"{100 * confidence:g} % CI".replace(" ", phrasing.NO_BREAK_SPACE),
-        # Made by this package; the names in it are escaped there.
+        # Made by this package, which escapes the names in it.
         svg=lambda figure: Markup(figure.svg),
     )
     return environment
 
 
-def _shown(given: object) -> object:
-    """What stands for a value on the page: no `None`, no `nan`, no character that HTML cannot hold."""
-    if isinstance(given, Markup):
-        return given
-    if given is None:
+def _finalize(output: object) -> object:
+    """What the page shows for a value: no `None`, no `nan`, no character that HTML cannot contain."""
+    if isinstance(output, Markup):
+        return output
+    if output is None:
         return "not stated"
-    if isinstance(given, bool):
-        return "yes" if given else "no"
-    if isinstance(given, float):
-        return f"{given:g}".replace("-", phrasing.MINUS) if math.isfinite(given) else phrasing.NOT_COMPUTABLE
-    return phrasing.printable(given) if isinstance(given, str) else given
+    if isinstance(output, bool):
+        return "yes" if output else "no"
+    if isinstance(output, float):
+        return f"{output:g}".replace("-", phrasing.MINUS) if math.isfinite(output) else phrasing.NOT_COMPUTABLE
+    return phrasing.printable(output) if isinstance(output, str) else output

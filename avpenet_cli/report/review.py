@@ -1,24 +1,29 @@
-"""Which segments a person should look at."""
+"""Segments that a person should look at."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from avpenet_cli.records import Flag
+from avpenet_cli.report.document.review import ReviewRow, ReviewSection
 from avpenet_cli.stats.classes import class_of
 from avpenet_cli.storage import atomic_write
 
 COLUMNS = ["recording", "start_s", "end_s", "score", "reference", "difference", "flags", "why"]
 
-RATED = (
+# Rows on the page and in report.json.
+_ON_PAGE = 25
+
+RATED_CRITERION = (
     "Scored segments that lie outside the limits of agreement, beyond the accepted difference where one was given, or "
     "low on one side and high on the other; the largest differences first."
 )
-UNRATED = "Segments without a score, and scored segments flagged for thin evidence; the highest scores first."
+UNRATED_CRITERION = "Segments without a score, and scored segments flagged for thin evidence; the highest scores first."
 
 _THIN = {
     Flag.VIDEO_GAP,
@@ -36,46 +41,71 @@ _THIN = {
 
 
 def disagreements(
-    table: pd.DataFrame,
+    rated: pd.DataFrame,
     loa: tuple[float, float],
     cut_points: tuple[float, float],
     limit_points: float | None,
 ) -> pd.DataFrame:
-    """With ratings: what lies outside the limits (NaN: unknown) or the acceptance limit, or jumps two classes.
+    """With ratings: segments outside the limits of agreement or the acceptance limit, or two classes apart.
 
     Args:
-        table: rated and scored segments with score, reference and the score table's columns.
+        rated: scored segments with a reference.
+        loa: lower and upper limit of agreement, points; NaN: not known.
+        cut_points: upper ends of the classes low and moderate, points.
+        limit_points: acceptance limit, points; None without one.
     """
-    d = table["score"].to_numpy() - table["reference"].to_numpy()
-    jump = np.abs(class_of(table["score"].to_numpy(), cut_points) - class_of(table["reference"].to_numpy(), cut_points))
-    outside = (d < loa[0]) | (d > loa[1])
-    beyond = np.abs(d) > (np.inf if limit_points is None else limit_points)
+    difference = rated["score"].to_numpy() - rated["reference"].to_numpy()
+    class_steps = np.abs(
+        class_of(rated["score"].to_numpy(), cut_points) - class_of(rated["reference"].to_numpy(), cut_points)
+    )
+    outside = (difference < loa[0]) | (difference > loa[1])
+    beyond = np.abs(difference) > (np.inf if limit_points is None else limit_points)
     reasons = (
         (outside, "outside the limits of agreement"),
         (beyond, "beyond the accepted difference"),
-        (jump == 2, "two classes apart"),
+        (class_steps == 2, "two classes apart"),
     )
-    why = np.full(len(table), "", dtype=object)
-    for applies, words in reasons:
-        why[applies] = why[applies] + np.where(why[applies] == "", "", "; ") + words
-    found = table.assign(difference=d, why=why)[why != ""]
-    order = np.lexsort((found["start_s"], found["recording"].astype(str), -found["difference"].abs()))
-    rows: pd.DataFrame = found.iloc[order].reindex(columns=COLUMNS)
+    why = np.full(len(rated), "", dtype=object)
+    for applies, text in reasons:
+        why[applies] = why[applies] + np.where(why[applies] == "", "", "; ") + text
+    selected = rated.assign(difference=difference, why=why)[why != ""]
+    order = np.lexsort((selected["start_s"], selected["recording"].astype(str), -selected["difference"].abs()))
+    rows: pd.DataFrame = selected.iloc[order].reindex(columns=COLUMNS)
     return rows
 
 
 def thin_evidence(segments: pd.DataFrame) -> pd.DataFrame:
-    """Without ratings."""
+    """Without ratings: segments without a score, and scored segments flagged for thin evidence."""
     flags = segments["flags"].fillna("").astype(str)
     reasons = {text: _thin(text.split()) for text in flags.unique()}
     unscorable = segments["status"] != "scored"
     why = np.where(unscorable, "no score: " + segments["reason"].fillna("").astype(str), flags.map(reasons))
-    found = segments.assign(why=why, difference=np.nan)
-    if "reference" not in found:
-        found = found.assign(reference=np.nan)
-    found = found[found["why"] != ""]
-    order = np.lexsort((found["start_s"], found["recording"].astype(str), -found["score"].fillna(-1)))
-    return found.iloc[order].reindex(columns=COLUMNS)
+    selected = segments.assign(why=why, difference=np.nan)
+    selected = selected[selected["why"] != ""]
+    order = np.lexsort((selected["start_s"], selected["recording"].astype(str), -selected["score"].fillna(-1)))
+    return selected.iloc[order].reindex(columns=COLUMNS)
+
+
+def review_section(rows: pd.DataFrame, criterion: str) -> ReviewSection:
+    """The first rows for the page and report.json."""
+    first = rows.head(_ON_PAGE).astype({"recording": str}).to_dict("records")
+    return ReviewSection(criterion, len(rows), tuple(_review_row(row) for row in first))
+
+
+def _review_row(row: dict[Any, Any]) -> ReviewRow:
+    def known(name: str) -> float | None:
+        return None if pd.isna(row[name]) else float(row[name])
+
+    return ReviewRow(
+        recording=row["recording"],
+        start_s=float(row["start_s"]),
+        end_s=float(row["end_s"]),
+        score=known("score"),
+        reference=known("reference"),
+        difference=known("difference"),
+        flags="" if pd.isna(row["flags"]) else str(row["flags"]),
+        why=str(row["why"]),
+    )
 
 
 def _thin(flags: Iterable[str]) -> str:
@@ -83,10 +113,10 @@ def _thin(flags: Iterable[str]) -> str:
 
 
 def write_review(path: Path, rows: pd.DataFrame) -> None:
-    """As CSV, whole or not at all, readable by its owner only."""
+    """Write CSV atomically, readable by its owner only."""
     text = [name for name in rows.columns if name in ("recording", "flags", "why")]
-    # A spreadsheet takes a text that begins so for a formula.
-    harmless = {name: rows[name].astype(str).str.replace(r"^(?=[=+@\t\r-])", "'", regex=True) for name in text}
-    csv = rows.assign(**harmless).to_csv(index=False, float_format="%.3f", lineterminator="\n")
+    # A spreadsheet would take text that starts like this for a formula.
+    escaped = {name: rows[name].astype(str).str.replace(r"^(?=[=+@\t\r-])", "'", regex=True) for name in text}
+    csv = rows.assign(**escaped).to_csv(index=False, float_format="%.3f", lineterminator="\n")
     with atomic_write(path) as file:
         file.write(csv.encode("utf-8", "surrogateescape"))

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from avpenet_cli.report.analysis import ReportSettings, analyse
+from avpenet_cli.report.analysis import ReportSettings, analyse_tables
+from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.drawing import draw
 from avpenet_cli.report.page import render
 from avpenet_cli.report.review import write_review
+from avpenet_cli.stats.estimate import to_json
 from avpenet_cli.storage import atomic_write, write_json
 from avpenet_cli.study.tables import Inputs
 
 
-def write_report(inputs: Inputs, settings: ReportSettings, out: Path, show: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Analyse, draw and write `out`, `out` with .json and with .review.csv, readable by their owner only.
+def output_paths(out: Path) -> tuple[Path, Path, Path]:
+    """The page, its numbers and the segments to review, for a page `out`."""
+    return out, out.with_suffix(".json"), out.with_suffix(".review.csv")
+
+
+def write_report(inputs: Inputs, settings: ReportSettings, out: Path, show: tuple[str, ...] = ()) -> ReportDocument:
+    """Analyse tables, draw the figures and write the files of `output_paths`, readable by their owner only.
 
     Args:
+        inputs: all tables.
+        settings: what the numbers depend on besides the tables.
         out: the page, ending in .html.
-        show: recordings whose trajectories are drawn whatever they look like.
+        show: recordings whose trajectories are drawn in addition to those the program chooses.
 
     Returns:
-        the document, as written to the JSON file.
+        The document, as written to the JSON file.
 
     Raises:
         SettingsError: the tables do not belong together, or a recording to show is not among them.
+        EnvironmentUnavailableError, OutputError: a file cannot be written.
     """
-    found = analyse(inputs, settings)
-    figures, trajectories = draw(found, show)
-    document = found.document | {"trajectories": trajectories}
+    analysis = analyse_tables(inputs, settings)
+    figures, trajectories = draw(analysis, show)
+    document = replace(analysis.document, trajectories=trajectories)
     page = render(document, figures)
-    write_review(out.with_suffix(".review.csv"), found.review)
-    write_json(out.with_suffix(".json"), document)
-    with atomic_write(out) as file:
+    page_path, json_path, review_path = output_paths(out)
+    write_review(review_path, analysis.review)
+    write_json(json_path, to_json(document))
+    with atomic_write(page_path) as file:
         file.write(page.encode("utf-8", "backslashreplace"))
     return document

@@ -16,15 +16,18 @@ def schemas() -> dict[str, dict[str, Any]]:
     """Every schema by its file name in this package."""
     from pydantic import TypeAdapter
 
+    from avpenet_cli.report.schema import report_schema
     from avpenet_cli.runs.manifest import MANIFEST_VERSION, Manifest
 
     documents: dict[str, tuple[type, str]] = {
         "manifest.schema.json": (Manifest, f"avpenet run manifest (*.run.json), version {MANIFEST_VERSION}"),
     }
-    return {
-        name: {"$schema": _DIALECT} | TypeAdapter(kind).json_schema(mode="serialization") | {"title": title}
+    generated = {
+        name: TypeAdapter(kind).json_schema(mode="serialization") | {"title": title}
         for name, (kind, title) in documents.items()
     }
+    generated["report.schema.json"] = report_schema()
+    return {name: {"$schema": _DIALECT} | schema for name, schema in generated.items()}
 
 
 def schema_text(name: str) -> str:

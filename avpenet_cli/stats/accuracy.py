@@ -1,4 +1,4 @@
-"""Size of the error and closeness of the relation: MAE, RMSE, correlations, shares within a distance."""
+"""Size of the error and strength of the relation: MAE, RMSE, correlations, shares of pairs within a distance."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from avpenet_cli.stats.bootstrap import LEVEL, Resampling, Scale, SubjectBootstr
 from avpenet_cli.stats.estimate import NO_INTERVAL, Estimate, absent
 from avpenet_cli.stats.pairs import Array, Pairs
 
-Place = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
-# Ranks are jackknifed on a grid of at most so many values a side: exact for ratings, to 1/10,000 of rho for scores.
+# The jackknife ranks at most this many distinct values per side: exact for ratings, to 1/10,000 of rho for scores.
 _GRID = 100
 _CHUNK = 500
 
@@ -26,13 +26,16 @@ _CONSTANT = "one of the two is constant"
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Over all pairs, with intervals by the subject bootstrap.
+    """Errors and correlations over all pairs with equal weight; intervals by the subject bootstrap.
 
     Attributes:
-        mae, rmse: points.
-        pearson, spearman: correlations.
-        ccc: Lin's concordance correlation coefficient (Lin 1989, Biometrics 45:255; variances with ddof 0).
-        within_1, within_2: share of pairs no more than 1 and 2 points apart, 0 to 1.
+        mae: mean absolute error, points.
+        rmse: root mean square error, points.
+        pearson: Pearson's correlation, -1 to 1.
+        spearman: Spearman's rank correlation, -1 to 1; interval by the jackknife over subjects.
+        ccc: Lin's concordance correlation coefficient, -1 to 1 (Lin 1989, Biometrics 45:255; variances with ddof 0).
+        within_1: share of pairs at most 1 point apart, 0 to 1.
+        within_2: share of pairs at most 2 points apart, 0 to 1.
     """
 
     mae: Estimate
@@ -44,13 +47,34 @@ class Accuracy:
     within_2: Estimate
 
 
+@dataclass(frozen=True)
+class IntensityBin:
+    """The error where the reference lies in one interval of the scale.
+
+    Attributes:
+        from_points: lower end, included.
+        to_points: upper end, excluded except for the last bin.
+        mae: mean absolute error, points.
+        bias: mean of model - reference, points.
+        n_pairs: pairs in the bin.
+        n_subjects: subjects with a pair in the bin.
+    """
+
+    from_points: int
+    to_points: int
+    mae: Estimate
+    bias: float
+    n_pairs: int
+    n_subjects: int
+
+
 def accuracy(pairs: Pairs, bootstrap: SubjectBootstrap) -> Accuracy:
-    """All of them in one pass."""
+    """Every statistic of `Accuracy`; `bootstrap` is of the pairs' subjects."""
     if pairs.n < 2:
-        none = absent("fewer than two pairs", pairs.n)
-        return Accuracy(none, none, none, none, none, none, none)
-    found = bootstrap.estimate(_of_sums, error_sums(pairs), _SCALES, pairs.n)
-    by_name = dict(zip(_NAMES, found, strict=True))
+        missing = absent("fewer than two pairs", pairs.n)
+        return Accuracy(missing, missing, missing, missing, missing, missing, missing)
+    estimates = bootstrap.estimate(_statistics, error_sums(pairs), _SCALES, pairs.n)
+    by_name = dict(zip(_NAMES, estimates, strict=True))
     if min(np.ptp(pairs.model), np.ptp(pairs.reference)) < 1e-12:
         by_name["pearson"] = absent(_CONSTANT, pairs.n)
         if max(np.ptp(pairs.model), np.ptp(pairs.reference)) < 1e-12:
@@ -59,7 +83,7 @@ def accuracy(pairs: Pairs, bootstrap: SubjectBootstrap) -> Accuracy:
 
 
 def mean_absolute_error(pairs: Pairs, bootstrap: SubjectBootstrap) -> Estimate:
-    """MAE alone, points."""
+    """Mean absolute error, points, over all pairs with equal weight; interval by the subject bootstrap."""
     if pairs.n < 1:
         return absent("no pairs")
     sums = pairs.per_subject(np.ones(pairs.n), np.abs(pairs.difference))
@@ -67,14 +91,15 @@ def mean_absolute_error(pairs: Pairs, bootstrap: SubjectBootstrap) -> Estimate:
 
 
 def error_sums(pairs: Pairs) -> Array:
-    """(n_subjects, 9) sums: 1, x, y, x^2, y^2, xy, |d|, |d| <= 1, |d| <= 2; x and y about the middle of the scale."""
+    """(n_subjects, 9) sums: 1, x, y, x^2, y^2, xy, |d|, |d| <= 1, |d| <= 2; x and y less 5, the middle of the scale."""
     x, y, distance = pairs.model - 5, pairs.reference - 5, np.abs(pairs.difference)
-    # Differences of decimal fractions miss a round number by rounding.
+    # Differences of decimal fractions miss a round number by a rounding error.
     within = [(distance <= limit + 1e-9).astype(np.float64) for limit in (1, 2)]
     return pairs.per_subject(np.ones(pairs.n), x, y, x * x, y * y, x * y, distance, *within)
 
 
-def _of_sums(sums: Array) -> Array:
+def _statistics(sums: Array) -> Array:
+    """Sums of `error_sums`, (..., 9), to the statistics of `_NAMES`, (..., 6)."""
     n, x, y, xx, yy, xy, distance, within_1, within_2 = np.moveaxis(sums, -1, 0)
     mean_x, mean_y = x / n, y / n
     var_x, var_y, cov = xx / n - mean_x**2, yy / n - mean_y**2, xy / n - mean_x * mean_y
@@ -92,10 +117,10 @@ def _of_sums(sums: Array) -> Array:
 
 
 def spearman(pairs: Pairs) -> Estimate:
-    """Spearman's rank correlation; its interval by the jackknife over subjects, ranks taken anew each time.
+    """Spearman's rank correlation, -1 to 1; interval by the jackknife over subjects, with new ranks each time.
 
-    Normal on Fisher's scale with t and the number of subjects less one: resampling subjects held the truth less often
-    (docs/explanation/benchmarks.md has the coverage).
+    The interval is normal on Fisher's z scale, with Student's t and one degree of freedom fewer than subjects: with few
+    subjects it covers the true value more often than the bootstrap does (docs/explanation/benchmarks.md).
     """
     if min(np.ptp(pairs.model), np.ptp(pairs.reference)) < 1e-12:
         return absent(_CONSTANT, pairs.n)
@@ -123,12 +148,12 @@ def spearman(pairs: Pairs) -> Estimate:
     return Estimate(value, (float(np.tanh(centre - reach)), float(np.tanh(centre + reach))), pairs.n)
 
 
-def _membership(row: Place, column: Place, shape: tuple[int, int]) -> Any:
-    """Sparse matrix that counts each (row, column)."""
+def _membership(row: Indices, column: Indices, shape: tuple[int, int]) -> Any:
+    """Sparse matrix of the counts of each (row, column)."""
     return sparse.coo_array((np.ones(len(row)), (row, column)), shape=shape).tocsr()
 
 
-def _grid(values: Array) -> tuple[Place, int]:
+def _grid(values: Array) -> tuple[Indices, int]:
     distinct, place = np.unique(values, return_inverse=True)
     if len(distinct) > _GRID:
         edges = np.unique(np.quantile(values, np.linspace(0, 1, _GRID + 1)[1:-1]))
@@ -137,42 +162,33 @@ def _grid(values: Array) -> tuple[Place, int]:
     return place.astype(np.int64), len(distinct)
 
 
-def _rank_correlation(table: Array, row: Place, column: Place, shape: tuple[int, int]) -> Array:
+def _rank_correlation(table: Array, row: Indices, column: Indices, shape: tuple[int, int]) -> Array:
     """(tables, cells) counts -> (tables,) correlation of midranks."""
 
-    def deviations(place: Place, size: int) -> Array:
+    def deviations(place: Indices, size: int) -> Array:
         margin: Array = table @ _membership(np.arange(len(place)), place, (len(place), size))
         midrank = np.cumsum(margin, axis=1) - margin / 2
         total = margin.sum(axis=1, keepdims=True)
-        found: Array = (midrank - (margin * midrank).sum(axis=1, keepdims=True) / total)[:, place]
-        return found
+        centred: Array = (midrank - (margin * midrank).sum(axis=1, keepdims=True) / total)[:, place]
+        return centred
 
     x, y = deviations(row, shape[0]), deviations(column, shape[1])
     with np.errstate(all="ignore"):
-        found: Array = (table * x * y).sum(axis=1) / np.sqrt((table * x * x).sum(axis=1) * (table * y * y).sum(axis=1))
-    return found
-
-
-def by_intensity(pairs: Pairs, resampling: Resampling) -> list[dict[str, object]]:
-    """MAE and bias in bins of one point of the reference (the last holds 9 to 10)."""
-    rows: list[dict[str, object]] = []
-    bins = np.clip(np.floor(pairs.reference), 0, 9)
-    for low in range(10):
-        chosen = bins == low
-        if not chosen.any():
-            continue
-        part = Pairs.of(pairs.model[chosen], pairs.reference[chosen], pairs.subject[chosen])
-        error = mean_absolute_error(part, resampling.of(part.n_subjects))
-        rows.append(
-            {
-                "from": low,
-                "to": low + 1,
-                "mae": error.value,
-                "mae_ci": error.ci,
-                "reason": error.reason,
-                "bias": float(part.difference.mean()),
-                "n_pairs": part.n,
-                "n_subjects": part.n_subjects,
-            }
+        correlation: Array = (table * x * y).sum(axis=1) / np.sqrt(
+            (table * x * x).sum(axis=1) * (table * y * y).sum(axis=1)
         )
-    return rows
+    return correlation
+
+
+def by_intensity(pairs: Pairs, resampling: Resampling) -> tuple[IntensityBin, ...]:
+    """MAE and bias in bins of one point of the reference; bins without a pair are left out."""
+    bin_of_pair = np.clip(np.floor(pairs.reference), 0, 9)
+    bins = []
+    for low in range(10):
+        in_bin = bin_of_pair == low
+        if not in_bin.any():
+            continue
+        part = Pairs.of(pairs.model[in_bin], pairs.reference[in_bin], pairs.subject[in_bin])
+        mae = mean_absolute_error(part, resampling.of(part.n_subjects))
+        bins.append(IntensityBin(low, low + 1, mae, float(part.difference.mean()), part.n, part.n_subjects))
+    return tuple(bins)

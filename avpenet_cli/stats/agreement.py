@@ -1,8 +1,8 @@
-"""Bias and limits of agreement, of independent pairs and of several pairs per subject."""
+"""Bias and limits of agreement, for independent pairs and for several pairs per subject."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -14,26 +14,47 @@ from avpenet_cli.stats.bootstrap import FEWEST_SUBJECTS, LEVEL, SubjectBootstrap
 from avpenet_cli.stats.estimate import NAN, NO_INTERVAL, Estimate, Interval, absent
 from avpenet_cli.stats.pairs import Array, Pairs
 
-# As in the papers, whose published limits would else differ in the third digit.
 Z = 1.96
+"""Limits of agreement are bias -+ 1.96 SD, as in the papers; 1.95996 would differ from them in the third digit."""
 
 _FEWEST_FOR_PERCENTILES = 40
-_EQUAL = "all differences are equal: there is no spread to judge by"
+_EQUAL = "all differences are equal: there is no spread to estimate from"
 
 Method = Literal["independent pairs", "repeated measures, changing truth", "repeated measures, constant truth"]
 
 
 @dataclass(frozen=True)
+class LimitIntervals:
+    """95 % confidence intervals of the same two limits of agreement by another method, points."""
+
+    lower: Interval
+    upper: Interval
+
+
+@dataclass(frozen=True)
+class PercentileLimits:
+    """2.5th and 97.5th percentile of the differences, points."""
+
+    lower: Estimate
+    upper: Estimate
+
+
+@dataclass(frozen=True)
 class Limits:
-    """Bias and 95 % limits of agreement of d, points.
+    """Bias and 95 % limits of agreement of d = model - reference, points.
 
     Attributes:
-        bias: mean of d; with repeated measures of the subjects' means, each subject counting the same.
-        sd: standard deviation of d (ddof 1); with repeated measures the root of the total variance.
-        lower, upper: bias -+ 1.96 SD with their own intervals.
-        between_sd, within_sd: components with repeated measures, else NaN.
-        approximate_lower_ci, approximate_upper_ci: independent pairs: the large-sample intervals of 1999.
-        bootstrap_lower_ci, bootstrap_upper_ci: repeated measures: by the subject bootstrap, beside MOVER's.
+        method: how bias and limits were computed.
+        n_pairs: number of differences.
+        n_subjects: number of subjects.
+        bias: mean of d; with repeated measures the mean of the subjects' means, each subject with equal weight.
+        sd: standard deviation of d (ddof 1); with repeated measures the square root of the total variance.
+        lower: bias - 1.96 SD.
+        upper: bias + 1.96 SD.
+        between_sd: standard deviation between subjects; NaN for independent pairs.
+        within_sd: standard deviation within subjects; NaN for independent pairs.
+        approximate: independent pairs only: the large-sample intervals of 1999; None where not computable.
+        bootstrap: repeated measures only: intervals by the subject bootstrap; None where not computable.
     """
 
     method: Method
@@ -45,14 +66,23 @@ class Limits:
     upper: Estimate
     between_sd: float = NAN
     within_sd: float = NAN
-    approximate_lower_ci: Interval = NO_INTERVAL
-    approximate_upper_ci: Interval = NO_INTERVAL
-    bootstrap_lower_ci: Interval = NO_INTERVAL
-    bootstrap_upper_ci: Interval = NO_INTERVAL
+    approximate: LimitIntervals | None = None
+    bootstrap: LimitIntervals | None = None
+
+    @property
+    def sd_estimate(self) -> Estimate:
+        """The standard deviation, without an interval, and the reason where it cannot be computed."""
+        return Estimate(self.sd, n=self.n_pairs, reason="" if np.isfinite(self.sd) else self.lower.reason)
 
 
 def limits(pairs: Pairs, bootstrap: SubjectBootstrap | None, constant_truth: bool = False) -> Limits:
-    """The limits by the method that fits: one pair per subject, or several."""
+    """Limits of agreement by the method that fits the data: one pair per subject, or several.
+
+    Args:
+        pairs: at least one.
+        bootstrap: resamples of the pairs' subjects; None leaves the bootstrap's intervals out.
+        constant_truth: the true value is the same in all segments of a subject.
+    """
     if pairs.independent:
         return independent_limits(pairs.difference)
     if constant_truth:
@@ -61,17 +91,20 @@ def limits(pairs: Pairs, bootstrap: SubjectBootstrap | None, constant_truth: boo
 
 
 def independent_limits(d: Array) -> Limits:
-    """Bland and Altman 1986; exact intervals of the limits by the non-central t (Carkeet 2015, Optom Vis Sci 92:e71).
+    """Limits of agreement of independent differences (Bland and Altman 1986, Lancet 327:307).
+
+    Intervals of the limits are exact, by the non-central t distribution (Carkeet 2015, Optom Vis Sci 92:e71).
 
     Args:
-        d: (n,) differences, one per subject. Pooled repeated measures give the naive limits, too narrow in general.
+        d: (n,) differences in points, one per subject. Pooled repeated measures give the naive limits, whose intervals
+            are too narrow.
     """
     n = len(d)
     method: Method = "independent pairs"
     if n < 2:
-        none = absent("fewer than two pairs", n)
-        bias = Estimate(float(d[0]), NO_INTERVAL, n, none.reason) if n else none
-        return Limits(method, n, n, bias, NAN, none, none)
+        missing = absent("fewer than two pairs", n)
+        bias = Estimate(float(d[0]), NO_INTERVAL, n, missing.reason) if n else missing
+        return Limits(method, n, n, bias, NAN, missing, missing)
     mean, sd = float(d.mean()), float(d.std(ddof=1))
     if sd < 1e-12:
         same = Estimate(mean, NO_INTERVAL, n, _EQUAL)
@@ -90,30 +123,29 @@ def independent_limits(d: Array) -> Limits:
         sd,
         Estimate(lower, (mean - far * sd, mean - near * sd), n),
         Estimate(upper, (mean + near * sd, mean + far * sd), n),
-        approximate_lower_ci=_floats((lower - error, lower + error)),
-        approximate_upper_ci=_floats((upper - error, upper + error)),
+        approximate=LimitIntervals(_floats((lower - error, lower + error)), _floats((upper - error, upper + error))),
     )
 
 
 def _tolerance_factors(n: int) -> Interval:
-    """How many SDs from the bias the interval of a limit begins and ends."""
+    """Distances from the bias, in SDs, at which the interval of a limit starts and ends."""
     tail = (1 - LEVEL) / 2
     if n <= 20_000:
         ends = stats.nct.ppf([tail, 1 - tail], n - 1, Z * np.sqrt(n)) / np.sqrt(n)
         return float(ends[0]), float(ends[1])
-    # The non-central t is not computed reliably that far out, and is normal there to four digits.
+    # SciPy's non-central t is unreliable for larger n, where it is normal to four digits.
     error = stats.norm.ppf(1 - tail) * np.sqrt(1 / n + Z**2 / (2 * (n - 1)))
     return Z - float(error), Z + float(error)
 
 
 def repeated_limits(pairs: Pairs, bootstrap: SubjectBootstrap | None = None) -> Limits:
-    """Several pairs per subject, the true value changing between them; unequal numbers.
+    """Limits of agreement with several pairs per subject, the true value changing between them.
 
-    One-way components of d by subject (Bland and Altman 2007, J Biopharm Stat 17:571); intervals by MOVER (Zou 2013,
-    Stat Methods Med Res 22:630). That of the bias uses Student's t where Zou has the normal, for few subjects.
+    One-way variance components of d by subject (Bland and Altman 2007, J Biopharm Stat 17:571); intervals by MOVER
+    (Zou 2013, Stat Methods Med Res 22:630). The bias has Student's t where Zou has the normal, for few subjects.
 
     Args:
-        bootstrap: of the pairs' subjects; None leaves those intervals out.
+        bootstrap: resamples of the pairs' subjects; None leaves the bootstrap's intervals out.
     """
     method: Method = "repeated measures, changing truth"
     n, n_pairs = pairs.n_subjects, pairs.n
@@ -121,9 +153,9 @@ def repeated_limits(pairs: Pairs, bootstrap: SubjectBootstrap | None = None) -> 
     count, total, squares = sums.T
     means = total / count
     if n < 2:
-        none = absent("one subject: its segments say nothing about other subjects", n_pairs)
-        bias = Estimate(float(means[0]), NO_INTERVAL, n_pairs, none.reason)
-        return Limits(method, n_pairs, n, bias, NAN, none, none)
+        missing = absent("one subject: its segments say nothing about other subjects", n_pairs)
+        bias = Estimate(float(means[0]), NO_INTERVAL, n_pairs, missing.reason)
+        return Limits(method, n_pairs, n, bias, NAN, missing, missing)
     within_ss = np.maximum(squares - total**2 / count, 0)
     components = _Components(
         bias=float(means.mean()),
@@ -132,13 +164,14 @@ def repeated_limits(pairs: Pairs, bootstrap: SubjectBootstrap | None = None) -> 
         n_subjects=n,
         n_pairs=n_pairs,
     )
-    found = components.limits(method)
+    result = components.limits(method)
     if bootstrap is None:
-        return found
-    one = np.ones(n)
-    table = np.stack([one, means, means**2, 1 / count, count - 1, within_ss], axis=1)
+        return result
+    table = np.stack([np.ones(n), means, means**2, 1 / count, count - 1, within_ss], axis=1)
     lower, upper = bootstrap.estimate(partial(_limits_of_sums, n), table, ("identity", "identity"), n_pairs)
-    return Limits(**(found.__dict__ | {"bootstrap_lower_ci": lower.ci, "bootstrap_upper_ci": upper.ci}))
+    if not (lower.has_interval and upper.has_interval):
+        return result
+    return replace(result, bootstrap=LimitIntervals(lower.ci, upper.ci))
 
 
 def _limits_of_sums(n_subjects: int, sums: Array) -> Array:
@@ -151,13 +184,13 @@ def _limits_of_sums(n_subjects: int, sums: Array) -> Array:
 
 
 def constant_truth_limits(x: Array, x_subject: NDArray[Any], y: Array, y_subject: NDArray[Any]) -> Limits:
-    """Replicates of a true value that does not change within a subject; numbers may differ between the two.
+    """Limits of agreement of replicates of a true value that does not change within a subject.
 
-    Bland and Altman 2007; intervals by MOVER (Zou 2013).
+    Bland and Altman 2007; intervals by MOVER (Zou 2013). The two sides may have different numbers of readings.
 
     Args:
         x, y: all readings of either side, points.
-        x_subject, y_subject: whose; subjects without both are an error of the caller.
+        x_subject, y_subject: subject of each reading; every subject must have readings on both sides.
     """
     method: Method = "repeated measures, constant truth"
     names = np.unique(x_subject)
@@ -172,9 +205,9 @@ def constant_truth_limits(x: Array, x_subject: NDArray[Any], y: Array, y_subject
         sides.append((mean, 1 - float((1 / count).mean()), within, freedom))
     difference = sides[0][0] - sides[1][0]
     if n < 2:
-        none = absent("one subject: its segments say nothing about other subjects", n_pairs)
-        bias = Estimate(float(difference[0]), NO_INTERVAL, n_pairs, none.reason)
-        return Limits(method, n_pairs, n, bias, NAN, none, none)
+        missing = absent("one subject: its segments say nothing about other subjects", n_pairs)
+        bias = Estimate(float(difference[0]), NO_INTERVAL, n_pairs, missing.reason)
+        return Limits(method, n_pairs, n, bias, NAN, missing, missing)
     return _Components(
         bias=float(difference.mean()),
         between=float(difference.var(ddof=1)),
@@ -186,10 +219,14 @@ def constant_truth_limits(x: Array, x_subject: NDArray[Any], y: Array, y_subject
 
 @dataclass(frozen=True)
 class _Components:
-    """What MOVER joins. `between` is the variance of the subjects' mean differences.
+    """Variance components that MOVER combines, points and points squared.
 
     Attributes:
-        within: of each: 1 - 1/harmonic mean number of readings, the variance within subjects, its degrees of freedom.
+        bias: mean of the subjects' mean differences.
+        between: variance of the subjects' mean differences.
+        within: for each side: 1 - 1/harmonic mean number of readings, variance within subjects, degrees of freedom.
+        n_subjects: number of subjects.
+        n_pairs: number of differences.
     """
 
     bias: float
@@ -217,7 +254,7 @@ class _Components:
         lower, upper = self.bias - Z * sd, self.bias + Z * sd
         t = stats.t.ppf(1 - tail, n - 1) * np.sqrt(self.between / n)
         within_sd = float(np.sqrt(sum(v for _, v, _ in self.within)))
-        # What is left of the variance of means when the readings' own share is taken out; under 0 by chance.
+        # Variance of the means less the part that comes from within subjects; below 0 by chance.
         own = self.between - sum((1 - share) * v for share, v, _ in self.within)
         return Limits(
             method,
@@ -232,84 +269,46 @@ class _Components:
         )
 
 
-def nonparametric_limits(pairs: Pairs, bootstrap: SubjectBootstrap) -> tuple[Estimate, Estimate]:
-    """2.5th and 97.5th percentile of d, with intervals by the subject bootstrap.
+def percentile_limits(pairs: Pairs, bootstrap: SubjectBootstrap) -> PercentileLimits:
+    """2.5th and 97.5th percentile of d, points, with intervals by the subject bootstrap.
 
-    They hold the truth too rarely with few subjects, as do others that were tried
-    (docs/explanation/benchmarks.md): the page says so.
+    With few subjects the intervals are too narrow, and so are those of other methods
+    (docs/explanation/benchmarks.md); the page says so.
     """
     n = pairs.n
     order = np.argsort(pairs.difference, kind="stable")
-    found = []
-    for share, outward in ((0.025, order), (0.975, order[::-1])):
+    estimates = []
+    for share, inward in ((0.025, order), (0.975, order[::-1])):
         value = float(np.quantile(pairs.difference, share)) if n else NAN
         if pairs.n_subjects < FEWEST_SUBJECTS or n < _FEWEST_FOR_PERCENTILES:
             few = f"fewer than {FEWEST_SUBJECTS} subjects: too few to resample"
             if n < _FEWEST_FOR_PERCENTILES:
-                few = f"under {_FEWEST_FOR_PERCENTILES} pairs: the percentile is the extreme itself"
-            found.append(Estimate(value, NO_INTERVAL, n, few))
+                few = f"fewer than {_FEWEST_FOR_PERCENTILES} pairs: the percentile is the extreme itself"
+            estimates.append(Estimate(value, NO_INTERVAL, n, few))
             continue
-        resampled = np.concatenate([_tail_percentile(pairs, outward, drawn) for drawn in bootstrap.weights()])
-        found.append(Estimate(value, percentile_interval(resampled, pairs.n_subjects), n))
-    return found[0], found[1]
+        resampled = np.concatenate([_tail_percentile(pairs, inward, drawn) for drawn in bootstrap.weights()])
+        estimates.append(Estimate(value, percentile_interval(resampled, pairs.n_subjects), n))
+    return PercentileLimits(estimates[0], estimates[1])
 
 
-def _tail_percentile(pairs: Pairs, outward: NDArray[np.int64], drawn: Array) -> Array:
-    """(resamples,) the value that a fortieth of each resample lies beyond.
+def _tail_percentile(pairs: Pairs, inward: NDArray[np.int64], drawn: Array) -> Array:
+    """(resamples,) the value beyond which 1/40 of each resample lies, points.
 
     Args:
-        outward: pairs from the most extreme inwards.
-        drawn: (resamples, subjects) how often each subject is in.
+        inward: indices of the pairs from the most extreme difference inwards.
+        drawn: (resamples, subjects) how often each subject was drawn.
     """
     size = drawn @ np.bincount(pairs.subject, minlength=pairs.n_subjects)
-    # A resample's fortieth lies within a tenth of the whole, or nearly always; what lies deeper need not be summed.
+    # 1/40 of a resample nearly always lies within 1/16 of the data, so that the rest need not be summed.
     reach = pairs.n if pairs.n < 20_000 else pairs.n // 16
     while True:
-        tail = outward[:reach]
+        tail = inward[:reach]
         up_to = np.cumsum(drawn[:, pairs.subject[tail]], axis=1)
         place = (up_to < size[:, None] / 40).sum(axis=1)
         if reach == pairs.n or place.max() < reach:
-            found: Array = pairs.difference[tail[np.minimum(place, reach - 1)]]
-            return found
+            values: Array = pairs.difference[tail[np.minimum(place, reach - 1)]]
+            return values
         reach = pairs.n
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """PASS, FAIL or INCONCLUSIVE against a limit set beforehand; NOT ASKED without one."""
-
-    result: Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT ASKED"]
-    limit_points: float
-    limit_source: str
-    explanation: str
-
-
-def verdict(found: Limits | None, limit_points: float | None, limit_source: str) -> Verdict:
-    """Do the limits of agreement keep within +-`limit_points`, with confidence?
-
-    PASS when the outer ends of both limits' intervals lie within, FAIL when an inner end lies outside, else
-    INCONCLUSIVE; also where the intervals cannot be computed.
-    """
-    if limit_points is None:
-        return Verdict("NOT ASKED", NAN, "", "no acceptance limit was given (--limit, --limit-source)")
-    if found is None or not np.isfinite([*found.lower.ci, *found.upper.ci]).all():
-        why = found.lower.reason if found is not None else "there are no pairs"
-        return Verdict("INCONCLUSIVE", limit_points, limit_source, f"the limits' intervals are not known: {why}")
-    method = "exact intervals" if found.method == "independent pairs" else "intervals by MOVER"
-    result = judged(found.lower.ci, found.upper.ci, limit_points)
-    words = {
-        "PASS": "both limits lie within, with confidence",
-        "FAIL": "a limit lies outside, with confidence",
-        "INCONCLUSIVE": "the limits' intervals reach across it",
-    }
-    return Verdict(result, limit_points, limit_source, f"{words[result]} ({method})")
-
-
-def judged(lower_ci: Interval, upper_ci: Interval, limit_points: float) -> Literal["PASS", "FAIL", "INCONCLUSIVE"]:
-    """The verdict on two limits' intervals, none of them NaN."""
-    if max(-lower_ci[0], upper_ci[1]) <= limit_points:
-        return "PASS"
-    return "FAIL" if max(-lower_ci[1], upper_ci[0]) > limit_points else "INCONCLUSIVE"
 
 
 def _floats(interval: tuple[float, float]) -> Interval:

@@ -1,7 +1,7 @@
-"""The subject bootstrap, on sums instead of data.
+"""The subject bootstrap, computed from sums per subject.
 
-Every statistic of the report but the quantiles and ranks is a smooth function of sums over segments. So a resample of
-subjects is a weighted sum of their sums, and a million segments cost no more than their subjects.
+Every statistic of the report except quantiles and ranks is a smooth function of sums over segments. A resample of
+subjects is therefore a weighted sum of the subjects' sums, and its cost does not grow with the number of segments.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ Statistic = Callable[[Array], Array]
 
 LEVEL = 0.95
 FEWEST_SUBJECTS = 5
-"""With fewer a resample is one of a handful, and its intervals are absurdly wide or narrow."""
-# Errors are studentised on the log scale, and none is larger than the scale of pain is long.
+"""With fewer subjects there are too few different resamples for an interval."""
+# Points: no error exceeds the length of the scale.
 _LARGEST_ERROR = 10.0
-# Of the resamples; with more undefined the rest would not speak for all.
+# Share of the resamples in which a statistic may be undefined.
 _MOST_UNDEFINED = 0.05
 _CHUNK = 250
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """How often to resample, and from which seed; the same resamples for the same number of subjects."""
+    """Number of resamples and seed; the same number of subjects always gets the same resamples."""
 
     replicates: int = 2000
     seed: int = 42
 
     def of(self, n_subjects: int) -> SubjectBootstrap:
-        """The bootstrap of so many subjects."""
+        """The bootstrap for `n_subjects` subjects."""
         return _bootstrap(n_subjects, self.replicates, self.seed)
 
 
@@ -50,14 +50,14 @@ def _bootstrap(n_subjects: int, replicates: int, seed: int) -> SubjectBootstrap:
 class SubjectBootstrap:
     """Studentised bootstrap (bootstrap-t; Efron and Tibshirani 1993, chapter 12.5) with the subject as the unit.
 
-    The error is studentised on a scale where its spread hardly depends on the value; its standard error is the
-    delete-one-subject jackknife's, in the resamples its linear approximation. Percentile intervals were too narrow at
-    20 subjects (docs/explanation/benchmarks.md has the coverage of both).
+    The error is studentised on a scale where its spread hardly depends on the value. Its standard error comes from the
+    delete-one-subject jackknife, in the resamples from the jackknife's linear approximation. Percentile intervals are
+    too narrow at 20 subjects (docs/explanation/benchmarks.md has the coverage of both).
 
     Args:
-        n_subjects: of the sums that `estimate` is given.
+        n_subjects: number of rows of the sums that `estimate` takes.
         replicates: number of resamples.
-        seed: of the resampling.
+        seed: for the random draws.
     """
 
     def __init__(self, n_subjects: int, replicates: int, seed: int) -> None:
@@ -68,7 +68,7 @@ class SubjectBootstrap:
             row[:] = np.bincount(rng.integers(0, n_subjects, n_subjects), minlength=n_subjects)
 
     def weights(self) -> Iterator[Array]:
-        """How often each subject is drawn: chunks of (up to 250, n_subjects) float64."""
+        """Yield how often each subject was drawn, in chunks of (up to 250 resamples, n_subjects) float64."""
         for first in range(0, len(self._counts), _CHUNK):
             yield self._counts[first : first + _CHUNK].astype(np.float64)
 
@@ -76,34 +76,34 @@ class SubjectBootstrap:
         """Values and intervals of statistics of the same sums.
 
         Args:
-            statistic: takes sums (..., k), gives (..., m); homogeneous of degree 0 in the sums, NaN where undefined.
+            statistic: maps sums (..., k) to (..., m); homogeneous of degree 0 in the sums, NaN where undefined.
             sums: (n_subjects, k) float64.
-            scales: for each of the m statistics, where to studentise: identity, log (positive numbers), fisher
+            scales: for each of the m statistics, the scale to studentise on: identity, log (positive numbers), fisher
                 (-1 to 1), logit (0 to 1).
-            n: for the estimates' `n`.
+            n: sample size to state in the estimates.
 
         Returns:
             m estimates.
         """
 
-        def scaled(of: Array) -> Array:
-            return _to_scale(statistic(of), scales)
+        def scaled(totals: Array) -> Array:
+            return _to_scale(statistic(totals), scales)
 
         with np.errstate(all="ignore"):
             value = statistic(sums.sum(axis=0))
             if self.n_subjects < FEWEST_SUBJECTS:
                 why = "one subject" if self.n_subjects < 2 else f"fewer than {FEWEST_SUBJECTS} subjects"
-                return [Estimate(float(one), NO_INTERVAL, n, f"{why}: too few to resample") for one in value]
+                return [Estimate(float(item), NO_INTERVAL, n, f"{why}: too few to resample") for item in value]
             centre = scaled(sums.sum(axis=0))
             spread = _jackknife(scaled, sums)
             errors = np.concatenate(
-                [self._studentised(scaled, one @ sums, one, sums, centre) for one in self.weights()]
+                [self._studentised(scaled, drawn @ sums, drawn, sums, centre) for drawn in self.weights()]
             )
-        out = []
+        estimates = []
         for place, scale in enumerate(scales):
             ci, reason = _interval(centre[place], spread[place], errors[:, place], scale)
-            out.append(Estimate(float(value[place]), ci, n, reason))
-        return out
+            estimates.append(Estimate(float(value[place]), ci, n, reason))
+        return estimates
 
     def _studentised(self, scaled: Statistic, totals: Array, drawn: Array, sums: Array, centre: Array) -> Array:
         gradient = _gradient(scaled, totals)
@@ -117,7 +117,7 @@ class SubjectBootstrap:
 
 
 def _gradient(scaled: Statistic, totals: Array) -> Array:
-    """(b, k) sums -> (b, m, k) derivatives by central differences."""
+    """Derivatives of the statistics by central differences: (b, k) sums to (b, m, k)."""
     columns = []
     size = np.abs(totals).max(axis=1)
     for place in range(totals.shape[1]):
@@ -129,7 +129,7 @@ def _gradient(scaled: Statistic, totals: Array) -> Array:
 
 
 def _jackknife(scaled: Statistic, sums: Array) -> Array:
-    """Standard error of each statistic, leaving out one subject at a time."""
+    """Standard error of each statistic by leaving out one subject at a time."""
     n = len(sums)
     without = scaled(sums.sum(axis=0) - sums)
     error: Array = np.sqrt((n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
@@ -140,7 +140,7 @@ def _interval(centre: float, spread: float, errors: Array, scale: Scale) -> tupl
     if np.isnan(centre):
         return NO_INTERVAL, "not defined for these data"
     if np.isinf(centre):
-        return NO_INTERVAL, "at the end of its range: every subject says the same, so there is no spread to resample"
+        return NO_INTERVAL, "at the end of its range in every subject: there is no spread to resample"
     if not np.isfinite(spread):
         return NO_INTERVAL, "rests on a single subject: without it the statistic is not defined"
     if spread < 1e-12:
@@ -150,7 +150,7 @@ def _interval(centre: float, spread: float, errors: Array, scale: Scale) -> tupl
         share = 100 * (1 - len(defined) / len(errors))
         return NO_INTERVAL, f"not defined in {share:.0f} % of the resamples of subjects"
     if scale == "fisher":
-        # The two-sided quantile: with few subjects it holds the truth more often for coefficients.
+        # Symmetric, because with few subjects two one-sided quantiles cover the true value of coefficients less often.
         high = np.quantile(np.abs(defined), LEVEL)
         low = -high
     else:
@@ -163,11 +163,11 @@ def _interval(centre: float, spread: float, errors: Array, scale: Scale) -> tupl
 
 
 def percentile_interval(resampled: Array, n_subjects: int) -> Interval:
-    """Expanded percentile interval (Hesterberg 2015, The American Statistician 69:371), for what is not smooth.
+    """Expanded percentile interval (Hesterberg 2015, Am Stat 69:371), for statistics that are not smooth.
 
     Args:
         resampled: (replicates,) the statistic in every resample.
-        n_subjects: at least 2; the wider percentiles make up for resamples of few subjects being too alike.
+        n_subjects: at least 2; the fewer they are, the wider the percentiles, because resamples vary too little.
     """
     t = stats.t.ppf((1 + LEVEL) / 2, n_subjects - 1)
     tail = stats.norm.cdf(-np.sqrt(n_subjects / (n_subjects - 1)) * t)
@@ -176,24 +176,24 @@ def percentile_interval(resampled: Array, n_subjects: int) -> Interval:
 
 
 def _to_scale(values: Array, scales: Sequence[Scale]) -> Array:
-    out = np.array(values, dtype=np.float64)
+    transformed = np.array(values, dtype=np.float64)
     for place, scale in enumerate(scales):
-        one = out[..., place]
+        column = transformed[..., place]
         if scale == "log":
-            one[...] = np.log(one)
+            column[...] = np.log(column)
         elif scale == "fisher":
-            one[...] = np.arctanh(one)
+            column[...] = np.arctanh(column)
         elif scale == "logit":
-            one[...] = np.log(one / (1 - one))
-    return out
+            column[...] = np.log(column / (1 - column))
+    return transformed
 
 
 def _from_scale(values: Array, scale: Scale) -> Array:
-    out: Array = values
+    original: Array = values
     if scale == "log":
-        out = np.exp(values)
+        original = np.exp(values)
     elif scale == "fisher":
-        out = np.tanh(values)
+        original = np.tanh(values)
     elif scale == "logit":
-        out = 1 / (1 + np.exp(-values))
-    return out
+        original = 1 / (1 + np.exp(-values))
+    return original

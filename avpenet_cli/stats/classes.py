@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from avpenet_cli.stats.estimate import Estimate, absent
 from avpenet_cli.stats.pairs import Array, Pairs
 
 LABELS = ("low", "moderate", "high")
+Counts = tuple[tuple[int, ...], ...]
 
 _OVERALL: tuple[tuple[str, Scale], ...] = (
     ("accuracy", "logit"),
@@ -22,27 +24,45 @@ _OVERALL: tuple[tuple[str, Scale], ...] = (
     ("ac2", "fisher"),
     ("two_class_jumps", "logit"),
 )
-_PER_CLASS = ("sensitivity", "specificity", "ppv")
 _STEPS = np.abs(np.arange(3)[:, None] - np.arange(3))
 
 
 @dataclass(frozen=True)
-class Classes:
-    """Agreement on classes; intervals by the subject bootstrap.
+class ClassAgreement:
+    """One class against the other two; shares from 0 to 1.
 
     Attributes:
-        cut_points: low up to and including the first, moderate up to and including the second, high above.
+        sensitivity: of the pairs the reference puts in the class, the share that the model puts there.
+        specificity: of the pairs the reference puts elsewhere, the share that the model puts elsewhere.
+        ppv: positive predictive value: of the pairs the model puts in the class, the share the reference puts there.
+    """
+
+    sensitivity: Estimate
+    specificity: Estimate
+    ppv: Estimate
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Agreement on the three classes; intervals by the subject bootstrap.
+
+    Attributes:
+        cut_points: low up to and including the first, moderate up to and including the second, high above; points.
+        labels: names of the classes, in the order of the confusion matrix.
         confusion: (3, 3) counts, rows the reference, columns the model; always all three classes.
-        accuracy: share of pairs in the same class.
-        macro_f1: mean F1 over the three classes; not defined when a class occurs on neither side.
-        kappa, kappa_linear, kappa_quadratic: Cohen's (1960, 1968), unweighted and weighted.
-        ac2: Gwet's AC2 with quadratic weights (Gwet 2008, Br J Math Stat Psychol 61:29; 2014).
-        two_class_jumps: share of pairs low on one side and high on the other.
-        per_class: sensitivity, specificity and positive predictive value of each class.
+        accuracy: share of pairs in the same class, 0 to 1.
+        macro_f1: mean F1 over the three classes, 0 to 1; not defined when a class occurs on neither side.
+        kappa: Cohen's kappa, unweighted, -1 to 1 (Cohen 1960, Educ Psychol Meas 20:37).
+        kappa_linear: with linear weights (Cohen 1968, Psychol Bull 70:213).
+        kappa_quadratic: with quadratic weights.
+        ac2: Gwet's AC2 with quadratic weights, -1 to 1 (Gwet 2008, Br J Math Stat Psychol 61:29).
+        two_class_jumps: share of pairs low on one side and high on the other, 0 to 1.
+        per_class: by label.
     """
 
     cut_points: tuple[float, float]
-    confusion: NDArray[np.int64]
+    labels: tuple[str, ...]
+    confusion: Counts
     accuracy: Estimate
     macro_f1: Estimate
     kappa: Estimate
@@ -50,56 +70,65 @@ class Classes:
     kappa_quadratic: Estimate
     ac2: Estimate
     two_class_jumps: Estimate
-    per_class: dict[str, dict[str, Estimate]]
+    per_class: dict[str, ClassAgreement]
 
 
 def class_of(values: Array, cut_points: tuple[float, float]) -> NDArray[np.int64]:
-    """0 low, 1 moderate, 2 high; cut points belong to the lower class."""
-    # A score of 6.000000001 by rounding of medians is a 6.
+    """Class of each value, points: 0 low, 1 moderate, 2 high; cut points belong to the lower class."""
+    # 6.000000001, which a median of rounded values may give, is a 6.
     return np.searchsorted(np.array(cut_points) + 1e-9, values, side="left").astype(np.int64)
 
 
+def count_classes(reference: NDArray[np.int64], model: NDArray[np.int64]) -> Counts:
+    """(3, 3) counts of pairs of classes, rows the reference, columns the model."""
+    cells = np.bincount(reference * 3 + model, minlength=9).reshape(3, 3)
+    return tuple(tuple(row) for row in cells.tolist())
+
+
 def classes(pairs: Pairs, bootstrap: SubjectBootstrap, cut_points: tuple[float, float]) -> Classes:
-    """Of pairs of scores, by the same cut points on both sides."""
+    """Agreement of pairs on classes, by the same cut points (points) on both sides."""
     cell = class_of(pairs.reference, cut_points) * 3 + class_of(pairs.model, cut_points)
     sums = np.bincount(pairs.subject * 9 + cell, minlength=9 * pairs.n_subjects).reshape(-1, 9).astype(np.float64)
     confusion = sums.sum(axis=0).reshape(3, 3).astype(np.int64)
     scales: list[Scale] = [scale for _, scale in _OVERALL] + ["logit"] * 9
-    found = bootstrap.estimate(_of_sums, sums, scales, pairs.n) if pairs.n else [absent("no pairs")] * len(scales)
-    named = {name: one for (name, _), one in zip(_OVERALL, found, strict=False)}
-    _explain(named, confusion)
-    per_class: dict[str, dict[str, Estimate]] = {}
-    for place, label in enumerate(LABELS):
-        three = found[len(_OVERALL) + 3 * place :][:3]
-        per_class[label] = dict(zip(_PER_CLASS, three, strict=True))
-        empty = {
-            "sensitivity": confusion[place].sum() == 0,
-            "specificity": confusion.sum() == confusion[place].sum(),
-            "ppv": confusion[:, place].sum() == 0,
-        }
-        why = {
-            "sensitivity": f"the reference is never {label}",
-            "specificity": f"the reference is always {label}",
-            "ppv": f"the model never says {label}",
-        }
-        for name, is_empty in empty.items():
-            if is_empty:
-                per_class[label][name] = absent(why[name], pairs.n)
-    return Classes(cut_points, confusion, per_class=per_class, **named)
+    estimates = (
+        bootstrap.estimate(_statistics, sums, scales, pairs.n) if pairs.n else [absent("no pairs")] * len(scales)
+    )
+    overall = {name: estimate for (name, _), estimate in zip(_OVERALL, estimates, strict=False)}
+    _explain(overall, confusion)
+    per_class = {
+        label: _one_class(estimates[len(_OVERALL) + 3 * place :][:3], confusion, place)
+        for place, label in enumerate(LABELS)
+    }
+    counts = tuple(tuple(row) for row in confusion.tolist())
+    return Classes(cut_points, LABELS, counts, per_class=per_class, **overall)
 
 
-def _explain(named: dict[str, Estimate], confusion: NDArray[np.int64]) -> None:
+def _one_class(estimates: Sequence[Estimate], confusion: NDArray[np.int64], place: int) -> ClassAgreement:
+    """Sensitivity, specificity and ppv of one class, with the reason where their denominator is 0."""
+    label, n = LABELS[place], int(confusion.sum())
+    sensitivity, specificity, ppv = estimates
+    if confusion[place].sum() == 0:
+        sensitivity = absent(f"the reference is never {label}", n)
+    if confusion[place].sum() == n:
+        specificity = absent(f"the reference is always {label}", n)
+    if confusion[:, place].sum() == 0:
+        ppv = absent(f"the model is never {label}", n)
+    return ClassAgreement(sensitivity, specificity, ppv)
+
+
+def _explain(overall: dict[str, Estimate], confusion: NDArray[np.int64]) -> None:
     total = int(confusion.sum())
     nowhere = [label for place, label in enumerate(LABELS) if not (confusion[place].sum() + confusion[:, place].sum())]
     if nowhere:
-        named["macro_f1"] = absent(f"neither side ever says {' or '.join(nowhere)}", total)
+        overall["macro_f1"] = absent(f"neither side is ever {' or '.join(nowhere)}", total)
     if len(nowhere) == 2:
         for name in ("kappa", "kappa_linear", "kappa_quadratic"):
-            named[name] = absent("both sides always say the same class", total)
+            overall[name] = absent("both sides always have the same class", total)
 
 
-def _of_sums(sums: Array) -> Array:
-    """(..., 9) counts -> (..., 7 + 9)."""
+def _statistics(sums: Array) -> Array:
+    """Counts per cell of the confusion matrix, (..., 9), to the overall and per-class statistics, (..., 7 + 9)."""
     table = sums.reshape(*sums.shape[:-1], 3, 3)
     shares = table / table.sum(axis=(-1, -2), keepdims=True)
     reference, model = shares.sum(axis=-1), shares.sum(axis=-2)
@@ -108,21 +137,21 @@ def _of_sums(sums: Array) -> Array:
     f1 = 2 * same / (reference + model)
 
     def kappa(weights: Array) -> Array:
-        seen, expected = (shares * weights).sum(axis=(-1, -2)), (by_chance * weights).sum(axis=(-1, -2))
-        found: Array = (seen - expected) / (1 - expected)
-        return found
+        observed, expected = (shares * weights).sum(axis=(-1, -2)), (by_chance * weights).sum(axis=(-1, -2))
+        value: Array = (observed - expected) / (1 - expected)
+        return value
 
     quadratic = 1 - (_STEPS / 2) ** 2
     mean_share = (reference + model) / 2
-    rng = quadratic.sum() / (3 * 2) * (mean_share * (1 - mean_share)).sum(axis=-1)
-    seen = (shares * quadratic).sum(axis=(-1, -2))
+    chance_agreement = quadratic.sum() / (3 * 2) * (mean_share * (1 - mean_share)).sum(axis=-1)
+    observed = (shares * quadratic).sum(axis=(-1, -2))
     overall = [
         same.sum(axis=-1),
         f1.mean(axis=-1),
         kappa(np.eye(3)),
         kappa(1 - _STEPS / 2),
         kappa(quadratic),
-        (seen - rng) / (1 - rng),
+        (observed - chance_agreement) / (1 - chance_agreement),
         shares[..., 0, 2] + shares[..., 2, 0],
     ]
     for place in range(3):

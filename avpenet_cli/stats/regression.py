@@ -1,4 +1,4 @@
-"""Straight lines through the pairs: proportional bias, spread that grows with pain, calibration."""
+"""Straight lines through the pairs: proportional bias and heteroscedasticity."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ class Line:
     """y = intercept + slope x by least squares.
 
     Attributes:
+        intercept: in the unit of y.
+        slope: y per x.
         p: of slope 0, two-sided.
-        method: ordinary for one pair per subject; else cluster-robust by the jackknife that leaves out one subject at a
-            time (CR3; MacKinnon, Nielsen and Webb 2023, J Appl Econometrics 38:671), with the number of subjects less
-            one as degrees of freedom. CR1, which statsmodels has, is too narrow at 20 subjects.
+        method: "least squares" for one pair per subject; otherwise standard errors are cluster-robust by the jackknife
+            over subjects (CR3; MacKinnon, Nielsen and Webb 2023, J Appl Econometrics 38:671), with one degree of
+            freedom fewer than subjects. CR1 gives intervals that are too narrow at 20 subjects.
     """
 
     intercept: Estimate
@@ -34,7 +36,8 @@ class Line:
 class RegressionLimits:
     """Limits of agreement that change along the scale (Bland and Altman 1999, section 3.2).
 
-    At mean m: b0 + b1 m -+ 1.96 sqrt(pi / 2) (c0 + c1 m), points.
+    At mean m: b0 + b1 m -+ 1.96 sqrt(pi / 2) (c0 + c1 m), points; b is the line of the differences, c that of their
+    absolute residuals.
     """
 
     b0: float
@@ -50,14 +53,14 @@ class RegressionLimits:
 
 
 def line(y: Array, x: Array, pairs: Pairs) -> Line:
-    """Least squares of y on x, (n,) each, aligned with the pairs."""
+    """Least squares of y on x, (n,) each, in the order of the pairs, whose subjects are the clusters."""
     clusters = pairs.n_subjects
     if pairs.n < 3 or clusters < 3 or np.ptp(x) < 1e-9:
         reason = "all values on the horizontal axis are the same" if pairs.n >= 3 else "fewer than three pairs"
         if pairs.n >= 3 and clusters < 3:
             reason = "fewer than three subjects"
-        none = absent(reason, pairs.n)
-        return Line(none, none, NAN, "none")
+        missing = absent(reason, pairs.n)
+        return Line(missing, missing, NAN, "none")
     if pairs.independent:
         fit = stats.linregress(x, y)
         value, error = np.array([fit.intercept, fit.slope]), np.array([fit.intercept_stderr, fit.stderr])
@@ -66,18 +69,18 @@ def line(y: Array, x: Array, pairs: Pairs) -> Line:
         value, error = _jackknifed(y, x, pairs)
         freedom, method = clusters - 1, "least squares, jackknife over subjects"
     reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
-    found = [
+    coefficients = [
         Estimate(float(value[place]), (float(value[place] - reach[place]), float(value[place] + reach[place])), pairs.n)
         for place in (0, 1)
     ]
     with np.errstate(all="ignore"):
         p = float(2 * stats.t.sf(abs(value[1] / error[1]), freedom))
-    return Line(found[0], found[1], p, method)
+    return Line(coefficients[0], coefficients[1], p, method)
 
 
 def _jackknifed(y: Array, x: Array, pairs: Pairs) -> tuple[Array, Array]:
-    """Intercept and slope, and their errors from leaving out one subject at a time."""
-    # About their means, so that the squares do not swallow what differs.
+    """Intercept and slope, and their standard errors by leaving out one subject at a time."""
+    # Centred, so that the sums of squares keep their precision.
     shift_x, shift_y = float(x.mean()), float(y.mean())
     u, v = x - shift_x, y - shift_y
     sums = pairs.per_subject(np.ones(len(u)), u, v, u * u, u * v)
@@ -96,12 +99,12 @@ def _jackknifed(y: Array, x: Array, pairs: Pairs) -> tuple[Array, Array]:
 
 
 def proportional_bias(pairs: Pairs) -> Line:
-    """d on the mean of the two. A shrunken predictor makes the slope non-zero without any bias of its own."""
+    """Line of d on the mean of both (Bland and Altman 1999). Shrinkage of the scores alone makes the slope negative."""
     return line(pairs.difference, pairs.mean, pairs)
 
 
 def heteroscedasticity(pairs: Pairs, bias: Line) -> Line:
-    """Absolute residual of the line above on the mean: does the spread grow with pain?"""
+    """Line of the absolute residuals of `bias` on the mean of the two: does the spread grow with pain?"""
     if np.isnan(bias.slope.value):
         return bias
     residual = np.abs(pairs.difference - bias.intercept.value - bias.slope.value * pairs.mean)
@@ -109,11 +112,6 @@ def heteroscedasticity(pairs: Pairs, bias: Line) -> Line:
 
 
 def regression_limits(bias: Line, spread: Line) -> RegressionLimits | None:
-    """Of the two lines; None where either is missing."""
+    """Limits from `proportional_bias` and `heteroscedasticity`; None where either line is missing."""
     values = [bias.intercept.value, bias.slope.value, spread.intercept.value, spread.slope.value]
     return RegressionLimits(*values) if np.isfinite(values).all() else None
-
-
-def calibration(pairs: Pairs) -> Line:
-    """Reference on score: intercept 0 and slope 1 when calibrated."""
-    return line(pairs.reference, pairs.model, pairs)

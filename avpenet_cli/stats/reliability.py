@@ -1,7 +1,7 @@
 """Intraclass correlation coefficients under their exact names (McGraw and Wong 1996, Psychol Methods 1:30).
 
-ICC(1,1): one-way. ICC(C,1): two-way, consistency. ICC(A,1): two-way, absolute agreement, which Shrout and Fleiss call
-ICC(2,1) where raters are a sample; the numbers are the same.
+ICC(1,1): one-way. ICC(C,1): two-way, consistency. ICC(A,1): two-way, absolute agreement; Shrout and Fleiss call it
+ICC(2,1) where raters are a sample, with the same value.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ from avpenet_cli.stats.pairs import Array
 
 @dataclass(frozen=True)
 class Icc:
-    """The three of a single rating.
+    """The three ICCs of a single rating, each at most 1.
 
     Attributes:
+        icc_a1: ICC(A,1), absolute agreement, two-way.
+        icc_c1: ICC(C,1), consistency, two-way: a constant bias does not lower it.
+        icc_11: ICC(1,1), absolute agreement, one-way.
         n_targets: rows that all raters rated.
+        n_raters: number of raters.
         method: of the intervals.
     """
 
@@ -37,38 +41,41 @@ class Icc:
 def icc(ratings: Array, subject: np.ndarray[tuple[int], np.dtype[np.int64]], bootstrap: SubjectBootstrap) -> Icc:
     """ICCs of complete ratings.
 
+    With one row per subject the intervals are exact, by F (McGraw and Wong 1996, table 7), otherwise by the subject
+    bootstrap.
+
     Args:
         ratings: (n, k) points, no NaN, k >= 2.
-        subject: (n,) codes from 0. With one row per subject the intervals are the exact ones by F (McGraw and Wong
-            1996, table 7), otherwise by the subject bootstrap.
+        subject: (n,) codes from 0.
+        bootstrap: resamples of those subjects.
     """
     n, k = ratings.shape
     if n < 2 or np.ptp(ratings, axis=0).max() < 1e-12:
-        none = absent("fewer than two segments" if n < 2 else "no variation between segments on either side", n)
-        return Icc(none, none, none, n, k, "none")
+        missing = absent("fewer than two segments" if n < 2 else "no variation between segments on either side", n)
+        return Icc(missing, missing, missing, n, k, "none")
     x = ratings - 5.0
     columns = [np.ones(n), (x**2).sum(axis=1), x.mean(axis=1) ** 2, *x.T]
     n_subjects = bootstrap.n_subjects
-    sums: Array = np.stack([np.bincount(subject, one, n_subjects) for one in columns], axis=1).astype(np.float64)
+    sums: Array = np.stack([np.bincount(subject, column, n_subjects) for column in columns], axis=1).astype(np.float64)
     if n == n_subjects:
-        values = _of_sums(k, n, sums.sum(axis=0))
-        # With two or three rows the exact interval leaves the range of a correlation.
+        values = _coefficients(k, n, sums.sum(axis=0))
+        # With two or three rows the exact interval exceeds the range of a correlation.
         few = n < FEWEST_SUBJECTS
         intervals = [NO_INTERVAL] * 3 if few else _exact(*_mean_squares(k, n, sums.sum(axis=0)), n, k)
         why = f"fewer than {FEWEST_SUBJECTS} segments" if few else ""
-        found = [Estimate(float(one), ci, n, why) for one, ci in zip(values, intervals, strict=True)]
-        return Icc(found[0], found[1], found[2], n, k, "exact (F)")
-    found = bootstrap.estimate(partial(_of_sums, k, n), sums, ("fisher", "fisher", "fisher"), n)
-    return Icc(found[0], found[1], found[2], n, k, "subject bootstrap")
+        estimates = [Estimate(float(value), ci, n, why) for value, ci in zip(values, intervals, strict=True)]
+        return Icc(estimates[0], estimates[1], estimates[2], n, k, "exact (F)")
+    estimates = bootstrap.estimate(partial(_coefficients, k, n), sums, ("fisher", "fisher", "fisher"), n)
+    return Icc(estimates[0], estimates[1], estimates[2], n, k, "subject bootstrap")
 
 
 def _mean_squares(k: int, n_rows: int, sums: Array) -> tuple[Array, Array, Array, Array]:
-    """Between rows, between raters, error, within rows, of sums (..., 3 + k)."""
+    """Mean squares between rows, between raters, of error and within rows, from sums (..., 3 + k)."""
     n, square, row_square = np.moveaxis(sums[..., :3], -1, 0)
     means = sums[..., 3:] / n[..., None]
     grand = means.mean(axis=-1)
-    # A resample holds other numbers of rows; the degrees of freedom in the same proportion keep the statistic a
-    # function of shares.
+    # A resample has another number of rows; scaling the degrees of freedom with it keeps the statistic homogeneous of
+    # degree 0 in the sums.
     freedom = n * (n_rows - 1) / n_rows
     rows = k * (row_square - n * grand**2)
     raters = n * ((means - grand[..., None]) ** 2).sum(axis=-1)
@@ -82,7 +89,8 @@ def _mean_squares(k: int, n_rows: int, sums: Array) -> tuple[Array, Array, Array
     )
 
 
-def _of_sums(k: int, n_rows: int, sums: Array) -> Array:
+def _coefficients(k: int, n_rows: int, sums: Array) -> Array:
+    """ICC(A,1), ICC(C,1) and ICC(1,1), (..., 3), from sums (..., 3 + k)."""
     rows, raters, error, within = _mean_squares(k, n_rows, sums)
     agreement = (rows - error) / (rows + (k - 1) * error + k / n_rows * (raters - error))
     consistency = (rows - error) / (rows + (k - 1) * error)
@@ -91,6 +99,7 @@ def _of_sums(k: int, n_rows: int, sums: Array) -> Array:
 
 
 def _exact(rows: Array, raters: Array, error: Array, within: Array, n: int, k: int) -> list[Interval]:
+    """Intervals of the three by F, from the mean squares of n rows and k raters; NaN for perfect agreement."""
     upper_tail = (1 + LEVEL) / 2
     if within <= 0 or error <= 0:
         return [NO_INTERVAL] * 3

@@ -1,1 +1,1 @@
-"""Tables about people: score tables, ratings, subjects, events, and how they are joined."""
+"""Tables about people: score tables, ratings, subjects and events, and how they are joined."""

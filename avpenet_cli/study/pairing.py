@@ -1,4 +1,4 @@
-"""Which rating belongs to which segment, whose segment it is, and what found no partner."""
+"""Matching ratings to segments and segments to subjects, with everything that has no match."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ import pandas as pd
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.study.ratings import Ratings, Subjects
 from avpenet_cli.study.score_tables import Scores
-from avpenet_cli.study.sheets import shown
+from avpenet_cli.study.sheets import quoted
 
 Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
 HOLD_S = 10.0
-"""The article's interval between two self-reports."""
+"""Seconds between two self-reports in the paper."""
 NO_RECORDING = "no such recording in the scores"
 BEYOND = "beyond the recording's last segment"
 IN_NONE = "in no segment"
 
 _HALF = 0.5
 _ROUNDING_S = 1e-6
-"""Times are decimal fractions of a second: half a segment must not become a hair less."""
+"""Times are decimal fractions: half a segment must not fall short by a rounding error."""
 _MOST_CELLS = 50_000_000
-"""Of segments by raters, 400 MB."""
+"""Of the matrix of segments by raters; 400 MB."""
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """Segments beside their reference; nothing without a partner is dropped in silence.
+    """Segments with their reference, and every rating, recording and subject without a match.
 
     Attributes:
         segments: as in the scores, with `subject`, `reference` (0 to 10, NaN where there is none) and `n_raters`.
-        by_rater: (segments, raters) on the same index, each rater's value, NaN where that rater has none.
+        by_rater: (segments, raters) on the same index, each rater's value in points, NaN where there is none.
         unmatched_ratings: `line`, `recording`, `start_s`, `why`, in the file's order.
         unrated_recordings: recordings of the scores that no row of the ratings names.
-        unrated_segments: how many segments have no reference.
-        recordings_without_subject: recordings of the scores that the subjects' table does not name; each is a subject
-            of its own, named by the recording. Empty without a table.
+        unrated_segments: number of segments without a reference.
+        recordings_without_subject: recordings of the scores that the table of subjects does not name; each counts as
+            a separate subject named after the recording. Empty without a table.
         subjects_without_recording: subjects none of whose recordings is in the scores.
-        subject_rows_without_scores: recordings of the subjects' table that are not in the scores.
+        subject_rows_without_scores: recordings of the table of subjects that are not in the scores.
     """
 
     segments: pd.DataFrame
@@ -59,28 +59,30 @@ class Pairing:
 
 
 def pair(scores: Scores, ratings: Ratings | None, subjects: Subjects | None, hold_s: float = HOLD_S) -> Pairing:
-    """Give every segment its subject and its reference.
+    """Assign a subject and a reference to every segment.
 
-    A rating falls in a segment when it overlaps it by at least half of the shorter of the two. Of the ratings of one
-    rater that fall in a segment the median counts, and of the raters' values the median again (METHOD.md: median per
-    segment for self-reports, median of the nurses for NIPS).
+    A rating belongs to a segment when the two overlap by at least half of the shorter one. The reference is the median
+    over raters of the median of each rater's ratings (as in the paper: median per segment for self-reports, median of
+    the nurses for NIPS).
 
     Args:
-        ratings: none: no segment has a reference.
-        subjects: none: every recording is its own subject.
-        hold_s: how long a rating of one moment holds from then on, seconds; 0: it is of the segment it falls in.
+        scores: segments.
+        ratings: None: no segment has a reference.
+        subjects: None: every recording is a separate subject.
+        hold_s: how long a rating given at one time holds from then on, seconds; 0: it belongs to the segment at that
+            time.
 
     Raises:
-        SettingsError: `hold_s` negative or no number; ratings or subjects without a recording of the scores; too many
-            raters to hold beside each other; a recording without a subject that has the name of someone else.
+        SettingsError: `hold_s` is negative or not a number; ratings or subjects have no recording in common with the
+            scores; too many raters for memory; a recording without a subject has the name of a subject.
     """
     if not 0.0 <= hold_s < np.inf:
         raise SettingsError(f"a rating cannot hold for {hold_s:g} s", "give 0 s or more")
     segments = scores.segments.copy(deep=False)
     recordings = [str(name) for name in segments["recording"].cat.categories]
-    named = _subjects_of(recordings, subjects)
+    subject_names = _subjects_of(recordings, subjects)
     codes = segments["recording"].cat.codes.to_numpy().astype(np.int64)
-    segments["subject"] = pd.array(named, dtype="str").take(codes)
+    segments["subject"] = pd.array(subject_names, dtype="str").take(codes)
     raters = () if ratings is None else ratings.raters
     values = np.full((len(segments), len(raters)), np.nan)
     texts, floats = pd.Series(dtype="str"), np.empty(0)
@@ -90,7 +92,7 @@ def pair(scores: Scores, ratings: Ratings | None, subjects: Subjects | None, hol
         if values.size > _MOST_CELLS:
             raise SettingsError(
                 f"{ratings.file.name}: {len(raters)} raters are too many for {len(segments)} segments",
-                "give self-reports one common name in the column `rater`, such as self",
+                "give all self-reports the same name in the column `rater`, such as self",
             )
         rated = pd.Index(recordings).get_indexer(pd.Index(ratings.rows["recording"])).astype(np.int64)
         if not (rated >= 0).any():
@@ -114,23 +116,23 @@ def pair(scores: Scores, ratings: Ratings | None, subjects: Subjects | None, hol
     )
 
 
-def row_medians(values: Floats) -> tuple[Floats, Places]:
-    """Median of each row's numbers, and how many there are.
+def row_medians(values: Floats) -> tuple[Floats, Indices]:
+    """Median and number of the values in each row.
 
     Args:
-        values: (rows, columns) float64, NaN where there is none; columns may be 0.
+        values: (rows, columns) float64, NaN where there is no value; the number of columns may be 0.
 
     Returns:
-        (rows,) float64 medians, NaN for a row without a number; (rows,) int64 counts.
+        (rows,) float64 medians, NaN for a row without a value; (rows,) int64 counts.
     """
     counts = values.shape[1] - np.isnan(values).sum(axis=1)
     medians = np.full(values.shape[0], np.nan)
     filled = np.flatnonzero(counts)
     # NaN sorts last.
-    ordered, many = np.sort(values[filled], axis=1), counts[filled]
+    ordered, count = np.sort(values[filled], axis=1), counts[filled]
     row = np.arange(filled.size)
     if filled.size:
-        medians[filled] = (ordered[row, (many - 1) // 2] + ordered[row, many // 2]) / 2.0
+        medians[filled] = (ordered[row, (count - 1) // 2] + ordered[row, count // 2]) / 2.0
     return medians, counts.astype(np.int64)
 
 
@@ -144,105 +146,105 @@ def _subjects_of(recordings: list[str], subjects: Subjects | None) -> list[str]:
     for name in recordings:
         if name not in rows and name in taken:
             raise SettingsError(
-                f"{subjects.file.name}: recording {shown(name)} has no row, and a subject has its name",
-                "give the recording a row",
+                f"{subjects.file.name}: recording {quoted(name)} has no row, and its name is that of a subject",
+                "add a row for the recording",
             )
     return [rows.get(name, name) for name in recordings]
 
 
-def _present(codes: Places, count: int) -> npt.NDArray[np.bool_]:
+def _present(codes: Indices, count: int) -> npt.NDArray[np.bool_]:
     present = np.zeros(count, dtype=bool)
     present[codes[codes >= 0]] = True
     return present
 
 
 def _place(
-    segments: pd.DataFrame, codes: Places, ratings: Ratings, rated: Places, hold_s: float
+    segments: pd.DataFrame, codes: Indices, ratings: Ratings, rated: Indices, hold_s: float
 ) -> tuple[Floats, pd.DataFrame]:
-    """Each rater's value for each segment, and the ratings that fall in none.
+    """Each rater's value for each segment, and the ratings without a segment.
 
     Args:
         rated: (ratings,) code of each rating's recording, -1 where the scores do not have it.
     """
     starts_s, ends_s = segments["start_s"].to_numpy(), segments["end_s"].to_numpy()
-    from_s, given_end_s = ratings.rows["start_s"].to_numpy(), ratings.rows["end_s"].to_numpy()
-    to_s = np.where(np.isnan(given_end_s), from_s + hold_s, given_end_s)
+    from_s, to_s = ratings.rows["start_s"].to_numpy(), ratings.rows["end_s"].to_numpy()
+    to_s = np.where(np.isnan(to_s), from_s + hold_s, to_s)
     last_s = np.full(rated.size, -np.inf)
-    found = [np.empty((2, 0), np.int64)]
-    for where, its in _by_recording(codes, rated):
-        last_s[its] = ends_s[where].max()
-        segment, rating = _overlapping(starts_s[where], ends_s[where], from_s[its], to_s[its])
-        found.append(np.stack([where.start + segment, its[rating]]))
-    segment, rating = np.concatenate(found, axis=1)
+    matches = [np.empty((2, 0), np.int64)]
+    for rows, of_recording in _by_recording(codes, rated):
+        last_s[of_recording] = ends_s[rows].max()
+        segment, rating = _overlapping(starts_s[rows], ends_s[rows], from_s[of_recording], to_s[of_recording])
+        matches.append(np.stack([rows.start + segment, of_recording[rating]]))
+    segment, rating = np.concatenate(matches, axis=1)
     values = _rater_medians(segment, rating, ratings, len(segments))
-    lonely = ~_present(rating, rated.size)
+    unmatched = ~_present(rating, rated.size)
     why = np.where(rated < 0, NO_RECORDING, np.where(from_s >= last_s, BEYOND, IN_NONE))
-    unmatched = ratings.rows.loc[lonely, ["line", "recording", "start_s"]].assign(why=why[lonely])
-    return values, unmatched.reset_index(drop=True)
+    listed = ratings.rows.loc[unmatched, ["line", "recording", "start_s"]].assign(why=why[unmatched])
+    return values, listed.reset_index(drop=True)
 
 
-def _by_recording(codes: Places, rated: Places) -> Iterator[tuple[slice, Places]]:
-    """For every recording with ratings: where its segments are, and which ratings are its."""
+def _by_recording(codes: Indices, rated: Indices) -> Iterator[tuple[slice, Indices]]:
+    """Yield, for every recording with ratings, the rows of its segments and the indices of its ratings."""
     order = np.argsort(rated, kind="stable")
     order = order[np.searchsorted(rated[order], 0) :]
     recordings, firsts = np.unique(rated[order], return_index=True)
-    begins, stops = np.searchsorted(codes, recordings, side="left"), np.searchsorted(codes, recordings, side="right")
+    starts, stops = np.searchsorted(codes, recordings, side="left"), np.searchsorted(codes, recordings, side="right")
     bounds = [*firsts.tolist(), order.size]
-    for place, (begin, stop) in enumerate(zip(begins.tolist(), stops.tolist(), strict=True)):
-        yield slice(begin, stop), order[bounds[place] : bounds[place + 1]]
+    for place, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
+        yield slice(start, stop), order[bounds[place] : bounds[place + 1]]
 
 
-def _overlapping(starts_s: Floats, ends_s: Floats, from_s: Floats, to_s: Floats) -> tuple[Places, Places]:
-    """Which ratings fall in which segments of one recording.
+def _overlapping(starts_s: Floats, ends_s: Floats, from_s: Floats, to_s: Floats) -> tuple[Indices, Indices]:
+    """Which ratings belong to which segments of a recording.
 
     Args:
-        starts_s, ends_s: (segments,) by increasing start.
-        from_s, to_s: (ratings,); equal for a rating of one moment.
+        starts_s, ends_s: (segments,) seconds, by increasing start.
+        from_s, to_s: (ratings,) seconds; equal for a rating that does not hold.
 
     Returns:
-        (pairs,) places of segments; (pairs,) places of ratings.
+        (matches,) indices of segments; (matches,) indices of ratings.
     """
-    moment = from_s == to_s
-    # Windows that overlap may end out of order, the padded last one before the one it follows.
+    instant = from_s == to_s
+    # The last window is padded and may end before the one that precedes it.
     first = np.searchsorted(np.maximum.accumulate(ends_s), from_s, side="right")
     until = np.searchsorted(starts_s, to_s, side="left")
-    until = np.where(moment, np.searchsorted(starts_s, from_s, side="right"), until)
+    until = np.where(instant, np.searchsorted(starts_s, from_s, side="right"), until)
     candidates = np.maximum(until - first, 0)
     rating = np.repeat(np.arange(from_s.size), candidates)
     segment = np.arange(rating.size) + np.repeat(first - np.cumsum(candidates) + candidates, candidates)
     start_s, end_s, begin_s, stop_s = starts_s[segment], ends_s[segment], from_s[rating], to_s[rating]
     overlap_s = np.minimum(end_s, stop_s) - np.maximum(start_s, begin_s)
     shorter_s = np.minimum(end_s - start_s, stop_s - begin_s)
-    falls = np.where(moment[rating], begin_s < end_s, overlap_s >= _HALF * shorter_s - _ROUNDING_S)
-    return segment[falls], rating[falls]
+    matched = np.where(instant[rating], begin_s < end_s, overlap_s >= _HALF * shorter_s - _ROUNDING_S)
+    return segment[matched], rating[matched]
 
 
-def _rater_medians(segment: Places, rating: Places, ratings: Ratings, n_segments: int) -> Floats:
-    """(segments, raters) median of each rater's ratings that fall in a segment."""
+def _rater_medians(segment: Indices, rating: Indices, ratings: Ratings, n_segments: int) -> Floats:
+    """(segments, raters) median of each rater's ratings of a segment, points; NaN where there is none."""
     rater = pd.Index(ratings.raters).get_indexer(pd.Index(ratings.rows["rater"])).astype(np.int64)
     cell = segment * len(ratings.raters) + rater[rating]
     value = ratings.rows["value"].to_numpy()[rating]
     order = np.lexsort((value, cell))
     cell, value = cell[order], value[order]
-    cells, first, many = np.unique(cell, return_index=True, return_counts=True)
+    cells, first, count = np.unique(cell, return_index=True, return_counts=True)
     flat = np.full(n_segments * len(ratings.raters), np.nan)
-    flat[cells] = (value[first + (many - 1) // 2] + value[first + many // 2]) / 2.0
+    flat[cells] = (value[first + (count - 1) // 2] + value[first + count // 2]) / 2.0
     return flat.reshape(n_segments, len(ratings.raters))
 
 
-def _nothing_in_common(file: str, theirs: Iterable[str], ours: list[str]) -> SettingsError:
-    others = [str(name) for name in theirs]
-    plain = {_plain(name): name for name in ours}
-    alike = next((name for name in others if _plain(name) in plain), None)
-    mine, other = (ours[0], others[0]) if alike is None else (plain[_plain(alike)], alike)
+def _nothing_in_common(file: str, names: Iterable[str], scored: list[str]) -> SettingsError:
+    others = [str(name) for name in names]
+    by_stem = {_normalised(name): name for name in scored}
+    alike = next((name for name in others if _normalised(name) in by_stem), None)
+    ours, other = (scored[0], others[0]) if alike is None else (by_stem[_normalised(alike)], alike)
     hint = "use the names of the score table's column `recording`"
     if alike is not None:
-        hint = f"the names agree but for folder, suffix or letter case: {hint}"
+        hint = f"the names differ only in folder, suffix or letter case: {hint}"
     return SettingsError(
-        f"{file} has no recording in common with the scores: {shown(other)} there, {shown(mine)} in the scores", hint
+        f"{file} has no recording in common with the scores: {quoted(other)} there, {quoted(ours)} in the scores", hint
     )
 
 
-def _plain(name: str) -> str:
-    """What is left of a recording's name when somebody notes it by hand."""
+def _normalised(name: str) -> str:
+    """A recording's name without folder, suffix and letter case, which people drop when they write it down."""
     return unicodedata.normalize("NFC", PurePosixPath(name.replace("\\", "/")).stem).casefold()

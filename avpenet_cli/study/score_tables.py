@@ -1,4 +1,4 @@
-"""Score tables, one or several, checked before any number is made of them."""
+"""Score tables, checked before any statistic is computed from them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ import pandas as pd
 import pyarrow as pa
 
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Status
-from avpenet_cli.study.sheets import Sheet, SourceFile, read_sheet, shown
+from avpenet_cli.study.readers import read_sheet
+from avpenet_cli.study.sheets import Sheet, SourceFile, Table, quoted
 from avpenet_cli.tables import COLUMNS
 
 REQUIRED = ("recording", "start_s", "end_s", "score", "status")
 DEFAULT_CUT_POINTS = (3.0, 6.0)
 HIGHEST = 10.0
-"""End of the scale; it starts at 0."""
+"""Highest score, points; the lowest is 0."""
 
 ManifestState = Literal["verified", "absent", "altered", "unreadable"]
 Mask = npt.NDArray[np.bool_]
 
-_WHAT = "score table"
-_DIGEST_SHOWN = 12
+_DESCRIPTION = "score table"
+DIGEST_CHARACTERS = 12
+"""Of the weights' digest, in a table's column `weights`."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class ScoreSource(SourceFile):
     """A score table's file and the run manifest beside it.
 
     Attributes:
-        manifest: the manifest, also one whose table has since been altered; None where absent or unreadable.
-        manifest_state: `verified` when the manifest holds the file's digest, `altered` when it holds another.
+        manifest: also where the table was altered after the run; None where absent or unreadable.
+        manifest_state: `verified` when the manifest holds the file's digest, `altered` when it holds another one.
+        manifest_sha256: digest of the manifest, hexadecimal; empty where there is none.
     """
 
     manifest: dict[str, Any] | None
@@ -47,16 +51,17 @@ class ScoreSource(SourceFile):
 
 @dataclass(frozen=True)
 class Scores:
-    """All segments of all tables.
+    """The segments of all tables.
 
     Attributes:
-        segments: one row per segment, by order of the recordings' first appearance, then by start. `recording` and
-            `weights` are categories, other text is `str`, where an empty cell is an empty string; numbers are float64,
-            where an empty cell is NaN. A column of `tables.COLUMNS` that a table does not have is missing for its
-            rows. `source` is the place of the row's table in `sources`.
-        weights: what the tables say they were scored with; empty where they do not.
-        cut_points: upper ends of the classes low and moderate, points; from the manifest when it tells of these
-            weights, else 3 and 6.
+        segments: one row per segment, ordered by the recordings' first appearance, then by start. `recording` and
+            `weights` are categories; other text is `str`, empty cells being empty strings; numbers are float64, empty
+            cells being NaN. Columns of `tables.COLUMNS` that a table lacks are missing in its rows. `source` is the
+            index of the row's table in `sources`.
+        sources: the files.
+        weights: with which the tables were scored, as they state it; empty where they do not.
+        cut_points: upper ends of the classes low and moderate, points; from a manifest of these weights, otherwise 3
+            and 6.
     """
 
     segments: pd.DataFrame
@@ -65,36 +70,36 @@ class Scores:
     cut_points: tuple[float, float]
 
 
-def read_scores(paths: Sequence[Path]) -> Scores:
+def read_scores(tables: Sequence[Table]) -> Scores:
     """Read and join score tables.
 
     Args:
-        paths: .csv, .parquet or .jsonl, at least one.
+        tables: .csv, .parquet or .jsonl files, or DataFrames, at least one.
 
     Raises:
-        SettingsError: a file that is absent, of another format, no score table or empty; a row whose numbers are no
-            numbers, whose score is outside 0 to 10 or does not go with its status, or that ends before it starts;
-            the same segment twice; tables of different weights or with different cut points.
+        SettingsError: a table that is absent, empty, of another format or not a score table; a row with text for a
+            number, a score outside 0 to 10 or inconsistent with its status, or an end before its start; the same
+            segment twice; tables of different weights or with different cut points.
     """
-    if not paths:
-        raise SettingsError("no score table is given", "name at least one")
-    sheets = [_checked(path) for path in paths]
+    if not tables:
+        raise SettingsError("no score table was given", "name at least one")
+    sheets = [_checked(table) for table in tables]
     sources = tuple(_source(sheet) for sheet in sheets)
-    weights = _one_weights(sheets)
-    cut_points = _one_cut_points(sources, weights)
+    weights = _common_weights(sheets)
+    cut_points = _common_cut_points(sources, weights)
     return Scores(_joined(sheets), sources, weights, cut_points)
 
 
-def _checked(path: Path) -> Sheet:
-    sheet = read_sheet(path, [column.name for column in COLUMNS], _WHAT)
-    sheet.require(REQUIRED, _WHAT, "give a table that `avpenet score` wrote")
+def _checked(table: Table) -> Sheet:
+    sheet = read_sheet(table, [column.name for column in COLUMNS], _DESCRIPTION)
+    sheet.require(REQUIRED, _DESCRIPTION, "give a table that `avpenet score` wrote")
     sheet.filled("recording")
     start_s, end_s, score = (sheet.numbers(name) for name in ("start_s", "end_s", "score"))
     status = sheet.strings("status")
     scored = (status == Status.SCORED.value).to_numpy(dtype=bool)
     unscorable = (status == Status.UNSCORABLE.value).to_numpy(dtype=bool)
     missing = np.isnan(score)
-    again = "take the table as `avpenet score` wrote it"
+    remedy = "use the table as `avpenet score` wrote it"
     checks: tuple[tuple[Mask, str], ...] = (
         (~(scored | unscorable), f"status is neither `{Status.SCORED}` nor `{Status.UNSCORABLE}`"),
         (~(start_s >= 0.0), "start_s is missing or negative"),
@@ -103,9 +108,9 @@ def _checked(path: Path) -> Sheet:
         (scored & missing, "the segment is scored, but has no score"),
         (unscorable & ~missing, "the segment is unscorable, but has a score"),
     )
-    for wrong, what in checks:
+    for wrong, problem in checks:
         if wrong.any():
-            raise sheet.fault(wrong, what, again)
+            raise sheet.fault(wrong, problem, remedy)
     return sheet
 
 
@@ -118,8 +123,8 @@ def _source(sheet: Sheet) -> ScoreSource:
     try:
         content = path.read_bytes()
         digest_of_manifest = hashlib.sha256(content).hexdigest()
-        plain = json.loads(content.decode("utf-8"))
-        table = plain["table"]
+        parsed = json.loads(content.decode("utf-8"))
+        table = parsed["table"]
         digest, name = table["sha256"], table["file"]
     except FileNotFoundError:
         state = "absent"
@@ -127,11 +132,11 @@ def _source(sheet: Sheet) -> ScoreSource:
         pass
     else:
         if digest == file.sha256:
-            manifest, state = plain, "verified"
+            manifest, state = parsed, "verified"
         elif name == sheet.path.name:
-            manifest, state = plain, "altered"
+            manifest, state = parsed, "altered"
         else:
-            # The manifest of `scores.csv` lies beside a `scores.parquet` too, and says nothing of it.
+            # `scores.run.json` belongs to `scores.csv` and not to a `scores.parquet` in the same folder.
             state = "absent"
     if manifest is not None and not _well_formed(manifest):
         manifest, state = None, "unreadable"
@@ -139,69 +144,70 @@ def _source(sheet: Sheet) -> ScoreSource:
 
 
 def _well_formed(manifest: dict[str, Any]) -> bool:
-    """Does it hold what the report reads in it, in the forms that `avpenet score` writes?"""
+    """Whether it has everything the report reads from it, in the form `avpenet score` writes."""
     try:
         for entry in manifest["recordings"]:
             balance = entry["balance_s"]
             known = isinstance(entry["recording"], str) and isinstance(entry["status"], str)
             if balance is not None:
                 seconds = [balance["nominal_s"], balance["scored_s"], balance["undecodable_s"]]
-                known &= all(isinstance(one, int | float) for one in [*seconds, *balance["unscorable_s"].values()])
+                known &= all(isinstance(item, int | float) for item in [*seconds, *balance["unscorable_s"].values()])
             if not known:
                 return False
         weights, timing = manifest["weights"], manifest["timing"]
         texts = [weights["name"], weights["digest"], timing["finished"]]
-        return isinstance(manifest["software"], dict) and all(isinstance(one, str) for one in texts)
+        return isinstance(manifest["software"], dict) and all(isinstance(text, str) for text in texts)
     except (KeyError, TypeError, AttributeError):
         return False
 
 
-def _one_weights(sheets: Sequence[Sheet]) -> str:
-    found: dict[str, Path] = {}
+def _common_weights(sheets: Sequence[Sheet]) -> str:
+    paths: dict[str, Path] = {}
     for sheet in sheets:
         values = sheet.text("weights").unique().to_pylist() if "weights" in sheet.columns else [None]
         for value in values:
-            found.setdefault(value or "", sheet.path)
-    if len(found) > 1:
-        (one, its), (other, where) = list(found.items())[:2]
+            paths.setdefault(value or "", sheet.path)
+    if len(paths) > 1:
+        (weights, path), (other_weights, other_path) = list(paths.items())[:2]
         raise SettingsError(
-            f"{its} was scored with {_named(one)}, {where} with {_named(other)}"
-            if its != where
-            else f"{its} mixes scores of {_named(one)} and {_named(other)}",
-            "report them apart, or give one with --compare",
+            f"{path} was scored with {_quoted_weights(weights)}, {other_path} with {_quoted_weights(other_weights)}"
+            if path != other_path
+            else f"{path} mixes scores of {_quoted_weights(weights)} and {_quoted_weights(other_weights)}",
+            "make a report of each, or give one of them with --compare",
         )
-    return next(iter(found))
+    return next(iter(paths))
 
 
-def _named(weights: str) -> str:
-    # Two of them may differ in their digests only, so that nothing may be left out.
+def _quoted_weights(weights: str) -> str:
+    # In full, because two weights may differ in their digests only.
     return repr(weights) if weights else "weights it does not name"
 
 
-def _one_cut_points(sources: Sequence[ScoreSource], weights: str) -> tuple[float, float]:
-    found: dict[tuple[float, float], str] = {}
+def _common_cut_points(sources: Sequence[ScoreSource], weights: str) -> tuple[float, float]:
+    names: dict[tuple[float, float], str] = {}
     for source in sources:
         described = (source.manifest or {}).get("weights")
         if not isinstance(described, dict):
             continue
-        mark = f"{described.get('name')}@{str(described.get('digest'))[:_DIGEST_SHOWN]}"
-        # Who edits a table in a spreadsheet alters it, and its weights remain the same.
+        mark = f"{described.get('name')}@{str(described.get('digest'))[:DIGEST_CHARACTERS]}"
+        # A table edited in a spreadsheet is altered, but its weights are still the same.
         if source.manifest_state != "verified" and weights.split(" ", maxsplit=1)[0] != mark:
             continue
         match described.get("cut_points"):
             case [int() | float() as low, int() | float() as high] if 0.0 < low < high < HIGHEST:
-                found.setdefault((float(low), float(high)), source.name)
+                names.setdefault((float(low), float(high)), source.name)
             case other:
                 raise SettingsError(
-                    f"the manifest of {source.name} has cut points {shown(other)}",
-                    "they are two numbers that rise within 0 to 10",
+                    f"the manifest of {source.name} has cut points {quoted(other)}",
+                    "cut points are two rising numbers between 0 and 10",
                 )
-    if len(found) > 1:
-        (one, its), (other_points, where) = list(found.items())[:2]
+    if len(names) > 1:
+        (points, name), (other_points, other_name) = list(names.items())[:2]
         raise SettingsError(
-            f"the cut points of {its} are {one}, those of {where} {other_points}", "report the tables apart"
+            f"the cut points of {name} are {points}, those of {other_name} {other_points}",
+            "make a report of each table",
         )
-    return next(iter(found), DEFAULT_CUT_POINTS)
+    return next(iter(names), DEFAULT_CUT_POINTS)
 
 
 def _joined(sheets: Sequence[Sheet]) -> pd.DataFrame:
@@ -224,15 +230,15 @@ def _joined(sheets: Sequence[Sheet]) -> pd.DataFrame:
     ordered = [array[order] for array in (codes, start_s, end_s)]
     same = np.logical_and.reduce([array[1:] == array[:-1] for array in ordered])
     if same.any():
-        raise _twice(sheets, np.repeat(np.arange(len(sheets)), rows), order, np.flatnonzero(same))
-    _one_table_each(sheets, segments)
+        raise _duplicate_segment(sheets, np.repeat(np.arange(len(sheets)), rows), order, np.flatnonzero(same))
+    _check_one_table_per_recording(sheets, segments)
     if (np.diff(order) != 1).any():
         segments = segments.take(order)
     return segments.reset_index(drop=True)
 
 
-def _one_table_each(sheets: Sequence[Sheet], segments: pd.DataFrame) -> None:
-    """Windows of two runs over one recording need not begin at the same hundredths, and would count twice."""
+def _check_one_table_per_recording(sheets: Sequence[Sheet], segments: pd.DataFrame) -> None:
+    """Segments of two runs over a recording may start at slightly different times and would be counted twice."""
     if len(sheets) < 2:
         return
     where = segments[["recording", "source"]].drop_duplicates()
@@ -241,14 +247,14 @@ def _one_table_each(sheets: Sequence[Sheet], segments: pd.DataFrame) -> None:
         name = where["recording"][twice].iloc[0]
         first, second = where.loc[where["recording"] == name, "source"].iloc[:2]
         raise SettingsError(
-            f"{sheets[first].path} and {sheets[second].path}: both hold {shown(str(name))} ({int(twice.sum())} such "
-            "recordings)",
+            f"{sheets[first].path} and {sheets[second].path}: both contain {quoted(str(name))} "
+            f"({plural(int(twice.sum()), 'such recording')})",
             "give each recording in one table",
         )
 
 
 def _text(sheet: Sheet, name: str) -> Any:
-    """A text column as one pyarrow array; empty cells are empty strings, a column that is not there is null."""
+    """A text column as one pyarrow array; empty cells are empty strings, a missing column is null."""
     if name not in sheet.columns:
         return pa.nulls(sheet.rows, pa.string())
     column = sheet.text(name)
@@ -262,7 +268,7 @@ def _category(parts: Sequence[Any]) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, encoded.dictionary.to_pandas())
 
 
-def _twice(
+def _duplicate_segment(
     sheets: Sequence[Sheet], source: npt.NDArray[np.int64], order: npt.NDArray[np.int64], same: npt.NDArray[np.int64]
 ) -> SettingsError:
     offsets = np.cumsum([0, *(sheet.rows for sheet in sheets)])
@@ -272,7 +278,7 @@ def _twice(
         places.append(f"{sheet.path} line {sheet.lines[row - offsets[source[row]]]}")
     first = sheets[source[order[same[0]]]]
     row = order[same[0]] - offsets[source[order[same[0]]]]
-    recording = shown(first.text("recording")[int(row)].as_py())
+    recording = quoted(first.text("recording")[int(row)].as_py())
     return SettingsError(
         f"{places[0]} and {places[1]}: the same segment of {recording} twice ({same.size} segments in all)",
         "give each table once, and each recording in one table",

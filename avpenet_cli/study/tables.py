@@ -1,4 +1,4 @@
-"""All tables of a report together, and what they say of the weights."""
+"""All tables of a report together, and what they say about the weights."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from avpenet_cli.study.ratings import Events, Ratings, Subjects
-from avpenet_cli.study.score_tables import Scores
+from avpenet_cli.study.score_tables import DIGEST_CHARACTERS, Scores
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """All tables of a report."""
+    """All tables of a report; `other` are score tables of the same segments by other weights."""
 
     scores: Scores
     ratings: Ratings | None = None
@@ -20,23 +20,59 @@ class Inputs:
     other: Scores | None = None
 
 
-_WEIGHTS = ("status", "notice", "intended_use", "not_intended_use", "training_data", "licence")
+@dataclass(frozen=True)
+class WeightsSummary:
+    """The weights that made a score table, as its manifest describes them; texts are empty where nothing is stated.
+
+    Attributes:
+        mark: as in the score table: name, start of the digest, status.
+        name: of the weights.
+        digest: SHA-256, hexadecimal; its first 12 characters without a manifest.
+        cut_points: upper ends of the classes low and moderate, points.
+        status: untrained, demonstration, ...
+        notice: must be shown with every score.
+        intended_use: what the weights are for.
+        not_intended_use: what they are not for.
+        training_data: what they were trained on.
+        licence: of the weights.
+    """
+
+    mark: str
+    name: str
+    digest: str
+    cut_points: tuple[float, float]
+    status: str
+    notice: str
+    intended_use: str
+    not_intended_use: str
+    training_data: str
+    licence: str
 
 
-def described_weights(scores: Scores) -> dict[str, Any]:
-    """Name, digest and what they are for; empty where no manifest of these weights says so."""
+def summarise_weights(scores: Scores) -> WeightsSummary:
+    """What the first manifest of these weights says about them."""
     name, _, rest = scores.weights.partition("@")
-    shown = f"{name}@{rest.partition(' ')[0]}"
-    said: dict[str, Any] = {}
-    for one in scores.sources:
-        described = (one.manifest or {}).get("weights", {})
-        # A manifest of other weights, left beside a table, says nothing of these.
-        if f"{described.get('name')}@{str(described.get('digest'))[:12]}" == shown:
-            said = described
+    digest = rest.partition(" ")[0]
+    described: dict[str, Any] = {}
+    for source in scores.sources:
+        candidate = (source.manifest or {}).get("weights", {})
+        # A manifest of other weights that was left in the folder does not describe these.
+        if f"{candidate.get('name')}@{str(candidate.get('digest'))[:DIGEST_CHARACTERS]}" == f"{name}@{digest}":
+            described = candidate
             break
-    return {
-        "mark": scores.weights,
-        "name": said.get("name", name),
-        "digest": said.get("digest", rest.partition(" ")[0]),
-        "cut_points": list(scores.cut_points),
-    } | {key: str(said.get(key, "")) for key in _WEIGHTS}
+
+    def text(key: str) -> str:
+        return str(described.get(key, ""))
+
+    return WeightsSummary(
+        mark=scores.weights,
+        name=described.get("name", name),
+        digest=described.get("digest", digest),
+        cut_points=scores.cut_points,
+        status=text("status"),
+        notice=text("notice"),
+        intended_use=text("intended_use"),
+        not_intended_use=text("not_intended_use"),
+        training_data=text("training_data"),
+        licence=text("licence"),
+    )

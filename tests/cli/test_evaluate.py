@@ -72,7 +72,7 @@ def test_an_evaluation_writes_everything_it_promises(
     assert reported.code == 0, reported.err
     first, again = (json.loads(path.read_text()) for path in (out / "report.json", tmp_path / "again.json"))
     assert first["error"] == again["error"]
-    assert first["error"]["mae_ci"] == pytest.approx(record["conditions"][0]["mae_ci"], abs=1e-4)
+    assert first["error"]["accuracy"]["mae"]["ci"] == pytest.approx(record["conditions"][0]["mae_ci"], abs=1e-4)
     refused = avpenet_here(*args)
     assert refused.code == 2 and "already exists; give --overwrite to replace the evaluation" in refused.err
     replaced = avpenet_here(*args, "--overwrite", "--conditions", "none", "--quiet")

@@ -366,8 +366,8 @@ def test_every_second_is_accounted_for_and_seen_subjects_are_stated_everywhere(
     ):
         assert "SEEN SUBJECTS" in (folder / name).read_text(), name
     report = json.loads((folder / "report.json").read_text())
-    assert report["error"]["mae"] == pytest.approx(record.clean.metrics.mae.value, abs=1e-5)
-    assert report["agreement"]["bias"] == pytest.approx(record.clean.metrics.bias.value, abs=1e-5)
+    assert report["error"]["accuracy"]["mae"]["value"] == pytest.approx(record.clean.metrics.mae.value, abs=1e-5)
+    assert report["agreement"]["limits"]["bias"]["value"] == pytest.approx(record.clean.metrics.bias.value, abs=1e-5)
     assert report["pairing"]["unmatched_ratings"]["count"] == 0
     assert record.conditions[1].not_computable
     assert SCORABLE in index["status"].unique()

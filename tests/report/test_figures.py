@@ -1,7 +1,8 @@
+"""Figures: valid and self-contained SVG, legible, and defined for degenerate data and any name."""
+
 from __future__ import annotations
 
 import itertools
-import math
 import re
 import subprocess
 import sys
@@ -21,7 +22,6 @@ from avpenet_cli.report.figures import (
     balance,
     bland_altman,
     calibration,
-    class_changes,
     confusion,
     distributions,
     drift,
@@ -33,85 +33,22 @@ from avpenet_cli.report.figures import (
     subject_strip,
     trajectory,
 )
-from avpenet_cli.report.figures.cloud import moved_apart
-from avpenet_cli.report.figures.courses import broken_line, course_of, in_columns, steps, unscorable_spans
-from avpenet_cli.report.figures.style import FloatArray
-from avpenet_cli.report.figures.wording import percent, plain, shorten, text_width_in
-
-SVG = "{http://www.w3.org/2000/svg}"
-NAN = math.nan
-UNKNOWN = (NAN, NAN)
-NOTHING = AgreementLines(NAN, UNKNOWN, NAN, NAN, UNKNOWN, UNKNOWN)
-LINES = AgreementLines(0.3, (0.1, 0.5), -1.7, 2.3, (-2.0, -1.4), (2.0, 2.6))
-CLASSES = ("low", "moderate", "high")
-HOSTILE = (
-    "a/$x_1$ and $y^2$.mp4",
-    "<script>alert(1)</script> & \"quoted\" 'name' --> ]]>",
-    "emoji \U0001f600 and 张伟和李娜",
-    "שלום עולם",
-    "half \udc80 a pair, \x00\x07 controls,\nand \u202e a turn",
-    "x" * 300,
-    "",
+from avpenet_cli.report.figures.pair_cloud import moved_apart
+from avpenet_cli.report.figures.timeline import broken_line, in_columns, steps, timeline_of, unscorable_spans
+from avpenet_cli.report.figures.wording import percent, shorten, single_line, text_width_in
+from tests.support.figures import (
+    CLASSES,
+    HOSTILE,
+    LINES,
+    NAN,
+    NOTHING,
+    SVG,
+    UNKNOWN,
+    boxes_of_text,
+    gallery,
+    pairs,
+    track,
 )
-
-
-def pairs(size: int, seed: int = 0) -> tuple[FloatArray, FloatArray]:
-    random = np.random.default_rng(seed)
-    reference = np.round(random.uniform(0, 7, size)) * 10 / 7
-    return np.clip(reference * 0.8 + 1 + random.normal(0, 1, size), 0, 10), reference
-
-
-def course(segments: int, seed: int = 0) -> Track:
-    random = np.random.default_rng(seed)
-    start = 3.0 * np.arange(segments)
-    score = np.clip(4 + 3 * np.sin(start / 40) + random.normal(0, 0.5, segments), 0, 10)
-    reference = np.round(score)
-    score[segments // 3 : segments // 2] = NAN
-    return Track(start, start + 3, score, score - 0.5, score + 0.5, reference)
-
-
-def gallery() -> list[Figure]:
-    """Every figure as a study of middling size gives it."""
-    model, reference = pairs(600)
-    many_model, many_reference = pairs(5000)
-    d = model - reference
-    names = [f"ward {one} subject" for one in range(700)]
-    some, spread, sizes = np.linspace(-1.8, 1.4, 700), np.full(700, 0.6), np.full(700, 12)
-    bins = [(f"{low} to {low + 2}", 1.1, 0.9, 1.3, -0.2, 140.0) for low in range(0, 10, 2)]
-    levels = ["neonate", "adult", "a very long name of a ward that nobody could fit"]
-    rows = [("age_group", level, -0.12, -0.4, 0.15, 0.9, 40.0) for level in levels]
-    return [
-        bland_altman(model, reference, against="mean", limits=LINES, delta=2.2, slope_line=(1.0, -0.2)),
-        bland_altman(
-            many_model, many_reference, against="reference", limits=LINES, delta=2, regression_loa=(1, -0.2, 0.8, 0.02)
-        ),
-        scatter(model, reference),
-        scatter(many_model, many_reference, name="scatter-many"),
-        error_histogram(d),
-        qq(d),
-        error_by_intensity(bins),
-        confusion([[1200, 130, 2], [40, 900, 77], [0, 12, 300]], CLASSES),
-        class_changes([[1234567, 3, 2], [0, 0, 0], [0, 12, 300]], CLASSES),
-        calibration(
-            [(0.5 + one, 0.6 + one, 0.4 + one, 0.8 + one, 30.0) for one in range(9)], intercept=0.1, slope=1.02
-        ),
-        subject_strip(names[:7], some[:7], spread[:7], sizes[:7], bias=0.3, loa=(-1.7, 2.3), name="strip-few"),
-        subject_strip(names[:60], some[:60], spread[:60], sizes[:60], bias=0.3, loa=(-1.7, 2.3), name="strip-named"),
-        subject_strip(names, some, spread, sizes, bias=0.3, loa=(-1.7, 2.3)),
-        trajectory(
-            "one.mp4",
-            course(40),
-            ratings=[Rating(f"nurse-{who}", 10.0 * at, 10.0 * at + 10, 4.0) for who in range(3) for at in range(12)],
-            events=[(24.0, "heel lance"), (70.0, "procedure ends")],
-        ),
-        trajectory("long.mp4", course(4000), events=[(300.0 * one, f"event {one}") for one in range(40)]),
-        balance([("scored", 14000.0), ("no face", 812.0), ("no video", 3.0), ("could not be decoded at all", 0.4)]),
-        distributions(model, reference),
-        distributions(model, None, name="distributions-alone"),
-        strata([*rows, ("site", "west", NAN, NAN, NAN, NAN, 4.0)]),
-        drift([(f"2026-{month:02d}", 0.1 * month, 0.0, 1.3, 0.9, 120.0) for month in range(1, 13)]),
-        drift([(f"batch {one} of the ward", 0.1, 0.0, 0.3, 0.9, 120.0) for one in range(48)], name="drift-many"),
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -119,57 +56,37 @@ def figures() -> list[Figure]:
     return gallery()
 
 
-def test_the_same_input_gives_other_bytes(figures: list[Figure]) -> None:
+def test_the_same_input_gives_the_same_svg(figures: list[Figure]) -> None:
     assert gallery() == figures
 
 
-def test_ids_meet_on_one_page_or_point_nowhere(figures: list[Figure]) -> None:
+def test_ids_are_unique_on_a_page_and_references_have_targets(figures: list[Figure]) -> None:
     ids: list[str] = []
     for figure in figures:
         root = ET.fromstring(figure.svg)
         own = [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
-        assert all(one.startswith(f"{figure.name}-") for one in own)
+        assert all(identity.startswith(f"{figure.name}-") for identity in own)
         targets = re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', figure.svg)
-        assert {one or other for one, other in targets} <= set(own)
+        assert {url or href for url, href in targets} <= set(own)
         assert set(root.attrib["aria-labelledby"].split()) <= set(own)
         ids += own
     assert len(ids) == len(set(ids))
 
 
-def test_a_picture_loads_something_or_styles_the_page(figures: list[Figure]) -> None:
+def test_figures_load_nothing_and_do_not_style_the_page(figures: list[Figure]) -> None:
     for figure in figures:
         assert not re.search(r"<(script|style|image|foreignObject|metadata|!DOCTYPE|\?xml)", figure.svg)
         assert "://" not in figure.svg.replace("http://www.w3.org/2000/svg", "")
         assert figure.svg.startswith("<svg ") and 'width="100%" role="img"' in figure.svg
 
 
-def test_a_page_of_two_hundred_recordings_outgrows_15_mb(figures: list[Figure]) -> None:
+def test_figures_are_small(figures: list[Figure]) -> None:
     sizes = {figure.name: len(figure.svg) for figure in figures}
     assert max(sizes.values()) < 150_000
-    assert 200 * len(trajectory("one.mp4", course(60)).svg) < 5_000_000
+    assert 200 * len(trajectory("one.mp4", track(60)).svg) < 5_000_000
 
 
-def boxes_of_text(figure: Figure) -> list[tuple[float, float, float, float, str]]:
-    """Left, top, right, bottom of every line of level text, in the svg's units."""
-    boxes = []
-    for element in ET.fromstring(figure.svg).iter(f"{SVG}text"):
-        text, style = element.text or "", element.attrib["style"]
-        turned = element.get("transform", "")
-        if turned.startswith("rotate"):
-            continue
-        moved = re.match(r"translate\(([-\d.]+) ([-\d.]+)\)", turned)
-        x, y = (float(moved[1]), float(moved[2])) if moved else (float(element.attrib["x"]), float(element.attrib["y"]))
-        size = re.search(r"([\d.]+)px", style)
-        assert size is not None
-        bold = 1.12 if "bold" in style or "700" in style else 1.0
-        width = text_width_in(text, float(size[1])) * 72 * bold
-        anchor = 0.5 if "anchor:middle" in style else 1.0 if "anchor:end" in style else 0.0
-        left = x - anchor * width
-        boxes.append((left, y - 0.72 * float(size[1]), left + width, y, text))
-    return boxes
-
-
-def test_text_is_clipped_or_lies_on_other_text(figures: list[Figure]) -> None:
+def test_text_is_neither_clipped_nor_overlapping(figures: list[Figure]) -> None:
     for figure in figures:
         _, _, width, height = map(float, ET.fromstring(figure.svg).attrib["viewBox"].split())
         boxes = boxes_of_text(figure)
@@ -181,19 +98,19 @@ def test_text_is_clipped_or_lies_on_other_text(figures: list[Figure]) -> None:
                 assert across < 0.5 or down < 0.5, (figure.name, text, other)
 
 
-def test_text_is_too_small_for_print(figures: list[Figure]) -> None:
+def test_text_is_large_enough_for_print(figures: list[Figure]) -> None:
     for figure in figures:
-        sizes = [float(one) for one in re.findall(r"font-size:([\d.]+)px", figure.svg)]
+        sizes = [float(size) for size in re.findall(r"font-size:([\d.]+)px", figure.svg)]
         view = float(ET.fromstring(figure.svg).attrib["viewBox"].split()[2])
         smallest = min(sizes) * (figure.width_px / 96 * 72 / view)
         assert smallest >= 9 or figure.name == "class-changes"  # seven digits in a cell shrink to fit
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_name_breaks_the_picture(name: str) -> None:
+def test_figures_are_valid_with_any_name(name: str) -> None:
     model, reference = pairs(30)
-    made = [
-        trajectory(name, course(30), ratings=[Rating(name, 0, 30, 4.0)], events=[(20.0, name), (21.0, name)]),
+    drawn = [
+        trajectory(name, track(30), ratings=[Rating(name, 0, 30, 4.0)], events=[(20.0, name), (21.0, name)]),
         subject_strip([name] * 3, [0.1, 0.2, 0.3], [1, 1, 1], [2, 2, 2], bias=0.2, loa=(-1, 1)),
         strata([(name, name, 0.1, 0.0, 0.2, 0.5, 12.0)]),
         drift([(name, 0.1, 0.0, 0.2, 0.9, 10.0)] * 12),
@@ -204,16 +121,16 @@ def test_a_name_breaks_the_picture(name: str) -> None:
         scatter(model, reference, sides=(name, name)),
         distributions(model, reference, sides=(name, name)),
     ]
-    for figure in made:
+    for figure in drawn:
         figure.svg.encode()
         figure.caption.encode()
         assert not list(ET.fromstring(figure.svg).iter(f"{SVG}script"))
         for left, _, right, _, _ in boxes_of_text(figure):
             assert left > -1 and right < figure.width_px * 0.72 + 1
-    assert made[0].name == trajectory(name, course(3)).name
+    assert drawn[0].name == trajectory(name, track(3)).name
 
 
-def test_a_dollar_sign_becomes_mathematics() -> None:
+def test_dollar_signs_are_ordinary_text() -> None:
     strip = subject_strip(["cost $5 or $6"], [0.1], [NAN], [1], bias=0.1, loa=UNKNOWN)
     assert "cost $5 or $6" in [text for *_, text in boxes_of_text(strip)]
 
@@ -223,7 +140,7 @@ DEGENERATE: dict[str, Callable[[], Figure]] = {
     "no pairs": lambda: bland_altman(*EMPTY, against="mean", limits=NOTHING),
     "one pair": lambda: bland_altman([3.0], [2.0], against="reference", limits=NOTHING, delta=1.0),
     "constant": lambda: bland_altman(
-        [4.0] * 9, [4.0] * 9, against="mean", limits=AgreementLines(0, (0, 0), 0, 0, (0, 0), (0, 0)), slope_line=UNKNOWN
+        [4.0] * 9, [4.0] * 9, against="mean", limits=AgreementLines(0, (0, 0), 0, 0, (0, 0), (0, 0), UNKNOWN)
     ),
     "constant and many": lambda: bland_altman([4.0] * 2001, [4.0] * 2001, against="mean", limits=NOTHING),
     "only NaN": lambda: bland_altman([NAN, 1.0], [1.0, NAN], against="mean", limits=NOTHING, delta=NAN),
@@ -249,7 +166,7 @@ DEGENERATE: dict[str, Callable[[], Figure]] = {
     "no segments": lambda: trajectory("a", Track([], [], [])),
     "nothing scored": lambda: trajectory("a", Track([0, 3], [3, 6], [NAN, NAN])),
     "one segment": lambda: trajectory("a", Track([0], [3], [4.0]), events=[(NAN, "x"), (900.0, "late")]),
-    "instant ratings": lambda: trajectory("a", course(9), ratings=[Rating("b", 4, 4, 3.0), Rating("b", 900, 910, 3.0)]),
+    "instant ratings": lambda: trajectory("a", track(9), ratings=[Rating("b", 4, 4, 3.0), Rating("b", 900, 910, 3.0)]),
     "no seconds": lambda: balance([]),
     "zero seconds": lambda: balance([("scored", 0.0), ("no face", NAN)]),
     "no scores": lambda: distributions([], None),
@@ -261,7 +178,7 @@ DEGENERATE: dict[str, Callable[[], Figure]] = {
 
 
 @pytest.mark.parametrize("case", DEGENERATE)
-def test_too_little_data_raises_or_shows_nan(case: str) -> None:
+def test_degenerate_data_give_a_figure_without_nan(case: str) -> None:
     figure = DEGENERATE[case]()
     ET.fromstring(figure.svg)
     for text in (figure.caption, figure.alternative, *(text for *_, text in boxes_of_text(figure))):
@@ -269,7 +186,7 @@ def test_too_little_data_raises_or_shows_nan(case: str) -> None:
     assert figure.caption and figure.alternative
 
 
-def test_missing_limits_leave_no_note() -> None:
+def test_missing_limits_are_noted_in_the_plot() -> None:
     lines = AgreementLines(0.5, UNKNOWN, NAN, NAN, UNKNOWN, UNKNOWN)
     assert "too few pairs to draw limits" in bland_altman([3.0], [2.5], against="mean", limits=lines).svg
 
@@ -300,7 +217,7 @@ def marks_outside(figure: Figure) -> int:
 
 
 @pytest.mark.parametrize("size", [50, 4000])
-def test_the_axes_hide_an_outlier(size: int) -> None:
+def test_the_axes_include_outliers(size: int) -> None:
     model, reference = pairs(size)
     model[0], reference[0], model[1], reference[1] = 0.0, 30.0, 25.0, 0.0
     sides: tuple[Literal["mean", "reference"], ...] = ("mean", "reference")
@@ -319,70 +236,70 @@ def extent_of_ticks(figure: Figure) -> tuple[float, float]:
     return min(values), max(values)
 
 
-def test_a_large_quantile_plot_loses_its_extremes() -> None:
+def test_a_large_quantile_plot_keeps_its_extremes() -> None:
     d = np.random.default_rng(1).normal(0, 1, 100_000)
     d[:3] = 40.0, 41.0, -39.0
     figure = qq(d)
     dots = [float(mark.attrib["y"]) for mark in ET.fromstring(figure.svg).iter(f"{SVG}use")]
     assert len(dots) < 560
-    assert sum(abs(one - np.median(dots)) > 60 for one in dots) >= 3
+    assert sum(abs(dot - np.median(dots)) > 60 for dot in dots) >= 3
     assert "smallest \N{MINUS SIGN}39.00" in figure.alternative
 
 
-def test_a_long_course_loses_its_highest_score_or_hides_its_thinning() -> None:
-    track = course(30_000)
-    score = np.asarray(track.score, dtype=np.float64)
+def test_a_long_trajectory_keeps_its_extremes_and_states_its_columns() -> None:
+    long_track = track(30_000)
+    score = np.asarray(long_track.score, dtype=np.float64)
     score[777] = 9.99
-    thinned = in_columns(course_of(track).middle_s, score, (0.0, 90_000.0))
+    thinned = in_columns(timeline_of(long_track).middle_s, score, (0.0, 90_000.0))
     assert np.nanmax(thinned.high) == 9.99
     assert np.nanmin(thinned.low) == np.nanmin(score)
-    figure = trajectory("long.mp4", track)
+    figure = trajectory("long.mp4", long_track)
     assert len(figure.svg) < 150_000
     assert "500 columns" in figure.caption
 
 
-def test_a_line_bridges_what_was_not_scored() -> None:
-    track = course_of(Track([0, 3, 6, 9, 30, 33], [3, 6, 9, 12, 33, 36], [1, 2, NAN, 4, 5, 6]))
-    x, y = broken_line(track, track.score)
+def test_lines_break_where_nothing_was_scored() -> None:
+    course = timeline_of(Track([0, 3, 6, 9, 30, 33], [3, 6, 9, 12, 33, 36], [1, 2, NAN, 4, 5, 6]))
+    x, y = broken_line(course, course.score)
     assert x.tolist() == [1.5, 4.5, 7.5, 10.5, 31.5, 31.5, 34.5]
     np.testing.assert_equal(y, [1, 2, NAN, 4, NAN, 5, 6])
-    assert unscorable_spans(track) == [(6.0, 9.0)]
+    assert unscorable_spans(course) == [(6.0, 9.0)]
 
 
-def test_overlapping_segments_draw_backwards() -> None:
+def test_overlapping_segments_are_drawn_forwards() -> None:
     x, y = steps(np.array([0.0, 1.0, 5.0]), np.array([3.0, 4.0, 6.0]), np.array([1.0, 2.0, 3.0]))
     np.testing.assert_equal(x, [0, 1, 1, 4, 4, 5, 6, 6])
     np.testing.assert_equal(y, [1, 1, 2, 2, NAN, 3, 3, NAN])
-    overlapping = course_of(Track([0, 1, 2], [3, 4, 5], [1.0, NAN, 2.0]))
+    overlapping = timeline_of(Track([0, 1, 2], [3, 4, 5], [1.0, NAN, 2.0]))
     assert unscorable_spans(overlapping) == [(1.0, 2.0)]
 
 
-def test_labels_in_the_margin_overlap_or_change_order() -> None:
+def test_labels_in_the_margin_are_apart_and_in_order() -> None:
     places = moved_apart([0.0, 0.01, 0.02, 3.0], [0.3, 0.3, 0.3, 0.3])
     assert all(above - below >= 0.3 - 1e-9 for below, above in itertools.pairwise(places))
     assert places[3] == 3.0
     assert places[1] == pytest.approx(0.01)
 
 
-def test_a_tiny_share_is_said_to_be_none() -> None:
+def test_tiny_shares_are_not_rounded_to_zero() -> None:
     assert [percent(share).replace("\N{NO-BREAK SPACE}", "") for share in (0.0, 1e-6, 0.9999)] == ["0%", "<1%", ">99%"]
 
 
-def test_names_are_cut_where_they_do_not_differ() -> None:
-    one, other = (shorten(f"neonatal ward recording {end}.mp4", 1.2, 9.0) for end in ("001", "002"))
-    assert one != other
-    assert text_width_in(one, 9.0) <= 1.2
-    assert plain("a\ud800\x00\nb\uffff") == "a\N{REPLACEMENT CHARACTER}  b\N{REPLACEMENT CHARACTER}"
+def test_shortened_names_keep_both_ends() -> None:
+    first, second = (shorten(f"neonatal ward recording {end}.mp4", 1.2, 9.0) for end in ("001", "002"))
+    assert first != second
+    assert text_width_in(first, 9.0) <= 1.2
+    assert single_line("a\ud800\x00\nb\uffff") == "a\N{REPLACEMENT CHARACTER}  b\N{REPLACEMENT CHARACTER}"
 
 
-def test_counts_of_another_size_are_drawn_as_classes() -> None:
+def test_arrays_of_the_wrong_size_are_refused() -> None:
     with pytest.raises(ValueError, match="3 classes"):
         confusion([[1, 2], [3, 4]], CLASSES)
     with pytest.raises(ValueError, match="paired"):
         scatter([1.0], [1.0, 2.0])
 
 
-def test_drawing_changes_the_settings_of_others() -> None:
+def test_matplotlib_settings_of_others_are_neither_used_nor_changed() -> None:
     before = dict(matplotlib.rcParams)
     with matplotlib.rc_context({"font.size": 40, "text.parse_math": True, "axes.grid": False}):
         figure = error_histogram([1.0, 2.0, 3.0])
@@ -391,7 +308,7 @@ def test_drawing_changes_the_settings_of_others() -> None:
     assert dict(matplotlib.rcParams) == before
 
 
-def test_the_figures_load_torch_or_a_window_system() -> None:
+def test_figures_import_neither_torch_nor_a_window_system() -> None:
     code = (
         "import sys, avpenet_cli.report.figures as f; f.qq([1., 2., 3.]);"
         "sys.exit(' '.join({'torch', 'matplotlib.pyplot', 'tkinter'} & set(sys.modules)) or 0)"

@@ -1,7 +1,7 @@
-"""How often do 95 % intervals hold the truth? Simulated studies with unequal numbers of segments.
+"""How often do 95 % intervals cover the true value? Simulated studies with unequal numbers of segments.
 
 `.venv/bin/python -m tests.stats.measure_coverage 20 2000` prints the table for 20 subjects from 2000 studies.
-`test_coverage.py` holds the same studies to it.
+`test_coverage.py` checks the same studies.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ import numpy as np
 from scipy import stats
 
 from avpenet_cli.stats.accuracy import accuracy, error_sums
-from avpenet_cli.stats.agreement import nonparametric_limits, repeated_limits
+from avpenet_cli.stats.agreement import percentile_limits, repeated_limits
 from avpenet_cli.stats.bootstrap import SubjectBootstrap, percentile_interval
+from avpenet_cli.stats.calibration import calibration_line
 from avpenet_cli.stats.classes import classes
 from avpenet_cli.stats.estimate import Interval
 from avpenet_cli.stats.pairs import Pairs
-from avpenet_cli.stats.regression import calibration, proportional_bias
+from avpenet_cli.stats.regression import proportional_bias
 from avpenet_cli.stats.reliability import icc
 
 BIAS, BETWEEN_SD, WITHIN_SD = 0.3, 0.6, 0.9
 HALF = 1.96 * float(np.hypot(BETWEEN_SD, WITHIN_SD))
 KNOWN = {"bias": BIAS, "lower limit": BIAS - HALF, "upper limit": BIAS + HALF}
-"""What follows from the numbers above; the truth of the rest is that of a study of 20,000 subjects."""
+"""True values that follow from the constants above; those of the other statistics come from 20,000 subjects."""
 
 Found = dict[str, tuple[float, Interval]]
 Method = Callable[[Pairs, int], Found]
 
 
 def simulated(n_subjects: int, rng: np.random.Generator) -> Pairs:
-    """5 to 60 segments a subject."""
+    """A study with 5 to 60 segments per subject."""
     subject = np.repeat(np.arange(n_subjects), rng.integers(5, 61, n_subjects))
     n = len(subject)
     truth = 5 + rng.normal(0, 1.5, n_subjects)[subject] + rng.normal(0, 1.5, n)
@@ -41,11 +42,11 @@ def simulated(n_subjects: int, rng: np.random.Generator) -> Pairs:
 
 
 def closed_form(pairs: Pairs, seed: int) -> Found:
-    """Intervals that resample nothing."""
+    """Intervals without resampling."""
     found = repeated_limits(pairs)
     named = {"bias": found.bias, "lower limit": found.lower, "upper limit": found.upper}
-    named |= {"slope on the mean": proportional_bias(pairs).slope, "calibration slope": calibration(pairs).slope}
-    return {name: (one.value, one.ci) for name, one in named.items()}
+    named |= {"slope on the mean": proportional_bias(pairs).slope, "calibration slope": calibration_line(pairs).slope}
+    return {name: (estimate.value, estimate.ci) for name, estimate in named.items()}
 
 
 def resampled(pairs: Pairs, seed: int, replicates: int = 400) -> Found:
@@ -57,17 +58,20 @@ def resampled(pairs: Pairs, seed: int, replicates: int = 400) -> Found:
     named = {name: getattr(error, name) for name in ("mae", "rmse", "pearson", "spearman", "ccc", "within_1")}
     named |= {"icc_a1": both.icc_a1, "icc_c1": both.icc_c1, "accuracy": agreed.accuracy}
     named |= {"kappa_quadratic": agreed.kappa_quadratic, "ac2": agreed.ac2, "macro_f1": agreed.macro_f1}
-    return {name: (one.value, one.ci) for name, one in named.items()}
+    return {name: (estimate.value, estimate.ci) for name, estimate in named.items()}
 
 
 def percentiles(pairs: Pairs, seed: int, replicates: int = 400) -> Found:
-    """The non-parametric limits."""
-    low, high = nonparametric_limits(pairs, SubjectBootstrap(pairs.n_subjects, replicates, seed))
-    return {"2.5th percentile": (low.value, low.ci), "97.5th percentile": (high.value, high.ci)}
+    """Limits of agreement by percentiles."""
+    found = percentile_limits(pairs, SubjectBootstrap(pairs.n_subjects, replicates, seed))
+    return {
+        "2.5th percentile": (found.lower.value, found.lower.ci),
+        "97.5th percentile": (found.upper.value, found.upper.ci),
+    }
 
 
-def rejected(pairs: Pairs, seed: int, replicates: int = 400) -> Found:
-    """What was tried and is not used: the MAE by percentiles of its resamples, a percentile of d by Woodruff 1952."""
+def alternatives(pairs: Pairs, seed: int, replicates: int = 400) -> Found:
+    """Methods that the program does not use: percentile intervals of the MAE; Woodruff 1952 for a percentile of d."""
     bootstrap = SubjectBootstrap(pairs.n_subjects, replicates, seed)
     sums, d, n = error_sums(pairs), pairs.difference, pairs.n_subjects
     totals = np.concatenate([weights @ sums for weights in bootstrap.weights()])
@@ -78,30 +82,30 @@ def rejected(pairs: Pairs, seed: int, replicates: int = 400) -> Found:
     reach = stats.t.ppf(0.975, n - 1) * error
     low, high = np.quantile(d, 1 / (1 + np.exp(-(np.log(0.025 / 0.975) + np.array([-reach, reach])))))
     return {
-        "mae (percentile)": (mae, _plain_percentile(resampled)),
+        "mae (percentile)": (mae, _percentile(resampled)),
         "mae (expanded percentile)": (mae, percentile_interval(resampled, n)),
         "2.5th percentile (Woodruff)": (value, (float(low), float(high))),
     }
 
 
-def _plain_percentile(values: np.ndarray) -> Interval:
+def _percentile(values: np.ndarray) -> Interval:
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 
 
 def coverage(method: Method, n_subjects: int, studies: int, seed: int) -> dict[str, float]:
-    """Share of the studies whose interval holds the truth, by statistic."""
+    """Share of the studies whose interval covers the true value, by statistic."""
     rng = np.random.default_rng(seed)
     big = simulated(20_000, rng)
     truth = {name: KNOWN.get(name, value) for name, (value, _) in method(big, 0).items()}
-    held: Counter[str] = Counter()
+    covered: Counter[str] = Counter()
     for study in range(studies):
         for name, (_, (low, high)) in method(simulated(n_subjects, rng), study).items():
-            held[name] += low <= truth[name] <= high
-    return {name: held[name] / studies for name in truth}
+            covered[name] += low <= truth[name] <= high
+    return {name: covered[name] / studies for name in truth}
 
 
 if __name__ == "__main__":
-    for tried in (closed_form, resampled, percentiles, rejected):
-        for statistic, share in coverage(tried, int(sys.argv[1]), int(sys.argv[2]), seed=1).items():
+    for method_ in (closed_form, resampled, percentiles, alternatives):
+        for statistic, share in coverage(method_, int(sys.argv[1]), int(sys.argv[2]), seed=1).items():
             print(f"{statistic:40} {share:.3f}")

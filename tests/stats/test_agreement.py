@@ -1,4 +1,4 @@
-"""Limits of agreement against published numbers: see STATS.md; every oracle stands here with its source."""
+"""Limits of agreement against published values, each with its source."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from avpenet_cli.stats.agreement import (
     constant_truth_limits,
     independent_limits,
     limits,
-    nonparametric_limits,
+    percentile_limits,
     repeated_limits,
-    verdict,
 )
 from avpenet_cli.stats.bootstrap import Resampling, SubjectBootstrap
 from avpenet_cli.stats.estimate import Estimate
 from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.stats.regression import heteroscedasticity, proportional_bias, regression_limits
+from avpenet_cli.stats.verdict import verdict
 
 # Bland and Altman 1986, peak expiratory flow, first readings, l/min.
 WRIGHT = np.array([494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427.0])
@@ -47,14 +47,15 @@ def assert_ci(found: Estimate, low: float, high: float, digits: int = 2) -> None
     assert (round(found.ci[0], digits), round(found.ci[1], digits)) == (low, high)
 
 
-def test_bland_and_altman_1986() -> None:
+def test_values_of_bland_and_altman_1986() -> None:
     found = independent_limits(WRIGHT - MINI)
     assert found.bias.value == pytest.approx(-2.118, abs=5e-4)
     assert found.sd == pytest.approx(38.765, abs=5e-4)
     assert (found.lower.value, found.upper.value) == pytest.approx((-78.097, 73.862), abs=5e-4)
     assert_ci(found.bias, -22.05, 17.81)
-    assert found.approximate_lower_ci == pytest.approx((-112.85, -43.34), abs=5e-3)
-    assert found.approximate_upper_ci == pytest.approx((39.11, 108.62), abs=5e-3)
+    assert found.approximate is not None
+    assert found.approximate.lower == pytest.approx((-112.85, -43.34), abs=5e-3)
+    assert found.approximate.upper == pytest.approx((39.11, 108.62), abs=5e-3)
     assert_ci(found.lower, -124.16, -53.10)
     assert_ci(found.upper, 48.86, 119.93)
     line = proportional_bias(independent(WRIGHT, MINI))
@@ -62,8 +63,8 @@ def test_bland_and_altman_1986() -> None:
     assert line.p == pytest.approx(0.749, abs=5e-4)
 
 
-def test_giavarina_2015() -> None:
-    table = pg.read_dataset("blandaltman")  # the article's table, under the article's column names
+def test_values_of_giavarina_2015() -> None:
+    table = pg.read_dataset("blandaltman")  # the paper's table, under the paper's column names
     a, b = table["A"].to_numpy(float), table["B"].to_numpy(float)
     found = independent_limits(a - b)
     assert (found.n_pairs, round(found.bias.value, 3), round(found.sd, 3)) == (30, -27.167, 34.806)
@@ -76,8 +77,8 @@ def test_giavarina_2015() -> None:
     assert line.p == pytest.approx(0.0147, abs=5e-5)
 
 
-def test_zou_2013_changing_truth() -> None:
-    """The published digits come from rounded components: ours agree with them to 0.01 and with the formula exactly."""
+def test_values_of_zou_2013_with_changing_truth() -> None:
+    """The published digits come from rounded components, so that ours differ by up to 0.01."""
     found = repeated_limits(Pairs.of(ZOU[:, 1], ZOU[:, 2], ZOU[:, 0]))
     assert found.bias.value == pytest.approx(0.7255, abs=5e-5)
     assert (round(found.lower.value, 2), round(found.upper.value, 2)) == (-2.14, 3.59)
@@ -85,8 +86,8 @@ def test_zou_2013_changing_truth() -> None:
     assert found.upper.ci == pytest.approx((1.77, 11.27), abs=0.0101)
 
 
-def test_zou_2013_constant_truth() -> None:
-    """STATS.md has the bias as 0.7125; SimplyAgree prints 0.7152, which is also the middle of the limits."""
+def test_values_of_zou_2013_with_constant_truth() -> None:
+    """The bias as SimplyAgree prints it, which is also the middle of the published limits."""
     y = np.delete(ZOU, ONLY_ONE_SIDE, axis=0)
     found = constant_truth_limits(ZOU[:, 1], ZOU[:, 0], y[:, 2], y[:, 0])
     assert found.bias.value == pytest.approx(0.7152, abs=5e-5)
@@ -118,7 +119,7 @@ def test_components_of_balanced_data_are_those_of_the_analysis_of_variance() -> 
     assert found.sd == pytest.approx(math.sqrt(between + within))
 
 
-def test_the_order_of_rows_and_the_names_of_subjects_change_nothing() -> None:
+def test_the_order_of_rows_and_the_names_of_subjects_do_not_matter() -> None:
     rng = np.random.default_rng(4)
     shuffled = ZOU[rng.permutation(len(ZOU))]
     names = np.array(["x", "zero", "é", "<b>", "9"])[shuffled[:, 0].astype(int)]
@@ -135,36 +136,38 @@ def test_the_order_of_rows_and_the_names_of_subjects_change_nothing() -> None:
         ([1.0, 2.0, 3.0], [0, 0, 0], "one subject"),
     ],
 )
-def test_too_little_gives_nan_and_the_reason(d: list[float], subject: list[int], reason: str) -> None:
+def test_too_few_data_give_nan_and_the_reason(d: list[float], subject: list[int], reason: str) -> None:
     found = limits(Pairs.of(np.array(d), np.zeros(len(d)), np.array(subject)), None)
     assert math.isnan(found.lower.value)
     assert math.isnan(found.bias.ci[0])
     assert reason in found.bias.reason
 
 
-def test_equal_differences_are_said_to_be_equal() -> None:
+def test_equal_differences_give_a_reason_instead_of_an_interval() -> None:
     found = limits(Pairs.of(np.full(6, 3.0), np.full(6, 2.0), np.array([0, 0, 1, 1, 2, 2])), None)
     assert (found.bias.value, found.sd) == (1.0, 0.0)
     assert "all differences are equal" in found.lower.reason
 
 
-def test_exact_intervals_of_many_pairs_meet_the_large_sample_ones() -> None:
+def test_exact_intervals_of_many_pairs_agree_with_large_sample_intervals() -> None:
     d = np.random.default_rng(0).normal(size=20_000)
     for n in (20_000, 19_999):
         found = independent_limits(d[:n])
-        assert found.upper.ci == pytest.approx(found.approximate_upper_ci, abs=1e-3)
+        assert found.approximate is not None
+        assert found.upper.ci == pytest.approx(found.approximate.upper, abs=1e-3)
 
 
-def test_percentiles_stand_where_they_are_and_their_intervals_around_them() -> None:
+def test_percentile_limits_lie_within_their_intervals() -> None:
     rng = np.random.default_rng(5)
     subject = np.repeat(np.arange(50), 20)
     d = rng.normal(0, 0.5, 50)[subject] + rng.standard_t(3, 1000)
-    lower, upper = nonparametric_limits(Pairs.of(d, np.zeros(1000), subject), SubjectBootstrap(50, 400, 1))
+    found = percentile_limits(Pairs.of(d, np.zeros(1000), subject), SubjectBootstrap(50, 400, 1))
+    lower, upper = found.lower, found.upper
     assert (lower.value, upper.value) == pytest.approx(tuple(np.percentile(d, [2.5, 97.5])))
     assert lower.ci[0] < lower.value < lower.ci[1]
     assert upper.ci[0] < upper.value < upper.ci[1]
-    few, _ = nonparametric_limits(Pairs.of(d[:30], np.zeros(30), subject[:30]), SubjectBootstrap(2, 400, 1))
-    assert "under 40 pairs" in few.reason
+    few = percentile_limits(Pairs.of(d[:30], np.zeros(30), subject[:30]), SubjectBootstrap(2, 400, 1))
+    assert "fewer than 40 pairs" in few.lower.reason
 
 
 def test_regression_limits_follow_a_spread_that_grows() -> None:
@@ -182,7 +185,7 @@ def test_regression_limits_follow_a_spread_that_grows() -> None:
 
 
 def test_clusters_widen_the_slope_of_the_proportional_bias() -> None:
-    """A slope within subjects that differs between them: pooling calls it certain."""
+    """A slope that differs between subjects, which pooling would take for precise."""
     rng = np.random.default_rng(7)
     subject = np.repeat(np.arange(15), 40)
     mean = rng.normal(5, 1.5, 600)
@@ -190,14 +193,13 @@ def test_clusters_widen_the_slope_of_the_proportional_bias() -> None:
     pairs = Pairs.of(mean + d / 2, mean - d / 2, subject)
     clustered = proportional_bias(pairs)
     pooled = proportional_bias(independent(pairs.model, pairs.reference))
-    width = [one.slope.ci[1] - one.slope.ci[0] for one in (clustered, pooled)]
+    width = [line.slope.ci[1] - line.slope.ci[0] for line in (clustered, pooled)]
     assert "jackknife over subjects" in clustered.method
     assert width[0] > 3 * width[1]
 
 
-def made(lower: tuple[float, float], upper: tuple[float, float]) -> Limits:
-    none = Estimate(0.0)
-    return Limits("independent pairs", 9, 9, none, 1.0, Estimate(-1.0, lower), Estimate(1.0, upper))
+def limits_with(lower: tuple[float, float], upper: tuple[float, float]) -> Limits:
+    return Limits("independent pairs", 9, 9, Estimate(0.0), 1.0, Estimate(-1.0, lower), Estimate(1.0, upper))
 
 
 @pytest.mark.parametrize(
@@ -215,12 +217,12 @@ def made(lower: tuple[float, float], upper: tuple[float, float]) -> Limits:
 def test_the_verdict_needs_both_limits_with_confidence(
     lower: tuple[float, float], upper: tuple[float, float], result: str
 ) -> None:
-    assert verdict(made(lower, upper), 2.0, "protocol").result == result
+    assert verdict(limits_with(lower, upper), None, 2.0, "protocol").result == result
 
 
 def test_without_a_limit_there_is_no_verdict() -> None:
-    assert verdict(made((-1, -1), (1, 1)), None, "").result == "NOT ASKED"
-    assert verdict(None, 2.0, "protocol").result == "INCONCLUSIVE"
+    assert verdict(limits_with((-1, -1), (1, 1)), None, None, "").result == "NOT ASKED"
+    assert verdict(None, None, 2.0, "protocol").result == "INCONCLUSIVE"
 
 
 def test_the_bootstrap_of_the_limits_agrees_with_mover() -> None:
@@ -229,8 +231,9 @@ def test_the_bootstrap_of_the_limits_agrees_with_mover() -> None:
     subject = np.repeat(np.arange(80), count)
     d = rng.normal(0, 0.6, 80)[subject] + rng.normal(0, 1.0, len(subject))
     found = repeated_limits(Pairs.of(d, np.zeros(len(d)), subject), SubjectBootstrap(80, 2000, 1))
-    assert found.bootstrap_upper_ci == pytest.approx(found.upper.ci, abs=0.12)
-    assert found.bootstrap_lower_ci == pytest.approx(found.lower.ci, abs=0.12)
+    assert found.bootstrap is not None
+    assert found.bootstrap.upper == pytest.approx(found.upper.ci, abs=0.12)
+    assert found.bootstrap.lower == pytest.approx(found.lower.ci, abs=0.12)
 
 
 def test_the_same_seed_gives_the_same_resamples() -> None:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
 
+from avpenet_cli import schemas
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.records import Flag, Quality, SegmentScore, Status
 from avpenet_cli.study.ratings import NOT_STATED, read_events, read_ratings, read_subjects
@@ -63,9 +65,9 @@ def read_one(path: Path) -> Scores:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
-def test_a_table_reads_the_same_from_every_format(tmp_path: Path, suffix: str) -> None:
+def test_tables_read_the_same_in_every_format(tmp_path: Path, suffix: str) -> None:
     names = ("007", "NA", "null", "", "naïve, “x”;\n\ty\r.mp4", "<b>&.mp4")
-    rows = [one for name in names if name for one in table_rows(name)]
+    rows = [segment for name in names if name for segment in table_rows(name)]
     digest = write_table(tmp_path / f"t{suffix}", rows)
     scores = read_one(tmp_path / f"t{suffix}")
     segments = scores.segments
@@ -81,7 +83,29 @@ def test_a_table_reads_the_same_from_every_format(tmp_path: Path, suffix: str) -
     assert source.manifest_state == "absent" and source.manifest is None
 
 
-def test_two_tables_are_ordered_by_recording_then_start_and_know_their_source(tmp_path: Path) -> None:
+def test_data_frames_read_like_files(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    write_table(path, table_rows())
+    frame = pd.read_csv(path, keep_default_na=False, na_values={"score": "", "face_rate": ""})
+    frame["status"] = frame["status"].astype("category")
+    from_file, from_frame = read_one(path), read_scores([frame])
+    pd.testing.assert_frame_equal(from_frame.segments, from_file.segments)
+    (source,) = from_frame.sources
+    assert (source.name, source.rows, source.manifest_state) == ("DataFrame", 3, "absent")
+    assert len(source.sha256) == 64
+
+
+def test_invalid_data_frames_are_refused_with_their_row() -> None:
+    frame = pd.DataFrame({"recording": ["a", "a"], "start_s": [0, 3], "end_s": [3, 6], "status": "scored"})
+    with pytest.raises(SettingsError, match="row 2: score is outside 0 to 10"):
+        read_scores([frame.assign(score=[5.0, 11.0])])
+    with pytest.raises(SettingsError, match="DataFrame is not a score table: no column score"):
+        read_scores([frame])
+    with pytest.raises(SettingsError, match="DataFrame cannot be read as a score table"):
+        read_scores([frame.assign(score=pd.Series([5.0, {"nested"}], dtype=object))])
+
+
+def test_rows_of_two_tables_are_ordered_and_name_their_source(tmp_path: Path) -> None:
     write_table(tmp_path / "one.csv", reversed(table_rows("b.mp4")))
     write_table(tmp_path / "two.parquet", [*table_rows("a.mp4"), *table_rows("c.mp4")])
     segments = read_scores([tmp_path / "one.csv", tmp_path / "two.parquet"]).segments
@@ -91,13 +115,13 @@ def test_two_tables_are_ordered_by_recording_then_start_and_know_their_source(tm
     assert segments.index.to_list() == list(range(9))
 
 
-def test_a_table_without_optional_columns_has_them_missing_not_empty(tmp_path: Path) -> None:
+def test_optional_columns_that_a_table_lacks_are_missing_values(tmp_path: Path) -> None:
     scores = read_one(written(tmp_path, HEADER + "a,0,3,5,scored\n"))
     assert scores.weights == ""
     assert scores.segments[["flags", "label", "face_rate", "weights"]].isna().to_numpy().all()
 
 
-def test_a_spreadsheets_semicolons_commas_mark_and_empty_rows_are_understood(tmp_path: Path) -> None:
+def test_spreadsheet_exports_with_semicolons_commas_and_empty_rows_are_read(tmp_path: Path) -> None:
     text = "\ufeff" + "Recording;start_s;end_s;score;status;\r\n" + "x,y;0;3;5,25;scored;\r\n;;;;;\r\n"
     scores = read_one(written(tmp_path, text))
     assert scores.segments["score"].to_list() == [5.25]
@@ -107,7 +131,7 @@ def test_a_spreadsheets_semicolons_commas_mark_and_empty_rows_are_understood(tmp
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
@@ -138,35 +162,33 @@ def test_a_spreadsheets_semicolons_commas_mark_and_empty_rows_are_understood(tmp
         ((HEADER + "M\u00fcller,0,3,4,scored\n").encode("cp1252"), "not in UTF-8"),
     ],
 )
-def test_a_table_that_would_give_wrong_numbers_is_refused_with_its_line(
-    tmp_path: Path, lines: str | bytes, said: str
-) -> None:
+def test_invalid_rows_are_refused_with_their_line(tmp_path: Path, lines: str | bytes, message: str) -> None:
     path = written(tmp_path, lines)
-    message = refusal(read_one, path)
-    assert said in message and str(path) in message
+    refused = refusal(read_one, path)
+    assert message in refused and str(path) in refused
 
 
-def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_tables_are_refused(tmp_path: Path) -> None:
     assert "no such file" in refusal(read_one, tmp_path / "gone.csv")
     assert "no such file" in refusal(read_one, tmp_path)
     assert "cannot tell the format" in refusal(read_one, written(tmp_path, "x", "t.xlsx"))
     packed = gzip.compress(b"recording")
     for name in ("t.csv", "t.parquet", "t.jsonl"):
         assert "t." in refusal(read_one, written(tmp_path, packed, name))
-    assert "line 2 is no JSON object" in refusal(read_one, written(tmp_path, '{"recording": "a"}\n[1]\n', "t.jsonl"))
+    assert "line 2 is not a JSON object" in refusal(read_one, written(tmp_path, '{"recording": "a"}\n[1]\n', "t.jsonl"))
     assert "is empty" in refusal(read_one, written(tmp_path, "{}\n", "t.jsonl"))
     odd = pd.DataFrame({"recording": [["a"]], "start_s": [0.0], "end_s": [3.0], "score": [True], "status": ["scored"]})
     odd.to_parquet(tmp_path / "odd.parquet")
-    assert "column recording holds list" in refusal(read_one, tmp_path / "odd.parquet")
+    assert "column recording has list" in refusal(read_one, tmp_path / "odd.parquet")
     odd.assign(recording="a").to_parquet(tmp_path / "odd.parquet")
     assert "row 1: score is 'True', not a number" in refusal(read_one, tmp_path / "odd.parquet")
-    with pytest.raises(SettingsError, match="no score table is given"):
+    with pytest.raises(SettingsError, match="no score table was given"):
         read_scores([])
 
 
-def test_json_lines_may_mix_whole_numbers_fractions_and_nothing(tmp_path: Path) -> None:
-    one = {"recording": 7, "start_s": 0, "end_s": 3, "score": 5, "status": "scored"}
-    many = [one | {"start_s": 3 * n, "end_s": 3 * n + 3, "score": 5 if n < 60_000 else 5.5} for n in range(60_002)]
+def test_json_lines_may_mix_integers_fractions_and_null(tmp_path: Path) -> None:
+    first = {"recording": 7, "start_s": 0, "end_s": 3, "score": 5, "status": "scored"}
+    many = [first | {"start_s": 3 * n, "end_s": 3 * n + 3, "score": 5 if n < 60_000 else 5.5} for n in range(60_002)]
     many[3] |= {"score": None, "status": "unscorable", "reason": "no_face"}
     path = written(tmp_path, "\n\n".join(json.dumps(row) for row in many), "t.jsonl")
     segments = read_one(path).segments
@@ -177,7 +199,7 @@ def test_json_lines_may_mix_whole_numbers_fractions_and_nothing(tmp_path: Path) 
     assert "line 120003: score is 'high'" in refusal(read_one, path)
 
 
-def test_the_same_segment_in_two_tables_is_refused_naming_both(tmp_path: Path) -> None:
+def test_a_segment_in_two_tables_is_refused_with_both_lines(tmp_path: Path) -> None:
     write_table(tmp_path / "one.csv", table_rows())
     write_table(tmp_path / "two.jsonl", table_rows())
     with pytest.raises(SettingsError, match=r"one\.csv line 2 and .*two\.jsonl line 1: the same segment of 'a\.mp4'"):
@@ -185,10 +207,10 @@ def test_the_same_segment_in_two_tables_is_refused_naming_both(tmp_path: Path) -
 
 
 def test_two_weights_are_refused_within_a_table_and_across(tmp_path: Path) -> None:
-    others = [one | {"weights": "v@2"} for one in table_rows("b.mp4")]
+    others = [segment | {"weights": "v@2"} for segment in table_rows("b.mp4")]
     write_table(tmp_path / "both.csv", [*table_rows(), *others])
     message = refusal(read_one, tmp_path / "both.csv")
-    assert "v@2" in message and MARK in message and "report them apart" in message
+    assert "v@2" in message and MARK in message and "make a report of each" in message
     write_table(tmp_path / "one.csv", table_rows())
     write_table(tmp_path / "two.csv", others)
     with pytest.raises(SettingsError, match=r"one\.csv was scored with .*two\.csv with 'v@2'"):
@@ -207,7 +229,7 @@ def manifest(folder: Path, name: str, digest: str, cut_points: Any = (4.0, 7.0),
     (folder / f"{name}.run.json").write_text(json.dumps(plain))
 
 
-def test_the_manifest_beside_a_table_is_believed_only_for_that_table(tmp_path: Path) -> None:
+def test_a_manifest_counts_only_for_the_table_it_names(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     digest = write_table(path, table_rows())
     manifest(tmp_path, "t", digest)
@@ -215,7 +237,7 @@ def test_the_manifest_beside_a_table_is_believed_only_for_that_table(tmp_path: P
     assert scores.sources[0].manifest_state == "verified" and scores.cut_points == (4.0, 7.0)
     path.write_bytes(path.read_bytes().replace(b"7.500", b"7.400"))
     scores = read_one(path)
-    # Somebody edited the table; its weights, and with them the cut points, are still the manifest's.
+    # An edited table still has the manifest's weights, and with them its cut points.
     assert scores.sources[0].manifest_state == "altered" and scores.cut_points == (4.0, 7.0)
     path.write_bytes(path.read_bytes().replace(b"w@", b"v@"))
     assert read_one(path).cut_points == (3.0, 6.0)
@@ -235,7 +257,7 @@ def test_manifests_with_different_cut_points_are_refused(tmp_path: Path) -> None
         read_scores([tmp_path / "a.csv", tmp_path / "b.csv"])
 
 
-def test_ratings_of_every_scale_come_to_the_same_ten_points(tmp_path: Path) -> None:
+def test_ratings_of_every_scale_are_rescaled_to_ten_points(tmp_path: Path) -> None:
     text = (
         "recording,time_s,value,scale,rater\n"
         "a,0,7,nips,x\na,1,4,NIPS:7,x\na,2,8,CPOT,x\na,3,10,FLACC,x\na,4,100,VAS,y\na,5,5, VAS:10 ,y\n"
@@ -254,7 +276,7 @@ def test_ratings_of_every_scale_come_to_the_same_ten_points(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("recording,value\na,1\n", "found neither"),
         ("recording,time_s,start_s,end_s,value\na,1,1,2,3\n", "found time_s, start_s, end_s"),
@@ -276,13 +298,11 @@ def test_ratings_of_every_scale_come_to_the_same_ten_points(tmp_path: Path) -> N
         ("recording,time_s,value\n", "is empty"),
     ],
 )
-def test_ratings_that_would_give_wrong_numbers_are_refused_with_their_line(
-    tmp_path: Path, text: str, said: str
-) -> None:
-    assert said in refusal(read_ratings, written(tmp_path, text))
+def test_invalid_ratings_are_refused_with_their_line(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(read_ratings, written(tmp_path, text))
 
 
-def test_subjects_keep_codes_as_text_and_name_what_is_not_stated(tmp_path: Path) -> None:
+def test_subjects_keep_codes_as_text_and_mark_empty_cells(tmp_path: Path) -> None:
     subjects = read_subjects(written(tmp_path, "recording,subject,site,age\na,007,NA,01\nb,007,,\na,007,NA,01\n"))
     assert subjects.subject_of == {"a": "007", "b": "007"}
     assert subjects.columns == ("site", "age") and subjects.table.index.to_list() == ["a", "b"]
@@ -292,7 +312,7 @@ def test_subjects_keep_codes_as_text_and_name_what_is_not_stated(tmp_path: Path)
     assert alone.columns == () and alone.table.index.to_list() == ["a"]
 
 
-def test_subjects_that_contradict_themselves_are_refused(tmp_path: Path) -> None:
+def test_contradictory_subjects_are_refused(tmp_path: Path) -> None:
     assert "line 3: recording 'a' has an earlier row that differs" in refusal(
         read_subjects, written(tmp_path, "recording,subject\na,1\na,2\n")
     )
@@ -307,7 +327,7 @@ def test_events_are_read_and_their_times_checked(tmp_path: Path) -> None:
     assert "line 2: label is empty" in refusal(read_events, written(tmp_path, "recording,time_s,label\na,1,\n"))
 
 
-def test_the_simulated_study_is_what_the_program_itself_would_write(tmp_path: Path) -> None:
+def test_the_simulated_study_is_reproducible_and_valid(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         make_study(tmp_path / folder, recordings=12, seed=3)
     for path in sorted((tmp_path / "one").iterdir()):
@@ -315,6 +335,8 @@ def test_the_simulated_study_is_what_the_program_itself_would_write(tmp_path: Pa
     scores = read_one(tmp_path / "one" / "scores.csv")
     (source,) = scores.sources
     assert source.manifest_state == "verified" and source.manifest is not None
+    schema = Path(schemas.__file__).parent / "manifest.schema.json"
+    jsonschema.validate(source.manifest, json.loads(schema.read_text(encoding="utf-8")))
     seconds = source.manifest["totals"]["seconds"]
     accounted = seconds["scored"] + seconds["undecodable"] + sum(seconds["unscorable"].values())
     assert seconds["nominal"] == pytest.approx(accounted, abs=0.1)

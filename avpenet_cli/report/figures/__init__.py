@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from avpenet_cli.report.figures.agreement import AgreementLines, bland_altman, scatter
 from avpenet_cli.report.figures.classes import class_changes, confusion
-from avpenet_cli.report.figures.courses import Rating, Track
+from avpenet_cli.report.figures.coverage import balance
 from avpenet_cli.report.figures.groups import drift, strata
 from avpenet_cli.report.figures.intensity import calibration, error_by_intensity
-from avpenet_cli.report.figures.seconds import balance
 from avpenet_cli.report.figures.spread import distributions, error_histogram, qq
 from avpenet_cli.report.figures.style import Figure
 from avpenet_cli.report.figures.subjects import subject_strip
+from avpenet_cli.report.figures.timeline import Rating, Track
 from avpenet_cli.report.figures.trajectories import trajectory
 
 __all__ = [

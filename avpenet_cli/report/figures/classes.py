@@ -1,4 +1,4 @@
-"""Classes against classes: who is called low, moderate or high by whom."""
+"""Classes of the model against classes of the reference, or of two score tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from avpenet_cli.report.figures.style import (
     panel,
     sheet,
 )
-from avpenet_cli.report.figures.wording import count, counted, in_words, percent, shorten, text_width_in
+from avpenet_cli.report.figures.wording import count, counted, in_sentence, percent, shorten, text_width_in
 
 _LEFT_IN = 1.34
 _SHADES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#c3d9ec", "#5b93c4", "#0b3d66"])
@@ -48,26 +48,54 @@ def confusion(
     Args:
         matrix: (classes, classes) counts: row the class by `axis_names[0]`, column that by `axis_names[1]`.
         labels: (classes,) names of the classes, in the order of the rows and columns.
-        axis_names: who gives the rows, who the columns.
+        axis_names: names of the sources of rows and columns.
         title: heading for the page.
         name: start of the figure's ids.
 
     Raises:
         ValueError: a matrix that is not (classes, classes).
     """
-    labels = [in_words(label) for label in labels]
+    labels = [in_sentence(label) for label in labels]
     counts = np.asarray(matrix, dtype=np.float64)
     size = len(labels)
     if counts.shape != (size, size):
         raise ValueError(f"a table of {size} classes cannot have the shape {counts.shape}")
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.full_like(counts, math.nan), where=totals > 0)
-    on = sheet(HALF_IN, HALF_IN - 0.76)
-    axes = panel(on, left=_LEFT_IN, right=0.08, bottom=BOTTOM_IN, top=0.08)
+    canvas = sheet(HALF_IN, HALF_IN - 0.76)
+    axes = panel(canvas, left=_LEFT_IN, right=0.08, bottom=BOTTOM_IN, top=0.08)
     room_in = (HALF_IN - _LEFT_IN - 0.08) / size
     for row in range(size):
         for column in range(size):
             _cell(axes, row, column, counts[row, column], shares[row, column], room_in=room_in)
+    _label_classes(axes, labels, totals[:, 0], room_in)
+    axes.set_xlabel(axis_names[1])
+    name_y(axes, axis_names[0])
+    rows, columns = map(_with_article, axis_names)
+    every, same = float(counts.sum()), float(np.trace(counts))
+    agreeing = f"{count(same)} of {counted(every, 'segment')} ({percent(same / every if every else math.nan)})"
+    return finish(
+        canvas,
+        name,
+        title=title,
+        caption=(
+            f"Rows: class by {rows}; columns: class by {columns}. Each cell gives the number of"
+            " segments and their share of the row. On the diagonal, from upper left to lower right, the two agree:"
+            f" {agreeing}."
+            if every
+            else "There are no segments to compare."
+        ),
+        alternative=_alternative(labels, counts, shares, axis_names),
+    )
+
+
+def _with_article(name: str) -> str:
+    return name if name.startswith("this ") else f"the {name}"
+
+
+def _label_classes(axes: Axes, labels: Sequence[str], totals: FloatArray, room_in: float) -> None:
+    """Name rows and columns; `totals` are the rows' numbers of segments."""
+    size = len(labels)
     axes.set(xlim=(0, size), ylim=(size, 0))
     middles = np.arange(size) + 0.5
     axes.set_xticks(middles, [shorten(label, room_in, SMALL_PT) for label in labels])
@@ -75,32 +103,15 @@ def confusion(
         middles,
         [
             f"{shorten(label, _LEFT_IN - 0.4, SMALL_PT)}\nn = {count(total)}"
-            for label, total in zip(labels, totals[:, 0], strict=True)
+            for label, total in zip(labels, totals, strict=True)
         ],
     )
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel(axis_names[1])
-    name_y(axes, axis_names[0])
-    every, same = float(counts.sum()), float(np.trace(counts))
-    same_said = f"{count(same)} of {counted(every, 'segment')} ({percent(same / every if every else math.nan)})"
-    return finish(
-        on,
-        name,
-        title=title,
-        caption=(
-            f"Rows: class by the {axis_names[0]}; columns: class by the {axis_names[1]}. Each cell gives the number of"
-            " segments and their share of the row. On the diagonal, from upper left to lower right, both agree:"
-            f" {same_said}."
-            if every
-            else "There are no segments to compare."
-        ),
-        alternative=_words(labels, counts, shares, axis_names),
-    )
 
 
-def _words(labels: Sequence[str], counts: FloatArray, shares: FloatArray, axis_names: tuple[str, str]) -> str:
+def _alternative(labels: Sequence[str], counts: FloatArray, shares: FloatArray, axis_names: tuple[str, str]) -> str:
     return " ".join(
         f"{axis_names[0].capitalize()} {label} ({count(row.sum())}): "
         + ", ".join(
@@ -113,7 +124,7 @@ def _words(labels: Sequence[str], counts: FloatArray, shares: FloatArray, axis_n
 
 
 def _cell(axes: Axes, row: int, column: int, value: float, share: float, *, room_in: float) -> None:
-    """One cell: its shade by share of the row, its text in what can be read on that shade."""
+    """Draw a cell, shaded by its share of the row, with text in the colour of higher contrast."""
     shade = _SHADES(share if math.isfinite(share) else 0.0)
     axes.add_patch(Rectangle((column, row), 1, 1, facecolor=shade, edgecolor=GREY, linewidth=0.9))
     color = max((INK, "white"), key=lambda candidate: _contrast(candidate, shade))
@@ -128,8 +139,8 @@ def _cell(axes: Axes, row: int, column: int, value: float, share: float, *, room
 
 def _contrast(text: ColorType, ground: ColorType) -> float:
     """Contrast ratio of two colours, 1 to 21 (WCAG 2.1)."""
-    one, other = (_luminance(color) + 0.05 for color in (text, ground))
-    return max(one, other) / min(one, other)
+    darker, lighter = sorted(_luminance(color) + 0.05 for color in (text, ground))
+    return lighter / darker
 
 
 def _luminance(color: ColorType) -> float:
@@ -138,7 +149,7 @@ def _luminance(color: ColorType) -> float:
 
 
 def class_changes(matrix: npt.ArrayLike, labels: Sequence[str], *, name: str = "class-changes") -> Figure:
-    """The same for two score tables of the same segments: rows the class in this one, columns in the other.
+    """Classes in two score tables of the same segments: rows this table, columns the other.
 
     Args:
         matrix: (classes, classes) counts.

@@ -1,4 +1,4 @@
-"""Group by group, batch by batch."""
+"""Bias by group (forest plot) and by batch (drift)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from avpenet_cli.report.figures.style import (
 from avpenet_cli.report.figures.wording import (
     count,
     counted,
-    in_words,
+    in_sentence,
     interval,
     joined,
     number,
@@ -48,22 +48,22 @@ _ROW_IN = 0.235
 
 @drawn
 def strata(rows: Sequence[tuple[str, str, float, float, float, float, float]], *, name: str = "strata") -> Figure:
-    """Forest plot: bias of each level of each column with its interval; MAE and n beside it.
+    """Forest plot: bias of each level of each column with its interval, MAE and n.
 
     Args:
         rows: (column, level, bias, lower and upper end of its 95 % CI, MAE, n of subjects), errors in points, in the
             order to draw; a NaN bias is written "too few". The first 60 are drawn; the caption says so.
         name: start of the figure's ids.
     """
-    shown = list(rows[:MOST_ROWS])
+    drawn_rows = list(rows[:MOST_ROWS])
     lines: list[tuple[str, str, FloatArray | None]] = []
-    for place, (column, level, *values) in enumerate(shown):
-        if place == 0 or column != shown[place - 1][0]:
+    for place, (column, level, *values) in enumerate(drawn_rows):
+        if place == 0 or column != drawn_rows[place - 1][0]:
             lines.append((column, "", None))
         lines.append(("", level, numbers(values)))
     drawn_values = [values for _, _, values in lines if values is not None]
-    on = sheet(FULL_IN, max(len(lines), 3) * _ROW_IN + 0.98)
-    axes = panel(on, left=1.85, right=2.86, bottom=BOTTOM_IN, top=0.34)
+    canvas = sheet(FULL_IN, max(len(lines), 3) * _ROW_IN + 0.98)
+    axes = panel(canvas, left=1.85, right=2.86, bottom=BOTTOM_IN, top=0.34)
     axes.axvline(0.0, color=GREY, linewidth=0.9, zorder=1)
     axes.set(
         xlim=padded(np.concatenate([[0.0], *(values[:3] for values in drawn_values)]), least=0.15),
@@ -75,25 +75,25 @@ def strata(rows: Sequence[tuple[str, str, float, float, float, float, float]], *
     _column_heads(axes)
     for place, line in enumerate(lines):
         _forest_line(axes, place, *line)
-    if not shown:
+    if not drawn_rows:
         note(axes, "no groups")
-    hidden = len(rows) - len(shown)
+    hidden = len(rows) - len(drawn_rows)
     return finish(
-        on,
+        canvas,
         name,
         title="Bias by group",
         caption=(
             "Each square is the mean difference of model and reference in one group, with its 95 % confidence interval,"
-            " which takes the subject as the unit. Groups whose intervals leave the zero line are read too high (right)"
-            " or too low (left). MAE: mean absolute error; n: subjects. Groups that are too small are not"
-            " computed." + (f" The first {len(shown)} of {len(rows)} groups are drawn." if hidden else "")
+            " which takes the subject as the unit. Groups whose intervals do not include zero are scored too high"
+            " (right) or too low (left). MAE: mean absolute error; n: subjects. Groups that are too small are not"
+            " computed." + (f" The first {len(drawn_rows)} of {len(rows)} groups are drawn." if hidden else "")
         ),
         alternative=joined(
             [
-                f"{in_words(column)} {in_words(level)}: bias {signed(bias)} (95 % CI {interval(low, high)}), mean"
+                f"{in_sentence(column)} {in_sentence(level)}: bias {signed(bias)} (95 % CI {interval(low, high)}), mean"
                 f" absolute error {number(mae)}, {counted(n, 'subject')}"
                 if math.isfinite(bias)
-                else f"{in_words(column)} {in_words(level)}: too few ({counted(n, 'subject')})"
+                else f"{in_sentence(column)} {in_sentence(level)}: too few ({counted(n, 'subject')})"
                 for column, level, bias, low, high, mae, n in rows
             ],
             MOST_ROWS,
@@ -161,19 +161,19 @@ def _forest_line(axes: Axes, place: int, column: str, level: str, values: FloatA
 
 @drawn
 def drift(rows: Sequence[tuple[str, float, float, float, float, float]], *, name: str = "drift") -> Figure:
-    """Bias and coverage batch by batch.
+    """Bias and coverage by batch.
 
     Args:
         rows: (batch, bias in points, lower and upper end of its 95 % CI, coverage as a share [0, 1], n of pairs), in
             order of time; NaN where not computed.
         name: start of the figure's ids.
     """
-    batches = [in_words(batch) for batch, *_ in rows]
-    bias, low, high, coverage, n = numbers([one[1:] for one in rows]).reshape(-1, 5).T
+    batches = [in_sentence(batch) for batch, *_ in rows]
+    bias, low, high, coverage, n = numbers([row[1:] for row in rows]).reshape(-1, 5).T
     place = np.arange(len(rows), dtype=np.float64)
-    on = sheet(FULL_IN, 4.3)
-    upper = panel(on, left=LEFT_IN, right=0.2, bottom=2.0, top=0.14)
-    lower = panel(on, left=LEFT_IN, right=0.2, bottom=0.92, top=2.55)
+    canvas = sheet(FULL_IN, 4.3)
+    upper = panel(canvas, left=LEFT_IN, right=0.2, bottom=2.0, top=0.14)
+    lower = panel(canvas, left=LEFT_IN, right=0.2, bottom=0.92, top=2.55)
     upper.axhline(0.0, color=GREY, linewidth=0.9)
     known = np.isfinite(low) & np.isfinite(high)
     upper.vlines(place[known], low[known], high[known], color=INK, linewidth=1.5)
@@ -198,19 +198,19 @@ def drift(rows: Sequence[tuple[str, float, float, float, float, float]], *, name
             f" {percent(coverage[0])} and {percent(coverage[-1])}."
         )
     return finish(
-        on,
+        canvas,
         name,
         title="Drift: bias and coverage by batch",
         caption=(
             "Above: mean difference of model and reference in each batch with its 95 % confidence interval; a steady"
-            " climb or fall means that camera, ward or practice changed. Below: share of the recorded seconds that got"
-            " a score." + first_and_last
+            " rise or fall means that camera, ward or practice changed. Below: share of the recorded seconds with a"
+            " score." + first_and_last
         ),
         alternative=joined(
             [
-                f"{batch}: bias {signed(one)} (95 % CI {interval(one_low, one_high)}), {percent(share)} of the seconds"
+                f"{batch}: bias {signed(mean)} (95 % CI {interval(ci_low, ci_high)}), {percent(share)} of the seconds"
                 f" scored, {counted(pairs, 'pair')}"
-                for batch, one, one_low, one_high, share, pairs in zip(
+                for batch, mean, ci_low, ci_high, share, pairs in zip(
                     batches, bias, low, high, coverage, n, strict=True
                 )
             ],
@@ -221,9 +221,9 @@ def drift(rows: Sequence[tuple[str, float, float, float, float, float]], *, name
 
 
 def _batch_ticks(axes: Axes, batches: Sequence[str]) -> None:
-    """As many names as fit: level where they do, turned and thinned where not."""
+    """Label the batches: horizontally where all labels fit, otherwise rotated and every nth."""
     width_in = 6.2 / max(len(batches), 1)
-    widest = max((text_width_in(one, SMALL_PT) for one in batches), default=0.0)
+    widest = max((text_width_in(batch, SMALL_PT) for batch in batches), default=0.0)
     if widest + 0.08 <= width_in:
         axes.set_xticks(np.arange(len(batches)), batches)
         axes.set_xlabel("batch")

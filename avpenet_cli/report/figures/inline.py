@@ -1,4 +1,4 @@
-"""From a drawn sheet to a small `<svg>` element that can stand in a page beside others."""
+"""From a drawn sheet to a small `<svg>` element that can share a page with others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import matplotlib.figure
 
 SVG = "http://www.w3.org/2000/svg"
 _HREF = "{http://www.w3.org/1999/xlink}href"
-# Where DejaVu is not installed: Verdana is drawn to the same widths, the others are narrower, so nothing overlaps.
+# Fonts for readers without DejaVu: Verdana has the same widths, the others are narrower, so nothing overlaps.
 _FONTS = "'DejaVu Sans',Verdana,'Segoe UI',Roboto,Arial,sans-serif"
 
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
@@ -18,18 +18,18 @@ _URL = re.compile(r"url\(#([^)]+)\)")
 _GEOMETRY = ("d", "x", "y", "transform", "points")
 
 
-def inline_svg(on: matplotlib.figure.Figure, *, name: str, title: str, alternative: str, width_px: int) -> str:
+def inline_svg(canvas: matplotlib.figure.Figure, *, name: str, title: str, alternative: str, width_px: int) -> str:
     """The sheet as an `<svg>` element for HTML: every id starts with `name`, the same sheet gives the same text.
 
     Args:
-        on: what was drawn.
+        canvas: the drawn sheet.
         name: start of all ids.
         title: for `<title>`.
         alternative: for `<desc>`.
-        width_px: widest the picture grows to, so that the fonts of all figures of a page agree.
+        width_px: maximum width, CSS pixels, so that all figures of a page have the same font size.
     """
     file = io.BytesIO()
-    on.savefig(file, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
+    canvas.savefig(file, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
     root = ET.fromstring(file.getvalue())
     _drop_metadata(root)
     _rename_ids(root, name)
@@ -84,7 +84,7 @@ def _rename_ids(root: ET.Element, name: str) -> None:
 
 
 def _slim(element: ET.Element) -> None:
-    """Shorter without a visible change: two decimals of a point are 1/100 of a pixel's width or so."""
+    """Shorten without a visible change: two decimals of a point are about 1/100 of a pixel."""
     element.tag = element.tag.removeprefix(f"{{{SVG}}}")
     if element.tag not in {"text", "tspan"} and not (element.text or "").strip():
         element.text = None
@@ -107,12 +107,12 @@ def _two_decimals(match: re.Match[str]) -> str:
 
 
 def _hoist_style(group: ET.Element) -> None:
-    """A style that all marks of a group share is written once."""
+    """Write a style that all marks of a group share only once."""
     styles = {child.get("style", "") for child in group}
     if len(group) < 2 or len(styles) != 1 or group.get("style") or any(child.tag != "use" for child in group):
         return
     style = styles.pop()
-    # Opacity is not inherited: on the group it would flatten marks that overlap.
+    # Opacity is not inherited: on the group, overlapping marks would look like a single mark.
     if not style or re.search(r"(^|;)opacity:", style):
         return
     group.set("style", style)

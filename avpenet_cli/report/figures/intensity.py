@@ -1,4 +1,4 @@
-"""Along the scale: size of the error by intensity, and calibration."""
+"""The error along the scale, and calibration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from avpenet_cli.report.figures.style import (
     scale_limits,
     sheet,
 )
-from avpenet_cli.report.figures.wording import count, counted, in_words, number, shorten, signed
+from avpenet_cli.report.figures.wording import count, counted, in_sentence, number, shorten, signed
 
 
 @drawn
@@ -44,27 +44,27 @@ def error_by_intensity(
             draw; NaN where not computed.
         name: start of the figure's ids.
     """
-    names = [in_words(label) for label, *_ in bins]
-    table = numbers([one[1:] for one in bins]).reshape(-1, 5)
+    names = [in_sentence(label) for label, *_ in bins]
+    table = numbers([row[1:] for row in bins]).reshape(-1, 5)
     mae, low, high, bias, n = table.T
     place = np.arange(len(names), dtype=np.float64)
-    on = sheet(FULL_IN, 3.7)
-    axes = panel(on, left=LEFT_IN, right=0.2, bottom=0.76, top=0.38)
+    canvas = sheet(FULL_IN, 3.7)
+    axes = panel(canvas, left=LEFT_IN, right=0.2, bottom=0.76, top=0.38)
     axes.axhline(0.0, color=GREY, linewidth=0.9)
     known = np.isfinite(low) & np.isfinite(high)
     axes.vlines(place[known] - 0.08, low[known], high[known], color=INK, linewidth=1.6)
     error = axes.plot(place - 0.08, mae, "o", color=INK, markersize=6.5)[0]
     side = axes.plot(place + 0.08, bias, "D", markerfacecolor="white", color=BLUE, markersize=6, markeredgewidth=1.6)[0]
     span = padded(np.concatenate([table[:, :4].ravel(), [0.0]]))
-    for at in place[~np.isfinite(mae)]:
-        axes.text(at, span[0] + 0.5 * (span[1] - span[0]), "too few", ha="center", va="center", fontsize=SMALL_PT)
+    for x in place[~np.isfinite(mae)]:
+        axes.text(x, span[0] + 0.5 * (span[1] - span[0]), "too few", ha="center", va="center", fontsize=SMALL_PT)
     axes.set(xlim=(-0.6, max(len(names) - 0.4, 0.6)), ylim=span)
     room_in = 6.2 / max(len(names), 1)
     axes.set_xticks(
         place,
         [
-            f"{shorten(label, room_in, SMALL_PT)}\n{shorten(f'n = {count(one)}', room_in, SMALL_PT)}"
-            for label, one in zip(names, n, strict=True)
+            f"{shorten(label, room_in, SMALL_PT)}\n{shorten(f'n = {count(pairs)}', room_in, SMALL_PT)}"
+            for label, pairs in zip(names, n, strict=True)
         ],
     )
     axes.grid(axis="x", visible=False)
@@ -74,12 +74,12 @@ def error_by_intensity(
     if not bins:
         note(axes, "no pairs")
     return finish(
-        on,
+        canvas,
         name,
         title="Error by pain intensity",
         caption=(
-            "How large the error is where the reference is low, and where it is high. Dots: mean absolute error with"
-            " its 95 % confidence interval. Diamonds: mean difference; above zero the model reads higher than the"
+            "Size of the error where the reference is low and where it is high. Dots: mean absolute error with"
+            " its 95 % confidence interval. Diamonds: mean difference; above zero the model is higher than the"
             " reference." + _extremes(names, mae)
         ),
         alternative="; ".join(
@@ -121,8 +121,8 @@ def calibration(
     """
     table = numbers(list(bins)).reshape(-1, 5)
     score, rated, low, high, _ = table.T
-    on = sheet(HALF_IN, HALF_IN + 0.12)
-    axes = panel(on, left=0.7, right=0.24, bottom=BOTTOM_IN, top=0.52)
+    canvas = sheet(HALF_IN, HALF_IN + 0.12)
+    axes = panel(canvas, left=0.7, right=0.24, bottom=BOTTOM_IN, top=0.52)
     fitted = math.isfinite(intercept) and math.isfinite(slope)
     span = scale_limits(table[:, :4])
     ends = np.array([np.nanmin(score), np.nanmax(score)]) if np.isfinite(score).any() else np.array(span)
@@ -141,22 +141,22 @@ def calibration(
     legend_above(axes, handles, labels)
     if not np.isfinite(rated).any():
         note(axes, "no pairs")
-    line_said = f"reference = {number(intercept)} {'-' if slope < 0 else '+'} {number(abs(slope))} x score"
+    line_text = f"reference = {number(intercept)} {'-' if slope < 0 else '+'} {number(abs(slope))} x score"
     return finish(
-        on,
+        canvas,
         name,
         title="Calibration",
         caption=(
-            "What the reference is on average where the model gives a certain score. On the thin line both agree; dots"
-            " above it: the model reads too low there. Bars: 95 % confidence intervals."
-            + (f" Dashed: {line_said}; perfect would be intercept 0, slope 1." if fitted else "")
+            "Mean reference where the model gives a certain score. On the thin line both agree; dots above it: the"
+            " model is too low there. Bars: 95 % confidence intervals."
+            + (f" Dashed: {line_text}; perfect would be intercept 0, slope 1." if fitted else "")
         ),
         alternative="; ".join(
             f"score {number(row[0])}: reference {number(row[1])} (95 % CI {number(row[2])} to {number(row[3])}),"
             f" {counted(row[4], 'pair')}"
             for row in table.tolist()
         )
-        + (f". Fitted: {line_said}." if fitted else "")
+        + (f". Fitted: {line_text}." if fitted else "")
         if len(table)
         else "Empty plot: there are no pairs.",
     )

@@ -1,4 +1,4 @@
-"""How errors and scores are spread: histogram and normal quantiles of d, distributions of both."""
+"""Distributions: histogram and normal quantiles of the errors, histograms of scores and references."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _mean_and_sd(d: FloatArray) -> tuple[float, float]:
     return (float(d.mean()) if d.size else math.nan, float(d.std(ddof=1)) if d.size > 1 else math.nan)
 
 
-def _unknown(missing: int) -> str:
+def _missing_note(missing: int) -> str:
     return f" {counted(missing, 'value')} not known and not drawn." if missing else ""
 
 
@@ -59,15 +59,15 @@ def error_histogram(d: npt.ArrayLike, *, name: str = "error-histogram") -> Figur
     """Histogram of d with the normal curve of the same mean and SD (ddof 1).
 
     Args:
-        d: (pairs,) model - reference, points; NaN are left out and counted in the caption.
+        d: (pairs,) model - reference, points; NaN are omitted and counted in the caption.
         name: start of the figure's ids.
     """
     d, missing = _without_nan(d)
     mean, sd = _mean_and_sd(d)
     edges = _bar_edges(d)
     shares = np.histogram(d, edges)[0] / max(d.size, 1)
-    on = sheet(HALF_IN, 3.1)
-    axes = panel(on, left=LEFT_IN, right=0.14, bottom=BOTTOM_IN, top=0.14)
+    canvas = sheet(HALF_IN, 3.1)
+    axes = panel(canvas, left=LEFT_IN, right=0.14, bottom=BOTTOM_IN, top=0.14)
     axes.stairs(100 * shares, edges, fill=True, facecolor=PALE_BLUE, edgecolor=BLUE, linewidth=0.9)
     axes.axvline(0.0, color=GREY, linewidth=0.9)
     has_curve = d.size > 2 and sd > 0
@@ -78,24 +78,28 @@ def error_histogram(d: npt.ArrayLike, *, name: str = "error-histogram") -> Figur
         tallest = max(tallest, float(curve.max()))
         axes.plot(x, 100 * curve, color=ORANGE, linestyle=DASHED, linewidth=1.7)
     else:
-        note(axes, "too few values for a curve" if d.size < 3 else "all values are alike")
+        note(axes, "too few values for a curve" if d.size < 3 else "all values are equal")
     axes.set(xlim=(min(edges[0], -1.25), max(edges[-1], 1.25)), ylim=(0, 112 * tallest or 1.0))
     axes.set_xlabel("model minus reference (points)")
     name_y(axes, "share of pairs (%)")
-    numbers_said = f"mean {signed(mean)} points, standard deviation {number(sd)}"
+    mean_and_sd = f"mean {signed(mean)} points, standard deviation {number(sd)}"
     return finish(
-        on,
+        canvas,
         name,
-        title="How the errors are spread",
+        title="Distribution of the errors",
         caption=(
             f"How often each error occurs, in steps of {number(edges[1] - edges[0], 1)} points; the grey line is no"
-            f" error ({numbers_said})."
-            + (" The dashed curve is the normal distribution with these two numbers." if has_curve else "")
-            + _unknown(missing)
+            f" error ({mean_and_sd})."
+            + (
+                " The dashed curve is the normal distribution with this mean and standard deviation."
+                if has_curve
+                else ""
+            )
+            + _missing_note(missing)
         ),
         alternative=(
             f"Histogram of {counted(d.size, 'error')} from {signed(d.min())} to {signed(d.max())} points,"
-            f" {numbers_said}; {percent(float((np.abs(d) <= 1).mean()))} are within 1 point of zero."
+            f" {mean_and_sd}; {percent(float((np.abs(d) <= 1).mean()))} are within 1 point of zero."
             if d.size
             else "Empty histogram: there are no pairs."
         ),
@@ -103,13 +107,13 @@ def error_histogram(d: npt.ArrayLike, *, name: str = "error-histogram") -> Figur
 
 
 def _bar_edges(d: FloatArray) -> FloatArray:
-    """Edges of bars that hold every value: half points, wider where those would be too many."""
+    """Edges of bars for all values: half a point wide, wider where there would be too many."""
     if not d.size:
         return np.array([-0.5, 0.0, 0.5])
     step = STEP_POINTS
     while (d.max() - d.min()) / step > MOST_BARS:
         step *= 2
-    # Bars centred on zero: an error of none lies amid its bar, not on an edge.
+    # A bar is centred on zero, so that an error of 0 does not lie on an edge.
     first, last = math.floor(d.min() / step + 0.5), math.ceil(d.max() / step - 0.5) + 1
     return (np.arange(first, max(last, first + 1) + 1) - 0.5) * step
 
@@ -119,7 +123,7 @@ def qq(d: npt.ArrayLike, *, name: str = "error-quantiles") -> Figure:
     """Normal quantile-quantile plot of d with the line mean + SD z; the 20 extremes of each side are always drawn.
 
     Args:
-        d: (pairs,) model - reference, points; NaN are left out and counted in the caption.
+        d: (pairs,) model - reference, points; NaN are omitted and counted in the caption.
         name: start of the figure's ids.
     """
     d, missing = _without_nan(d)
@@ -127,8 +131,8 @@ def qq(d: npt.ArrayLike, *, name: str = "error-quantiles") -> Figure:
     mean, sd = _mean_and_sd(d)
     kept = _thinned(d.size)
     z = norm.ppf((kept + 0.5) / d.size) if d.size else np.empty(0)
-    on = sheet(HALF_IN, 3.1)
-    axes = panel(on, left=LEFT_IN, right=0.14, bottom=BOTTOM_IN, top=0.14)
+    canvas = sheet(HALF_IN, 3.1)
+    axes = panel(canvas, left=LEFT_IN, right=0.14, bottom=BOTTOM_IN, top=0.14)
     axes.plot(z, d[kept], "o", color=INK, markersize=3.6, markeredgewidth=0, zorder=3)
     width = max(float(z.max(initial=1.0)) * 1.08, 1.0)
     on_line = np.array([-width, width])
@@ -136,27 +140,31 @@ def qq(d: npt.ArrayLike, *, name: str = "error-quantiles") -> Figure:
         axes.plot(on_line, mean + sd * on_line, color=ORANGE, linestyle=DASHED, linewidth=1.6, zorder=2)
         axes.set_ylim(padded(np.concatenate([d, mean + sd * on_line])))
     else:
-        note(axes, "too few values to judge" if d.size < 3 else "all values are alike")
+        note(axes, "too few values to assess" if d.size < 3 else "all values are equal")
         axes.set_ylim(padded(d))
     axes.set_xlim(-width, width)
     axes.set_xlabel("expected if they were normal (SD)")
     name_y(axes, "model minus reference (points)")
     return finish(
-        on,
+        canvas,
         name,
         title="Are the errors normally distributed?",
         caption=(
             (
                 "Dots on the dashed line: the errors follow a normal distribution, as the limits of agreement assume."
-                " Dots that leave it at the ends: extreme errors are more, or less, frequent than that; the percentile"
-                " limits do not assume it."
+                " Dots off the line at its ends: extreme errors are more, or less, frequent than that; the percentile"
+                " limits do not assume normality."
                 if d.size > 2 and sd > 0
-                else "There are too few errors, or they are all alike, to judge their distribution."
+                else "There are too few errors, or they are all equal, to assess their distribution."
             )
-            + (f" {kept.size} of {counted(d.size, 'error')} are drawn, the extremes all." if kept.size < d.size else "")
-            + _unknown(missing)
+            + (
+                f" {kept.size} of {counted(d.size, 'error')} are drawn, including all extremes."
+                if kept.size < d.size
+                else ""
+            )
+            + _missing_note(missing)
         ),
-        alternative=_qq_words(d, mean, sd),
+        alternative=_qq_alternative(d, mean, sd),
     )
 
 
@@ -169,9 +177,9 @@ def _thinned(size: int) -> npt.NDArray[np.intp]:
     return np.unique(np.concatenate([ends, np.round(middle).astype(np.intp), size - 1 - ends]))
 
 
-def _qq_words(d: FloatArray, mean: float, sd: float) -> str:
+def _qq_alternative(d: FloatArray, mean: float, sd: float) -> str:
     if d.size < 3 or not sd > 0:
-        return f"Quantile plot of {counted(d.size, 'error')}: too few, or all alike, to judge their distribution."
+        return f"Quantile plot of {counted(d.size, 'error')}: too few, or all equal, to assess their distribution."
     places = [
         ("smallest", 0),
         ("2.5th percentile", 0.025),
@@ -196,24 +204,24 @@ def distributions(
     sides: tuple[str, str] = ("model", "reference"),
     name: str = "distributions",
 ) -> Figure:
-    """Shares of the scores, and of the reference where there is one, in steps of half a point.
+    """Histogram of the scores, and of the reference where there is one, in steps of half a point.
 
     Args:
-        model: (segments,) points of the 0-10 scale; NaN are left out and counted in the caption.
-        reference: (any,) points, None without ratings; need not pair with `model`.
-        sides: what the two are called.
+        model: (segments,) points of the 0-10 scale; NaN are omitted and counted in the caption.
+        reference: (any,) points, not paired with `model`; None without ratings.
+        sides: names of model and reference.
         name: start of the figure's ids.
     """
     sides = side_names(sides)
     scores, missing = _without_nan(model)
     rated, missing_rated = _without_nan(reference if reference is not None else [])
     every = np.concatenate([scores, rated, [0.0, 10.0]])
-    # Steps are centred on whole and half points: a rating of 3 lies amid its step, not on an edge.
+    # Steps are centred on whole and half points, so that a rating of 3 does not lie on an edge.
     first, last = round(every.min() / STEP_POINTS), round(every.max() / STEP_POINTS)
     edges = (np.arange(first, last + 2) - 0.5) * STEP_POINTS
-    on = sheet(FULL_IN, 3.2)
-    axes = panel(on, left=LEFT_IN, right=0.2, bottom=BOTTOM_IN, top=0.38)
-    handles, labels, said, tallest = [], [], [], 0.0
+    canvas = sheet(FULL_IN, 3.2)
+    axes = panel(canvas, left=LEFT_IN, right=0.2, bottom=BOTTOM_IN, top=0.38)
+    handles, labels, texts, tallest = [], [], [], 0.0
     for values, label, fill, style in (
         (rated, sides[1], True, {"facecolor": PALE_BLUE, "edgecolor": GREY, "linewidth": 0.8}),
         (scores, sides[0], False, {"edgecolor": INK, "linewidth": 1.8}),
@@ -224,28 +232,28 @@ def distributions(
         tallest = max(tallest, float(shares.max()))
         handles.append(axes.stairs(shares, edges, fill=fill, **style))  # type: ignore[arg-type]
         labels.append(f"{label} ({counted(values.size, 'value')})")
-        said.append(_range_words(label, values))
+        texts.append(_range_text(label, values))
     axes.set(xlim=(edges[0] - 0.1, edges[-1] + 0.1), ylim=(0, 1.08 * tallest or 1.0))
     axes.set_xticks(_whole_points(edges))
     axes.set_xlabel("points, 0-10 scale")
     name_y(axes, "share of values (%)")
-    _say_if_empty(axes, scores)
+    _note_if_empty(axes, scores)
     legend_above(axes, handles, labels)
     return finish(
-        on,
+        canvas,
         name,
         title=f"Distribution of {sides[0]}" + (f" and {sides[1]}" if rated.size else ""),
         caption=(
             "How often each value occurs, in steps of half a point."
             + (f" Filled: {sides[1]}. Bold outline: {sides[0]}." if rated.size else "")
-            + "".join(f" {one}" for one in said)
-            + _unknown(missing + missing_rated)
+            + "".join(f" {text}" for text in texts)
+            + _missing_note(missing + missing_rated)
         ),
-        alternative="Histogram. " + (" ".join(said) or "There are no values."),
+        alternative="Histogram. " + (" ".join(texts) or "There are no values."),
     )
 
 
-def _say_if_empty(axes: Axes, scores: FloatArray) -> None:
+def _note_if_empty(axes: Axes, scores: FloatArray) -> None:
     if not scores.size:
         note(axes, "no scores")
 
@@ -256,7 +264,7 @@ def _whole_points(edges: FloatArray) -> FloatArray:
     return np.arange(low, high + 1, step, dtype=np.float64)
 
 
-def _range_words(label: str, values: FloatArray) -> str:
+def _range_text(label: str, values: FloatArray) -> str:
     lower, middle, upper = np.quantile(values, [0.25, 0.5, 0.75])
     floor, ceiling = percent(float((values < 0.5).mean()), 1), percent(float((values > 9.5).mean()), 1)
     return (

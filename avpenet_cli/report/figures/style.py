@@ -1,4 +1,4 @@
-"""One look for every figure: palette, fonts, sheets measured in inches, and the finished `Figure`."""
+"""The style of every figure: palette, fonts, sheets measured in inches, and the finished `Figure`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DASH_DOT = (0, (7, 2, 1.2, 2))
 DOTTED = (0, (1.2, 1.6))
 SOLID = (0, ())
 
-# Lightness falls from ORANGE over BLUE to INK, so that they stay apart in greyscale; dashes and markers differ as well.
+# Lightness falls from ORANGE to BLUE to INK, so that they differ in greyscale; dashes and markers differ as well.
 INK = "#20262d"
 BLUE = "#0b5394"
 ORANGE = "#c8620a"
@@ -49,7 +49,7 @@ PALE_ORANGE = "#f8dfc6"
 PALE_GREY = "#e9ebee"
 GRID = "#dfe2e6"
 
-_LOOK: dict[Any, Any] = {
+_RC_PARAMS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "avpenet",
     "text.parse_math": False,
@@ -86,15 +86,15 @@ _LOOK: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One picture of the page.
+    """A figure of the page.
 
     Attributes:
-        name: what its ids start with; letters a-z, digits and hyphens, one figure of each name to a page.
-        title: heading for the page, plain text; not drawn in the picture.
-        svg: an `<svg>` element to put into HTML as it is; scales with its column up to `width_px`.
-        caption: plain text: what is shown, how to read it, the key numbers.
-        alternative: plain text: the picture's numbers in words; also the svg's `<desc>`.
-        width_px: the width it was drawn for, CSS pixels: 720 fills the column, 350 fits twice.
+        name: start of its ids: letters a-z, digits and hyphens; unique on a page.
+        title: heading for the page, plain text; not drawn.
+        svg: an `<svg>` element for HTML, already escaped; scales with its column up to `width_px`.
+        caption: plain text: content, how to read it, key numbers.
+        alternative: plain text for readers who cannot see it; also the svg's `<desc>`.
+        width_px: width it was drawn for, CSS pixels: 720 is the column's width, 350 half of it.
     """
 
     name: str
@@ -106,34 +106,34 @@ class Figure:
 
 
 def drawn(draw: Callable[P, R]) -> Callable[P, R]:
-    """Let a drawing function run under this module's look, whatever the user's matplotlibrc says."""
+    """Decorate a drawing function to run with this module's style, independent of the user's matplotlibrc."""
 
     @functools.wraps(draw)
-    def with_look(*args: P.args, **kwargs: P.kwargs) -> R:
+    def with_style(*args: P.args, **kwargs: P.kwargs) -> R:
         with matplotlib.rc_context(), warnings.catch_warnings():
-            # The text stays text and the reader's own fonts draw it; only its measured width is a guess.
+            # Text stays text in the SVG and is drawn with the reader's fonts; only its measured width is approximate.
             warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from", category=UserWarning)
             matplotlib.rcdefaults()
-            matplotlib.rcParams.update(_LOOK)
+            matplotlib.rcParams.update(_RC_PARAMS)
             return draw(*args, **kwargs)
 
-    return with_look
+    return with_style
 
 
 def sheet(width_in: float, height_in: float) -> Sheet:
-    """A white sheet of that size."""
+    """A white sheet of the given size, inches."""
     return Sheet(figsize=(width_in, height_in), dpi=PX_PER_IN, facecolor="white")
 
 
-def panel(on: Sheet, *, left: float, right: float, bottom: float, top: float) -> Axes:
-    """Axes with margins in inches, so that what stands in a margin is known to fit."""
-    width, height = on.get_size_inches()
+def panel(canvas: Sheet, *, left: float, right: float, bottom: float, top: float) -> Axes:
+    """Axes with margins in inches, so that text of known width fits into them."""
+    width, height = canvas.get_size_inches()
     box = (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
-    return on.add_axes(box)
+    return canvas.add_axes(box)
 
 
 def name_y(axes: Axes, text: str) -> None:
-    """Name the y axis near the sheet's left edge, however wide the tick labels get."""
+    """Label the y axis near the sheet's left edge, independent of the width of the tick labels."""
     axes.set_ylabel(text)
     box = axes.get_position()
     left_in = box.x0 * axes.get_figure(root=True).get_size_inches()[0]  # type: ignore[union-attr]
@@ -146,7 +146,7 @@ def panel_size_in(axes: Axes) -> tuple[float, float]:
     return float(size[0]), float(size[1])
 
 
-def finish(on: Sheet, name: str, *, title: str, caption: str, alternative: str) -> Figure:
+def finish(canvas: Sheet, name: str, *, title: str, caption: str, alternative: str) -> Figure:
     """Turn a sheet into a `Figure`.
 
     Raises:
@@ -154,21 +154,25 @@ def finish(on: Sheet, name: str, *, title: str, caption: str, alternative: str) 
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
         raise ValueError(f"{name!r} cannot start an id: letters a-z, digits and hyphens only")
-    width_px = round(float(on.get_size_inches()[0]) * PX_PER_IN)
+    width_px = round(float(canvas.get_size_inches()[0]) * PX_PER_IN)
     caption, alternative = (re.sub(r"(?<=\d) %", PERCENT, text) for text in (caption, alternative))
-    svg = inline_svg(on, name=name, title=title, alternative=alternative, width_px=width_px)
+    svg = inline_svg(canvas, name=name, title=title, alternative=alternative, width_px=width_px)
     return Figure(name, title, svg, caption, alternative, width_px)
 
 
 def numbers(values: npt.ArrayLike) -> FloatArray:
-    """Anything array-like as a flat float64 array; what is infinite becomes NaN, for no axis can hold it."""
+    """Anything array-like as a flat float64 array; infinite values become NaN, because they cannot be drawn."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     return np.where(np.isfinite(flat), flat, np.nan)
 
 
-def finite_pairs(one: npt.ArrayLike, other: npt.ArrayLike) -> tuple[FloatArray, FloatArray, int]:
-    """The pairs of which both are finite, and how many were left out."""
-    first, second = numbers(one), numbers(other)
+def finite_pairs(model: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[FloatArray, FloatArray, int]:
+    """The pairs in which both values are finite, and the number of pairs omitted.
+
+    Raises:
+        ValueError: arrays of different lengths.
+    """
+    first, second = numbers(model), numbers(reference)
     if first.size != second.size:
         raise ValueError(f"{first.size} values cannot be paired with {second.size}")
     both = np.isfinite(first) & np.isfinite(second)
@@ -176,7 +180,7 @@ def finite_pairs(one: npt.ArrayLike, other: npt.ArrayLike) -> tuple[FloatArray, 
 
 
 def padded(values: npt.ArrayLike, share: float = 0.06, least: float = 0.5) -> Interval:
-    """Axis limits that show every finite value: their range and `share` of it on both sides, `least` at least."""
+    """Axis limits for all finite values: their range plus `share` of it, but at least `least`, on both sides."""
     finite = numbers(values)
     finite = finite[np.isfinite(finite)]
     if not finite.size:
@@ -187,7 +191,7 @@ def padded(values: npt.ArrayLike, share: float = 0.06, least: float = 0.5) -> In
 
 
 def scale_limits(values: npt.ArrayLike) -> Interval:
-    """Axis limits for scores: the 0-10 scale, or the values' own range where some lie outside it."""
+    """Axis limits for scores: the 0-10 scale, or the range of the values where some lie outside it."""
     finite = numbers(values)
     finite = finite[np.isfinite(finite)]
     if not finite.size or (finite.min() >= 0 and finite.max() <= 10):
@@ -195,13 +199,13 @@ def scale_limits(values: npt.ArrayLike) -> Interval:
     return padded(finite)
 
 
-def cased() -> list[AbstractPathEffect]:
-    """A white edge along a line, so that it can be read on a dark ground."""
+def with_outline() -> list[AbstractPathEffect]:
+    """A white outline for a line, so that it is visible on a dark background."""
     return [Stroke(linewidth=3.4, foreground="white", alpha=0.85), Normal()]
 
 
 def note(axes: Axes, text: str) -> None:
-    """Say inside the axes why something is missing there."""
+    """Write inside the axes why something is missing."""
     axes.text(
         0.5,
         0.94,
@@ -216,7 +220,7 @@ def note(axes: Axes, text: str) -> None:
 
 
 def legend_columns(labels: Sequence[str], width_in: float) -> tuple[int, float]:
-    """How many columns of a legend fit in `width_in`, and the height of the whole in inches."""
+    """Number of legend columns that fit in `width_in` inches, and the height of the legend in inches."""
     widths = [text_width_in(label, SMALL_PT) + 0.54 for label in labels]
     columns = len(labels)
     while columns > 1 and sum(float(column.max()) for column in np.array_split(widths, columns)) > width_in:
@@ -226,7 +230,7 @@ def legend_columns(labels: Sequence[str], width_in: float) -> tuple[int, float]:
 
 
 def legend_above(axes: Axes, handles: Sequence[object], labels: Sequence[str], *, offset_in: float = 0.04) -> None:
-    """A legend over the axes, from their left edge on, `offset_in` above them."""
+    """Draw a legend above the axes, aligned with their left edge, `offset_in` inches above them."""
     if not labels:
         return
     width_in, height_in = panel_size_in(axes)

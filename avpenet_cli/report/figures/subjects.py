@@ -1,4 +1,4 @@
-"""Subject by subject: who is read too high, who too low."""
+"""Mean error of each subject."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from avpenet_cli.report.figures.style import (
 from avpenet_cli.report.figures.wording import (
     count,
     counted,
-    in_words,
+    in_sentence,
     interval,
     joined,
     number,
@@ -64,10 +64,10 @@ def subject_strip(
 
     Args:
         subject_names: (subjects,).
-        mean_d: (subjects,) mean of d, points; subjects with NaN are left out and counted in the caption.
+        mean_d: (subjects,) mean of d, points; subjects with NaN are omitted and counted in the caption.
         sd_d: (subjects,) SD of d within the subject, points; NaN (one pair) draws no whisker.
-        n: (subjects,) pairs of each.
-        bias: mean of d over all, points; NaN where not computed.
+        n: (subjects,) number of pairs.
+        bias: mean of d, points; NaN where not computed.
         loa: limits of agreement, points; NaN where not computed.
         name: start of the figure's ids.
 
@@ -80,17 +80,17 @@ def subject_strip(
     order = np.argsort(mean, kind="stable")
     order = order[np.isfinite(mean[order])]
     missing = mean.size - order.size
-    names, mean, sd, pairs = [subject_names[one] for one in order], mean[order], sd[order], pairs[order]
+    names, mean, sd, pairs = [subject_names[index] for index in order], mean[order], sd[order], pairs[order]
     span = padded(np.concatenate([mean - np.nan_to_num(sd), mean + np.nan_to_num(sd), [0.0, bias, *loa]]))
     few = len(names) <= MOST_NAMED
-    on = _named_strip(names, mean, sd, span, bias, loa) if few else _ranked_strip(mean, sd, span, bias, loa)
+    canvas = _named_strip(names, mean, sd, span, bias, loa) if few else _ranked_strip(mean, sd, span, bias, loa)
     return finish(
-        on,
+        canvas,
         name,
         title="Mean error of each subject",
         caption=_caption(names, mean, bias, loa)
         + (f" {counted(missing, 'subject')} without a pair not drawn." if missing else ""),
-        alternative=_words(names, mean, sd, pairs),
+        alternative=_alternative(names, mean, sd, pairs),
     )
 
 
@@ -99,7 +99,7 @@ def _caption(names: Sequence[str], mean: FloatArray, bias: float, loa: Interval)
         return "There are no subjects with pairs."
     few = len(names) <= MOST_NAMED
     whiskers = (
-        "Light area: ± one standard deviation, the widest where subjects share a place."
+        "Light area: ± one standard deviation, the widest where several subjects share a column."
         if len(names) > MOST_WHISKERS
         else "Whiskers: ± one standard deviation of the subject's errors."
     )
@@ -112,12 +112,12 @@ def _caption(names: Sequence[str], mean: FloatArray, bias: float, loa: Interval)
         outside = int(((mean < loa[0]) | (mean > loa[1])).sum())
         text += f" Beyond a limit of agreement: {count(outside)} of {counted(len(names), 'subject')}."
     if not few:
-        ends = [f"{in_words(one)} {signed(value)}" for one, value in zip(names, mean, strict=True)]
+        ends = [f"{in_sentence(name)} {signed(value)}" for name, value in zip(names, mean, strict=True)]
         text += f" Lowest: {', '.join(ends[:3])}; highest: {', '.join(ends[:-4:-1])}."
     return text
 
 
-def _words(names: Sequence[str], mean: FloatArray, sd: FloatArray, pairs: FloatArray) -> str:
+def _alternative(names: Sequence[str], mean: FloatArray, sd: FloatArray, pairs: FloatArray) -> str:
     if not names:
         return "Empty plot: there are no subjects with pairs."
     text = (
@@ -127,8 +127,8 @@ def _words(names: Sequence[str], mean: FloatArray, sd: FloatArray, pairs: FloatA
     if len(names) > MOST_NAMED:
         return text
     each = [
-        f"{in_words(one)} {signed(value)} (SD {number(spread)}, n = {count(size)})"
-        for one, value, spread, size in zip(names, mean, sd, pairs, strict=True)
+        f"{in_sentence(name)} {signed(value)} (SD {number(spread)}, n = {count(size)})"
+        for name, value, spread, size in zip(names, mean, sd, pairs, strict=True)
     ]
     return f"{text} {joined(each, MOST_NAMED)}."
 
@@ -136,40 +136,40 @@ def _words(names: Sequence[str], mean: FloatArray, sd: FloatArray, pairs: FloatA
 def _named_strip(
     names: Sequence[str], mean: FloatArray, sd: FloatArray, span: Interval, bias: float, loa: Interval
 ) -> Sheet:
-    """A row for each subject; in two panels side by side where one would be taller than half a page."""
+    """A row for each subject, in two panels where one would be taller than half a page."""
     panels = 1 if len(names) <= NAMED_PER_PANEL else 2
     rows = max(-(-len(names) // panels), 3)
     height = rows * 0.19 + 0.2
-    on = sheet(FULL_IN, height + 0.66)
+    canvas = sheet(FULL_IN, height + 0.66)
     width = FULL_IN / panels
     name_in = min(2.2, width * 0.42)
-    for number_of_panel in range(panels):
-        here = slice(number_of_panel * rows, (number_of_panel + 1) * rows)
-        left = number_of_panel * width
-        axes = panel(on, left=left + name_in, right=FULL_IN - left - width + 0.16, bottom=BOTTOM_IN, top=0.12)
+    for index in range(panels):
+        here = slice(index * rows, (index + 1) * rows)
+        left = index * width
+        axes = panel(canvas, left=left + name_in, right=FULL_IN - left - width + 0.16, bottom=BOTTOM_IN, top=0.12)
         place = np.arange(rows)[: len(names[here])]
         _reference_lines(axes, bias, loa, upright=True)
         axes.hlines(place, (mean - sd)[here], (mean + sd)[here], color=GREY, linewidth=1.3)
         axes.plot(mean[here], place, "o", color=INK, markersize=5)
         axes.set(xlim=span, ylim=(rows - 0.4, -0.6))
-        axes.set_yticks(place, [shorten(one, name_in - 0.16, SMALL_PT) for one in names[here]])
+        axes.set_yticks(place, [shorten(name, name_in - 0.16, SMALL_PT) for name in names[here]])
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("model minus reference (points)" if panels == 1 else "mean error (points)")
         if not names:
             note(axes, "no subjects with pairs")
-    return on
+    return canvas
 
 
 def _ranked_strip(mean: FloatArray, sd: FloatArray, span: Interval, bias: float, loa: Interval) -> Sheet:
-    on = sheet(FULL_IN, 3.6)
-    axes = panel(on, left=LEFT_IN, right=0.2, bottom=BOTTOM_IN, top=0.14)
+    canvas = sheet(FULL_IN, 3.6)
+    axes = panel(canvas, left=LEFT_IN, right=0.2, bottom=BOTTOM_IN, top=0.14)
     rank = np.arange(1, mean.size + 1, dtype=np.float64)
     _reference_lines(axes, bias, loa, upright=False)
     if mean.size <= MOST_WHISKERS:
         axes.vlines(rank, mean - sd, mean + sd, color=GREY, linewidth=0.8)
         axes.plot(rank, mean, "o", color=INK, markersize=2.6, markeredgewidth=0)
     else:
-        # Thousands of whiskers would be a solid block of megabytes; their outermost ends per column keep every outlier.
+        # Thousands of whiskers would be megabytes of solid colour; the extremes per column keep every outlier.
         starts = np.unique(np.linspace(0, mean.size, MOST_WHISKERS, endpoint=False).astype(np.intp))
         spread = np.nan_to_num(sd)
         low, high = np.minimum.reduceat(mean - spread, starts), np.maximum.reduceat(mean + spread, starts)
@@ -179,7 +179,7 @@ def _ranked_strip(mean: FloatArray, sd: FloatArray, span: Interval, bias: float,
     axes.set(xlim=(1 - 0.01 * mean.size, 1.01 * mean.size), ylim=span)
     axes.set_xlabel("subjects, by their mean error (rank)")
     name_y(axes, "model minus reference (points)")
-    return on
+    return canvas
 
 
 def _reference_lines(axes: Axes, bias: float, loa: Interval, *, upright: bool) -> None:

@@ -1,4 +1,4 @@
-"""Numbers and names as a figure writes them: safe in SVG, measured before they are drawn."""
+"""Numbers and names for figures: safe in SVG, with known widths."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ PERCENT = "\N{NO-BREAK SPACE}%"
 UNKNOWN = "not computed"
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-# Characters that turn the direction of what follows them would reorder the rest of a caption.
-_TURNING = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C])
+# Control characters of the writing direction would reorder the rest of a caption.
+_DIRECTION_MARKS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C])
 
 
-def plain(text: str) -> str:
-    """A name as one line that XML can hold: no control characters, no half of a surrogate pair."""
+def single_line(text: str) -> str:
+    """A name on a single line that is valid in XML: no control characters, no unpaired surrogates."""
 
-    def one(character: str) -> str:
+    def replaced(character: str) -> str:
         kind = unicodedata.category(character)
         if kind in {"Cc", "Zl", "Zp"}:
             return " "
         return _REPLACEMENT if kind == "Cs" or character in "\ufffe\uffff" else character
 
-    return "".join(map(one, text.translate(_TURNING)))
+    return "".join(map(replaced, text.translate(_DIRECTION_MARKS)))
 
 
 @functools.cache
@@ -48,18 +48,18 @@ def _advance_em(character: str) -> float:
         return 0.0
     font = _font()
     if not font.get_char_index(ord(character)):
-        return 1.0  # another font of the reader's draws it; ideographs and pictures are an em wide
+        return 1.0  # drawn with another font; ideographs and emoji are an em wide
     return float(font.load_char(ord(character)).linearHoriAdvance) / 65536 / PT_PER_IN
 
 
 def text_width_in(text: str, size_pt: float) -> float:
-    """Width of one line in DejaVu Sans, inches; the fonts that stand in for it are narrower, not wider."""
+    """Width of a line in DejaVu Sans, inches; its replacement fonts are not wider."""
     return sum(map(_advance_em, text)) * size_pt / PT_PER_IN
 
 
 def shorten(text: str, width_in: float, size_pt: float) -> str:
-    """A name as `plain` gives it, cut in the middle where it is wider than `width_in`: both ends tell names apart."""
-    text = plain(text)
+    """A name as `single_line` gives it, shortened in the middle to `width_in` inches: names differ at their ends."""
+    text = single_line(text)
     if text_width_in(text, size_pt) <= width_in:
         return text
     keep = len(text) - 1
@@ -73,7 +73,7 @@ def shorten(text: str, width_in: float, size_pt: float) -> str:
 
 
 def identifier(kind: str, text: str) -> str:
-    """A name for a figure of `kind` that differs for every `text` and is safe as an id."""
+    """A name for a figure of `kind` that is unique for `text` and valid as an id."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{kind}-{digest[:12]}"
 
@@ -86,21 +86,21 @@ def number(value: float, decimals: int = 2) -> str:
 
 
 def signed(value: float, decimals: int = 2) -> str:
-    """The same with a plus sign before what is above zero."""
+    """A number with its sign: "+0.25"."""
     text = number(value, decimals)
     return f"+{text}" if math.isfinite(value) and round(value, decimals) > 0 else text
 
 
-def in_words(name: str) -> str:
-    """A name for a sentence: one written from right to left is fenced, or it would turn the numbers after it."""
-    name = plain(name)
+def in_sentence(name: str) -> str:
+    """A name for a sentence; text written from right to left is isolated, or it would reorder the numbers after it."""
+    name = single_line(name)
     turns = any(unicodedata.bidirectional(character) in {"R", "AL"} for character in name)
     return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}" if turns else name
 
 
 def side_names(sides: tuple[str, str]) -> tuple[str, str]:
-    """What two score tables are called, short enough for an axis that names both."""
-    return (shorten(sides[0], 1.4, 10.0) or "one", shorten(sides[1], 1.4, 10.0) or "other")
+    """Names of model and reference, short enough for an axis label with both."""
+    return (shorten(sides[0], 1.4, 10.0) or "first", shorten(sides[1], 1.4, 10.0) or "second")
 
 
 def interval(low: float, high: float, decimals: int = 2) -> str:
@@ -111,7 +111,7 @@ def interval(low: float, high: float, decimals: int = 2) -> str:
 
 
 def count(value: float) -> str:
-    """ "12 345", thousands apart by a thin space."""
+    """ "12 345", with a thin space between thousands."""
     return f"{value:,.0f}".replace(",", THIN_SPACE) if math.isfinite(value) else UNKNOWN
 
 
@@ -121,7 +121,7 @@ def counted(value: float, noun: str) -> str:
 
 
 def percent(share: float, decimals: int = 0) -> str:
-    """Share [0, 1] as "45 %"; what would round to 0 or 100 without being so is said as under or over."""
+    """Share [0, 1] as "45 %"; "<1 %" and ">99 %" where rounding would give 0 or 100."""
     if not math.isfinite(share):
         return UNKNOWN
     step = 10.0**-decimals
@@ -140,15 +140,15 @@ def clock(time_s: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def left_out(number_left_out: int, noun: str = "pair") -> str:
-    """The sentence that owns up to values that cannot be drawn; empty where there are none."""
-    if not number_left_out:
+def left_out(omitted: int, noun: str = "pair") -> str:
+    """A sentence about values that cannot be drawn; empty where there are none."""
+    if not omitted:
         return ""
-    verb = "is" if number_left_out == 1 else "are"
-    return f" {counted(number_left_out, noun).capitalize()} without both values {verb} not drawn."
+    verb = "is" if omitted == 1 else "are"
+    return f" {counted(omitted, noun).capitalize()} without both values {verb} not drawn."
 
 
 def joined(parts: Sequence[str], most: int) -> str:
-    """The first `most` parts as one list, and how many more there are."""
+    """The first `most` parts as a list, and the number of the others."""
     text = "; ".join(parts[:most])
     return text if len(parts) <= most else f"{text}; and {count(len(parts) - most)} more"

@@ -1,4 +1,4 @@
-"""Many pairs in little room, and names of lines beside the axes."""
+"""Pairs as dots or hexagons, and labels of lines in the right margin."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _BAR_IN = 0.9
 _HEXAGONS = LinearSegmentedColormap.from_list("hexagons", ["#bcd2e6", "#86aed1", "#4a80b3", "#1d5488"])
 
 
-def draw_cloud(on: Sheet, axes: Axes, x: FloatArray, y: FloatArray, *, top_in: float) -> None:
-    """Dots, or hexagons above 2000 of them with a small colour bar at the sheet's upper right."""
+def draw_cloud(canvas: Sheet, axes: Axes, x: FloatArray, y: FloatArray, *, top_in: float) -> None:
+    """Draw pairs as dots; above 2000 of them as hexagons, with a small colour bar at the sheet's upper right."""
     if x.size <= MOST_POINTS:
         alpha = 0.8 if x.size <= 60 else 0.45 if x.size <= 400 else 0.28
         size = 5.0 if x.size <= 400 else 4.0
@@ -39,15 +39,15 @@ def draw_cloud(on: Sheet, axes: Axes, x: FloatArray, y: FloatArray, *, top_in: f
     )
     most = max(float(np.max(np.asarray(cells.get_array()))), 10.0)
     cells.set_norm(LogNorm(1.0, most))
-    _color_bar(on, axes, most)
+    _color_bar(canvas, axes, most)
 
 
-def _color_bar(on: Sheet, axes: Axes, most: float) -> None:
-    """Counts from 1 to `most` on a logarithmic scale, as vectors: matplotlib's own bar would be a bitmap."""
-    width_in, height_in = on.get_size_inches()
+def _color_bar(canvas: Sheet, axes: Axes, most: float) -> None:
+    """Draw counts from 1 to `most` on a logarithmic scale as vectors; matplotlib's colour bar would be a bitmap."""
+    width_in, height_in = canvas.get_size_inches()
     label_in = text_width_in(count(most), SMALL_PT) + 0.08
     left_in = width_in * axes.get_position().x1 - label_in - _BAR_IN
-    bar = on.add_axes((left_in / width_in, 1 - 0.21 / height_in, _BAR_IN / width_in, 0.11 / height_in))
+    bar = canvas.add_axes((left_in / width_in, 1 - 0.21 / height_in, _BAR_IN / width_in, 0.11 / height_in))
     shades = np.linspace(0.0, 1.0, 24)
     bar.barh(
         np.zeros(24),
@@ -65,7 +65,7 @@ def _color_bar(on: Sheet, axes: Axes, most: float) -> None:
 
 
 def name_in_margin(axes: Axes, named: Sequence[tuple[float, str, str]]) -> None:
-    """Labels right of the axes at their lines' heights, moved apart where they would overlap."""
+    """Draw labels right of the axes at the heights of their lines, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     width_in, height_in = panel_size_in(axes)
     named = sorted(named)
@@ -89,9 +89,9 @@ def name_in_margin(axes: Axes, named: Sequence[tuple[float, str, str]]) -> None:
 
 
 def moved_apart(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
-    """Centres as near as can be (least squares) to those `wanted`, in that order, without overlap of `heights`.
+    """Centres as close as possible (least squares) to those `wanted`, in that order, without overlap of `heights`.
 
-    Pool adjacent violators on the wishes less the room below each; `wanted` ascends, any unit.
+    Pool-adjacent-violators algorithm on the wanted centres less the space below each; `wanted` ascends, any unit.
     """
     room = [0.0]
     for below, above in itertools.pairwise(heights):

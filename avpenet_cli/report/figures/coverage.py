@@ -1,4 +1,4 @@
-"""Where the recorded seconds went."""
+"""How much of the recorded time was scored, and why the rest was not."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ from avpenet_cli.report.figures.style import (
     panel,
     sheet,
 )
-from avpenet_cli.report.figures.wording import UNKNOWN, in_words, number, percent, shorten
+from avpenet_cli.report.figures.wording import UNKNOWN, in_sentence, number, percent, shorten
 
 
 @drawn
 def balance(parts: Sequence[tuple[str, float]], *, name: str = "balance") -> Figure:
-    """A bar for each part of the recorded seconds; the first part is what was scored, the others what was lost.
+    """A bar for each part of the recorded seconds: scored first, then lost by reason.
 
     Args:
         parts: (label, seconds >= 0), "scored" first; NaN is written "not computed".
         name: start of the figure's ids.
     """
-    labels = [in_words(label) for label, _ in parts]
+    labels = [in_sentence(label) for label, _ in parts]
     seconds = numbers([value for _, value in parts])
     whole = float(np.nansum(seconds))
     shares = [value / whole if whole > 0 else math.nan for value in seconds.tolist()]
     beside = [f"{duration(value)} ({percent(share, 1)})" for value, share in zip(seconds, shares, strict=True)]
     rows = max(len(parts), 2)
-    on = sheet(FULL_IN, rows * 0.34 + 0.68)
-    axes = panel(on, left=2.0, right=1.75, bottom=BOTTOM_IN, top=0.1)
+    canvas = sheet(FULL_IN, rows * 0.34 + 0.68)
+    axes = panel(canvas, left=2.0, right=1.75, bottom=BOTTOM_IN, top=0.1)
     place = np.arange(len(parts))
     widths = 100 * np.nan_to_num(np.array(shares))
-    colors = [BLUE if one == 0 else PALE_ORANGE for one in range(len(parts))]
-    # An edge keeps a part of seconds in a thousand hours visible.
+    colors = [BLUE, *[PALE_ORANGE] * (len(parts) - 1)][: len(parts)]
+    # The edge keeps even a few seconds of a thousand hours visible.
     axes.barh(place, widths, height=0.66, color=colors, edgecolor=INK, linewidth=0.9)
     axes.set(xlim=(0, 100), ylim=(rows - 0.4, -0.6))
     axes.set_yticks(place, [shorten(label, 1.82, SMALL_PT) for label, _ in parts])
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("share of the recorded seconds (%)")
-    for at, text in enumerate(beside):
+    for row, text in enumerate(beside):
         axes.annotate(
             text,
-            xy=(1.0, at),
+            xy=(1.0, row),
             xycoords=("axes fraction", "data"),
             xytext=(8, 0),
             textcoords="offset points",
@@ -64,18 +64,18 @@ def balance(parts: Sequence[tuple[str, float]], *, name: str = "balance") -> Fig
         )
     if not whole > 0:
         note(axes, "no seconds recorded")
-    said = "; ".join(f"{label} {text}" for label, text in zip(labels, beside, strict=True))
+    listed = "; ".join(f"{label} {text}" for label, text in zip(labels, beside, strict=True))
     return finish(
-        on,
+        canvas,
         name,
         title="Balance of seconds",
         caption=(
-            f"Where the {duration(whole)} recorded went: the first bar was scored, each other bar was lost for the"
-            f" reason given. {said}."
+            f"Parts of the {duration(whole)} recorded: the first bar was scored, each other bar was lost for the"
+            f" reason given. {listed}."
             if parts
             else "No seconds were recorded."
         ),
-        alternative=f"{duration(whole)} recorded: {said}." if parts else "Empty plot: no seconds were recorded.",
+        alternative=f"{duration(whole)} recorded: {listed}." if parts else "Empty plot: no seconds were recorded.",
     )
 
 

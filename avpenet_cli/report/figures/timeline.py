@@ -1,4 +1,4 @@
-"""A recording's course as lines that a picture can hold: breaks at gaps, columns where there are too many segments."""
+"""A recording's scores over time as lines: broken at gaps, in columns where there are too many segments."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ COLUMNS = 500
 
 @dataclass(frozen=True)
 class Track:
-    """One recording, segment by segment, in any order; all arrays (segments,).
+    """The segments of a recording, in any order; all arrays are (segments,).
 
     Attributes:
         start_s: where each segment starts, seconds after the recording's start.
         end_s: where it ends.
         score: points of the 0-10 scale, NaN where unscorable.
-        band_lo: lower end of the score's own uncertainty, points; None without one.
+        band_lo: lower end of the score's uncertainty, points; None without one.
         band_hi: upper end.
-        reference: points, NaN where nobody rated; None without ratings.
+        reference: points, NaN without a rating; None without any.
     """
 
     start_s: npt.ArrayLike
@@ -38,7 +38,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Rating:
-    """One rating of one rater: points that hold from `start_s` to `end_s`."""
+    """A rating, points, that holds from `start_s` to `end_s`, seconds."""
 
     rater: str
     start_s: float
@@ -47,8 +47,8 @@ class Rating:
 
 
 @dataclass(frozen=True)
-class Course:
-    """A `Track` in order of time, as float64 arrays of one length."""
+class Timeline:
+    """A `Track` in order of time, as float64 arrays of equal length."""
 
     start_s: FloatArray
     end_s: FloatArray
@@ -64,12 +64,12 @@ class Course:
 
     @property
     def span_s(self) -> tuple[float, float]:
-        """From the first segment's start to the last one's end, seconds; 0 to 1 without segments."""
+        """From the start of the first segment to the end of the last, seconds; 0 to 1 without segments."""
         return (float(self.start_s[0]), float(self.end_s.max())) if self.start_s.size else (0.0, 1.0)
 
 
-def course_of(track: Track) -> Course:
-    """Sort a track, leaving out segments whose times are not known.
+def timeline_of(track: Track) -> Timeline:
+    """Sort a track by time, without segments whose times are not known.
 
     Raises:
         ValueError: arrays of different lengths.
@@ -84,34 +84,34 @@ def course_of(track: Track) -> Course:
         raise ValueError(f"arrays of different lengths: {[values.size for values in arrays]}")
     order = np.argsort(start, kind="stable")
     order = order[np.isfinite(arrays[0][order]) & np.isfinite(arrays[1][order])]
-    return Course(*(values[order] for values in arrays))
+    return Timeline(*(values[order] for values in arrays))
 
 
-def broken_line(course: Course, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Centres and values, with a NaN wherever a segment is missing: no line bridges what was not scored."""
-    x = course.middle_s
+def broken_line(timeline: Timeline, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Centres and values, with a NaN wherever a segment is missing, so that the line breaks there."""
+    x = timeline.middle_s
     if x.size < 3:
         return x, values
-    step = np.diff(course.start_s)
+    step = np.diff(timeline.start_s)
     gaps = np.flatnonzero(step > 1.5 * np.median(step)) + 1
     return np.insert(x, gaps, x[gaps]), np.insert(values, gaps, math.nan)
 
 
-def alone(values: FloatArray) -> npt.NDArray[np.bool_]:
-    """Which values have a NaN, or an end, on both sides: a line cannot show them."""
+def isolated(values: FloatArray) -> npt.NDArray[np.bool_]:
+    """Which values have no neighbour on either side, so that a line does not show them."""
     known = np.isfinite(values)
     beside = np.concatenate([[False], known, [False]])
     return np.asarray(known & ~beside[:-2] & ~beside[2:])
 
 
-def unscorable_spans(course: Course) -> list[tuple[float, float]]:
-    """Stretches without a score, seconds; neighbours merged, and never over what a neighbour scored."""
+def unscorable_spans(timeline: Timeline) -> list[tuple[float, float]]:
+    """Intervals without a score, seconds: adjacent ones merged, without the time of scored neighbours."""
     spans: list[tuple[float, float]] = []
-    lost = ~np.isfinite(course.score)
-    following = np.append(course.start_s[1:], math.inf)
+    lost = ~np.isfinite(timeline.score)
+    following = np.append(timeline.start_s[1:], math.inf)
     scored_until = -math.inf
-    for index in range(course.score.size):
-        start, end = float(course.start_s[index]), float(min(course.end_s[index], following[index]))
+    for index in range(timeline.score.size):
+        start, end = float(timeline.start_s[index]), float(min(timeline.end_s[index], following[index]))
         if not lost[index]:
             scored_until = end
             continue
@@ -124,9 +124,9 @@ def unscorable_spans(course: Course) -> list[tuple[float, float]]:
 
 
 def steps(start_s: FloatArray, end_s: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """A line of level pieces, one for each value over its time, joined where one begins as the other ends.
+    """A step line: each value over its time, joined where the next starts as it ends.
 
-    A piece ends where the next begins, if that is earlier; a gap or a NaN breaks the line.
+    A step ends where the next starts, if that is earlier; a gap or a NaN breaks the line.
     """
     if not values.size:
         return np.empty(0), np.empty(0)
@@ -140,7 +140,7 @@ def steps(start_s: FloatArray, end_s: FloatArray, values: FloatArray) -> tuple[F
 
 @dataclass(frozen=True)
 class Columns:
-    """Least, mean and greatest value in each column of time, NaN where there is none; arrays (columns,)."""
+    """Minimum, mean and maximum in each column of time, NaN where there is none; arrays are (columns,)."""
 
     middle_s: FloatArray
     low: FloatArray
@@ -149,7 +149,7 @@ class Columns:
 
 
 def in_columns(time_s: FloatArray, values: FloatArray, span_s: tuple[float, float]) -> Columns:
-    """Thin a course to `COLUMNS` columns of `span_s` without losing an extreme value."""
+    """Reduce values to `COLUMNS` columns of `span_s`, keeping the extremes."""
     edges = np.linspace(*span_s, COLUMNS + 1)
     low, high = np.full(COLUMNS, math.inf), np.full(COLUMNS, -math.inf)
     total, number = np.zeros(COLUMNS), np.zeros(COLUMNS)
@@ -165,18 +165,18 @@ def in_columns(time_s: FloatArray, values: FloatArray, span_s: tuple[float, floa
     return Columns((edges[:-1] + edges[1:]) / 2, low, mean, high)
 
 
-def lost_columns(course: Course) -> npt.NDArray[np.bool_]:
-    """Which columns hold a segment without a score."""
-    lost = np.where(np.isfinite(course.score), math.nan, 1.0)
-    return np.isfinite(in_columns(course.middle_s, lost, course.span_s).mean)
+def lost_columns(timeline: Timeline) -> npt.NDArray[np.bool_]:
+    """Which columns contain a segment without a score."""
+    lost = np.where(np.isfinite(timeline.score), math.nan, 1.0)
+    return np.isfinite(in_columns(timeline.middle_s, lost, timeline.span_s).mean)
 
 
 def by_rater(ratings: Sequence[Rating]) -> dict[str, tuple[FloatArray, FloatArray, FloatArray]]:
-    """Start, end (seconds) and value (points) of each rater's ratings in order of time; raters by first appearance."""
+    """Start and end (s) and value (points) of each rater's ratings by time; raters in order of appearance."""
     rows: dict[str, list[tuple[float, float, float]]] = {}
-    for one in ratings:
-        if math.isfinite(one.start_s) and math.isfinite(one.value):
-            rows.setdefault(one.rater, []).append((one.start_s, one.end_s, one.value))
+    for rating in ratings:
+        if math.isfinite(rating.start_s) and math.isfinite(rating.value):
+            rows.setdefault(rating.rater, []).append((rating.start_s, rating.end_s, rating.value))
     arrays = {}
     for rater, triples in rows.items():
         table = np.array(sorted(triples, key=lambda triple: triple[0]), dtype=np.float64)
