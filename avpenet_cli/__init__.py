@@ -13,14 +13,29 @@ from avpenet_cli.version import __version__
 if TYPE_CHECKING:
     from avpenet_cli.api import score_file
     from avpenet_cli.errors import AvpenetError, RecordingError
+    from avpenet_cli.report.analysis import ReportSettings
+    from avpenet_cli.report.document import ReportDocument
+    from avpenet_cli.report.run import analyse
     from avpenet_cli.settings import RunSettings
 
-__all__ = ["AvpenetError", "RecordingError", "RunSettings", "__version__", "score_file"]
+__all__ = [
+    "AvpenetError",
+    "RecordingError",
+    "ReportDocument",
+    "ReportSettings",
+    "RunSettings",
+    "__version__",
+    "analyse",
+    "score_file",
+]
 
 _MODULES = {
+    "analyse": "avpenet_cli.report.run",
     "score_file": "avpenet_cli.api",
     "AvpenetError": "avpenet_cli.errors",
     "RecordingError": "avpenet_cli.errors",
+    "ReportDocument": "avpenet_cli.report.document",
+    "ReportSettings": "avpenet_cli.report.analysis",
     "RunSettings": "avpenet_cli.settings",
 }
 

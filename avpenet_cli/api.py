@@ -1,4 +1,4 @@
-"""Functions for notebooks and scripts: score one recording, analyse scores against ratings."""
+"""Score one recording from a notebook or script, without files."""
 
 from __future__ import annotations
 

@@ -35,6 +35,19 @@ def test_score_file_raises_for_what_is_no_recording(tmp_path: Path) -> None:
         avpenet_cli.score_file(tmp_path / "absent.mp4", weights="untrained")
 
 
+def test_analyse_gives_the_error_of_scores_against_ratings() -> None:
+    starts = [0.0, 3.0, 6.0]
+    recordings = [f"r{number}.mp4" for number in range(6) for _ in starts]
+    scores = pd.DataFrame({"recording": recordings, "segment": [0, 1, 2] * 6, "start_s": starts * 6})
+    scores["end_s"] = scores["start_s"] + 3.0
+    scores["score"] = [1.0 + 0.5 * number for number in range(18)]
+    scores["status"] = "scored"
+    ratings = scores[["recording", "start_s", "end_s"]].assign(value=scores["score"] - 0.5)
+    document = avpenet_cli.analyse(scores, ratings)
+    assert document.agreement is not None
+    assert document.agreement.limits.bias.value == pytest.approx(0.5)
+
+
 def test_every_public_name_exists() -> None:
     for name in avpenet_cli.__all__:
         assert getattr(avpenet_cli, name) is not None
