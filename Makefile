@@ -1,6 +1,9 @@
 # make demo    sets everything up, scores and reports the phantoms in examples/, and checks the installation with them
 # make test    sets everything up, checks the code and runs all tests
 # make setup   .venv with the locked dependencies, ffmpeg and ffprobe; a moment when done already
+# make man     writes the manual page from the commands
+# make release dist/: source archive and wheel, checked, with an SBOM and SHA256SUMS
+# make bundle  dist/: the release and all that it needs, for a machine without a network; GPU=no leaves GPU libraries out
 # make docs    the documentation as a site in build/docs, without a network
 # make lint | lock | landmarks | clean
 #
@@ -8,7 +11,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := setup
-.PHONY: setup ffmpeg lint test demo docs lock landmarks clean
+.PHONY: setup ffmpeg lint test demo docs man release bundle lock landmarks clean
 
 # What the caller's shell adds to Python's path is not what is tested here.
 unexport PYTHONPATH PYTHONHOME
@@ -135,16 +138,48 @@ landmarks: setup
 	@echo "make: the shape predictor was trained on iBUG 300-W, whose licence excludes commercial use"
 	@$(PIP_INSTALL) --require-hashes --no-build-isolation -r requirements-landmarks.lock
 
+man: setup
+	@mkdir -p build
+	@$(VENV_PYTHON) -m release.man_page > build/avpenet.1 && mv build/avpenet.1 share/man/man1/avpenet.1
+
+RELEASE_PYTHON := build/release/bin/python
+RELEASE_STAMP := build/release/installed
+# Times in archives: those of the last commit.
+release bundle: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct 2>/dev/null)
+
+$(RELEASE_STAMP): requirements-release.lock
+	@$(VENV_PYTHON) -m venv --clear build/release
+	@$(RELEASE_PYTHON) -m pip install -qq --no-deps --no-input $(FROM_LOCK) -r requirements-release.lock
+	@touch $(RELEASE_STAMP)
+
+# From committed files only, so that the same commit gives the same bytes.
+release: setup $(RELEASE_STAMP)
+	@if [ -n "$$(git status --porcelain)" ]; then \
+	  echo "make: a release is made of a commit: commit or stash the changes first" >&2; exit 1; \
+	fi
+	@rm -f dist/avpenet-*.tar.gz dist/avpenet-*.whl dist/avpenet-*.cdx.json dist/SHA256SUMS
+	@$(RELEASE_PYTHON) -m build --no-isolation --outdir dist . >/dev/null
+	@$(RELEASE_PYTHON) -m twine check --strict dist/avpenet-*.tar.gz dist/avpenet-*.whl
+	@$(VENV_PYTHON) release/sbom.py --tool build/release/bin/cyclonedx-py --dist dist --work build/sbom
+	@cd dist && sha256sum avpenet-*.tar.gz avpenet-*.whl avpenet-*.cdx.json > SHA256SUMS && cat SHA256SUMS
+
+GPU := yes
+
+bundle: release
+	@$(RELEASE_PYTHON) release/bundle.py --dist dist --work build/bundle --epoch "$$SOURCE_DATE_EPOCH" --gpu $(GPU)
+
 # Keeps what is pinned; LOCK_FLAGS=--upgrade takes the newest of everything.
 LOCK_FLAGS :=
-UV_COMPILE = build/lock/bin/python -m uv pip compile pyproject.toml --quiet --universal --fork-strategy fewest \
+UV_COMPILE = build/lock/bin/python -m uv pip compile --quiet --universal --fork-strategy fewest \
   --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(LOCK_FLAGS)
 
 lock:
 	@$(SYSTEM); $(CHOOSE_PYTHON); python=$$(choose_python) && "$$python" -m venv --clear build/lock
 	@build/lock/bin/python -m pip install -qq uv
-	@$(UV_COMPILE) --extra dev --extra docs --output-file requirements.lock
-	@$(UV_COMPILE) --extra landmarks --constraint requirements.lock \
+	@$(UV_COMPILE) pyproject.toml --extra dev --extra docs --output-file requirements.lock
+	@$(UV_COMPILE) pyproject.toml --no-annotate --constraint requirements.lock --output-file requirements-runtime.lock
+	@$(UV_COMPILE) --group release --no-annotate --constraint requirements.lock --output-file requirements-release.lock
+	@$(UV_COMPILE) pyproject.toml --extra landmarks --constraint requirements.lock \
 	  $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock) > build/lock/landmarks
 	@sed '/^$$/,$$d' build/lock/landmarks > requirements-landmarks.lock
 	@rm -rf build/lock

@@ -57,6 +57,10 @@ def _root(
 
 def main() -> None:
     """Run a command and turn its errors into one line on stderr and an exit code; the console script."""
+    if os.environ.get("_AVPENET_COMPLETE"):  # a shell asks what could stand at the cursor
+        from avpenet_cli.cli.completion import answer_shell
+
+        sys.exit(answer_shell(app))
     debug = "--debug" in sys.argv
     # Threads that spin while they wait take cores from the decoder. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

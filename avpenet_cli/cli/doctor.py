@@ -55,6 +55,7 @@ def doctor(
         "ffprobe": lambda: _tool("ffprobe"),
         "codecs": _codecs,
         "face detector": _detector,
+        "audio": _audio,
         "decord": _decord,
         "device": _device,
         "weights": _weights,
@@ -119,6 +120,22 @@ def _detector() -> Finding:
     return Finding("ok", "MTCNN runs")
 
 
+def _audio() -> Finding:
+    import numpy as np
+
+    from avpenet_cli.audio.mel import log_mel
+    from avpenet_cli.settings import AudioSettings
+
+    try:
+        log_mel(np.zeros(16_000, np.float32), AudioSettings())
+    except RuntimeError as error:
+        # numba, below librosa, refuses to load where it can keep nothing: a read-only install and no writable home.
+        if "no locator available" not in str(error):
+            raise
+        return Finding("missing", "numba has no folder for its cache", "set NUMBA_CACHE_DIR to a writable folder")
+    return Finding("ok", "mel spectrograms are computed")
+
+
 def _decord() -> Finding:
     from importlib.util import find_spec
 
@@ -137,14 +154,10 @@ def _device() -> Finding:
 
 
 def _weights() -> Finding:
-    from avpenet_cli.errors import WeightsError
     from avpenet_cli.weights import default_entry, list_entries
 
     unusable = [entry for entry in list_entries() if hasattr(entry, "problem")]
-    try:
-        entry = default_entry()
-    except WeightsError as error:
-        return Finding("warning", error.message, error.remedy)
+    entry = default_entry()
     if unusable:
         return Finding("warning", f"{entry.name}; {len(unusable)} unusable", "see avpenet weights list")
     return Finding("ok", f"{entry.name}@{entry.digest[:12]}")

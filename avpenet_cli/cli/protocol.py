@@ -1,40 +1,39 @@
-"""The commissioning protocol as a page of text: installation, operation, constancy."""
+"""The commissioning protocol as text: installation, operation, constancy."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from avpenet_cli.cli.reporter import printable
+from avpenet_cli.phrasing import plural
+
+if TYPE_CHECKING:
+    from avpenet_cli.commissioning.protocol import Constancy, Installation, Operation, Protocol
 
 _SHOWN_VERSIONS = ("avpenet", "python", "torch", "ffmpeg")
 
 
-def print_protocol(document: dict[str, Any]) -> None:
-    """Print what `avpenet phantom check` found, on standard output; plain text in a pipe.
-
-    Args:
-        document: as `--out` writes it.
-    """
+def print_protocol(protocol: Protocol) -> None:
+    """Print the protocol on standard output; plain text in a pipe."""
     # Lines in a pipe are not folded.
     console = Console() if Console().is_terminal else Console(width=10_000)
-    weights, constancy = document["installation"]["weights"], document["constancy"]
-    _line(console, f"avpenet phantom check, {document['made']}", "bold")
+    _line(console, f"avpenet phantom check, {protocol.made}", "bold")
     for heading, table in (
-        ("Installation", _installation(document["installation"])),
-        ("Operation", _operation(document["operation"])),
-        ("Constancy", _constancy(constancy)),
+        ("Installation", _installation(protocol.installation)),
+        ("Operation", _operation(protocol.operation)),
+        ("Constancy", _constancy(protocol.constancy)),
     ):
         console.print()
         _line(console, heading, "bold")
         console.print(table)
-    if weights["status"] == "untrained":
-        _line(console, "The distance from the truth means nothing: these weights are untrained.")
+    if protocol.installation.weights.status == "untrained":
+        _line(console, "MAE and bias mean nothing: these weights are untrained.")
     else:
-        _line(console, "The distance from the truth is for information; phantoms are no evidence.")
+        _line(console, "MAE and bias against the simulated pain are for information; phantoms are no evidence.")
     console.print()
 
 
@@ -42,16 +41,16 @@ def _line(console: Console, text: str, style: str = "") -> None:
     console.print(Text(printable(text), style=style))
 
 
-def _installation(found: dict[str, Any]) -> Table:
-    weights, phantoms = found["weights"], found["phantoms"]
-    altered = phantoms["altered"]
-    files = f"{len(phantoms['files_sha256'])} files in {phantoms['folder']}"
-    state = "not listed anywhere" if not phantoms["listed"] else "; ".join(altered) or "as listed, by SHA-256"
-    rows = {name: found["software"][name] for name in _SHOWN_VERSIONS}
+def _installation(installation: Installation) -> Table:
+    weights, phantoms = installation.weights, installation.phantoms
+    altered = phantoms.altered
+    files = f"{plural(len(phantoms.files_sha256), 'file')} in {phantoms.folder}"
+    state = "not listed anywhere" if not phantoms.listed else "; ".join(altered) or "as listed, by SHA-256"
+    rows = {name: installation.software[name] for name in _SHOWN_VERSIONS}
     rows |= {
-        "device": found["device"],
-        "weights": f"{weights['name']}@{weights['digest'][:12]}, {weights['verified']}, {weights['status']}",
-        "notice": weights["notice"],
+        "device": installation.device,
+        "weights": f"{weights.name}@{weights.digest[:12]}, {weights.verified}, {weights.status}",
+        "notice": weights.notice,
         "phantoms": f"{files}: {state}",
     }
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -64,39 +63,39 @@ def _installation(found: dict[str, Any]) -> Table:
     return table
 
 
-def _operation(recordings: list[dict[str, Any]]) -> Table:
-    table = _numbers("seconds", "segments", "scored", "unscorable", "faces", "s per s")
-    for one in recordings:
+def _operation(recordings: list[Operation]) -> Table:
+    table = _table("seconds", "segments", "scored", "unscorable", "faces", "s per s")
+    for recording in recordings:
         table.add_row(
-            Text(printable(one["recording"])),
-            f"{one['seconds']:.1f}",
-            str(one["segments"]),
-            str(one["scored"]),
-            str(one["unscorable"]),
-            "-" if one["face_rate"] is None else f"{100 * one['face_rate']:.0f} %",
-            _points(one["wall_s_per_s"]),
-            Text(printable(one["message"]), style="red" if one["status"] == "failed" else "yellow"),
+            Text(printable(recording.recording)),
+            f"{recording.seconds:.1f}",
+            str(recording.segments),
+            str(recording.scored),
+            str(recording.unscorable),
+            "-" if recording.face_rate is None else f"{100 * recording.face_rate:.0f} %",
+            _number(recording.wall_s_per_s),
+            Text(printable(recording.message), style="red" if recording.status == "failed" else "yellow"),
         )
     return table
 
 
-def _constancy(found: dict[str, Any]) -> Table:
-    table = _numbers("moved by", "at most", "MAE", "bias")
-    for one in found["recordings"]:
-        result = one["problem"] or ("as before" if found["compared_with"] else "nothing to compare with")
+def _constancy(constancy: Constancy) -> Table:
+    table = _table("change", "at most", "MAE", "bias")
+    for recording in constancy.recordings:
+        result = recording.problem or ("as before" if constancy.baseline else "nothing to compare with")
         table.add_row(
-            Text(printable(one["recording"])),
-            _points(one["largest_movement"], 3),
-            f"{found['tolerance_points']:g}",
-            _points(one["mae"]),
-            _points(one["bias"], sign="+"),
-            Text(printable(result), style="red" if one["problem"] else ""),
+            Text(printable(recording.recording)),
+            _number(recording.largest_change, 3),
+            f"{constancy.tolerance_points:g}",
+            _number(recording.mae),
+            _number(recording.bias, sign="+"),
+            Text(printable(result), style="red" if recording.problem else ""),
         )
     return table
 
 
-def _numbers(*columns: str) -> Table:
-    """A table with a recording's name, columns of numbers, and what there is to say."""
+def _table(*columns: str) -> Table:
+    """A table with a recording's name, columns of numbers, and a column of text."""
     table = Table(box=None, pad_edge=False)
     table.add_column("recording", overflow="fold")
     for name in columns:
@@ -105,5 +104,5 @@ def _numbers(*columns: str) -> Table:
     return table
 
 
-def _points(value: float | None, decimals: int = 2, sign: str = "") -> str:
+def _number(value: float | None, decimals: int = 2, sign: str = "") -> str:
     return "-" if value is None else f"{value:{sign}.{decimals}f}"

@@ -1,1 +1,1 @@
-"""Commissioning: does this installation still give the scores it gave before?"""
+"""Commissioning: whether this installation still gives the scores it gave before."""

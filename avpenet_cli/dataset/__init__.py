@@ -1,1 +1,1 @@
-"""The segment store: recordings and ratings prepared once, read at random during training."""
+"""The segment store: recordings and ratings, prepared once for training."""

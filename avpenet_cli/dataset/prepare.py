@@ -1,4 +1,4 @@
-"""Recordings -> shards of a segment store, by the front end that scoring has; what is done is kept."""
+"""Recordings -> shards of a segment store, by the same front end as scoring."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from avpenet_cli.audio.segments import SegmentAudio
 from avpenet_cli.dataset.shards import (
     DESCRIPTION,
     SCORABLE,
+    SHARD_SUFFIX,
     STORE_VERSION,
     Payload,
     ShardHeader,
@@ -58,21 +59,21 @@ from avpenet_cli.tables import row
 
 _SHARD_NAME_DIGITS = 24
 _READ_BYTES = 1 << 20
-_OF_SCORING_ONLY = {"mc_samples", "seed", "precision"}
+_SCORING_ONLY = {"mc_samples", "seed", "precision"}
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PrepareSettings:
-    """What a store is made by; the shape of `--config`. Command-line options go on top."""
+    """How a store is prepared; the shape of `--config`."""
 
     stride_s: Annotated[float, Field(gt=0.0, le=WINDOW_S)] = WINDOW_S
     """Seconds from one segment start to the next, a multiple of 0.1 s."""
     hold_s: Annotated[float, Field(ge=0.0, le=3600.0)] = HOLD_S
-    """For how long a rating of one moment holds."""
+    """How long a rating of one moment holds."""
     jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95
-    """Chosen: 43 to 46 dB from the crop at 14 KiB a face, measured on two real clips; 80 halves that at 40 to 42 dB."""
+    """Chosen: PSNR of 43 to 46 dB at 14 KiB a face, measured on two real clips; 80 halves the size at 40 to 42 dB."""
     split: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    """Shares of subjects for train, validation and test. Chosen: the article does not state its own."""
+    """Shares of subjects for train, validation and test. Chosen: the paper does not state its own."""
     seed: Annotated[int, Field(ge=0)] = 42
     """Of the splits."""
     device: str = "auto"
@@ -88,12 +89,12 @@ class PrepareSettings:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What networks trained on the store will have been trained to see."""
+        """Preprocessing that weights trained on the store require."""
         return Preprocessing(self.audio, self.face)
 
     @property
     def run(self) -> RunSettings:
-        """The same as scoring has them."""
+        """The settings of `avpenet score` that match."""
         return self._as_run()
 
     def _as_run(self) -> RunSettings:
@@ -102,41 +103,41 @@ class PrepareSettings:
 
     @property
     def shard_fingerprint_fields(self) -> dict[str, Any]:
-        """The flat settings that change what is in a shard."""
-        run = {name: value for name, value in result_settings(self.run).items() if name not in _OF_SCORING_ONLY}
+        """The flat settings that change the content of a shard."""
+        run = {name: value for name, value in result_settings(self.run).items() if name not in _SCORING_ONLY}
         preprocessing = flatten({"preprocessing": to_dict(self.preprocessing)})
         return run | preprocessing | {"jpeg_quality": self.jpeg_quality}
 
     @property
     def store_fingerprint_fields(self) -> dict[str, Any]:
-        """All flat settings that change what a store gives; two runs must agree on them to share one."""
+        """All flat settings that change a store; two runs must agree on them to share one."""
         return self.shard_fingerprint_fields | {"hold_s": self.hold_s, "split": list(self.split), "seed": self.seed}
 
 
 @dataclasses.dataclass(frozen=True)
 class Crops:
-    """Pictures of the patient's face in one segment.
+    """Crops of the patient's face in one segment.
 
     Attributes:
         jpegs: in time order.
-        places: which of the segment's 30 frames each is, 0 to 29.
+        frame_indices: of each crop among the segment's 30 frames, 0 to 29.
     """
 
     jpegs: tuple[bytes, ...]
-    places: tuple[int, ...]
+    frame_indices: tuple[int, ...]
 
 
 class CropSpool:
-    """Where the crops of one recording wait, on disk, until it is known who the patient is.
+    """Keeps the crops of one recording on disk until it is known which track is the patient's.
 
     Args:
-        folder: of the file, which has no name and is gone with the process.
+        folder: of the file, which has no name and vanishes with the process.
         jpeg_quality: 50 to 100.
     """
 
     def __init__(self, folder: Path, jpeg_quality: int) -> None:
         self._folder, self._quality = folder, jpeg_quality
-        self._places: dict[tuple[int, int], tuple[int, int]] = {}
+        self._offsets: dict[tuple[int, int], tuple[int, int]] = {}
         self._end = 0
 
     def __enter__(self) -> Self:
@@ -153,50 +154,50 @@ class CropSpool:
 
     def add(self, slot: int, track: int, crop: np.ndarray) -> None:
         """Keep one crop, (crop_px, crop_px, 3) uint8 RGB."""
-        done, jpeg = cv2.imencode(
+        encoded, jpeg = cv2.imencode(
             ".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, self._quality]
         )
-        if not done:
-            raise RuntimeError("a crop could not be made a JPEG")
+        if not encoded:
+            raise RuntimeError("a crop could not be encoded as JPEG")
         try:
             self._file.seek(self._end)
             self._file.write(jpeg.tobytes())
         except OSError as error:
             raise storage_fault(self._folder, error) from None
-        self._places[slot, track] = self._end, jpeg.size
+        self._offsets[slot, track] = self._end, jpeg.size
         self._end += jpeg.size
 
     def flush_before(self, slot: int) -> None:
-        """Nothing here depends on windows."""
+        """Do nothing: crops do not depend on windows."""
 
     def finish(self) -> None:
-        """Nothing waits."""
+        """Do nothing: every crop is on disk already."""
 
     def features(self, slots: range, tracks: Sequence[int]) -> Crops | None:
         """The crops of `tracks` in `slots`, in time order; None without any."""
-        jpegs, places = [], []
+        jpegs, frame_indices = [], []
         for slot in slots:
             for track in tracks:
-                if (slot, track) in self._places:
-                    start, size = self._places[slot, track]
+                if (slot, track) in self._offsets:
+                    start, size = self._offsets[slot, track]
                     self._file.seek(start)
                     jpegs.append(self._file.read(size))
-                    places.append(slot - slots.start)
-        return Crops(tuple(jpegs), tuple(places)) if jpegs else None
+                    frame_indices.append(slot - slots.start)
+        return Crops(tuple(jpegs), tuple(frame_indices)) if jpegs else None
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
-    """One recording dealt with.
+class PreparedRecording:
+    """The outcome of one recording.
 
     Attributes:
-        shard: its file in the store; None when it failed.
+        shard: its file in the store; None where it failed.
         header: of the shard.
-        segments, unscorable: how many there are, and of how many nothing is stored.
-        seconds_spent: on it, now.
-        reused: an earlier run had done it.
+        segments, unscorable: number of segments, and of those without a payload.
+        seconds_spent: on it in this run.
+        reused: prepared by an earlier run.
         failure: why it failed.
-        error: what --debug shows.
+        error: the exception behind the failure, for tracebacks.
     """
 
     recording: Recording
@@ -211,31 +212,31 @@ class Prepared:
 
 
 class Preparer:
-    """Makes the shard of one recording after the other; holds the detector between them.
+    """Makes the shards of recordings, one after the other; keeps the detector between them.
 
     Args:
         folder: of the shards.
-        stop: asked between batches; True ends the run with `Interrupted`.
+        callbacks: told how far a recording has been read; may end the run between batches.
     """
 
     def __init__(self, settings: PrepareSettings, folder: Path, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
-        self._settings, self._folder, self._callbacks = settings, folder, callbacks
+        self._settings, self._folder, self.callbacks = settings, folder, callbacks
         self._fingerprint = digest_of(settings.shard_fingerprint_fields)
         device = choose_device(settings.device)
         self._front_end = FrontEnd(settings.preprocessing, settings.run, MODALITIES, device, callbacks)
 
     def shard_path(self, recording: Recording, facts: os.stat_result) -> Path:
-        """Where the shard of this state of the recording's file belongs. The name says nothing of the recording: only
-        who has the file, with its path and its time, can tell."""
+        """Path of the shard for this state of the recording's file. The name reveals nothing about the recording:
+        only somebody who has the file, with its path and modification time, can tell."""
         state = f"{recording.key} {facts.st_size} {facts.st_mtime_ns} {self._fingerprint}"
-        return self._folder / f"{hashlib.sha256(state.encode()).hexdigest()[:_SHARD_NAME_DIGITS]}.arrow"
+        return self._folder / f"{hashlib.sha256(state.encode()).hexdigest()[:_SHARD_NAME_DIGITS]}{SHARD_SUFFIX}"
 
-    def prepare(self, recording: Recording) -> Prepared:
-        """See to it that the recording's shard is there.
+    def prepare(self, recording: Recording) -> PreparedRecording:
+        """Make the recording's shard, unless an earlier run has made it.
 
         Raises:
             RecordingError: it cannot be read, or nothing of it decodes.
-            Interrupted: `stop` said so.
+            Interrupted: the callbacks asked for it.
             EnvironmentUnavailableError, OutputError: the shard cannot be written.
         """
         if recording.problem:
@@ -248,7 +249,7 @@ class Preparer:
         if header is None or not reused:
             header = self._make(recording.path, facts, shard, timer)
         status = shard_descriptions(shard)["status"]
-        return Prepared(
+        return PreparedRecording(
             recording,
             shard,
             header,
@@ -281,49 +282,53 @@ class Preparer:
         return header
 
     def _write(self, evidence: RecordingEvidence[Crops], writer: ShardWriter) -> None:
-        # Nothing is heard where there is no audio.
-        for window, heard in itertools.zip_longest(evidence.plan, self._front_end.iter_segment_audio(evidence)):
-            weighed = self._front_end.assess_segment(evidence, window, heard)
-            writer.write(_description(weighed), _payload(weighed, heard))
+        # A recording without audio yields no segment audio.
+        for window, audio in itertools.zip_longest(evidence.plan, self._front_end.iter_segment_audio(evidence)):
+            assessment = self._front_end.assess_segment(evidence, window, audio)
+            writer.write(_description(assessment), _payload(assessment, audio))
 
     def _digest(self, path: Path) -> str:
         digest = hashlib.sha256()
         try:
             with path.open("rb") as file:
                 while block := file.read(_READ_BYTES):
-                    self._callbacks.check_stop()
+                    self.callbacks.check_stop()
                     digest.update(block)
         except OSError as error:
             raise RecordingError("unreadable", f"{error.strerror or error}", "check the path and the disk") from None
         return digest.hexdigest()
 
 
-def _description(weighed: SegmentAssessment[Crops]) -> dict[str, Any]:
-    plain: dict[str, Any] = row("", weighed.record, "")
-    plain["status"] = SCORABLE if weighed.record.status is Status.SCORED else weighed.record.status.value
-    return {name: plain[name] for name in DESCRIPTION.names if name in plain}
+def _description(assessment: SegmentAssessment[Crops]) -> dict[str, Any]:
+    record = assessment.record
+    values: dict[str, Any] = row("", record, "")
+    values["status"] = SCORABLE if record.status is Status.SCORED else record.status.value
+    return {name: values[name] for name in DESCRIPTION.names if name in values}
 
 
-def _payload(weighed: SegmentAssessment[Crops], heard: SegmentAudio | None) -> Payload | None:
-    if weighed.record.status is not Status.SCORED or weighed.faces is None or heard is None:
+def _payload(assessment: SegmentAssessment[Crops], audio: SegmentAudio | None) -> Payload | None:
+    if assessment.record.status is not Status.SCORED or assessment.faces is None or audio is None:
         return None
-    return Payload(heard.mel, heard.cleaned, weighed.faces.jpegs, weighed.faces.places)
+    return Payload(audio.mel, audio.cleaned, assessment.faces.jpegs, assessment.faces.frame_indices)
 
 
-def prepare_all(recordings: Sequence[Recording], preparer: Preparer) -> Iterator[Prepared]:
-    """Deal with every recording, in order; the shard of each is on disk before it is yielded.
+def prepare_all(recordings: Sequence[Recording], preparer: Preparer) -> Iterator[PreparedRecording]:
+    """Prepare every recording, in order; the shard of each is on disk before it is yielded.
 
     Raises:
-        Interrupted: on request; what was yielded before is safe.
+        Interrupted: the callbacks asked for it; what was yielded before is kept.
         AvpenetError: a shard cannot be written, or settings contradict each other.
     """
     for recording in recordings:
+        preparer.callbacks.check_stop()
         try:
             prepared = preparer.prepare(recording)
         except RecordingError as error:
-            prepared = Prepared(recording, failure=error, error=error)
+            prepared = PreparedRecording(recording, failure=error, error=error)
         except AvpenetError:
             raise
-        except Exception as error:  # one recording must not end a night's run; --debug shows the traceback
-            prepared = Prepared(recording, failure=RecordingError.from_unexpected(error, "prepared"), error=error)
+        except Exception as error:  # one recording must not end a whole run; --debug shows the traceback
+            prepared = PreparedRecording(
+                recording, failure=RecordingError.from_unexpected(error, "prepared"), error=error
+            )
         yield prepared

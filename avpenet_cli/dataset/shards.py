@@ -1,4 +1,4 @@
-"""One recording's segments as an Arrow file: one record batch each, whatever the segment holds."""
+"""The segments of one recording as an Arrow file, one record batch each."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ import pyarrow as pa
 
 from avpenet_cli.audio.mel import NO_SIGNAL_PEAK
 
+SHARD_FOLDER, SHARD_SUFFIX = "shards", ".arrow"
+
 STORE_VERSION = 1
-"""Of the whole store's format. Raised whenever what is in a shard, the index or `store.json` changes its meaning."""
+"""Version of the store's format; raised when a field of a shard, the index or `store.json` changes its meaning."""
 
 SCORABLE = "scorable"
-"""`status` of a segment that has its payload; others have a `reason`."""
+"""`status` of a segment with a payload; others have a `reason`."""
 
 FULL_SCALE = 32767
-"""Of the stored waveform, whose peak this is."""
+"""Peak of every stored waveform."""
 
 _HEADER = b"avpenet"
 
@@ -42,18 +44,18 @@ DESCRIPTION = pa.schema(
         ("crops", pa.int32()),
     ]
 )
-"""What is known of every segment, under the score table's names. `crops`: how many pictures are stored."""
+"""Columns of every segment, named as in the score table. `crops`: number of stored face crops."""
 
 _PAYLOAD = pa.schema(
     [
         # (128 * 300,) row by row, in [0, 1].
         ("spectrogram", pa.list_(pa.float16())),
-        # (48000,) cleaned audio at 16 kHz, its peak at full scale: what the augmentations work on.
+        # (48000,) denoised audio at 16 kHz, its peak at full scale: input of the augmentations.
         ("waveform", pa.list_(pa.int16())),
-        # Of the cleaned audio before that, full scale 1; 0 for a silent segment.
+        # Peak of the denoised audio before that, full scale 1; 0 for a silent segment.
         ("peak", pa.float32()),
         ("jpegs", pa.list_(pa.binary())),
-        # (crops,) which of the segment's 30 frames each is.
+        # (crops,) indices of the crops among the segment's 30 frames.
         ("places", pa.list_(pa.uint8())),
     ]
 )
@@ -62,16 +64,16 @@ _SHARD = pa.schema([*DESCRIPTION, *_PAYLOAD])
 
 @dataclass(frozen=True)
 class ShardHeader:
-    """What a shard says of its recording.
+    """Metadata of a shard.
 
     Attributes:
         version: of the store's format.
-        fingerprint: digest of the settings that change what is in it.
-        size_bytes, mtime_ns: of the recording's file when it was read.
+        fingerprint: digest of the settings that change the content.
+        size_bytes, mtime_ns: of the recording's file when it was decoded.
         sha256: of the recording's bytes, hexadecimal.
         nominal_s, length_s: promised by its header, and decoded.
-        orientation_deg: clockwise turn under which the patient's face was found; None without one.
-        message: what the decoders broke off with; mostly empty.
+        orientation_deg: clockwise rotation under which the patient's face was found; None without one.
+        message: decoder errors; mostly empty.
     """
 
     version: int
@@ -87,19 +89,19 @@ class ShardHeader:
 
 @dataclass(frozen=True, eq=False)
 class Payload:
-    """What of one segment goes into its shard.
+    """What a shard stores of one scorable segment.
 
     Attributes:
         spectrogram: (128, 300) float32 in [0, 1].
         cleaned: (48000,) float32 at 16 kHz, full scale 1.
-        jpegs: of the patient's face, in time order.
-        places: which of the 30 frames each is, 0 to 29.
+        jpegs: crops of the patient's face, in time order.
+        frame_indices: of each crop among the segment's 30 frames, 0 to 29.
     """
 
     spectrogram: np.ndarray
     cleaned: np.ndarray
     jpegs: tuple[bytes, ...]
-    places: tuple[int, ...]
+    frame_indices: tuple[int, ...]
 
 
 class ShardWriter:
@@ -107,7 +109,7 @@ class ShardWriter:
 
     Args:
         file: to write to, from `storage.atomic_write`; stays open.
-        header: put before the first segment.
+        header: written before the first segment.
     """
 
     def __init__(self, file: IO[bytes], header: ShardHeader) -> None:
@@ -127,29 +129,29 @@ class ShardWriter:
         if payload is None:
             arrays += [pa.nulls(1, field.type) for field in _PAYLOAD]
         else:
-            peak, samples = quantised(payload.cleaned)
+            peak, samples = quantise_waveform(payload.cleaned)
             arrays += [
-                _one_list(pa.array(payload.spectrogram.ravel().astype(np.float16))),
-                _one_list(pa.array(samples)),
+                _single_list(pa.array(payload.spectrogram.ravel().astype(np.float16))),
+                _single_list(pa.array(samples)),
                 pa.array([peak], pa.float32()),
                 pa.array([list(payload.jpegs)], pa.list_(pa.binary())),
-                pa.array([list(payload.places)], pa.list_(pa.uint8())),
+                pa.array([list(payload.frame_indices)], pa.list_(pa.uint8())),
             ]
         self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
 
     def close(self) -> None:
-        """Write the directory of the segments; without it the file is no shard."""
+        """Write the footer, without which the file cannot be read."""
         self._writer.close()
 
 
-def quantised(cleaned: np.ndarray) -> tuple[float, np.ndarray]:
-    """A waveform by its peak and 16-bit samples that use all of their range, however quiet it was.
+def quantise_waveform(cleaned: np.ndarray) -> tuple[float, np.ndarray]:
+    """Split a waveform into its peak and 16-bit samples that use their whole range.
 
     Args:
         cleaned: (samples,) float32.
 
     Returns:
-        The peak, 0 where there is no signal to keep; (samples,) int16, whose own peak is `FULL_SCALE` or which are 0.
+        The peak, 0 where there is no signal; (samples,) int16 with peak `FULL_SCALE`, or zeros.
     """
     peak = float(np.max(np.abs(cleaned), initial=0.0))
     if peak < NO_SIGNAL_PEAK:
@@ -157,12 +159,12 @@ def quantised(cleaned: np.ndarray) -> tuple[float, np.ndarray]:
     return peak, np.rint(cleaned.astype(np.float64) / peak * FULL_SCALE).astype(np.int16)
 
 
-def _one_list(values: Any) -> Any:
+def _single_list(values: Any) -> Any:
     return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
 
 
 def shard_header(path: Path) -> ShardHeader | None:
-    """What a shard says of its recording; None where there is no whole shard of this version."""
+    """Metadata of a shard; None where there is no complete shard of this version."""
     try:
         with pa.memory_map(str(path)) as file:
             plain = json.loads(pa.ipc.open_file(file).schema.metadata[_HEADER])
@@ -175,7 +177,7 @@ def shard_header(path: Path) -> ShardHeader | None:
 def shard_descriptions(path: Path) -> pd.DataFrame:
     """The columns of `DESCRIPTION`, one row per segment; their payload is not read."""
     with pa.memory_map(str(path)) as file:
-        # All columns of a mapped file cost nothing until they are looked at; `included_fields` copies what it skips.
+        # Columns of a memory-mapped file cost nothing until they are read; `included_fields` would copy what it skips.
         reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(use_threads=False))
         batches = [reader.get_batch(number).select(DESCRIPTION.names) for number in range(reader.num_record_batches)]
         frame: pd.DataFrame = pa.Table.from_batches(batches, DESCRIPTION).to_pandas()

@@ -1,6 +1,6 @@
-"""What is done to segments to see how much of a score survives: noise, covered faces, a modality taken away.
+"""Conditions under which weights are evaluated: noise, covered faces, one modality alone.
 
-Everything here is a pure function of its arguments and the generator. Knows no torch.
+Everything here is a pure function of its arguments and the generator, without torch.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ Family = Literal["clean", "noise", "occlusion", "modality"]
 Cover = Literal["upper", "lower", "mask", "random"]
 
 NOISE_SNR_DB = (30, 20, 10, 5)
-"""Of the article's robustness test (METHOD.md)."""
+"""Of the paper's robustness test."""
 
 COVERS: tuple[Cover, ...] = get_args(Cover)
-"""The article's five occlusions but for none, which is the clean condition (METHOD.md)."""
+"""The paper's five occlusions except none, which is the clean condition."""
 
 RANDOM_SHARE = 0.5
 RANDOM_CELLS = 16
-"""The crop is a grid of 16 x 16 cells, of which this share is black. The number of cells is chosen: the article states
+"""The crop is a grid of 16 x 16 cells, of which this share is black. The number of cells is chosen: the paper states
 none."""
 
 _MASK_RGB = (140, 184, 203)
-"""A surgical mask's light blue; the phantoms' mask_blue as sRGB."""
+"""Light blue of a surgical mask, sRGB; the phantoms' mask_blue."""
 
 _MASK_OUTLINE = (
     *((0.50, 0.45), (0.62, 0.48), (0.80, 0.55), (0.96, 0.60)),
@@ -37,20 +37,20 @@ _MASK_OUTLINE = (
     *((0.20, 0.98), (0.07, 0.82), (0.04, 0.60), (0.20, 0.55), (0.38, 0.48)),
 )
 """x, y as shares of the detector's face box. MTCNN puts eyes at y = 0.38 (0.35 to 0.41), the tip of the nose at 0.58
-(0.54 to 0.62), the mouth at 0.77 and the chin near 1, measured on 6 people's frontal faces: the upper edge lies on the
+(0.54 to 0.62), the mouth at 0.77 and the chin near 1, measured on frontal faces of 6 people: the upper edge lies on the
 bridge of the nose and falls towards the cheeks, the lower one goes round the chin."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One way in which the segments are shown to the network.
+    """One change to the network's input.
 
     Attributes:
-        name: what tables call it.
-        level: the same within its family, for people.
+        name: in tables.
+        level: within its family, for display.
         snr_db: of the noise; None in other families.
         cover: of the face; None in other families.
-        kept: the one modality that is left; None in other families.
+        kept: the one modality that the network gets; None in other families.
     """
 
     name: str
@@ -65,7 +65,7 @@ CLEAN = Condition("clean", "clean", "as recorded")
 AUDIO_ALONE = Condition("audio_alone", "modality", "audio alone", kept="audio")
 FACE_ALONE = Condition("face_alone", "modality", "face alone", kept="face")
 
-_COVER_WORDS: dict[Cover, str] = {
+_COVER_LABELS: dict[Cover, str] = {
     "upper": "upper half",
     "lower": "lower half",
     "mask": "mask",
@@ -73,26 +73,28 @@ _COVER_WORDS: dict[Cover, str] = {
 }
 CONDITIONS: dict[str, tuple[Condition, ...]] = {
     "noise": tuple(Condition(f"noise_{snr}_db", "noise", f"{snr} dB", snr_db=snr) for snr in NOISE_SNR_DB),
-    "occlusion": tuple(Condition(f"occlusion_{one}", "occlusion", _COVER_WORDS[one], cover=one) for one in COVERS),
+    "occlusion": tuple(
+        Condition(f"occlusion_{cover}", "occlusion", _COVER_LABELS[cover], cover=cover) for cover in COVERS
+    ),
     "modality": (AUDIO_ALONE, FACE_ALONE),
 }
 
 METHODS = {
-    "clean": "spectrogram and faces as they are stored; a number is the one that avpenet score gives, but for JPEG and "
+    "clean": "spectrogram and faces as they are stored; scores equal those of avpenet score, except for JPEG and "
     "half precision in the store. Segments without a face or without audio are not stored and have no score here, even "
-    "where avpenet score would give them one, by weights that may do without",
+    "where avpenet score gives them one, with weights that accept a missing modality",
     "noise": "white Gaussian noise added to the stored waveform, which is denoised and peak-normalised; SNR over the "
-    "segment's own power; normalised and made a spectrogram again as avpenet score does; silent segments stay",
-    "occlusion": f"on the aligned faces, all of a segment alike: half of the crop black, a light blue mask from nose "
+    "segment's own power; normalised and turned into a spectrogram as in avpenet score; silent segments are unchanged",
+    "occlusion": f"on the aligned faces, the same for a segment: half of the crop black, a light blue mask from nose "
     f"to chin, or {100 * RANDOM_SHARE:.0f} % of {RANDOM_CELLS} x {RANDOM_CELLS} cells black; the face had been found "
     "before it was covered",
-    "modality": "the other modality is missing, as the weights were trained to have it missing",
+    "modality": "the other modality is missing, as in training with modality dropout",
 }
 """How the conditions of each family are made, for the outputs."""
 
 
-def chosen_conditions(text: str) -> tuple[Condition, ...]:
-    """The clean condition and those of the families asked for, in one order however they are asked for.
+def parse_conditions(text: str) -> tuple[Condition, ...]:
+    """The clean condition and those of the families named, in a fixed order.
 
     Args:
         text: `all`, `none`, or families separated by commas.
@@ -110,27 +112,27 @@ def chosen_conditions(text: str) -> tuple[Condition, ...]:
         raise SettingsError(
             f"--conditions {text}: there is no {unknown[0] or 'empty name'}", f"use all, none or {','.join(CONDITIONS)}"
         )
-    return (CLEAN, *(one for family, its in CONDITIONS.items() if family in names for one in its))
+    return (CLEAN, *(item for family, members in CONDITIONS.items() if family in names for item in members))
 
 
-def why_not_computable(
+def reason_not_computable(
     condition: Condition, modalities: tuple[Modality, ...], may_be_missing: tuple[Modality, ...]
 ) -> str:
-    """Why weights cannot be tried under this condition; empty where they can.
+    """Why weights cannot be evaluated under this condition; empty where they can.
 
     Args:
-        modalities: that the weights read.
-        may_be_missing: that they were trained to do without.
+        modalities: inputs of the weights.
+        may_be_missing: those that the weights were trained to do without.
     """
     audio, face = "audio" in modalities, "face" in modalities
-    words = {"audio": "audio", "face": "the face"}
+    labels = {"audio": "audio", "face": "the face"}
     if condition.kept is not None:
         if condition.kept not in modalities:
-            return f"these weights do not read {words[condition.kept]}"
-        lost: Modality = "face" if condition.kept == "audio" else "audio"
-        if lost not in modalities:
-            return f"these weights read {words[condition.kept]} only, which is the clean condition"
-        return "" if lost in may_be_missing else f"these weights were not trained to do without {words[lost]}"
+            return f"these weights do not read {labels[condition.kept]}"
+        missing: Modality = "face" if condition.kept == "audio" else "audio"
+        if missing not in modalities:
+            return f"these weights read {labels[condition.kept]} only, which is the clean condition"
+        return "" if missing in may_be_missing else f"these weights were not trained to do without {labels[missing]}"
     if condition.family == "noise" and not audio:
         return "these weights do not read audio"
     if condition.family == "occlusion" and not face:
@@ -138,13 +140,13 @@ def why_not_computable(
     return ""
 
 
-def with_cover(faces: np.ndarray, cover: Cover, box_margin: float, rng: np.random.Generator) -> np.ndarray:
-    """Every face covered alike.
+def cover_faces(faces: np.ndarray, cover: Cover, box_margin: float, rng: np.random.Generator) -> np.ndarray:
+    """Cover every face in the same way.
 
     Args:
         faces: (k, side, side, 3) uint8 RGB, aligned.
         box_margin: by which the crop is larger than the detector's box, `FaceSettings.box_margin`.
-        chance: draws the cells of `random`.
+        rng: draws the cells of `random`.
 
     Returns:
         A copy, same shape and type.

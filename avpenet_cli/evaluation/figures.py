@@ -1,4 +1,4 @@
-"""The picture of an evaluation: the error under every condition, on one scale, beside the clean one."""
+"""Figure of an evaluation: the error under every condition, on one scale, with the clean error for comparison."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from avpenet_cli.evaluation.conditions import CLEAN
+from avpenet_cli.evaluation.results import ConditionResult
 from avpenet_cli.report.figures.style import (
     BLUE,
     DASHED,
@@ -43,54 +44,59 @@ _AXES = {
     "occlusion": ("none", "face covered"),
     "modality": ("both", "modality"),
 }
-"""What the clean condition is called among the conditions of each family, and the family's axis."""
+"""Label of the clean condition and of the axis, for each family."""
 
 
 @drawn
-def draw_conditions(rows: Sequence[dict[str, Any]], headline: str, warnings: Sequence[str]) -> bytes:
+def draw_conditions(results: Sequence[ConditionResult], headline: str, warnings: Sequence[str]) -> bytes:
     """MAE with its 95 % interval over noise, over occlusions and over modalities, as PNG.
 
     Args:
-        rows: from `evaluation.figures_of`, the clean condition first.
+        results: the clean condition first.
         headline: one line of plain text above the panels.
-        warnings: what must be read before any number, above that.
+        warnings: above that; must be read before any number.
     """
-    families = [name for name in _AXES if any(row["family"] == name for row in rows)] or [CLEAN.family]
-    of = {name: [rows[0], *(row for row in rows[1:] if row["family"] == name)] for name in families}
+    families = [name for name in _AXES if any(_family(result) == name for result in results)] or [CLEAN.family]
+    members = {name: [results[0], *(result for result in results[1:] if _family(result) == name)] for name in families}
     lines = [line for text in warnings for line in textwrap.wrap(text, 80)]
     top_in = 0.7 + _LINE_IN * (len(lines) + 1)
-    on = sheet(FULL_IN, _PANEL_IN + _BOTTOM_IN + top_in)
-    _write_top(on, headline, lines)
-    highest = max(value for row in rows for value in (row["mae"], row["mae_ci"][1], 0.0) if value is not None)
+    figure = sheet(FULL_IN, _PANEL_IN + _BOTTOM_IN + top_in)
+    _write_top(figure, headline, lines)
+    maes = [result.metrics.mae for result in results]
+    highest = max(value for mae in maes for value in (mae.value, mae.ci[1], 0.0) if math.isfinite(value))
     left = LEFT_IN
-    room = FULL_IN - LEFT_IN - 0.1 - _BETWEEN_IN * (len(families) - 1)
-    needed = {name: sum(_tick_in(text) for text in _ticks(name, its)) for name, its in of.items()}
-    width_of = {name: room * one / sum(needed.values()) for name, one in needed.items()}
-    for place, (name, its) in enumerate(of.items()):
-        axes = panel(on, left=left, right=FULL_IN - left - width_of[name], bottom=_BOTTOM_IN, top=top_in)
+    available = FULL_IN - LEFT_IN - 0.1 - _BETWEEN_IN * (len(families) - 1)
+    needed = {name: sum(_tick_in(text) for text in _ticks(name, group)) for name, group in members.items()}
+    width_of = {name: available * width / sum(needed.values()) for name, width in needed.items()}
+    for number, (name, group) in enumerate(members.items()):
+        axes = panel(figure, left=left, right=FULL_IN - left - width_of[name], bottom=_BOTTOM_IN, top=top_in)
         axes.set_ylim(0.0, max(1.08 * highest, 0.5))
-        _draw_family(axes, name, its)
-        if place == 0:
+        _draw_family(axes, name, group)
+        if number == 0:
             name_y(axes, "mean absolute error (points, 0-10 scale)")
             handles = [axes.lines[0], axes.lines[1]]
-            some = any(row["mae_ci"][0] is not None for row in rows)
-            words = "MAE, 95 % interval" if some else "MAE; intervals not computable"
-            legend_above(axes, handles, [f"clean, {_in_words(rows[0])}", words])
+            any_interval = any(math.isfinite(mae.ci[0]) for mae in maes)
+            label = "MAE, 95 % interval" if any_interval else "MAE; intervals not computable"
+            legend_above(axes, handles, [f"clean, {_mae_text(results[0])}", label])
         else:
             axes.tick_params(labelleft=False, left=False)
         left += width_of[name] + _BETWEEN_IN
-    picture = io.BytesIO()
-    FigureCanvasAgg(on).print_figure(picture, format="png", dpi=_DPI)
-    return picture.getvalue()
+    png = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(png, format="png", dpi=_DPI)
+    return png.getvalue()
 
 
-def _write_top(on: Sheet, headline: str, warnings: Sequence[str]) -> None:
-    height_in = float(on.get_size_inches()[1])
-    for place, text in enumerate([*warnings, headline]):
-        last = place == len(warnings)
-        on.text(
+def _family(result: ConditionResult) -> str:
+    return result.condition.family
+
+
+def _write_top(figure: Sheet, headline: str, warnings: Sequence[str]) -> None:
+    height_in = float(figure.get_size_inches()[1])
+    for line, text in enumerate([*warnings, headline]):
+        last = line == len(warnings)
+        figure.text(
             0.2 / FULL_IN,
-            1 - (0.1 + _LINE_IN * place) / height_in,
+            1 - (0.1 + _LINE_IN * line) / height_in,
             text,
             va="top",
             fontsize=SMALL_PT,
@@ -99,44 +105,47 @@ def _write_top(on: Sheet, headline: str, warnings: Sequence[str]) -> None:
         )
 
 
-def _draw_family(axes: Axes, name: str, rows: Sequence[dict[str, Any]]) -> None:
+def _draw_family(axes: Axes, name: str, results: Sequence[ConditionResult]) -> None:
     """One panel; its first two lines are the clean MAE and the curve."""
-    place = np.arange(len(rows), dtype=np.float64)
-    mae = np.array([_number(row["mae"]) for row in rows])
-    ends = np.array([[_number(end) for end in row["mae_ci"]] for row in rows])
+    x = np.arange(len(results), dtype=np.float64)
+    mae = np.array([result.metrics.mae.value for result in results])
+    intervals = np.array([result.metrics.mae.ci for result in results])
     axes.axhline(mae[0], color=ORANGE, linestyle=DASHED, linewidth=1.4)
-    # Noise has an order; the others are joined only to be read as one family.
+    # Noise levels are ordered; the others are connected only to show that they belong together.
     ordered = name == "noise"
     style = SOLID if ordered else DOTTED
-    axes.plot(place, mae, "o", linestyle=style, color=BLUE, linewidth=1.4 if ordered else 1.0, zorder=3)
-    known = np.isfinite(ends).all(axis=1)
-    axes.vlines(place[known], ends[known, 0], ends[known, 1], color=INK, linewidth=1.6, zorder=2.5)
+    axes.plot(x, mae, "o", linestyle=style, color=BLUE, linewidth=1.4 if ordered else 1.0, zorder=3)
+    known = np.isfinite(intervals).all(axis=1)
+    axes.vlines(x[known], intervals[known, 0], intervals[known, 1], color=INK, linewidth=1.6, zorder=2.5)
     white = {"facecolor": "white", "edgecolor": "none", "pad": 2.0}
-    look: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "center", "fontsize": SMALL_PT, "color": GREY}
-    for at in place[~np.isfinite(mae)]:
-        axes.text(at, sum(axes.get_ylim()) / 2, "not computable", bbox=white, zorder=4, **look)
-    axes.set_xticks(place, _ticks(name, rows))
-    axes.set_xlim(-0.5, len(rows) - 0.5)
+    text_style: dict[str, Any] = {
+        "rotation": 90,
+        "ha": "center",
+        "va": "center",
+        "fontsize": SMALL_PT,
+        "color": GREY,
+    }
+    for position in x[~np.isfinite(mae)]:
+        axes.text(position, sum(axes.get_ylim()) / 2, "not computable", bbox=white, zorder=4, **text_style)
+    axes.set_xticks(x, _ticks(name, results))
+    axes.set_xlim(-0.5, len(results) - 0.5)
     axes.grid(axis="x", visible=False)
     axes.set_xlabel(_AXES[name][1] if name in _AXES else "")
 
 
-def _ticks(family: str, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What stands under the conditions of a panel, on one line or two."""
+def _ticks(family: str, results: Sequence[ConditionResult]) -> list[str]:
+    """Labels under the conditions of a panel, on one line or two."""
     first = _AXES[family][0] if family in _AXES else CLEAN.name
-    return [first, *(row["level"].removesuffix(" dB").replace(" ", "\n", 1) for row in rows[1:])]
+    return [first, *(result.condition.level.removesuffix(" dB").replace(" ", "\n", 1) for result in results[1:])]
 
 
 def _tick_in(text: str) -> float:
-    """Inches that a tick's words need."""
+    """Width that a tick label needs, inches."""
     return 0.14 + max(text_width_in(line, SMALL_PT) for line in text.split("\n"))
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _in_words(row: dict[str, Any]) -> str:
-    low, high = row["mae_ci"]
-    ends = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
-    return "not computable" if row["mae"] is None else f"MAE {row['mae']:.2f}{ends}"
+def _mae_text(result: ConditionResult) -> str:
+    mae = result.metrics.mae
+    low, high = mae.ci
+    interval = f" [{low:.2f}, {high:.2f}]" if math.isfinite(low) and math.isfinite(high) else ""
+    return f"MAE {mae.value:.2f}{interval}" if math.isfinite(mae.value) else "not computable"

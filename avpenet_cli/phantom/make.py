@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import multiprocessing
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -16,10 +17,15 @@ from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.phantom.encode import write_recording
 from avpenet_cli.phantom.scene import Scene, draw_scene, render_audio, render_frames
 from avpenet_cli.phantom.subjects import AgeGroups, Subject, draw_subject
+from avpenet_cli.runs.outputs import prepare_output_directory, read_run_file
+from avpenet_cli.settings import describe_differences, flatten
 from avpenet_cli.storage import atomic_write, write_json
 from avpenet_cli.version import __version__
 
 NOTICE = "PHANTOMS: synthetic patients made by a computer. They commission and demonstrate; they are no evidence."
+
+ORDER_FILE = "phantoms.json"
+_OWN_FILE = re.compile(r"(phantoms|expected)\.json|(truth|subjects|events)\.csv|P\d+-\d+\.\w+")
 
 # One true value per second; `avpenet report` takes the median over a segment.
 _TRUTH_STEP_S = 1.0
@@ -78,7 +84,7 @@ def make_phantoms(
 
     Args:
         request: what to make.
-        out: output folder, created when missing.
+        out: output folder, created when missing; its parent must exist.
         jobs: number of processes.
         on_recording: called with each recording's name once it exists.
 
@@ -91,7 +97,7 @@ def make_phantoms(
         EnvironmentUnavailableError: ffmpeg failed, or there is no space left.
     """
     record = _request_record(request)
-    _prepare_folder(out, record)
+    _prepare_directory(out, record)
     tasks = _tasks(request, out)
     _write_tables(out, tasks)
     missing = [task for task in tasks if not task.path.exists()]
@@ -115,7 +121,7 @@ def scenes(folder: Path) -> dict[str, Scene]:
     Raises:
         SettingsError: the folder has no phantoms, or phantoms of another version, whose scenes may differ.
     """
-    request_file = folder / "phantoms.json"
+    request_file = folder / ORDER_FILE
     try:
         record = json.loads(request_file.read_text(encoding="utf-8"))
         version, fields = record["avpenet"], record["order"]
@@ -186,20 +192,20 @@ def _json_ready(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _prepare_folder(out: Path, record: dict[str, Any]) -> None:
-    request_file = out / "phantoms.json"
-    if request_file.exists():
-        try:
-            existing = json.loads(request_file.read_text(encoding="utf-8"))
-        except ValueError:
-            existing = None
-        if existing != record:
-            raise OutputError(f"{out} has phantoms of another request", "choose another --out, or remove the folder")
+def _prepare_directory(out: Path, record: dict[str, Any]) -> None:
+    """Create the folder, or check that its phantoms are of the same request."""
+    path = out / ORDER_FILE
+    # Without a request file, nothing in the folder is known to be a phantom.
+    started = path.exists()
+    prepare_output_directory(out, lambda name: started and _OWN_FILE.fullmatch(name) is not None)
+    remedy = "choose another --out, or remove it first"
+    existing = read_run_file(path, remedy)
+    if existing is None:
+        write_json(path, record)
         return
-    if out.exists() and any(out.iterdir()):
-        raise OutputError(f"{out} is not empty", "choose another --out")
-    out.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_json(request_file, record)
+    differences = describe_differences(flatten(existing), flatten(record))
+    if differences:
+        raise OutputError(f"{out} holds other phantoms: {differences}", remedy)
 
 
 def _write_tables(out: Path, tasks: Sequence[_Task]) -> None:

@@ -21,6 +21,9 @@ class RunCallbacks:
     def warning(self, message: str, **fields: object) -> None:
         """Take one line that a person should look at."""
 
+    def set_total(self, total: int) -> None:
+        """Note how many recordings or epochs the run has; called once, before the first report."""
+
     def progress(self, done: float, total: float) -> None:
         """Note how far the current recording or epoch is.
 

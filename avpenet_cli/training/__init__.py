@@ -1,1 +1,1 @@
-"""Recordings and ratings -> weights of one's own: the segment store, and what learns from it."""
+"""Training: a segment store -> weights."""

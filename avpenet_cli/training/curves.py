@@ -1,4 +1,4 @@
-"""How a training run went, epoch by epoch: the table, and the picture of it."""
+"""Training curves: one row per epoch, as a table and as a figure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from avpenet_cli.storage import atomic_write
 
-CURVES_FILE, PICTURE_FILE = "curves.csv", "curves.png"
+CURVES_FILE, FIGURE_FILE = "curves.csv", "curves.png"
 
 
 class EpochRow(NamedTuple):
@@ -43,20 +43,20 @@ def write_curves(folder: Path, rows: Sequence[EpochRow]) -> None:
     writer.writerows([f"{value:.8g}" if isinstance(value, float) else value for value in row] for row in rows)
     with atomic_write(folder / CURVES_FILE) as file:
         file.write(text.getvalue().encode())
-    with atomic_write(folder / PICTURE_FILE) as file:
-        file.write(_picture(rows))
+    with atomic_write(folder / FIGURE_FILE) as file:
+        file.write(_draw(rows))
 
 
-def _picture(rows: Sequence[EpochRow]) -> bytes:
-    """PNG: loss above, validation errors below, the stages' border between epochs."""
+def _draw(rows: Sequence[EpochRow]) -> bytes:
+    """PNG: loss above, validation errors below, a line where stage 2 starts."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from avpenet_cli.report.figures.style import BLUE, DASHED, GREY, ORANGE
 
-    sheet = Figure(figsize=(7.2, 5.4), layout="constrained")
-    canvas = FigureCanvasAgg(sheet)
-    above, below = sheet.subplots(2, 1, sharex=True)
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1, sharex=True)
     epochs = [row.epoch for row in rows]
     above.plot(epochs, [row.loss for row in rows], color=BLUE, marker=".", label="training loss")
     above.set_ylabel("loss, points squared")
@@ -73,7 +73,7 @@ def _picture(rows: Sequence[EpochRow]) -> bytes:
         if second and second[0] > 1:
             axes.axvline(second[0] - 0.5, color=GREY, linewidth=1)
         axes.legend(frameon=False)
-    above.set_title("Training; the line marks where stage 2 begins" if second else "Training")
-    picture = io.BytesIO()
-    canvas.print_png(picture)  # type: ignore[no-untyped-call]
-    return picture.getvalue()
+    above.set_title("Training; the line marks the start of stage 2" if second else "Training")
+    png = io.BytesIO()
+    canvas.print_png(png)  # type: ignore[no-untyped-call]
+    return png.getvalue()

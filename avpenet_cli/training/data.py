@@ -1,4 +1,4 @@
-"""Segments of a store as batches for the network. What comes is a pure function of seed, epoch and segment."""
+"""Segments of a store as batches for the network, a pure function of seed, epoch and segment."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from torch.utils.data import Dataset, Sampler
 from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.settings import FRAMES_PER_WINDOW
-from avpenet_cli.training.augmentation import augmented_audio, augmented_faces
+from avpenet_cli.training.augmentation import augment_audio, augment_faces
 from avpenet_cli.training.settings import TrainSettings
 
-# What a generator is drawn for; keeps their streams apart.
+# Purposes of random generators; each has a stream of its own.
 ORDER, SEGMENT, MIXUP, NETWORK = range(4)
 
 
-def make_rng(seed: int, purpose: int, *place: int) -> np.random.Generator:
-    """The source of chance for one thing at one place of a run, whatever was drawn before."""
-    return np.random.default_rng([seed, purpose, *place])
+def make_rng(seed: int, purpose: int, *position: int) -> np.random.Generator:
+    """The generator for one purpose at one position of a run, independent of what was drawn before."""
+    return np.random.default_rng([seed, purpose, *position])
 
 
 class SampleKey(NamedTuple):
-    """Which segment to load, and for which epoch's chance."""
+    """The segment to load, by its row of the store's index, and the epoch, which seeds its augmentation."""
 
     epoch: int
     row: int
@@ -40,9 +40,9 @@ class Batch:
 
     Attributes:
         mel: (B, 1, 128, 300) float32 in [0, 1]; (B, 10, 512) float32 audio tokens where the batch is embedded.
-        faces: (N, 3, side, side) uint8 RGB, those of the first segment, then of the second, and so on; (N, 512) float32
-            embeddings where the batch is embedded.
-        counts: (B,) int64, how many faces each segment has; their sum is N.
+        faces: (N, 3, side, side) uint8 RGB, the segments' faces concatenated; (N, 512) float32 embeddings where the
+            batch is embedded.
+        counts: (B,) int64, number of faces of each segment; their sum is N.
         truth: (B,) float32, pain 0 to 10.
         rows: (B,) int64, each segment's row in the store's index.
     """
@@ -55,11 +55,11 @@ class Batch:
 
     @property
     def embedded(self) -> bool:
-        """Did the encoders see these segments already?"""
+        """Whether the batch holds encoder outputs."""
         return self.faces.ndim == 2
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
-        """The same on another device; `counts` and `rows` stay, for they are read on the CPU."""
+        """A copy on another device; `counts` and `rows` stay on the CPU, where they are read."""
         return replace(
             self,
             mel=self.mel.to(device, non_blocking=non_blocking),
@@ -68,7 +68,7 @@ class Batch:
         )
 
     def pin_memory(self) -> Batch:
-        """Where a GPU can fetch it from."""
+        """A copy in page-locked memory."""
         return replace(self, mel=self.mel.pin_memory(), faces=self.faces.pin_memory(), truth=self.truth.pin_memory())
 
 
@@ -83,13 +83,13 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """What the encoders answer to segments.
+    """Encoder outputs of segments.
 
     Attributes:
-        rows: (n,) int64, rising: of the store's index.
+        rows: (n,) int64, ascending, of the store's index.
         audio: (n, 10, 512) float16.
-        faces: (sum of counts, 512) float16, those of the first segment, then of the second, and so on.
-        starts: (n + 1,) int64, where each segment's faces begin.
+        faces: (sum of counts, 512) float16, the segments' embeddings concatenated.
+        starts: (n + 1,) int64, index of each segment's first face.
     """
 
     rows: np.ndarray
@@ -99,22 +99,22 @@ class Embeddings:
 
     def item(self, row: int, truth: float) -> Item:
         """One segment of a batch. Raises KeyError for a row that was not encoded."""
-        place = int(np.searchsorted(self.rows, row))
-        if place == len(self.rows) or self.rows[place] != row:
+        number = int(np.searchsorted(self.rows, row))
+        if number == len(self.rows) or self.rows[number] != row:
             raise KeyError(row)
-        faces = self.faces[self.starts[place] : self.starts[place + 1]]
-        return Item(self.audio[place].astype(np.float32), faces.astype(np.float32), truth, row)
+        faces = self.faces[self.starts[number] : self.starts[number + 1]]
+        return Item(self.audio[number].astype(np.float32), faces.astype(np.float32), truth, row)
 
 
 class SegmentDataset(Dataset[Item]):
-    """Loads segments by ticket.
+    """Loads segments by `SampleKey`.
 
     Args:
         store: is pickled into the loading processes.
         settings: of the run.
-        augmented: for training; else spectrogram and faces are as `score` has them.
-        frames: how many faces of a segment, at most. Drawn when augmented, else evenly spaced.
-        embeddings: for the epochs that learn from them.
+        augmented: for training; otherwise spectrogram and faces are those of `avpenet score`.
+        frames: largest number of faces per segment; random ones when augmented, else evenly spaced.
+        embeddings: for the epochs that train on them.
     """
 
     def __init__(
@@ -135,37 +135,37 @@ class SegmentDataset(Dataset[Item]):
         if self._embeddings is not None and self._settings.embedded_at(key.epoch):
             return self._embeddings.item(key.row, float(self._references[key.row]))
         rng = make_rng(self._settings.seed, SEGMENT, key.epoch, key.row)
-        # Where every frame has its face, the pictures that are not wanted need not be decoded.
-        whole = int(self._crops[key.row]) == FRAMES_PER_WINDOW
-        wanted = self._chosen(FRAMES_PER_WINDOW, rng) if whole else None
-        segment = self._store.segment(key.row, wanted)
-        faces = segment.faces if whole else segment.faces[self._chosen(len(segment.faces), rng)]
-        faces = _shrunk(faces, self._settings.face_px)
+        # Where every frame has a face, crops that are not selected need not be decoded.
+        complete = int(self._crops[key.row]) == FRAMES_PER_WINDOW
+        selected = self._select(FRAMES_PER_WINDOW, rng) if complete else None
+        segment = self._store.segment(key.row, selected)
+        faces = segment.faces if complete else segment.faces[self._select(len(segment.faces), rng)]
+        faces = _resize(faces, self._settings.face_px)
         mel = segment.spectrogram
         if self._augmented:
-            sound = augmented_audio(segment.waveform, self._audio.sample_rate_hz, self._settings.sound, rng)
-            if sound is not segment.waveform:
-                mel = log_mel(sound, self._audio)
-            faces = augmented_faces(faces, self._settings.face, rng)
+            audio = augment_audio(segment.waveform, self._audio.sample_rate_hz, self._settings.audio, rng)
+            if audio is not segment.waveform:
+                mel = log_mel(audio, self._audio)
+            faces = augment_faces(faces, self._settings.face, rng)
         return Item(mel[None], faces.transpose(0, 3, 1, 2), segment.reference, key.row)
 
-    def _chosen(self, count: int, rng: np.random.Generator) -> list[int]:
-        """Places of the frames to take, of `count`, rising."""
+    def _select(self, count: int, rng: np.random.Generator) -> list[int]:
+        """Indices of the frames to use, of `count`, ascending."""
         if count <= self._frames:
             return list(range(count))
         if self._augmented:
             return sorted(rng.choice(count, self._frames, replace=False).tolist())
-        return [int((place + 0.5) * count / self._frames) for place in range(self._frames)]
+        return [int((number + 0.5) * count / self._frames) for number in range(self._frames)]
 
 
-def _shrunk(faces: np.ndarray, side_px: int | None) -> np.ndarray:
+def _resize(faces: np.ndarray, side_px: int | None) -> np.ndarray:
     if side_px is None or not len(faces):
         return faces if side_px is None else np.empty((0, side_px, side_px, 3), np.uint8)
     return np.stack([cv2.resize(face, (side_px, side_px), interpolation=cv2.INTER_AREA) for face in faces])
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Join segments into a batch."""
+    """Join items into a batch."""
     return Batch(
         mel=torch.from_numpy(np.stack([item.mel for item in items])),
         faces=torch.from_numpy(np.concatenate([item.faces for item in items])),
@@ -176,13 +176,13 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 class EpochSampler(Sampler[SampleKey]):
-    """Tickets of one process for one epoch; Lightning says which epoch with `set_epoch`.
+    """Sample keys of one process for one epoch; Lightning sets the epoch with `set_epoch`.
 
     Args:
         rows: of all segments.
-        seed: of the order; None keeps it.
-        rank, world: this process, and of how many. With a seed every process has as many, which leaves up to world - 1
-            segments out of an epoch, others each time.
+        seed: of the order; None keeps the order of `rows`.
+        rank, world: of this process. With a seed every process gets the same number, which leaves up to world - 1
+            segments out of an epoch, different ones each time.
     """
 
     def __init__(self, rows: np.ndarray, seed: int | None, rank: int = 0, world: int = 1) -> None:
@@ -190,7 +190,7 @@ class EpochSampler(Sampler[SampleKey]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """The next iteration is for this epoch, counted from 0."""
+        """Set the epoch of the next iteration, counted from 0."""
         self._epoch = epoch
 
     def __len__(self) -> int:

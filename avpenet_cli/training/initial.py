@@ -1,4 +1,4 @@
-"""What a network starts from: a seed, and whatever trained parameters lie on this machine."""
+"""Initial parameters of a network: from a seed, and from files of trained parameters."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ from avpenet_cli.weights import find, load_network, require_file
 
 NETWORK_NAME = "avpenet"
 _CLASSIFIER = "fc."
+_ADDED_LAYERS = ("spatial_attention.", "projector.")
+"""Layers that the encoders have and torchvision's networks have not."""
 
 
 def initial_network(settings: TrainSettings, files: Sequence[Path]) -> AVPENet:
     """A network whose parameters come from the seed and then, in this order, from the files.
 
     Args:
-        files: each a pair of weights (`.safetensors`), a checkpoint of the authors' code, or a torchvision state dict
-            of ResNet-34 (the audio encoder; its three input channels are added up) or ResNet-50 (the visual encoder).
+        files: each either weights (`.safetensors`), a checkpoint of the authors' code, or a torchvision state dict of
+            ResNet-34 (the audio encoder; its three input channels are summed) or ResNet-50 (the visual encoder).
 
     Raises:
-        WeightsError: a file that is none of these.
+        WeightsError: a file that is none of these, or damaged.
     """
     network = build(NETWORK_NAME, settings.architecture)
     network.load_state_dict(seeded_state(network, settings.seed))
     for file in files:
-        _take(network, file)
+        _load_into(network, file)
     return network
 
 
@@ -49,40 +51,39 @@ def digest_of_files(files: Sequence[Path]) -> list[str]:
     return digests
 
 
-def _take(network: AVPENet, path: Path) -> None:
+def _load_into(network: AVPENet, path: Path) -> None:
     if path.suffix == ".safetensors":
         network.load_state_dict(load_network(find(path)).state_dict())
         return
     require_file(path, "the checkpoint")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # a broken or hostile file can fail in any way; what reads checkpoints says it well
+    except Exception:  # a broken or hostile file can fail in any way; `import_checkpoint` reports it
         content = None
     if isinstance(content, dict) and "conv1.weight" in content and "layer4.0.conv1.weight" in content:
-        _take_resnet(network, content, path)
+        _load_resnet(network, content, path)
         return
     with tempfile.TemporaryDirectory() as folder:
         entry = import_checkpoint(path, Path(folder), "initial")
         network.load_state_dict(load_network(entry).state_dict())
 
 
-def _take_resnet(network: AVPENet, content: Mapping[str, Tensor], path: Path) -> None:
-    """Fill one encoder's trunk from torchvision's names, which are the checkpoint's as well."""
+def _load_resnet(network: AVPENet, content: Mapping[str, Tensor], path: Path) -> None:
+    """Load one encoder's trunk from a torchvision state dict, which has the same names."""
     bottleneck = "layer1.0.conv3.weight" in content
     encoder = network.visual_encoder if bottleneck else network.audio_encoder
     trunk = {name: value.float() if value.is_floating_point() else value for name, value in content.items()}
     trunk = {name: value for name, value in trunk.items() if not name.startswith(_CLASSIFIER)}
     if not bottleneck:
-        # A grey picture gives the same answer as before.
+        # For a grey image the sum over channels gives the same result.
         trunk["conv1.weight"] = trunk["conv1.weight"].sum(dim=1, keepdim=True)
-    own = {"spatial_attention.", "projector."}
-    wanted = {name: one for name, one in encoder.state_dict().items() if not name.startswith(tuple(own))}
-    wrong = [name for name, one in wanted.items() if name not in trunk or trunk[name].shape != one.shape]
-    wrong += sorted(trunk.keys() - wanted.keys())
+    expected = {name: value for name, value in encoder.state_dict().items() if not name.startswith(_ADDED_LAYERS)}
+    wrong = [name for name, value in expected.items() if name not in trunk or trunk[name].shape != value.shape]
+    wrong += sorted(trunk.keys() - expected.keys())
     if wrong:
         kind = "ResNet-50" if bottleneck else "ResNet-34"
         raise WeightsError(
-            f"{path} is no state dict of torchvision's {kind}: {wrong[0]} does not fit",
+            f"{path} is not a state dict of torchvision's {kind}: {wrong[0]} does not match",
             "give resnet34 for the audio encoder, resnet50 for the visual encoder",
         )
     encoder.load_state_dict({**encoder.state_dict(), **trunk})

@@ -1,4 +1,4 @@
-"""What Lightning runs: the network's steps in training and validation, stage by stage."""
+"""The network with its training and validation steps, for Lightning."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from avpenet_cli.training.data import MIXUP, NETWORK, Batch, make_rng
 from avpenet_cli.training.settings import TrainSettings
 
 _FROZEN_MICRO_BATCH = 64
-"""Faces at a time through an encoder that keeps no gradients; changes memory, not results."""
+"""Faces per pass through a frozen encoder; changes memory use, not results."""
 _NAMED = 8
 _LOSSES = 4
 _ERRORS = 4
 
 
 class PainLightningModule(lightning.LightningModule):
-    """The network with its losses, optimiser and rates.
+    """The network with its losses, optimiser and learning rates.
 
     Args:
         network: to train.
         settings: of the run.
-        store: gives the pixels' mean and the segments' names.
+        store: for the pixel mean and standard deviation, and the segments' names.
 
     Attributes:
-        train_sums: (5,) float64: segments, then the four loss terms times segments, of this epoch and process.
-        validation_sums: (4,) float64: segments, sums of |d|, d^2 and d, likewise.
+        train_sums: (5,) float64: number of segments, then sums of the four loss terms, of this epoch and process.
+        validation_sums: (4,) float64: number of segments, then sums of |d|, d^2 and d, with d = score - reference.
     """
 
     def __init__(self, network: AVPENet, settings: TrainSettings, store: SegmentStore) -> None:
         super().__init__()
         self.network = network
         self.network.face_micro_batch = _FROZEN_MICRO_BATCH
-        # Faster for convolutions, on processors too; the numbers are the same.
+        # Faster for convolutions, also on CPUs; same results.
         self.network.visual_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._settings, self._store = settings, store
         face = store.preprocessing.face
@@ -52,10 +52,10 @@ class PainLightningModule(lightning.LightningModule):
         self.train_sums = torch.zeros(1 + _LOSSES, dtype=torch.float64)
         self.validation_sums = torch.zeros(_ERRORS, dtype=torch.float64)
 
-    # --- what Lightning calls --------------------------------------------------------------------------------------
+    # --- hooks of Lightning --------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW over encoders and the rest; the rates are set for each epoch."""
+        """AdamW with two groups, encoders and the rest; learning rates are set per epoch."""
         encoders = [*self.network.audio_encoder.parameters(), *self.network.visual_encoder.parameters()]
         known = {id(parameter) for parameter in encoders}
         rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
@@ -63,17 +63,17 @@ class PainLightningModule(lightning.LightningModule):
         return torch.optim.AdamW(groups, lr=0.0, weight_decay=self._settings.weight_decay)
 
     def on_train_epoch_start(self) -> None:
-        """Nothing of the epoch before stays in the sums."""
+        """Reset the sums."""
         self.train_sums.zero_()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Rates, modes and chance of this batch, whatever ran before: a resumed run comes the same way."""
+        """Set learning rates, modes and seed from epoch and batch alone, so that a resumed run is the same."""
         if batch_idx == 0:
             self.train_sums.zero_()
         _, stage, _ = self._settings.stage_at(self.current_epoch)
         optimiser = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimiser, torch.optim.Optimizer)
-        for group, rate in zip(optimiser.param_groups, rates(self._settings, self.current_epoch), strict=True):
+        for group, rate in zip(optimiser.param_groups, learning_rates(self._settings, self.current_epoch), strict=True):
             group["lr"] = rate
         self.network.train()
         if not stage.encoder_rate:
@@ -83,111 +83,115 @@ class PainLightningModule(lightning.LightningModule):
         torch.manual_seed(int(words.integers(2**63)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch, mixed and smoothed.
+        """The loss of one batch, with mixup and label smoothing.
 
         Raises:
-            AvpenetError: the loss is not a number; names the segments.
+            AvpenetError: the loss is not finite; names the segments.
         """
         rng = make_rng(self._settings.seed, MIXUP, self.current_epoch, batch_idx, self.global_rank)
         mixing = draw_mixing(len(batch.truth), self._settings.mixup_alpha, rng)
         frozen = not self._settings.stage_at(self.current_epoch)[1].encoder_rate
-        scores = self._scores(batch, mixing, self._lost(len(batch.truth), rng), frozen)
-        target = smoothed(_mixed(batch.truth, mixing), self._settings.label_smoothing)
+        scores = self._scores(batch, mixing, self._drop_modalities(len(batch.truth), rng), frozen)
+        target = smooth_targets(_mixed(batch.truth, mixing), self._settings.label_smoothing)
         terms = composite_loss(scores.float(), target, self._settings.loss)
         values = torch.stack(terms).detach().double().cpu()
         if not bool(values.isfinite().all()):
-            raise self._not_a_number(batch, values)
+            raise self._not_finite(batch, values)
         size = len(batch.truth)
         self.train_sums += size * torch.cat([torch.ones(1, dtype=torch.float64), values])
         return terms.total
 
     def on_validation_epoch_start(self) -> None:
-        """Nothing of the epoch before stays in the sums."""
+        """Reset the sums."""
         self.validation_sums.zero_()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Errors of one batch."""
+        """Add the errors of one batch."""
         difference = (self.predict(batch) - batch.truth).double().cpu()
         if not bool(difference.isfinite().all()):
-            raise self._not_a_number(batch, difference)
+            raise self._not_finite(batch, difference)
         sums = [torch.ones_like(difference), difference.abs(), difference.square(), difference]
         self.validation_sums += torch.stack(sums).sum(dim=1)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Lightning cannot know the batch's type."""
+        """Move the batch, whose type Lightning does not know."""
         return batch.to(device, non_blocking=True)
 
     # --- the network -----------------------------------------------------------------------------------------------
 
     def predict(self, batch: Batch) -> Tensor:
-        """Scores of a batch as it is: (B,) float32 in [0, 10]. The network should be in evaluation mode."""
+        """Scores of a batch without mixup: (B,) float32 in [0, 10]. The network should be in evaluation mode."""
         return self._scores(batch, None, None, frozen=True).float()
 
     @torch.no_grad()
     def embed(self, batch: Batch) -> Batch:
-        """The batch with what the encoders answer to it, undisturbed: its mel and faces are embeddings."""
+        """The batch with encoder outputs in place of its spectrograms and faces."""
         audio, faces, mask = self._encoded(batch, None, frozen=True)
         return replace(batch, mel=audio.float(), faces=faces.float(), counts=mask.sum(dim=1).cpu())
 
-    def _scores(self, batch: Batch, mixing: Mixing | None, lost: dict[Modality, Tensor] | None, frozen: bool) -> Tensor:
+    def _scores(
+        self, batch: Batch, mixing: Mixing | None, dropped: dict[Modality, Tensor] | None, frozen: bool
+    ) -> Tensor:
         if batch.embedded:
             audio, encoded, mask = _mixed(batch.mel, mixing), _mixed_faces(batch.faces, batch, mixing), _mask(batch)
         else:
             audio, encoded, mask = self._encoded(batch, mixing, frozen)
         tokens = encoded.new_zeros((*mask.shape, encoded.shape[-1])).masked_scatter(mask[..., None], encoded)
-        if lost is not None:
-            # Ten tokens of zeros say what the one of a missing modality says: attention cannot tell them apart.
-            audio = torch.where(lost["audio"].to(audio.device)[:, None, None], 0.0, audio)
-            mask = mask & ~lost["face"].to(mask.device)[:, None]
+        if dropped is not None:
+            # Ten zero tokens are equivalent to the one of a missing modality: attention cannot tell them apart.
+            audio = torch.where(dropped["audio"].to(audio.device)[:, None, None], 0.0, audio)
+            mask = mask & ~dropped["face"].to(mask.device)[:, None]
         return self.network.score(audio, tokens, mask)
 
     def _encoded(self, batch: Batch, mixing: Mixing | None, frozen: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Audio tokens (B, 10, 512), face embeddings (n, 512), and which places of (B, T) these are."""
-        mean, std = (batch.mel.new_tensor(one).view(1, 3, 1, 1) for one in (self._mean, self._std))
+        """Audio tokens (B, 10, 512), face embeddings (n, 512), and the mask (B, T) bool of their positions."""
+        mean, std = (batch.mel.new_tensor(value).view(1, 3, 1, 1) for value in (self._mean, self._std))
         faces = _mixed_faces((batch.faces.float() / 255 - mean) / std, batch, mixing)
         mask = _mask(batch)
         if self.network.architecture.pooling == "image":
             clip = faces.new_zeros((*mask.shape, *faces.shape[1:]))
             clip[mask] = faces
-            seen = mask.any(dim=1, keepdim=True)
-            faces = average_faces(clip, mask | ~seen)[seen]
-            mask = seen
+            has_face = mask.any(dim=1, keepdim=True)
+            faces = average_faces(clip, mask | ~has_face)[has_face]
+            mask = has_face
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-            # Dropout draws in the order of memory: kept embeddings and fresh ones are to lose the same.
+            # Dropout draws in memory order: cached and fresh embeddings must lose the same elements.
             audio = self.network.encode_audio(_mixed(batch.mel, mixing)).contiguous()
             return audio, self._encode_faces(faces, frozen), mask
 
     def _encode_faces(self, faces: Tensor, frozen: bool) -> Tensor:
         if not frozen or not len(faces):
             return self.network.encode_faces(faces)
-        # A camera with few frames a second fills several places with one picture.
-        different, places = torch.unique_consecutive(faces, return_inverse=True, dim=0)
-        return torch.cat([self.network.encode_faces(part) for part in different.split(_FROZEN_MICRO_BATCH)])[places]
+        # At a low frame rate one frame fills several positions.
+        distinct, inverse = torch.unique_consecutive(faces, return_inverse=True, dim=0)
+        return torch.cat([self.network.encode_faces(part) for part in distinct.split(_FROZEN_MICRO_BATCH)])[inverse]
 
-    def _lost(self, size: int, rng: np.random.Generator) -> dict[Modality, Tensor] | None:
-        """Which segments lose which modality, each (B,) bool; never both."""
-        may = self._settings.architecture.may_be_missing
-        if not self._settings.modality_dropout or not may:
+    def _drop_modalities(self, size: int, rng: np.random.Generator) -> dict[Modality, Tensor] | None:
+        """Modality dropout: which segments lose which modality, each (B,) bool; never both."""
+        optional = self._settings.architecture.may_be_missing
+        if not self._settings.modality_dropout or not optional:
             return None
         drawn = torch.from_numpy(rng.random(size) < self._settings.modality_dropout)
-        which = torch.from_numpy(rng.integers(len(may), size=size))
+        which = torch.from_numpy(rng.integers(len(optional), size=size))
         none = torch.zeros(size, dtype=torch.bool)
-        return {name: drawn & (which == may.index(name)) if name in may else none for name in ("audio", "face")}
+        return {
+            name: drawn & (which == optional.index(name)) if name in optional else none for name in ("audio", "face")
+        }
 
-    def _not_a_number(self, batch: Batch, values: Tensor) -> AvpenetError:
+    def _not_finite(self, batch: Batch, values: Tensor) -> AvpenetError:
         index = self._store.index
         names = [f"{index['recording'].iloc[row]} segment {index['segment'].iloc[row]}" for row in batch.rows.tolist()]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        found = ", ".join(f"{one:g}" for one in values.tolist()[:_LOSSES])
+        shown = ", ".join(f"{value:g}" for value in values.tolist()[:_LOSSES])
         return AvpenetError(
-            f"the loss is not a number ({found}) in epoch {self.current_epoch + 1}, in the batch of "
+            f"the loss is not finite ({shown}) in epoch {self.current_epoch + 1}, in the batch of "
             f"{', '.join(names[:_NAMED])}{more}",
-            "look at these segments, or lower the learning rates; the last whole epoch is kept",
+            "look at these segments, or lower the learning rates; the last complete epoch is kept",
         )
 
 
-def rates(settings: TrainSettings, epoch: int) -> tuple[float, float]:
-    """Learning rates of encoders and of the rest at an epoch counted from 0: a cosine from the stage's to the final.
+def learning_rates(settings: TrainSettings, epoch: int) -> tuple[float, float]:
+    """Learning rates of encoders and of the rest at an epoch counted from 0: a cosine down to the final rate.
 
     A rate of 0 stays 0.
     """
@@ -200,13 +204,13 @@ def rates(settings: TrainSettings, epoch: int) -> tuple[float, float]:
     return encoder, fusion
 
 
-def smoothed(truth: Tensor, share: float) -> Tensor:
-    """Targets (B,) moved towards the middle of the scale by a share of their distance."""
+def smooth_targets(truth: Tensor, share: float) -> Tensor:
+    """Label smoothing: targets (B,) moved towards the middle of the scale by a share of their distance."""
     return truth + share * (MAX_SCORE / 2 - truth)
 
 
 def _mask(batch: Batch) -> Tensor:
-    """(B, T) bool: the places of each segment that have a face."""
+    """(B, T) bool: the positions of each segment that have a face."""
     mask = torch.arange(max(int(batch.counts.max()), 1)) < batch.counts[:, None]
     return mask.to(batch.faces.device)
 

@@ -1,9 +1,10 @@
-"""Before a run begins: may these rows be learned from, and does the run's folder belong to it?"""
+"""The folder of a training run, `NAME.train/`, and the rows of the store that the run uses."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,59 @@ import pandas as pd
 from avpenet_cli.dataset.splits import Split, check_no_leak
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import OutputError, SettingsError
-from avpenet_cli.storage import storage_fault, write_json
-from avpenet_cli.training.initial import digest_of_files
+from avpenet_cli.runs.outputs import prepare_output_directory, read_run_file, refuse_existing
+from avpenet_cli.settings import describe_differences, from_dict, to_dict
+from avpenet_cli.storage import write_json
 from avpenet_cli.training.settings import TrainSettings
 
 RUN_FILE, CHECKPOINT_FILE = "run.json", "last.ckpt"
-RUN_VERSION = 1
-_NAMED = 5
+RUN_VERSION = 2
+_OWN_FILE = re.compile(
+    r"run\.json|last\.ckpt|best-\d+\.safetensors|embeddings\.safetensors|curves\.(csv|png)|"
+    r"(training_record|account)\.json"
+)
+"""Everything that a run writes, earlier versions included."""
 
 
-def check_store(store: SegmentStore, left_out_site: str | None) -> dict[Split, np.ndarray]:
-    """Rows to learn from, to stop by and to test on.
+@dataclass(frozen=True)
+class RunIdentity:
+    """`run.json`: what two runs must agree on for one to resume the other.
+
+    Attributes:
+        run_version: of the file. 1 called the settings under `audio` by the name `sound`.
+        store: digest of the store.
+        settings: flat; those that change the result.
+        init: SHA-256 of the files given as initial parameters.
+    """
+
+    run_version: int
+    store: str
+    settings: dict[str, Any]
+    init: list[str]
+
+    @classmethod
+    def of(cls, store: SegmentStore, settings: TrainSettings, init_digests: Sequence[str]) -> RunIdentity:
+        """The identity of a run that is about to start."""
+        return cls(RUN_VERSION, store.digest, settings.result_fingerprint_fields, list(init_digests))
+
+    def differences(self, earlier: RunIdentity) -> str:
+        """How this run differs from an earlier one; empty where it does not."""
+        if self.store != earlier.store:
+            return "another store, or one prepared again since"
+        if self.init != earlier.init:
+            return "other files to start from"
+        return describe_differences(_current_names(earlier.settings), self.settings)
+
+
+def _current_names(settings: dict[str, Any]) -> dict[str, Any]:
+    return {re.sub(r"^sound\.", "audio.", name): value for name, value in settings.items()}
+
+
+def usable_rows(store: SegmentStore, left_out_site: str | None) -> dict[Split, np.ndarray]:
+    """Rows of the store's index to train on, for early stopping, and to test on: (n,) int64 by split.
 
     Raises:
-        SettingsError: a subject or recording in two splits; nobody to train on or to stop by.
+        SettingsError: a subject or recording in two splits; nobody to train on or for early stopping.
     """
     rows: dict[Split, np.ndarray] = {
         "train": store.rated("train", left_out_site),
@@ -38,64 +78,38 @@ def check_store(store: SegmentStore, left_out_site: str | None) -> dict[Split, n
     check_no_leak(pd.concat(used))
     if left_out_site is None:
         check_no_leak(index)
-    for name in ("train", "validation"):
+    purposes: dict[Split, str] = {"train": "to train on", "validation": "for early stopping"}
+    for name, purpose in purposes.items():
         if not len(rows[name]):
             raise SettingsError(
-                f"the store {store.path} has no rated segment to {'train on' if name == 'train' else 'stop by'}",
+                f"the store {store.path} has no rated segment {purpose}",
                 "prepare it with more subjects, or with other shares (--split)",
             )
     return rows
 
 
-def claim(folder: Path, store: SegmentStore, settings: TrainSettings, init: Sequence[Path], resume: bool) -> bool:
-    """Make the run's folder, or see that what is in it belongs to this run.
+def prepare_run_directory(folder: Path, identity: RunIdentity, resume: bool) -> bool:
+    """Create the run's folder, or check that its content belongs to this run.
 
     Returns:
-        Whether there is a checkpoint to go on from.
+        Whether there is a checkpoint to resume from.
 
     Raises:
-        OutputError: a run is there and `resume` was not given, or it is another run; it cannot be written.
+        OutputError: it holds a run and `resume` was not given, or another run, or something else; it cannot be written.
     """
-    wanted = {
-        "run_version": RUN_VERSION,
-        "store": store.digest,
-        "settings": settings.result_fingerprint_fields,
-        "init": digest_of_files(init),
-    }
-    wanted = json.loads(json.dumps(wanted))
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        there = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if not folder.parent.is_dir():
-            raise OutputError(f"{folder.parent} is not there", "create the folder first") from None
-        if any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise OutputError(f"{folder} holds something else", "choose another --out") from None
-        write_json(folder / RUN_FILE, wanted)
-        return False
-    except FileExistsError:
-        raise OutputError(f"{folder} is a file", "choose another --out") from None
-    except ValueError:
-        raise OutputError(f"{folder / RUN_FILE} is damaged", "remove the folder, or choose another --out") from None
-    except OSError as error:
-        raise storage_fault(folder, error) from None
+    path = folder / RUN_FILE
+    # Without `run.json`, nothing in the folder is known to belong to a run.
+    started = path.exists()
+    prepare_output_directory(folder, lambda name: started and _OWN_FILE.fullmatch(name) is not None)
     if not resume:
+        refuse_existing(path, "give --resume to continue it, remove its folder, or choose another --out")
+    content = read_run_file(path, "remove the folder, or choose another --out")
+    if content is None:
+        write_json(path, to_dict(identity))
+        return False
+    differences = identity.differences(from_dict(RunIdentity, content, str(path)))
+    if differences:
         raise OutputError(
-            f"{folder} holds a run already", "give --resume to go on with it, remove it, or choose another --out"
-        )
-    if there != wanted:
-        raise OutputError(
-            f"{folder} holds another run: {_difference(there, wanted)}", "give what it began with, or another --out"
+            f"{folder} holds another run: {differences}", "give the settings it began with, or choose another --out"
         )
     return (folder / CHECKPOINT_FILE).exists()
-
-
-def _difference(there: dict[str, Any], wanted: dict[str, Any]) -> str:
-    for name, words in (("store", "another store, or prepared again since"), ("init", "other files to start from")):
-        if there.get(name) != wanted[name]:
-            return words
-    before, now = there.get("settings", {}), wanted["settings"]
-    names = [name for name in before | now if before.get(name) != now.get(name)]
-    return (
-        "; ".join(f"{name} was {before.get(name)}, now {now.get(name)}" for name in names[:_NAMED]) or "another version"
-    )

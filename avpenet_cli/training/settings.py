@@ -1,10 +1,10 @@
-"""Every number of a training run: METHOD.md's protocol as frozen dataclasses; the shape of `train.toml`."""
+"""Settings of a training run as frozen dataclasses; the shape of `train.toml`. Defaults are the paper's protocol."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from avpenet_cli.model.architecture import Architecture
@@ -18,28 +18,28 @@ Frames = Annotated[int, Field(ge=1, le=FRAMES_PER_WINDOW)]
 
 @dataclass(frozen=True, config=_STRICT)
 class StageSettings:
-    """One stage of the protocol: so many epochs at these learning rates."""
+    """One stage of the protocol: number of epochs and learning rates."""
 
     epochs: Annotated[int, Field(ge=0, le=100_000)]
     """0 leaves the stage out."""
     encoder_rate: Rate
-    """Learning rate of both encoders at the stage's start; 0 freezes them, their batch norms included."""
+    """Learning rate of both encoders at the stage's start; 0 freezes them, batch norm included."""
     fusion_rate: Annotated[float, Field(gt=0.0, le=1.0)]
     """Of fusion and head."""
 
 
 @dataclass(frozen=True, config=_STRICT)
 class AudioAugmentation:
-    """Changes to the waveform before its spectrogram (METHOD.md, Algorithm 1)."""
+    """Augmentation of the waveform before its spectrogram (the paper's Algorithm 1)."""
 
     probability: Share = 0.5
-    """Of each of the three, by itself."""
+    """Of each of the three transforms, independently."""
     stretch: tuple[Positive, Positive] = (0.9, 1.1)
-    """Range of the speed; pitch stays."""
+    """Range of the speed; the pitch stays."""
     pitch_semitones: Annotated[float, Field(ge=0.0, le=12.0)] = 2.0
-    """Up or down by at most this much; length stays."""
+    """Largest shift up or down; the length stays."""
     noise_snr_db: tuple[float, float] = (20.0, 30.0)
-    """White noise, so many dB below the segment's own power."""
+    """Range of the signal-to-noise ratio of white noise, relative to the segment's own power."""
 
     def __post_init__(self) -> None:
         _check_ranges(stretch=self.stretch, noise_snr_db=self.noise_snr_db)
@@ -47,22 +47,22 @@ class AudioAugmentation:
 
 @dataclass(frozen=True, config=_STRICT)
 class FaceAugmentation:
-    """Changes to the face crops, the same for all of a segment (METHOD.md, Algorithm 2)."""
+    """Augmentation of the face crops, the same for all of a segment (the paper's Algorithm 2)."""
 
     probability: Share = 1.0
-    """Of changing a segment's faces at all. Chosen: the article states none, and a draw may be close to nothing."""
+    """Of augmenting a segment's faces at all. Chosen: the paper states none, and a draw may be close to no change."""
     rotation_deg: Annotated[float, Field(ge=0.0, le=180.0)] = 15.0
     """Either way by at most this much."""
     translation_px: Annotated[float, Field(ge=0.0, le=112.0)] = 10.0
-    """Of a 224-px crop; in proportion for other sizes."""
+    """For a 224-px crop; scaled in proportion for other sizes."""
     scale: tuple[Positive, Positive] = (0.95, 1.05)
     """Range of the magnification."""
     brightness: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
-    """The values times 1 - this to 1 + this."""
+    """Pixel values times 1 - this to 1 + this."""
     contrast: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
-    """Their distance from the crop's mean times 1 - this to 1 + this."""
+    """Distance of pixel values from the crop's mean times 1 - this to 1 + this."""
     mirror: Share = 0.0
-    """How often left and right are exchanged. Not in the article; for training without pretrained encoders."""
+    """Probability of a horizontal flip. Not in the paper; for training without pretrained encoders."""
 
     def __post_init__(self) -> None:
         _check_ranges(scale=self.scale)
@@ -71,17 +71,17 @@ class FaceAugmentation:
 def _check_ranges(**ranges: tuple[float, float]) -> None:
     for name, (low, high) in ranges.items():
         if low > high:
-            raise ValueError(f"{name} must rise; got {low}, {high}")
+            raise ValueError(f"{name} must be ascending; got {low}, {high}")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class TrainSettings:
-    """One training run. Defaults are the article's protocol (METHOD.md, Loss and training)."""
+    """Settings of one training run."""
 
     stage_1: StageSettings = Field(default_factory=lambda: StageSettings(30, 0.0, 1e-3))
     stage_2: StageSettings = Field(default_factory=lambda: StageSettings(70, 1e-5, 1e-4))
     final_rate: Rate = 1e-6
-    """Where the cosine of each stage ends. Chosen: one cosine a stage, by epoch; the article does not say."""
+    """Final learning rate of each stage. Chosen: one cosine per stage, by epoch; the paper does not state it."""
     weight_decay: Rate = 0.01
     """Of AdamW."""
     gradient_norm: Positive = 1.0
@@ -89,41 +89,42 @@ class TrainSettings:
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     """Segments at a time on each device."""
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 4
-    """Batches to one step: 32 x 4 = 128, the article's effective batch."""
+    """Batches per optimiser step: 32 x 4 = 128, the paper's effective batch size."""
     label_smoothing: Share = 0.1
-    """Targets move by this share of their distance towards 5."""
+    """Targets move towards 5 by this share of their distance."""
     mixup_alpha: Annotated[float, Field(ge=0.0, le=10.0)] = 0.2
-    """Of Beta(alpha, alpha), one draw a batch; 0 mixes nothing."""
+    """Of Beta(alpha, alpha), one draw per batch; 0 for no mixup."""
     modality_dropout: Share = 0.0
-    """How often a training segment loses one of the modalities that `architecture.may_be_missing` lists."""
+    """Probability that a training segment loses one of the modalities in `architecture.may_be_missing`."""
     patience_epochs: Count = 15
-    """Without a better validation MAE, in the last stage: a first stage that stalls still has its second before it."""
+    """Early stopping: epochs without a better validation MAE, counted in the last stage only."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Of initialisation, order, augmentation and mixup."""
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """`auto`: float32 on a CPU, mixed bfloat16 on a GPU that has it, mixed float16 on others."""
     device: str = "auto"
-    """auto (all GPUs there are, else the CPU), cpu, cuda or cuda:N."""
+    """auto (all GPUs, else the CPU), cpu, cuda or cuda:N."""
     workers: Annotated[int, Field(ge=0, le=256)] | None = None
     """Processes that load data; by default none on a CPU, else one for each core but one, at most 12."""
     frames_per_segment: Frames = FRAMES_PER_WINDOW
-    """So many of a segment's faces, drawn anew each epoch, are trained on. 30: all, as the article does."""
+    """Faces per segment in training, drawn anew each epoch. 30: all, as in the paper."""
     validation_frames: Frames = FRAMES_PER_WINDOW
-    """So many, evenly spaced, after each epoch. The final figures are always of all of them."""
+    """Faces per segment in the validation after each epoch, evenly spaced. The final metrics use all faces."""
     cache_embeddings: bool = False
-    """Encode each segment once, before a stage with frozen encoders: hundreds of times as fast, but without the
-    augmentation of sound and faces; mixup then mixes embeddings. Of each segment `validation_frames` faces."""
+    """Encode each segment once before a stage with frozen encoders: hundreds of times as fast, but without augmenting
+    audio and faces; mixup then mixes embeddings. Uses `validation_frames` faces per segment."""
     face_px: Annotated[int, Field(ge=32, le=1024)] | None = None
-    """Shrink the store's crops to this side: a quick step before training at full size, with --init."""
+    """Resize the store's crops to this side: a quick step before training at full size, with --init."""
     left_out_site: str | None = None
     """Train and test on the stored leave-one-site-out splits of this site."""
     licence: str = "not stated"
-    """Of the weights, for their description."""
+    """Licence of the weights, for their description."""
     training_data: str = ""
-    """What else the description is to say of the training data: their sources and licences, what was left out."""
+    """Remark on the training data for the description: their sources and licences, what was left out."""
     architecture: Architecture = Field(default_factory=Architecture)
     loss: LossSettings = Field(default_factory=LossSettings)
-    sound: AudioAugmentation = Field(default_factory=AudioAugmentation)
+    audio: AudioAugmentation = Field(default_factory=AudioAugmentation, validation_alias=AliasChoices("audio", "sound"))
+    """Called `sound` in older settings files."""
     face: FaceAugmentation = Field(default_factory=FaceAugmentation)
 
     def __post_init__(self) -> None:
@@ -137,28 +138,28 @@ class TrainSettings:
 
     @property
     def epochs(self) -> int:
-        """Of both stages."""
+        """Number of epochs of both stages."""
         return self.stage_1.epochs + self.stage_2.epochs
 
     @property
     def result_fingerprint_fields(self) -> dict[str, Any]:
-        """The flat settings that change what is learned; a resumed run must agree on them."""
-        return {name: value for name, value in flatten(to_dict(self)).items() if name not in _NOT_OF_RESULTS}
+        """The flat settings that change the result; a resumed run must agree on them."""
+        return {name: value for name, value in flatten(to_dict(self)).items() if name not in _WITHOUT_EFFECT}
 
     def stage_at(self, epoch: int) -> tuple[int, StageSettings, int]:
-        """(number of the stage, the stage, the epoch within it) at an epoch counted from 0."""
+        """(number of the stage, its settings, the epoch within it) at an epoch counted from 0."""
         if epoch < self.stage_1.epochs:
             return 1, self.stage_1, epoch
         return 2, self.stage_2, epoch - self.stage_1.epochs
 
     def embedded_at(self, epoch: int) -> bool:
-        """Does this epoch learn from embeddings that were made beforehand?"""
+        """Whether this epoch, counted from 0, trains on cached embeddings."""
         return self.cache_embeddings and not self.stage_at(epoch)[1].encoder_rate
 
     @property
     def last_stage_starts(self) -> int:
-        """First epoch of the last stage that has any, from 0; patience is counted from there."""
+        """First epoch, from 0, of the last stage that has any; patience is counted from there."""
         return self.stage_1.epochs if self.stage_2.epochs else 0
 
 
-_NOT_OF_RESULTS = {"device", "workers", "licence", "training_data"}
+_WITHOUT_EFFECT = {"device", "workers", "licence", "training_data"}

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
+from avpenet_cli.bundled import weights_directory
 from avpenet_cli.errors import SettingsError, WeightsError
 from avpenet_cli.settings import digest_of, from_dict
 from avpenet_cli.weights.description import (
@@ -55,11 +56,11 @@ def _data_folder() -> Path | None:
 
 
 def search_folders() -> tuple[Path, ...]:
-    """The search path, in order: $AVPENET_WEIGHTS, the user's data folder, `weights/` beside the package.
+    """The search path, in order: $AVPENET_WEIGHTS, the user's data folder, the program's own weights.
 
     The folders need not exist.
     """
-    folders = (user_folder(), _data_folder(), Path(__file__).resolve().parents[2] / "weights")
+    folders = (user_folder(), _data_folder(), weights_directory())
     return tuple(dict.fromkeys(folder for folder in folders if folder is not None))
 
 
@@ -121,7 +122,7 @@ def default_entry() -> WeightsEntry:
         searched = ", ".join(str(folder) for folder in search_folders())
         raise WeightsError(
             f"no weights were named, and the default weights {DEFAULT_NAME} are missing (searched {searched})",
-            "run `avpenet weights install` on the project's weights/ folder, or name others with --weights",
+            "install the program again, or name others with --weights",
         ) from None
 
 

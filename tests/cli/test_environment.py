@@ -139,7 +139,18 @@ def test_doctor_passes_a_complete_installation(avpenet_here: Avpenet, tmp_path: 
     answer = avpenet_here("doctor", "--folder", tmp_path)
     assert answer.code == 0, answer.out
     lines = _lines(answer)
-    checks = {"ffmpeg", "ffprobe", "codecs", "face detector", "decord", "device", "weights", "disk", "write access"}
+    checks = {
+        "ffmpeg",
+        "ffprobe",
+        "codecs",
+        "face detector",
+        "audio",
+        "decord",
+        "device",
+        "weights",
+        "disk",
+        "write access",
+    }
     assert checks <= lines.keys()
     assert not [line for line in lines.values() if " missing " in line]
     assert "\x1b" not in answer.out

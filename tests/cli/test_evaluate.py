@@ -1,4 +1,4 @@
-"""`avpenet evaluate`, the whole way: a store and weights in, tables, report and picture out."""
+"""`avpenet evaluate` from end to end: a store and weights in, tables, report and figure out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from avpenet_cli.dataset.store import STORE_FILE
+from avpenet_cli.dataset.record import STORE_FILE
 from avpenet_cli.evaluation.outputs import FILES
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.weights import find, load_network, save
@@ -39,7 +39,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_it_leaves_out_something_that_it_promises(
+def test_an_evaluation_writes_everything_it_promises(
     store: Path, weights: Path, tmp_path: Path, avpenet_here: Avpenet
 ) -> None:
     out = tmp_path / "out"
@@ -48,16 +48,18 @@ def test_it_leaves_out_something_that_it_promises(
     assert done.code == 0, done.err
     assert {path.name for path in out.iterdir()} - {"evaluation.json.lock"} == set(FILES)
     assert out.stat().st_mode & 0o777 == 0o700
-    said = done.out.splitlines()
-    assert said[0] == "DEMONSTRATION weights, not for patients"
-    assert said[1].startswith("small: unknown whether the subjects are unseen")
-    assert any(line.strip().startswith("MAE, noise") and "5 dB" in line for line in said)
-    assert any(line.strip().startswith("audio alone") and "MAE less that of both" in line for line in said)
-    assert any("face alone" in line and "not trained to do without audio" in line for line in said)
+    lines = done.out.splitlines()
+    assert lines[0] == "DEMONSTRATION weights, not for patients"
+    assert lines[1].startswith("small: unknown whether the subjects are unseen")
+    assert any(line.strip().startswith("MAE, noise") and "5 dB" in line for line in lines)
+    assert any(
+        line.strip().startswith("audio alone") and "MAE difference from both modalities" in line for line in lines
+    )
+    assert any("face alone" in line and "not trained to do without audio" in line for line in lines)
     assert done.last_line.startswith(f"avpenet: {out}: clean MAE ")
     record = json.loads((out / "evaluation.json").read_text())
     assert record["subjects"]["familiarity"] == "unknown"
-    assert [one["condition"] for one in record["conditions"]][-1] == "face_alone"
+    assert [result["condition"] for result in record["conditions"]][-1] == "face_alone"
     assert record["headline"]["audio_alone"]["mae_minus_clean"] is not None
     predictions = pd.read_csv(out / "predictions.csv")
     assert len(predictions) == record["conditions"][0]["n"] == 10
@@ -72,20 +74,22 @@ def test_it_leaves_out_something_that_it_promises(
     assert first["error"] == again["error"]
     assert first["error"]["mae_ci"] == pytest.approx(record["conditions"][0]["mae_ci"], abs=1e-4)
     refused = avpenet_here(*args)
-    assert refused.code == 2 and "holds an evaluation already" in refused.err
+    assert refused.code == 2 and "already exists; give --overwrite to replace the evaluation" in refused.err
     replaced = avpenet_here(*args, "--overwrite", "--conditions", "none", "--quiet")
     assert replaced.code == 0 and replaced.out == ""
     assert len(json.loads((out / "evaluation.json").read_text())["conditions"]) == 1
 
 
-def test_nonsense_is_evaluated(store: Path, weights: Path, tmp_path: Path, avpenet_here: Avpenet) -> None:
+def test_invalid_arguments_are_refused_in_one_line(
+    store: Path, weights: Path, tmp_path: Path, avpenet_here: Avpenet
+) -> None:
     unfinished = tmp_path / "unfinished"
     shutil.copytree(store, unfinished)
-    about = json.loads((store / STORE_FILE).read_text()) | {"complete": False}
-    (unfinished / STORE_FILE).write_text(json.dumps(about))
+    content = json.loads((store / STORE_FILE).read_text()) | {"complete": False}
+    (unfinished / STORE_FILE).write_text(json.dumps(content))
     out = tmp_path / "out"
     for args, code, words in (
-        ((tmp_path, "--weights", weights), 2, "is no segment store"),
+        ((tmp_path, "--weights", weights), 2, "is not a segment store"),
         ((unfinished, "--weights", weights), 2, "is not finished"),
         ((store, "--weights", "untrained"), 2, "face.crop_px is 64, the weights need 224"),
         ((store, "--weights", "nobody"), 3, "nobody"),
@@ -100,8 +104,8 @@ def test_nonsense_is_evaluated(store: Path, weights: Path, tmp_path: Path, avpen
 
 
 @pytest.mark.slow
-def test_a_clean_score_is_not_that_of_score(clips: ClipMaker, tmp_path: Path, avpenet_here: Avpenet) -> None:
-    """From the same recording, through the store and past it; one subject only, of whom there is no interval."""
+def test_clean_scores_equal_those_of_score(clips: ClipMaker, tmp_path: Path, avpenet_here: Avpenet) -> None:
+    """From the same recording, with and without a store; there is one subject only, and so no interval."""
     clip = clips.brief()
     (tmp_path / "ratings.csv").write_text(f"recording,start_s,end_s,value\n{clip.name},0,1.6,4\n")
     (tmp_path / "subjects.csv").write_text(f"recording,subject,site\n{clip.name},s1,north\n")
@@ -112,13 +116,13 @@ def test_a_clean_score_is_not_that_of_score(clips: ClipMaker, tmp_path: Path, av
     scored = avpenet_here("score", clip, "--weights", "untrained", "--out", tmp_path / "scores.csv", *cpu)
     assert scored.code == 0, scored.err
     args = ("evaluate", store, "--weights", "untrained", "--out", out, "--conditions", "none", *cpu)
-    nobody = avpenet_here(*args)
-    assert nobody.code == 2 and "no rated segment of anybody in test" in nobody.err
+    empty = avpenet_here(*args)
+    assert empty.code == 2 and "no rated segment in test" in empty.err
     done = avpenet_here(*args, "--split", "train")
     assert done.code == 0, done.err
     assert "no interval: fewer than two pairs" in done.out or "not computable: fewer than two pairs" in done.out
     by_score, by_store = (pd.read_csv(path) for path in (tmp_path / "scores.csv", out / "scores.csv"))
-    # JPEG and half precision lie between the two.
+    # They differ by JPEG compression and half precision.
     assert by_store["score"].to_numpy() == pytest.approx(by_score["score"].to_numpy(), abs=0.05)
     others = [name for name in by_score.columns if name not in ("score", "label")]
     assert by_store[others].equals(by_score[others])

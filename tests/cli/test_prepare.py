@@ -1,4 +1,4 @@
-"""`avpenet prepare`: kills, other settings, bad recordings, tables that would hide a leak."""
+"""`avpenet prepare`: kills, other settings, bad recordings, tables that could hide a leak."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RATINGS = "recording,time_s,value\n1.mp4,0,7\n2.mp4,0,2\n2.mp4,3.5,4\n3.mp4,0,5\
 SUBJECTS = "recording,subject,age_group,site\n" + "".join(f"{n}.mp4,s{n},adult,A\n" for n in (1, 2, 3))
 
 
-class Place:
+class Workspace:
     """A folder with recordings and tables, and the command that prepares them."""
 
     def __init__(self, folder: Path, avpenet: Avpenet) -> None:
@@ -39,7 +39,7 @@ class Place:
 
 
 def _bytes(store: Path) -> dict[str, bytes]:
-    """What is in the store, but for the lock."""
+    """The files of the store, except for the lock."""
     return {
         str(path.relative_to(store)): path.read_bytes()
         for path in sorted(store.rglob("*"))
@@ -48,9 +48,9 @@ def _bytes(store: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def archive(clips: ClipMaker, tmp_path_factory: pytest.TempPathFactory, avpenet_here: Avpenet) -> Place:
+def archive(clips: ClipMaker, tmp_path_factory: pytest.TempPathFactory, avpenet_here: Avpenet) -> Workspace:
     folder = tmp_path_factory.mktemp("prepare")
-    place = Place(folder, avpenet_here)
+    place = Workspace(folder, avpenet_here)
     place.archive.mkdir()
     shutil.copy(clips.brief(), place.archive / "1.mp4")
     shutil.copy(clips.face(6.0, "160x120", 10.0), place.archive / "2.mp4")
@@ -61,16 +61,16 @@ def archive(clips: ClipMaker, tmp_path_factory: pytest.TempPathFactory, avpenet_
 
 
 @pytest.fixture(scope="module")
-def unbroken(archive: Place) -> Path:
+def unbroken(archive: Workspace) -> Path:
     answer = archive.prepare()
     assert answer.code == 0, answer.err
     return archive.store
 
 
 @pytest.fixture
-def place(archive: Place, unbroken: Path, avpenet_here: Avpenet, tmp_path: Path) -> Place:
+def place(archive: Workspace, unbroken: Path, avpenet_here: Avpenet, tmp_path: Path) -> Workspace:
     """The same recordings, tables and finished store, to be altered. The files of the archive are the same."""
-    copy = Place(tmp_path, avpenet_here)
+    copy = Workspace(tmp_path, avpenet_here)
     copy.archive = archive.archive
     shutil.copy(archive.ratings, copy.ratings)
     shutil.copy(archive.subjects, copy.subjects)
@@ -96,14 +96,14 @@ def _under_way(command: list[str]) -> Iterator[subprocess.Popen[str]]:
 
 def _wait_for(process: subprocess.Popen[str], words: str) -> None:
     assert process.stderr is not None
-    assert any(words in line for line in process.stderr), f"ended before it said {words!r}"
+    assert any(words in line for line in process.stderr), f"ended before it printed {words!r}"
 
 
 @pytest.mark.slow
-def test_a_kill_changes_the_store(archive: Place, unbroken: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_store(archive: Workspace, unbroken: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     with _under_way(archive.command(store=store)) as process:
-        _wait_for(process, "1.mp4: 1 segments")
+        _wait_for(process, "1.mp4: 1 segment, ")
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert len(list((store / "shards").glob("*.arrow"))) == 1
@@ -112,46 +112,45 @@ def test_a_kill_changes_the_store(archive: Place, unbroken: Path, tmp_path: Path
     (store / "shards" / ".half.arrow.x.tmp").write_bytes(b"half a shard")
     again = archive.prepare(store=store)
     assert again.code == 0
-    assert "1.mp4: 1 segments, known from an earlier run" in again.err
-    assert again.err.count("known from an earlier run") == 1
+    assert "1.mp4: 1 segment, from an earlier run" in again.err
+    assert again.err.count("from an earlier run") == 1
     assert _bytes(store) == _bytes(unbroken)
     assert len(SegmentStore.open(store)) == 4
 
 
 @pytest.mark.slow
-def test_interruption_loses_what_was_done(archive: Place, unbroken: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_keeps_what_was_done(archive: Workspace, unbroken: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     with _under_way(archive.command(store=store)) as process:
-        _wait_for(process, "1.mp4: 1 segments")
+        _wait_for(process, "1.mp4: 1 segment, ")
         assert archive.prepare(store=store).code == 75
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
         last = process.stderr.read().splitlines()[-1]
         assert process.wait() == 130
-    assert last == "avpenet: interrupted after 1 of 3 recordings; run the same command again to go on"
+    assert last == "avpenet: interrupted after 1 of 3 recordings; run the same command again to resume"
     assert {path.name for path in store.iterdir()} == {"shards", "store.json", "store.json.lock"}
     assert not list((store / "shards").glob(".*"))
     assert archive.prepare(store=store).code == 0
     assert _bytes(store) == _bytes(unbroken)
 
 
-def test_a_finished_store_is_made_again(place: Place, unbroken: Path) -> None:
+def test_a_finished_store_is_reused(place: Workspace, unbroken: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (place.store / "shards").iterdir()}
     answer = place.prepare()
     assert answer.code == 0
-    assert answer.err.count("known from an earlier run") == 3
+    assert answer.err.count("from an earlier run") == 3
     assert _bytes(place.store) == _bytes(unbroken)
     assert {path: path.stat().st_mtime_ns for path in (place.store / "shards").iterdir()} == before
 
 
-def test_others_may_read_it_or_learn_names_from_it(unbroken: Path) -> None:
+def test_a_store_is_private_and_its_file_names_reveal_nothing(unbroken: Path) -> None:
     for path in [unbroken, *unbroken.rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
-    about = json.loads((unbroken / "store.json").read_text())
-    for one in about["recordings"]:
-        assert one["recording"].encode() not in (unbroken / "shards" / one["shard"]).read_bytes()
     text = (unbroken / "store.json").read_text()
-    assert str(unbroken.parent) not in text  # the folders' names say more than the table does
+    for recording in json.loads(text)["recordings"]:
+        assert recording["recording"].encode() not in (unbroken / "shards" / recording["shard"]).read_bytes()
+    assert str(unbroken.parent) not in text  # folders may be named after patients
 
 
 @pytest.mark.parametrize(
@@ -165,7 +164,7 @@ def test_others_may_read_it_or_learn_names_from_it(unbroken: Path) -> None:
         (["--config", "CONFIG"], "preprocessing.face.align was True, now False"),
     ],
 )
-def test_other_settings_go_on_with_the_store(options: list[str], named: str, place: Place) -> None:
+def test_other_settings_are_refused_and_named(options: list[str], named: str, place: Workspace) -> None:
     config = place.folder / "site.toml"
     config.write_text("[face]\nalign = false\n[quality]\nlow_snr_db = 5.0\n")
     before = _bytes(place.store)
@@ -189,7 +188,7 @@ def test_other_settings_go_on_with_the_store(options: list[str], named: str, pla
         (["--config", "no/such.toml"], "no/such.toml"),
     ],
 )
-def test_wrong_options_make_a_store(options: list[str], words: str, archive: Place, tmp_path: Path) -> None:
+def test_invalid_options_make_no_store(options: list[str], words: str, archive: Workspace, tmp_path: Path) -> None:
     answer = archive.prepare(*options, store=tmp_path / "store")
     assert answer.code == 2
     (line,) = answer.err.splitlines()
@@ -197,17 +196,17 @@ def test_wrong_options_make_a_store(options: list[str], words: str, archive: Pla
     assert not (tmp_path / "store").exists()
 
 
-def test_somebody_elses_folder_becomes_a_store(archive: Place, tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("dear to me")
+def test_a_folder_with_other_files_is_refused(archive: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("not a store")
     answer = archive.prepare(store=tmp_path)
     assert answer.code == 2
-    assert "holds other things, such as thesis.tex" in answer.last_line
+    assert "holds other files, such as thesis.tex" in answer.last_line
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-    assert "is a file" in archive.prepare(store=tmp_path / "thesis.tex").last_line
+    assert "is a file, not a folder" in archive.prepare(store=tmp_path / "thesis.tex").last_line
     assert "its folder does not exist" in archive.prepare(store=tmp_path / "no" / "such").last_line
 
 
-def test_one_bad_recording_ends_the_run(place: Place, clips: ClipMaker) -> None:
+def test_a_bad_recording_is_reported_and_left_out(place: Workspace, clips: ClipMaker) -> None:
     place.archive = place.folder / "archive"
     place.archive.mkdir()
     shutil.copy(clips.brief(), place.archive / "1.mp4")
@@ -217,69 +216,69 @@ def test_one_bad_recording_ends_the_run(place: Place, clips: ClipMaker) -> None:
     answer = place.prepare(store=store)
     assert answer.code == 1
     assert "0 bad.mp4: failed: not a recording" in answer.err
-    assert "avpenet: 2 recordings, 1 failed, 1 segments" in answer.last_line
+    assert "avpenet: 2 recordings, 1 failed, 1 segment;" in answer.last_line
     opened = SegmentStore.open(store)
     assert opened.index["recording"].tolist() == ["1.mp4"]
-    assert [one["status"] for one in opened.about["recordings"]] == ["failed", "prepared"]
-    # Ratings of recordings that were not prepared are no secret.
+    assert [recording.status for recording in opened.record.recordings] == ["failed", "prepared"]
+    # Ratings of recordings that were not prepared are reported.
     assert "rating in line 3 (2.mp4 at 0 s): its recording was not prepared" in answer.err
-    assert opened.about["unmatched_ratings"]["count"] == 3
+    assert opened.record.unmatched_ratings.count == 3
     (place.archive / "1.mp4").unlink()
     nothing = place.prepare(store=place.folder / "empty")
     assert (nothing.code, "no recording in common" in nothing.last_line) == (2, True)
 
 
-def test_nothing_that_can_be_read_is_no_store(place: Place) -> None:
+def test_a_store_without_segments_can_be_opened(place: Workspace) -> None:
     place.archive = place.folder / "archive"
     place.archive.mkdir()
     (place.archive / "1.mp4").write_bytes(b"no recording at all")
     answer = place.prepare(store=place.folder / "other")
     assert answer.code == 1
-    assert "avpenet: 1 recordings, 1 failed, 0 segments" in answer.last_line
+    assert "avpenet: 1 recording, 1 failed, 0 segments" in answer.last_line
     assert len(SegmentStore.open(place.folder / "other")) == 0
 
 
-def test_a_recording_without_subject_hides_a_leak(place: Place) -> None:
+def test_a_recording_without_a_consistent_subject_is_refused(place: Workspace) -> None:
     place.subjects.write_text("recording,subject\n1.mp4,s1\n")
     answer = place.prepare()
     assert answer.code == 2
-    assert "does not say whose '2.mp4', '3.mp4' is" in answer.last_line
+    assert "has no subject for '2.mp4', '3.mp4'" in answer.last_line
     place.subjects.write_text("recording,subject,site\n1.mp4,s1,A\n2.mp4,s1,B\n3.mp4,s2,A\n")
     assert "subject s1 has site A and site B" in place.prepare().last_line
     place.subjects.write_text("recording,subject,split\n1.mp4,s1,A\n2.mp4,s1,A\n3.mp4,s2,A\n")
     assert "the index has a column split of its own" in place.prepare().last_line
 
 
-def test_the_same_file_under_two_subjects_hides_a_leak(place: Place, archive: Place) -> None:
+def test_the_same_file_under_two_subjects_is_refused(place: Workspace, archive: Workspace) -> None:
     place.archive = place.folder / "archive"
     shutil.copytree(archive.archive, place.archive)
     shutil.copy(place.archive / "1.mp4", place.archive / "3.mp4")
     answer = place.prepare()
     assert answer.code == 2
     assert "1.mp4 of subject s1 and 3.mp4 of subject s3 are the same file" in answer.last_line
-    assert SegmentStore.open(place.store).index["subject"].nunique() == 3  # what was there before still is
+    assert SegmentStore.open(place.store).index["subject"].nunique() == 3  # the earlier store is intact
 
 
-def test_new_ratings_mean_decoding_again(place: Place) -> None:
+def test_new_ratings_need_no_decoding(place: Workspace) -> None:
     place.ratings.write_text(RATINGS.replace("1.mp4,0,7", "1.mp4,0,9"))
     answer = place.prepare()
     assert answer.code == 0
-    assert answer.err.count("known from an earlier run") == 3
+    assert answer.err.count("from an earlier run") == 3
     assert SegmentStore.open(place.store).index["reference"].tolist() == [9.0, 2.0, 3.0, 5.0]
 
 
-def test_subjects_change_sides_in_silence(place: Place) -> None:
-    before = SegmentStore.open(place.store).about["splits"]["by_subject"]
+def test_subjects_that_change_splits_are_reported(place: Workspace) -> None:
+    before = SegmentStore.open(place.store).record.splits.by_subject
     place.subjects.write_text(SUBJECTS.replace("s2", "s0"))
     answer = place.prepare()
-    after = SegmentStore.open(place.store).about["splits"]["by_subject"]
+    after = SegmentStore.open(place.store).record.splits.by_subject
     moved = [name for name in after if before.get(name, after[name]) != after[name]]
     assert moved
-    assert f"{len(moved)} subjects are in another split than before, such as {moved[0]}" in answer.err
+    assert f"subject{'s' if len(moved) > 1 else ''}, such as {moved[0]}: weights trained on this store" in answer.err
 
 
 @pytest.mark.slow
-def test_a_recording_that_changed_keeps_its_old_shard(place: Place, archive: Place) -> None:
+def test_a_changed_recording_gets_a_new_shard(place: Workspace, archive: Workspace) -> None:
     place.archive = place.folder / "archive"
     shutil.copytree(archive.archive, place.archive)
     first = place.prepare(store=place.folder / "other")
@@ -288,6 +287,6 @@ def test_a_recording_that_changed_keeps_its_old_shard(place: Place, archive: Pla
     os.utime(place.archive / "1.mp4", ns=(0, 0))
     answer = place.prepare(store=place.folder / "other")
     assert answer.code == 0
-    assert answer.err.count("known from an earlier run") == 1  # 2.mp4
-    assert "2 shards of recordings that are not among the inputs now lie in the store, unused" in answer.err
+    assert answer.err.count("from an earlier run") == 1  # 2.mp4
+    assert "2 shards of recordings that are not among the inputs now, unused" in answer.err
     assert SegmentStore.open(place.folder / "other").index["recording"].tolist() == ["1.mp4", "2.mp4", "2.mp4"]

@@ -1,4 +1,4 @@
-"""`avpenet train`, the whole way: from a store to weights that the other commands accept."""
+"""`avpenet train` from end to end: from a store to weights that the other commands accept."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_no_other_command_takes_the_weights(
+def test_other_commands_accept_the_weights(
     store: Path, clips: ClipMaker, tmp_path: Path, run_avpenet: RunAvpenet
 ) -> None:
     (tmp_path / "train.toml").write_text(_CONFIG)
@@ -76,7 +76,7 @@ def test_no_other_command_takes_the_weights(
     )
     again = _train(*args)
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     digest = entry.digest
     resumed = _train(*args, "--resume")
     assert resumed.returncode == 0, resumed.stderr
@@ -84,10 +84,10 @@ def test_no_other_command_takes_the_weights(
 
 
 @pytest.mark.slow
-def test_nonsense_is_trained_on(store: Path, tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused_in_one_line(store: Path, tmp_path: Path) -> None:
     for args, words in (
-        ((store, "--out", tmp_path / "w.pth"), "weights cannot be called that"),
-        ((tmp_path, "--out", tmp_path / "w.safetensors"), "is no segment store"),
+        ((store, "--out", tmp_path / "w.pth"), "not a name for weights"),
+        ((tmp_path, "--out", tmp_path / "w.safetensors"), "is not a segment store"),
     ):
         done = _train(*args)
         assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""Splits that leak, drift, leave somebody out, or depend on the order of a table."""
+"""Splits are by subject, stratified, stable and complete."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def archive(subjects_per_stratum: int, recordings_per_subject: int = 2) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def test_a_subject_is_in_two_splits() -> None:
+def test_no_subject_or_recording_is_in_two_splits() -> None:
     table = archive(10)
     splits = split_by_subject(table, SHARES, seed=42)
     assert set(splits) == set(table["subject"])
@@ -43,7 +43,7 @@ def test_a_subject_is_in_two_splits() -> None:
         check_no_leak(index)
 
 
-def test_the_order_of_the_table_or_the_run_decides() -> None:
+def test_splits_do_not_depend_on_the_order_of_the_table() -> None:
     table = archive(7)
     splits = split_by_subject(table, SHARES, seed=1)
     shuffled = table.iloc[np.random.default_rng(0).permutation(len(table))]
@@ -52,7 +52,7 @@ def test_the_order_of_the_table_or_the_run_decides() -> None:
     assert split_by_subject(table, SHARES, seed=2) != splits
 
 
-def test_a_newcomer_shuffles_other_strata() -> None:
+def test_a_new_subject_moves_nobody_in_other_strata() -> None:
     table = archive(20)
     newcomer = pd.DataFrame([{"subject": "Ca999", "age_group": "neonate", "site": "C"}])  # the last of the strata
     before = split_by_subject(table, SHARES, seed=3)
@@ -62,7 +62,7 @@ def test_a_newcomer_shuffles_other_strata() -> None:
 
 
 @pytest.mark.parametrize("per_stratum", [3, 4, 5, 11])
-def test_a_stratum_of_three_lacks_a_split(per_stratum: int) -> None:
+def test_a_stratum_of_three_or_more_has_every_split(per_stratum: int) -> None:
     table = archive(per_stratum)
     for seed in range(5):
         of = table.assign(split=table["subject"].map(split_by_subject(table, SHARES, seed)))
@@ -70,23 +70,23 @@ def test_a_stratum_of_three_lacks_a_split(per_stratum: int) -> None:
             assert set(stratum["split"]) == {"train", "validation", "test"}
 
 
-def test_small_strata_all_go_to_training() -> None:
+def test_small_strata_are_shared_out_over_all_splits() -> None:
     table = pd.DataFrame({"subject": [f"s{n:03}" for n in range(100)], "site": [f"site{n // 2}" for n in range(100)]})
     counts = Counter(split_by_subject(table, SHARES, seed=0).values())
     assert counts == {"train": 70, "validation": 15, "test": 15}
 
 
-def test_the_shares_of_a_large_archive_are_missed() -> None:
+def test_shares_of_a_large_archive_are_met() -> None:
     counts = Counter(split_by_subject(archive(50), SHARES, seed=0).values())
     assert counts == {"train": 210, "validation": 45, "test": 45}
     assert Counter(split_by_subject(archive(50), (0.8, 0.2, 0.0), seed=0).values()) == {"train": 240, "validation": 60}
 
 
-def test_an_archive_kept_for_testing_is_divided() -> None:
+def test_an_archive_kept_for_testing_is_not_divided() -> None:
     assert Counter(split_by_subject(archive(3), (0.0, 0.0, 1.0), seed=0).values()) == {"test": 18}
 
 
-def test_missing_columns_are_more_than_one_stratum() -> None:
+def test_missing_columns_make_one_stratum() -> None:
     table = pd.DataFrame({"subject": ["a", "b", "c"]})
     assert sorted(split_by_subject(table, SHARES, seed=0).values()) == ["test", "train", "validation"]
     assert split_by_subject(table.iloc[:1], SHARES, seed=0) == {"a": "train"}
@@ -94,7 +94,7 @@ def test_missing_columns_are_more_than_one_stratum() -> None:
     assert leave_one_site_out(table, seed=0) == []
 
 
-def test_a_subject_of_two_sites_is_put_somewhere() -> None:
+def test_a_subject_of_two_sites_is_refused() -> None:
     table = pd.DataFrame({"subject": ["a", "a", "b"], "age_group": ["adult"] * 3, "site": ["A", "B", "A"]})
     with pytest.raises(SettingsError, match="subject a has site A and site B"):
         split_by_subject(table, SHARES, seed=0)
@@ -103,16 +103,16 @@ def test_a_subject_of_two_sites_is_put_somewhere() -> None:
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5), (1.2, -0.1, -0.1), (float("nan"), 0.5, 0.5)])
-def test_shares_that_are_none_are_made_to_fit(shares: tuple[float, float, float]) -> None:
+def test_invalid_shares_are_refused(shares: tuple[float, float, float]) -> None:
     with pytest.raises(SettingsError, match="not shares for train, validation and test"):
         split_by_subject(archive(3), shares, seed=0)
 
 
-def test_the_site_left_out_is_learned_from() -> None:
+def test_the_left_out_site_is_the_test_split() -> None:
     table = archive(10)
-    divisions = leave_one_site_out(table, seed=42)
-    assert [site for site, _ in divisions] == ["A", "B", "C"]
-    for site, splits in divisions:
+    splits_by_site = leave_one_site_out(table, seed=42)
+    assert [site for site, _ in splits_by_site] == ["A", "B", "C"]
+    for site, splits in splits_by_site:
         assert set(splits) == set(table["subject"])
         assert {name for name, split in splits.items() if split == "test"} == {n for n in splits if n[0] == site}
         assert Counter(splits.values()) == {"test": 20, "train": 34, "validation": 6}

@@ -101,14 +101,14 @@ def test_second_run_keeps_recordings_and_refuses_another_request(
     assert {path.name: path.stat().st_mtime_ns for path in phantoms.glob("*.mp4")} == before
     other = avpenet_here("phantom", "make", "--out", phantoms, "--subjects", 3, "--seed", 6, *SMALL)
     assert other.code == 2
-    assert "phantoms of another request" in other.err
+    assert "holds other phantoms: order.seed was 5, now 6" in other.err
 
 
 def test_folder_with_other_files_is_refused_and_unchanged(tmp_path: Path, avpenet_here: Callable[..., Answer]) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     result = avpenet_here("phantom", "make", "--out", tmp_path, "--subjects", 1, *SMALL)
     assert result.code == 2
-    assert "is not empty" in result.err
+    assert "holds other files, such as mine.txt" in result.err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -64,9 +64,9 @@ def method_statements() -> list[str]:
         f"effective batch {train.batch_size * train.accumulate} ({train.batch_size} segments, accumulated over "
         f"{train.accumulate} batches)",
         f"a patience of {train.patience_epochs} epochs; seed {train.seed}",
-        f"time stretch by {train.sound.stretch[0]} to {train.sound.stretch[1]}, pitch shift by up to "
-        f"{train.sound.pitch_semitones:.0f} semitones",
-        f"white noise at {train.sound.noise_snr_db[0]:.0f} to {train.sound.noise_snr_db[1]:.0f} dB",
+        f"time stretch by {train.audio.stretch[0]} to {train.audio.stretch[1]}, pitch shift by up to "
+        f"{train.audio.pitch_semitones:.0f} semitones",
+        f"white noise at {train.audio.noise_snr_db[0]:.0f} to {train.audio.noise_snr_db[1]:.0f} dB",
         f"Rotation within +-{train.face.rotation_deg:.0f} degrees",
         f"translation within +-{train.face.translation_px:.0f} px",
         f"scale {train.face.scale[0]} to {train.face.scale[1]}, brightness and contrast within "

@@ -1,4 +1,4 @@
-"""Small training stores, written by the store's own writer: bright faces and high tones are pain."""
+"""Small stores to train on, made with the store's own writer: bright faces and high tones stand for pain."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from avpenet_cli.audio.mel import log_mel
-from avpenet_cli.dataset.index import begin, finish, read_truth
-from avpenet_cli.dataset.prepare import Prepared, PrepareSettings
-from avpenet_cli.dataset.shards import SCORABLE, STORE_VERSION, Payload, ShardHeader, ShardWriter
-from avpenet_cli.dataset.store import SHARD_FOLDER
+from avpenet_cli.dataset.annotations import read_annotations
+from avpenet_cli.dataset.index import finish_store
+from avpenet_cli.dataset.prepare import PreparedRecording, PrepareSettings
+from avpenet_cli.dataset.shards import SCORABLE, SHARD_FOLDER, STORE_VERSION, Payload, ShardHeader, ShardWriter
 from avpenet_cli.inputs import Recording
 from avpenet_cli.settings import FaceSettings, digest_of
 from avpenet_cli.storage import atomic_write
@@ -37,7 +37,7 @@ def face(pain: float, rng: np.random.Generator) -> np.ndarray:
 def make_store(
     folder: Path, subjects: int = 8, segments: int = 3, faces: int = 3, pains: tuple[float, ...] = PAINS
 ) -> Path:
-    """A complete store with one recording per subject, whose segments have the values of `pains` in turn."""
+    """A complete store of subjects with one recording each; the pain of successive segments cycles through `pains`."""
     rng = np.random.default_rng(7)
     recordings, prepared, ratings = [], [], ["recording,start_s,end_s,value,scale,rater"]
     store = folder / "store"
@@ -62,20 +62,20 @@ def make_store(
             for segment in range(segments):
                 pain = pains[(subject * segments + segment) % len(pains)]
                 ratings.append(f"{name},{3 * segment},{3 * segment + 3},{pain:.3f},NRS,self")
-                writer.write(_segment_fields(segment, faces), _payload(pain, faces, rng))
+                writer.write(_description(segment, faces), _payload(pain, faces, rng))
             writer.close()
         recordings.append(recording)
-        prepared.append(Prepared(recording, shard, header, segments))
+        prepared.append(PreparedRecording(recording, shard, header, segments))
     (folder / "ratings.csv").write_text("\n".join(ratings) + "\n")
     names = "".join(f"r{subject}.mp4,s{subject}\n" for subject in range(subjects))
     (folder / "subjects.csv").write_text("recording,subject\n" + names)
-    truth = read_truth(folder / "ratings.csv", folder / "subjects.csv", recordings, SETTINGS)
-    begin(store, None, SETTINGS)
-    finish(store, None, prepared, truth, SETTINGS)
+    tables = (folder / "ratings.csv", folder / "subjects.csv")
+    annotations = read_annotations(*tables, recordings, SETTINGS.split, SETTINGS.seed)
+    finish_store(store, prepared, annotations, SETTINGS)
     return store
 
 
-def _segment_fields(segment: int, faces: int) -> dict[str, object]:
+def _description(segment: int, faces: int) -> dict[str, object]:
     return {
         "segment": segment,
         "start_s": 3.0 * segment,
@@ -96,5 +96,5 @@ def _segment_fields(segment: int, faces: int) -> dict[str, object]:
 def _payload(pain: float, faces: int, rng: np.random.Generator) -> Payload:
     audio = tone(pain) + rng.normal(0, 0.01, 3 * RATE_HZ).astype(np.float32)
     jpegs = tuple(cv2.imencode(".jpg", face(pain, rng)[..., ::-1])[1].tobytes() for _ in range(faces))
-    places = tuple(np.linspace(0, 29, faces).astype(int).tolist())
-    return Payload(log_mel(audio, SETTINGS.audio), audio, jpegs, places)
+    frame_indices = tuple(np.linspace(0, 29, faces).astype(int).tolist())
+    return Payload(log_mel(audio, SETTINGS.audio), audio, jpegs, frame_indices)

@@ -1,4 +1,4 @@
-"""Training learns, keeps to its two stages, goes on where it was killed, and says which batch broke it."""
+"""Training learns, keeps to its two stages, resumes after a kill, and names the batch that broke it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,25 @@ import torch
 from safetensors.numpy import load_file
 from torch.utils.data import DataLoader
 
-from avpenet_cli.dataset.store import INDEX_FILE, STORE_FILE, SegmentStore
+from avpenet_cli.dataset.index import INDEX_FILE
+from avpenet_cli.dataset.record import STORE_FILE
+from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, SettingsError
 from avpenet_cli.model.architecture import Architecture
-from avpenet_cli.training.callbacks import Told
-from avpenet_cli.training.curves import CURVES_FILE, PICTURE_FILE, EpochRow
+from avpenet_cli.runs.callbacks import RunCallbacks
+from avpenet_cli.training.curves import CURVES_FILE, FIGURE_FILE, EpochRow
 from avpenet_cli.training.data import Embeddings, EpochSampler, SampleKey, SegmentDataset, collate
-from avpenet_cli.training.embeddings import EMBEDDINGS_FILE, prepared_embeddings
+from avpenet_cli.training.embeddings import EMBEDDINGS_FILE, load_or_compute_embeddings
 from avpenet_cli.training.fit import fit
 from avpenet_cli.training.initial import initial_network
-from avpenet_cli.training.lightning_module import PainLightningModule, rates, smoothed
-from avpenet_cli.training.run_directory import CHECKPOINT_FILE, check_store, claim
+from avpenet_cli.training.lightning_module import PainLightningModule, learning_rates, smooth_targets
+from avpenet_cli.training.run_directory import (
+    CHECKPOINT_FILE,
+    RUN_FILE,
+    RunIdentity,
+    prepare_run_directory,
+    usable_rows,
+)
 from avpenet_cli.training.settings import AudioAugmentation, FaceAugmentation, StageSettings, TrainSettings
 from tests.conftest import REPOSITORY
 from tests.support.training_stores import make_store
@@ -43,6 +51,37 @@ PLAIN = TrainSettings(
     accumulate=2,
     device="cpu",
 )
+
+
+class Stopping(RunCallbacks):
+    """Ends the run at the first opportunity."""
+
+    def should_stop(self) -> bool:
+        return True
+
+
+class Epochs(RunCallbacks):
+    """Collects the epochs that are reported."""
+
+    def __init__(self) -> None:
+        self.epochs: list[object] = []
+
+    def info(self, message: str, **fields: object) -> None:
+        self.epochs.append(fields["epoch"])
+
+
+class Printing(RunCallbacks):
+    """Prints epochs and batches as they are finished."""
+
+    def info(self, message: str, **fields: object) -> None:
+        print("epoch", fields["epoch"], flush=True)
+
+    def progress(self, done: float, total: float) -> None:
+        print("batch", done, total, flush=True)
+
+
+def claim(folder: Path, store: SegmentStore, settings: TrainSettings, resume: bool = False) -> bool:
+    return prepare_run_directory(folder, RunIdentity.of(store, settings, ()), resume)
 
 
 @pytest.fixture(scope="module")
@@ -61,23 +100,23 @@ NOTHING_CHANGED = dataclasses.replace(
     accumulate=1,
     mixup_alpha=0.0,
     label_smoothing=0.0,
-    sound=AudioAugmentation(probability=0.0),
+    audio=AudioAugmentation(probability=0.0),
     face=FaceAugmentation(probability=0.0),
 )
 
 
 @pytest.mark.slow
-def test_it_learns_nothing(tmp_path: Path) -> None:
-    """Four segments are learnt by heart: the loss falls far below what a constant score would have."""
+def test_training_fits_four_segments(tmp_path: Path) -> None:
+    """The loss falls far below that of a constant score."""
     store = SegmentStore.open(make_store(tmp_path, segments=1, faces=1, pains=(0.5, 9.5, 9.5, 0.5)))
     settings = dataclasses.replace(
         NOTHING_CHANGED, stage_1=StageSettings(0, 0.0, 1e-3), stage_2=StageSettings(12, 1e-4, 3e-4)
     )
-    rows = check_store(store, None)
+    rows = usable_rows(store, None)
     truth = store.index["reference"].to_numpy()[rows["train"]]
     losses: list[float] = []
 
-    class Listening(PainLightningModule):
+    class Recording(PainLightningModule):
         def on_train_epoch_end(self) -> None:
             losses.append(float(self.train_sums[2] / self.train_sums[0]))
 
@@ -98,28 +137,28 @@ def test_it_learns_nothing(tmp_path: Path) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(Listening(initial_network(settings, ()), settings, store), loader)
+        trainer.fit(Recording(initial_network(settings, ()), settings, store), loader)
     assert len(losses) == 12
     assert np.mean(losses[-3:]) < 0.5 * np.var(truth), (losses, truth)
 
 
 @pytest.mark.slow
-def test_the_frozen_stage_changes_the_encoders(store: SegmentStore, tmp_path: Path) -> None:
+def test_the_frozen_stage_leaves_the_encoders_unchanged(store: SegmentStore, tmp_path: Path) -> None:
     settings = dataclasses.replace(NOTHING_CHANGED, stage_2=StageSettings(0, 0.0, 1e-3))
-    assert not claim(tmp_path / "run", store, settings, (), False)
-    trained = fit(store, check_store(store, None), tmp_path / "run", settings)
+    assert not claim(tmp_path / "run", store, settings)
+    trained = fit(store, usable_rows(store, None), tmp_path / "run", settings)
     before = initial_network(settings, ()).state_dict()
     changed = {name for name, value in trained.state.items() if not torch.equal(value, before[name])}
     assert changed
     assert not [name for name in changed if "_encoder." in name]
     assert any(name.startswith("head.") for name in changed)
-    assert (tmp_path / "run" / PICTURE_FILE).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "run" / FIGURE_FILE).read_bytes().startswith(b"\x89PNG")
     assert [path.stat().st_mode & 0o77 for path in (tmp_path / "run").iterdir()] == [0] * 5
 
-    # From embeddings made beforehand it learns the same, but for their rounding to half precision.
+    # From cached embeddings it learns the same, except for their rounding to half precision.
     cached = dataclasses.replace(settings, cache_embeddings=True)
-    claim(tmp_path / "cached", store, cached, (), False)
-    again = fit(store, check_store(store, None), tmp_path / "cached", cached)
+    claim(tmp_path / "cached", store, cached)
+    again = fit(store, usable_rows(store, None), tmp_path / "cached", cached)
     np.testing.assert_allclose(_curves(tmp_path / "cached")[1], _curves(tmp_path / "run")[1], rtol=2e-3, atol=0.02)
     kept = tmp_path / "cached" / EMBEDDINGS_FILE
     assert kept.stat().st_mode & 0o77 == 0
@@ -127,40 +166,37 @@ def test_the_frozen_stage_changes_the_encoders(store: SegmentStore, tmp_path: Pa
         name for name, value in again.state.items() if "_encoder." in name and not torch.equal(value, before[name])
     ] == []
 
-    # Kept ones are used again as they were made, whole ones only.
-    found = Embeddings(**load_file(kept))
-    rows = found.rows
+    # Kept embeddings are reused as they were computed, complete ones only.
+    stored = Embeddings(**load_file(kept))
+    rows = stored.rows
     module = PainLightningModule(initial_network(cached, ()), cached, store)
-    made = prepared_embeddings(tmp_path / "new", store, rows, module, cached, Told())
-    read = prepared_embeddings(tmp_path / "new", store, rows, module, cached, Told())
+    made = load_or_compute_embeddings(tmp_path / "new", store, rows, module, cached)
+    read = load_or_compute_embeddings(tmp_path / "new", store, rows, module, cached)
     segment = store.segment(int(rows[0]), ())
     with torch.inference_mode():
-        (heard,) = module.network.encode_audio(torch.from_numpy(segment.spectrogram)[None, None]).numpy()
-    for one in (made, read, found):
-        np.testing.assert_allclose(one.audio[0], heard, rtol=2e-3, atol=2e-3)
-        np.testing.assert_array_equal(one.audio, made.audio)
-        np.testing.assert_array_equal(one.faces, made.faces)
-    assert found.starts.tolist() == [0, *np.cumsum([2] * (len(found.starts) - 1))]
+        (audio,) = module.network.encode_audio(torch.from_numpy(segment.spectrogram)[None, None]).numpy()
+    for embeddings in (made, read, stored):
+        np.testing.assert_allclose(embeddings.audio[0], audio, rtol=2e-3, atol=2e-3)
+        np.testing.assert_array_equal(embeddings.audio, made.audio)
+        np.testing.assert_array_equal(embeddings.faces, made.faces)
+    assert stored.starts.tolist() == [0, *np.cumsum([2] * (len(stored.starts) - 1))]
     with pytest.raises(KeyError):
-        found.item(10_000, 0.0)
+        stored.item(10_000, 0.0)
     kept.write_bytes(kept.read_bytes()[:1000])
-    told = Told(stop=lambda: True)
     with pytest.raises(Interrupted, match="before the first epoch"):
-        fit(store, check_store(store, None), tmp_path / "cached", cached, told=told)
+        fit(store, usable_rows(store, None), tmp_path / "cached", cached, callbacks=Stopping())
 
 
 _RUN = """
 import sys
 from pathlib import Path
-from avpenet_cli.training.run_directory import check_store, claim
+from avpenet_cli.training.run_directory import usable_rows
 from avpenet_cli.training.fit import fit
 from avpenet_cli.dataset.store import SegmentStore
-from avpenet_cli.training.callbacks import Told
-from tests.training.test_fit import PLAIN
+from tests.training.test_fit import PLAIN, Printing, claim
 store, folder = SegmentStore.open(Path(sys.argv[1])), Path(sys.argv[2])
-claim(folder, store, PLAIN, (), False)
-told = Told(lambda row, best: print("epoch", row.epoch, flush=True), lambda *of: print("batch", *of, flush=True))
-fit(store, check_store(store, None), folder, PLAIN, told=told)
+claim(folder, store, PLAIN)
+fit(store, usable_rows(store, None), folder, PLAIN, callbacks=Printing())
 """
 
 
@@ -170,7 +206,7 @@ def _curves(folder: Path) -> tuple[list[str], np.ndarray]:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_another_curve(store: SegmentStore, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_curve(store: SegmentStore, tmp_path: Path) -> None:
     broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
     with subprocess.Popen(
         [sys.executable, "-c", _RUN, store.path, broken], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
@@ -182,12 +218,11 @@ def test_a_killed_run_goes_on_to_another_curve(store: SegmentStore, tmp_path: Pa
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert len(_curves(broken)[1]) == 2
-    rows, epochs = check_store(store, None), []
-    told = Told(lambda row, best: epochs.append(row.epoch))
-    assert claim(broken, store, PLAIN, (), True)
-    resumed = fit(store, rows, broken, PLAIN, (), True, told)
-    assert epochs == [3]
-    assert not claim(unbroken, store, PLAIN, (), False)
+    rows, callbacks = usable_rows(store, None), Epochs()
+    assert claim(broken, store, PLAIN, resume=True)
+    resumed = fit(store, rows, broken, PLAIN, (), True, callbacks)
+    assert callbacks.epochs == [3]
+    assert not claim(unbroken, store, PLAIN)
     whole = fit(store, rows, unbroken, PLAIN)
     names, curves = _curves(unbroken)
     assert tuple(names) == EpochRow._fields
@@ -199,65 +234,85 @@ def test_a_killed_run_goes_on_to_another_curve(store: SegmentStore, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_run_cannot_be_stopped_or_is_mistaken_for_another(store: SegmentStore, tmp_path: Path) -> None:
+def test_a_run_can_be_stopped_and_another_is_not_mistaken_for_it(store: SegmentStore, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    claim(folder, store, PLAIN, (), False)
-    with pytest.raises(Interrupted, match="interrupted after 0 of 3 epochs; give the same command with --resume"):
-        fit(store, check_store(store, None), folder, PLAIN, told=Told(stop=lambda: True))
-    with pytest.raises(OutputError, match="holds a run already; give --resume"):
-        claim(folder, store, PLAIN, (), False)
+    claim(folder, store, PLAIN)
+    with pytest.raises(Interrupted, match="interrupted after 0 of 3 epochs; run the same command again with --resume"):
+        fit(store, usable_rows(store, None), folder, PLAIN, callbacks=Stopping())
+    with pytest.raises(OutputError, match=r"run\.json already exists; give --resume"):
+        claim(folder, store, PLAIN)
     other = dataclasses.replace(PLAIN, weight_decay=0.02)
     with pytest.raises(OutputError, match=r"weight_decay was 0\.01, now 0\.02"):
-        claim(folder, store, other, (), True)
-    assert not claim(folder, store, dataclasses.replace(PLAIN, workers=1), (), True)
+        claim(folder, store, other, resume=True)
+    assert not claim(folder, store, dataclasses.replace(PLAIN, workers=1), resume=True)
     (folder / CHECKPOINT_FILE).touch()
-    assert claim(folder, store, PLAIN, (), True)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.doc").touch()
-    with pytest.raises(OutputError, match="holds something else"):
-        claim(tmp_path / "other", store, PLAIN, (), True)
+    assert claim(folder, store, PLAIN, resume=True)
+
+
+def test_a_run_started_under_the_setting_names_of_version_1_can_be_resumed(store: SegmentStore, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    claim(folder, store, PLAIN)
+    content = json.loads((folder / RUN_FILE).read_text())
+    settings = {name.replace("audio.", "sound."): value for name, value in content["settings"].items()}
+    assert settings != content["settings"]
+    (folder / RUN_FILE).write_text(json.dumps(content | {"run_version": 1, "settings": settings}))
+    (folder / "account.json").write_text("{}")
+    (folder / CHECKPOINT_FILE).touch()
+    assert claim(folder, store, PLAIN, resume=True)
+    quieter = dataclasses.replace(PLAIN, audio=AudioAugmentation(probability=0.25))
+    with pytest.raises(OutputError, match=r"audio\.probability was 0\.5, now 0\.25"):
+        claim(folder, store, quieter, resume=True)
+
+
+def test_a_folder_with_other_files_is_no_run_directory(store: SegmentStore, tmp_path: Path) -> None:
+    for number, name in enumerate(("thesis.doc", CHECKPOINT_FILE)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / name).touch()
+        with pytest.raises(OutputError, match=f"holds other files, such as {name}"):
+            claim(folder, store, PLAIN, resume=True)
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_has_no_name(store: SegmentStore, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_names_its_segments(store: SegmentStore, tmp_path: Path) -> None:
     class Poisoned(SegmentStore):
-        """A real store, one of whose ratings a careless tool has made infinite."""
+        """A real store with an infinite rating."""
 
-        def segment(self, number: int, places: object = None) -> object:  # type: ignore[override]
+        def segment(self, number: int, frame_indices: object = None) -> object:  # type: ignore[override]
             return dataclasses.replace(super().segment(number), reference=np.inf)
 
-    poisoned = Poisoned(store.path, store.about, store.index)
-    rows = check_store(store, None)
-    claim(tmp_path / "run", poisoned, PLAIN, (), False)
-    with pytest.raises(AvpenetError, match=r"the loss is not a number .* in epoch 1, in the batch of r\d\.mp4 segment"):
+    poisoned = Poisoned(store.path, store.record, store.index)
+    rows = usable_rows(store, None)
+    claim(tmp_path / "run", poisoned, PLAIN)
+    with pytest.raises(AvpenetError, match=r"the loss is not finite .* in epoch 1, in the batch of r\d\.mp4 segment"):
         fit(poisoned, rows, tmp_path / "run", PLAIN)
 
 
-def test_a_leak_between_splits_is_trained_on(store: SegmentStore) -> None:
+def test_a_leak_between_splits_is_refused(store: SegmentStore) -> None:
     splits, subjects = store.index["split"].tolist(), store.index["subject"].tolist()
     subjects[splits.index("test")] = subjects[splits.index("train")]
     leaking = store.index.assign(subject=subjects)
     with pytest.raises(SettingsError, match=r"subject s\d is in"):
-        check_store(SegmentStore(store.path, store.about, leaking), None)
+        usable_rows(SegmentStore(store.path, store.record, leaking), None)
     nobody = store.index.assign(split="train")
-    with pytest.raises(SettingsError, match="no rated segment to stop by"):
-        check_store(SegmentStore(store.path, store.about, nobody), None)
+    with pytest.raises(SettingsError, match="no rated segment for early stopping"):
+        usable_rows(SegmentStore(store.path, store.record, nobody), None)
 
 
-def test_the_rates_are_not_the_protocols() -> None:
-    usual = TrainSettings()
-    assert list(rates(usual, 0)) == pytest.approx([0.0, 1e-3])
-    assert list(rates(usual, 15)) == pytest.approx([0.0, (1e-3 + 1e-6) / 2])
-    assert rates(usual, 29)[1] < 5e-6
-    assert list(rates(usual, 30)) == pytest.approx([1e-5, 1e-4])
-    assert rates(usual, 99)[1] == pytest.approx(1e-6, rel=0.1)
-    assert usual.batch_size * usual.accumulate == 128
-    assert smoothed(torch.tensor([0.0, 5.0, 10.0]), 0.1).tolist() == pytest.approx([0.5, 5.0, 9.5])
+def test_learning_rates_follow_the_papers_protocol() -> None:
+    defaults = TrainSettings()
+    assert list(learning_rates(defaults, 0)) == pytest.approx([0.0, 1e-3])
+    assert list(learning_rates(defaults, 15)) == pytest.approx([0.0, (1e-3 + 1e-6) / 2])
+    assert learning_rates(defaults, 29)[1] < 5e-6
+    assert list(learning_rates(defaults, 30)) == pytest.approx([1e-5, 1e-4])
+    assert learning_rates(defaults, 99)[1] == pytest.approx(1e-6, rel=0.1)
+    assert defaults.batch_size * defaults.accumulate == 128
+    assert smooth_targets(torch.tensor([0.0, 5.0, 10.0]), 0.1).tolist() == pytest.approx([0.5, 5.0, 9.5])
 
 
 @pytest.mark.slow
-def test_a_batch_scores_otherwise_than_the_network_alone(store: SegmentStore) -> None:
-    """Packed faces, padding and masks must not change what `score` will say of a segment."""
+def test_a_batch_gives_the_same_scores_as_single_segments(store: SegmentStore) -> None:
+    """Concatenated faces, padding and masks do not change scores."""
     for architecture in (Architecture(), Architecture("single", "image")):
         settings = dataclasses.replace(PLAIN, architecture=architecture)
         module = PainLightningModule(initial_network(settings, ()), settings, store).eval()
@@ -265,7 +320,7 @@ def test_a_batch_scores_otherwise_than_the_network_alone(store: SegmentStore) ->
         with torch.no_grad():
             together = module.predict(collate(items))
             alone = torch.cat([module.predict(collate([item])) for item in items])
-            mel, faces = (torch.from_numpy(one) for one in items[1][:2])
+            mel, faces = (torch.from_numpy(array) for array in items[1][:2])
             pixels = (faces.float() / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
                 [0.229, 0.224, 0.225]
             ).view(3, 1, 1)
@@ -274,26 +329,26 @@ def test_a_batch_scores_otherwise_than_the_network_alone(store: SegmentStore) ->
         torch.testing.assert_close(together[1:], direct, atol=1e-4, rtol=0)
 
 
-def test_a_dropped_modality_still_speaks(store: SegmentStore) -> None:
+def test_a_dropped_modality_is_as_a_missing_one(store: SegmentStore) -> None:
     architecture = Architecture(may_be_missing=("audio",))
     settings = dataclasses.replace(PLAIN, architecture=architecture, modality_dropout=1.0)
     module = PainLightningModule(initial_network(settings, ()), settings, store).eval()
     batch = collate([SegmentDataset(store, settings, False, 2)[SampleKey(0, row)] for row in (0, 1)])
-    lost = module._lost(2, np.random.default_rng(0))
-    assert lost is not None
-    assert lost["audio"].all()
-    assert not lost["face"].any()
+    dropped = module._drop_modalities(2, np.random.default_rng(0))
+    assert dropped is not None
+    assert dropped["audio"].all()
+    assert not dropped["face"].any()
     with torch.no_grad():
-        deaf = module._scores(batch, None, lost, True)
+        without_audio = module._scores(batch, None, dropped, True)
         faces = (batch.faces.float() / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
             [0.229, 0.224, 0.225]
         ).view(3, 1, 1)
         tokens = module.network.encode_faces(faces).unflatten(0, (2, 2))
-        torch.testing.assert_close(deaf, module.network.score(None, tokens), atol=1e-5, rtol=0)
+        torch.testing.assert_close(without_audio, module.network.score(None, tokens), atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow
-def test_torchvisions_encoders_are_not_taken(tmp_path: Path) -> None:
+def test_torchvision_state_dicts_fill_the_encoders(tmp_path: Path) -> None:
     from torchvision.models import resnet34, resnet50
 
     from avpenet_cli.errors import WeightsError
@@ -303,31 +358,31 @@ def test_torchvisions_encoders_are_not_taken(tmp_path: Path) -> None:
         torch.save(make().state_dict(), tmp_path / f"{name}.pth")
         files.append(tmp_path / f"{name}.pth")
     network = initial_network(PLAIN, files)
-    sound, faces = (torch.load(file, weights_only=True) for file in files)
-    torch.testing.assert_close(network.audio_encoder.conv1.weight, sound["conv1.weight"].sum(1, keepdim=True))
+    audio, faces = (torch.load(file, weights_only=True) for file in files)
+    torch.testing.assert_close(network.audio_encoder.conv1.weight, audio["conv1.weight"].sum(1, keepdim=True))
     torch.testing.assert_close(
-        network.audio_encoder.state_dict()["layer4.2.conv2.weight"], sound["layer4.2.conv2.weight"]
+        network.audio_encoder.state_dict()["layer4.2.conv2.weight"], audio["layer4.2.conv2.weight"]
     )
     torch.testing.assert_close(
         network.visual_encoder.state_dict()["layer3.5.conv3.weight"], faces["layer3.5.conv3.weight"]
     )
-    sound["layer4.2.conv2.weight"] = sound["layer4.2.conv2.weight"][:3]
-    torch.save(sound, tmp_path / "odd.pth")
-    with pytest.raises(WeightsError, match=r"no state dict of torchvision's ResNet-34: layer4\.2\.conv2\.weight"):
+    audio["layer4.2.conv2.weight"] = audio["layer4.2.conv2.weight"][:3]
+    torch.save(audio, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match=r"not a state dict of torchvision's ResNet-34: layer4\.2\.conv2\.weight"):
         initial_network(PLAIN, [tmp_path / "odd.pth"])
 
 
-def test_an_altered_index_is_trained_on(store_path: Path, tmp_path: Path) -> None:
+def test_an_altered_index_is_refused(store_path: Path, tmp_path: Path) -> None:
     import shutil
 
     copied = Path(shutil.copytree(store_path, tmp_path / "copy"))
     table = pq.read_table(copied / INDEX_FILE)
     twice = pa.array(["s0"] * len(table))
     pq.write_table(table.set_column(table.schema.get_field_index("subject"), "subject", twice), copied / INDEX_FILE)
-    with pytest.raises(SettingsError, match="is not the one that belongs"):
+    with pytest.raises(SettingsError, match=r"does not match store\.json"):
         SegmentStore.open(copied)
-    about = json.loads((copied / STORE_FILE).read_text())
-    about["index"]["sha256"] = hashlib.sha256((copied / INDEX_FILE).read_bytes()).hexdigest()
-    (copied / STORE_FILE).write_text(json.dumps(about))
+    content = json.loads((copied / STORE_FILE).read_text())
+    content["index"]["sha256"] = hashlib.sha256((copied / INDEX_FILE).read_bytes()).hexdigest()
+    (copied / STORE_FILE).write_text(json.dumps(content))
     with pytest.raises(SettingsError, match="subject s0 is in"):
-        check_store(SegmentStore.open(copied), None)
+        usable_rows(SegmentStore.open(copied), None)

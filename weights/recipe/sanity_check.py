@@ -1,11 +1,12 @@
-"""Do weights put in order what nobody simulated for them? The area under the ROC curve (AUC), and no promise.
+"""Whether weights rank inputs that are unlike their training data: area under the ROC curve (AUC), no validation.
 
-    .venv/bin/python -m examples.sanity_check sounds ../shared/data
-    .venv/bin/python -m examples.sanity_check heads ../shared/data
+    .venv/bin/python -m weights.recipe.sanity_check audio DATA
+    .venv/bin/python -m weights.recipe.sanity_check heads DATA
 
-`sounds` scores real cries by sound alone against room noise and against speech: a recording's mean score, labels and
-sounds from the data folder (`SOURCES.md`). `heads` makes phantoms with head models that took no part in training and
-holds segments in pain (4 and more) against those without (under 1). 0.5 is chance.
+DATA is a folder of your own with `cries/`, `noise/` (.ogg), `videos/`, `mesh/` and `SOURCES.md`, a table whose first
+column names each cry and whose sixth describes it. `audio` compares real cries with room noise and with speech, by the
+recordings' mean scores from audio alone. `heads` makes phantoms with head models that were kept out of training, and
+compares segments in pain (4 and more) with those without (under 1). An AUC of 0.5 is chance.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ SPEECH = (
 _PAIN, _NO_PAIN = 4.0, 1.0
 
 app = typer.Typer(help=__doc__, add_completion=False)
-Data = Annotated[Path, typer.Argument(help="The folder with SOURCES.md, cries, noise, videos and mesh.")]
+Data = Annotated[Path, typer.Argument(help="Folder with SOURCES.md, cries, noise, videos and mesh.")]
 Weights = Annotated[str | None, typer.Option(help="Name or file of the weights; by default those of the program.")]
 
 
 def auc(higher: np.ndarray, lower: np.ndarray) -> float:
-    """Chance that one of `higher` lies over one of `lower`, ties counted half (Hanley and McNeil 1982), [0, 1].
+    """Probability that a value of `higher` exceeds one of `lower`, ties counted half (Hanley and McNeil 1982), [0, 1].
 
-    NaN where there is none of either.
+    NaN where either is empty.
     """
     if not len(higher) or not len(lower):
         return float("nan")
@@ -48,7 +49,7 @@ def auc(higher: np.ndarray, lower: np.ndarray) -> float:
 
 def _avpenet(*arguments: object) -> None:
     done = subprocess.run([sys.executable, "-m", "avpenet_cli", *map(str, arguments)], check=False)
-    # 1: some recording failed, and the table has the others.
+    # 1: some recording failed; the table has the others.
     if done.returncode not in (0, 1):
         raise typer.Exit(done.returncode)
 
@@ -58,21 +59,21 @@ def _score(inputs: list[Path], weights: str | None, out: Path) -> pd.DataFrame:
     listed.write_text("\n".join(map(str, inputs)))
     _avpenet("score", "--files-from", listed, *(["--weights", weights] if weights else []), "--out", out, "-q")
     table = pd.read_csv(out).dropna(subset="score")
-    # A recorded voice between silences is to be judged by the voice.
+    # Silent segments between utterances say nothing about a voice.
     return table[~table["flags"].fillna("").str.split().map(lambda flags: "silent" in flags).astype(bool)]
 
 
 def _cries(data: Path) -> list[Path]:
-    """Those that SOURCES.md calls clear: other files of the corpus hold noise, or nothing."""
+    """Those that SOURCES.md calls clear: other files hold noise, or nothing."""
     rows = [line.split("|") for line in (data / "SOURCES.md").read_text(encoding="utf-8").splitlines()]
     names = [row[1].strip() for row in rows if len(row) > 6 and row[6].strip().startswith(CRY)]
-    # A cleaned copy is the same cry again.
+    # A cleaned copy is the same cry.
     return [data / "cries" / name for name in names if "_cleaned" not in name]
 
 
 @app.command()
-def sounds(data: Data, weights: Weights = None) -> None:
-    """Real cries against noise and against speech, by sound alone."""
+def audio(data: Data, weights: Weights = None) -> None:
+    """Compare real cries with noise and with speech, by audio alone."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         groups: dict[str, list[Path]] = {
@@ -80,17 +81,17 @@ def sounds(data: Data, weights: Weights = None) -> None:
             "noise": sorted((data / "noise").glob("*.ogg")),
             "speech": [],
         }
-        # With their pictures these speakers would be scored by face as well.
+        # With video these speakers would be scored by face as well.
         for name in SPEECH:
-            heard = folder / f"{name}.wav"
-            cut = ["ffmpeg", "-v", "error", "-i", str(data / "videos" / name), "-vn", str(heard)]
-            subprocess.run(cut, check=True)
-            groups["speech"].append(heard)
+            wav = folder / f"{name}.wav"
+            extract = ["ffmpeg", "-v", "error", "-i", str(data / "videos" / name), "-vn", str(wav)]
+            subprocess.run(extract, check=True)
+            groups["speech"].append(wav)
         means = {}
         for group, paths in groups.items():
             table = _score([path.absolute() for path in paths], weights, folder / f"{group}.csv")
             means[group] = table.groupby("recording")["score"].mean().to_numpy()
-            # What is shorter than half a segment has none.
+            # Recordings shorter than half a segment have no score.
             print(f"{group}: {len(means[group])} of {len(paths)} recordings, mean score {means[group].mean():.2f}")
     for group in ("noise", "speech"):
         print(f"cries over {group}: AUC {auc(means['cries'], means[group]):.2f}")
@@ -98,7 +99,7 @@ def sounds(data: Data, weights: Weights = None) -> None:
 
 @app.command()
 def heads(data: Data, weights: Weights = None, subjects: int = 8, seed: int = 4242, minutes: float = 0.5) -> None:
-    """Phantoms with heads that were kept out of training: in pain against not."""
+    """Compare phantoms in pain with others, on heads that were kept out of training."""
     models = {"ICT-FaceKit": "ict_facekit/ict_facekit_light.npz", "MakeHuman": "makehuman_mpfb2"}
     with tempfile.TemporaryDirectory() as temporary:
         for name, model in models.items():

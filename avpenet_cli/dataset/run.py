@@ -1,0 +1,204 @@
+"""Recordings, ratings and subjects -> a segment store: the entry that `avpenet prepare` calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from avpenet_cli.dataset.annotations import read_annotations
+from avpenet_cli.dataset.index import INDEX_FILE, StoreSummary, finish_store
+from avpenet_cli.dataset.prepare import PreparedRecording, Preparer, PrepareSettings, prepare_all
+from avpenet_cli.dataset.record import STORE_FILE, read_store_file, write_unfinished
+from avpenet_cli.dataset.shards import SHARD_FOLDER, SHARD_SUFFIX
+from avpenet_cli.errors import Interrupted, OutputError
+from avpenet_cli.inputs import Inputs, Recording, collect
+from avpenet_cli.phrasing import plural
+from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.runs.device import choose_device
+from avpenet_cli.runs.lock import output_lock
+from avpenet_cli.runs.outputs import prepare_output_directory
+from avpenet_cli.settings import describe_differences
+from avpenet_cli.storage import storage_fault
+
+_OWN_FILES = {INDEX_FILE, SHARD_FOLDER, STORE_FILE, f"{STORE_FILE}.lock", f"{STORE_FILE}.holder"}
+_PHANTOM_FILE = "phantoms.json"
+_PHANTOM_NOTICE = "PHANTOMS: made of synthetic patients; weights trained on it are a demonstration"
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class PrepareRequest:
+    """What to prepare.
+
+    Attributes:
+        recordings: files, folders, or patterns.
+        ratings, subjects: the two tables, CSV, Excel or Parquet.
+        out: the store, a folder to make or to resume.
+        settings: what the store is made by.
+        recursive: look into folders of folders.
+    """
+
+    recordings: tuple[str, ...]
+    ratings: Path
+    subjects: Path
+    out: Path
+    settings: PrepareSettings = field(default_factory=PrepareSettings)
+    recursive: bool = False
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """A finished store.
+
+    Attributes:
+        recordings: all of them, in input order, failed ones included.
+        summary: what the store holds.
+        unused_shards: shards of recordings, or of earlier states of them, that are not among the inputs.
+    """
+
+    recordings: tuple[PreparedRecording, ...]
+    summary: StoreSummary
+    unused_shards: int
+
+    @property
+    def failed(self) -> int:
+        """How many recordings could not be prepared."""
+        return sum(1 for recording in self.recordings if recording.failure is not None)
+
+
+def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> PrepareResult:
+    """Prepare recordings for training: faces, audio and ratings of every segment, split by subject.
+
+    A run that was interrupted or killed resumes when the same request is given again. A recording that cannot be read
+    is reported and left out.
+
+    Raises:
+        SettingsError: tables or settings that cannot be used; the same file under two subjects.
+        OutputError: `out` holds something else, or a store made with other settings.
+        OutputLockedError: another run writes to it.
+        EnvironmentUnavailableError: no such device, no space.
+        Interrupted: the callbacks asked for it; what was done is kept.
+    """
+    settings = request.settings
+    inputs = collect(request.recordings, None, request.recursive, None)
+    annotations = read_annotations(request.ratings, request.subjects, inputs.recordings, settings.split, settings.seed)
+    device = choose_device(settings.device)
+    shards = request.out / SHARD_FOLDER
+    _make_folders(request.out, shards)
+    callbacks.set_total(len(inputs.recordings))
+    with output_lock(request.out / STORE_FILE):
+        before = read_store_file(request.out)
+        _start_store(request.out, before, settings)
+        _remove_temporary_files(request.out, shards)
+        if inputs.repeated:
+            callbacks.info(f"{plural(inputs.repeated, 'input')} named more than once, prepared once")
+        callbacks.info(f"preparing {plural(len(inputs.recordings), 'recording')} on {device}")
+        recordings = _prepare_recordings(inputs.recordings, Preparer(settings, shards, callbacks), callbacks)
+        splits_before = ((before or {}).get("splits") or {}).get("by_subject")
+        summary = finish_store(request.out, recordings, annotations, settings, _notice(inputs), splits_before)
+    result = PrepareResult(tuple(recordings), summary, len(_unused_shards(shards, recordings)))
+    _report_warnings(result, settings.split, callbacks)
+    return result
+
+
+def _make_folders(out: Path, shards: Path) -> None:
+    prepare_output_directory(out, lambda name: name in _OWN_FILES)
+    try:
+        shards.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise storage_fault(out, error) from None
+
+
+def _start_store(out: Path, before: dict[str, object] | None, settings: PrepareSettings) -> None:
+    """Check that the folder's store was made with these settings; where there is none, start it.
+
+    Raises:
+        OutputError: other settings; names what differs.
+    """
+    fields = settings.store_fingerprint_fields
+    if before is None:
+        write_unfinished(out, fields)
+        return
+    stored = before.get("settings")
+    differences = describe_differences(stored if isinstance(stored, dict) else {}, fields)
+    if differences:
+        raise OutputError(f"{out} was made with other settings: {differences}", "choose another --out")
+
+
+def _remove_temporary_files(*folders: Path) -> None:
+    """Remove what killed runs left behind; the caller holds the lock."""
+    try:
+        for folder in folders:
+            for path in folder.glob(".*.tmp"):
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_fault(folder, error) from None
+
+
+def _prepare_recordings(
+    recordings: Sequence[Recording], preparer: Preparer, callbacks: RunCallbacks
+) -> list[PreparedRecording]:
+    """Prepare all of them; an interruption states how many are done."""
+    prepared: list[PreparedRecording] = []
+    try:
+        for item in prepare_all(recordings, preparer):
+            prepared.append(item)
+            callbacks.item_done()
+            _report_recording(item, callbacks)
+    except Interrupted:
+        raise Interrupted(
+            f"interrupted after {len(prepared)} of {plural(len(recordings), 'recording')}",
+            "run the same command again to resume",
+        ) from None
+    return prepared
+
+
+def _report_recording(item: PreparedRecording, callbacks: RunCallbacks) -> None:
+    name = item.recording.name
+    if item.failure is not None or item.header is None:
+        callbacks.warning(f"{name}: failed: {item.failure}")
+        return
+    counts = plural(item.segments, "segment") + (f", {item.unscorable} unscorable" if item.unscorable else "")
+    source = "from an earlier run" if item.reused else f"{item.header.nominal_s:.1f} s in {item.seconds_spent:.1f} s"
+    callbacks.info(f"{name}: {counts}, {source}")
+    if item.header.message:
+        callbacks.warning(f"{name}: {item.header.message}")
+
+
+def _notice(inputs: Inputs) -> str:
+    """Recordings beside a `phantoms.json` are phantoms, and weights trained on them state it."""
+    folders = {recording.path.parent for recording in inputs.recordings}
+    return _PHANTOM_NOTICE if any((folder / _PHANTOM_FILE).is_file() for folder in folders) else ""
+
+
+def _unused_shards(shards: Path, recordings: Iterable[PreparedRecording]) -> list[Path]:
+    used = {recording.shard.name for recording in recordings if recording.shard is not None}
+    return sorted(path for path in shards.glob(f"*{SHARD_SUFFIX}") if path.name not in used)
+
+
+def _report_warnings(result: PrepareResult, shares: tuple[float, float, float], callbacks: RunCallbacks) -> None:
+    """What a person should look at before training."""
+    summary = result.summary
+    unmatched = summary.unmatched_ratings
+    for row in unmatched.head(_NAMED).itertuples():
+        callbacks.warning(f"rating in line {row.line} ({row.recording} at {row.start_s:g} s): {row.why}")
+    if len(unmatched) > _NAMED:
+        more = plural(len(unmatched) - _NAMED, "more rating")
+        callbacks.warning(f"{more} without a segment; see {STORE_FILE}")
+    if summary.unrated_recordings:
+        unrated = plural(len(summary.unrated_recordings), "recording")
+        callbacks.warning(f"no rating for {unrated}, such as {summary.unrated_recordings[0]}")
+    for (split, count), share in zip(summary.subjects.items(), shares, strict=True):
+        if share and not count:
+            callbacks.warning(f"no subject with a rated segment in {split}")
+    if summary.moved:
+        callbacks.warning(
+            f"another split than before for {plural(len(summary.moved), 'subject')}, such as {summary.moved[0]}: "
+            "weights trained on this store earlier must not be tested on it now"
+        )
+    if result.unused_shards:
+        callbacks.warning(
+            f"{plural(result.unused_shards, 'shard')} of recordings that are not among the inputs now, unused; "
+            f"those that {STORE_FILE} does not name may be removed"
+        )

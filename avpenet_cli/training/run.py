@@ -1,0 +1,152 @@
+"""A segment store -> weights: the entry that `avpenet train` calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from avpenet_cli.dataset.splits import Split
+from avpenet_cli.dataset.store import SegmentStore
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.phrasing import plural
+from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.runs.lock import output_lock
+from avpenet_cli.runs.outputs import refuse_existing
+from avpenet_cli.training.curves import EpochRow
+from avpenet_cli.training.fit import FitResult, fit, predict_segments
+from avpenet_cli.training.initial import digest_of_files
+from avpenet_cli.training.metrics import Metrics, segment_metrics
+from avpenet_cli.training.run_directory import CHECKPOINT_FILE, RunIdentity, prepare_run_directory, usable_rows
+from avpenet_cli.training.settings import TrainSettings
+from avpenet_cli.training.training_record import (
+    describe_weights,
+    is_of_phantoms,
+    make_training_record,
+    write_training_record,
+)
+from avpenet_cli.weights import is_valid_name, save
+
+_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train.
+
+    Attributes:
+        store: folder of the segment store.
+        out: NAME.safetensors; the run itself is kept beside it, in NAME.train/.
+        settings: of the run.
+        init: files with initial parameters, see `training.initial.initial_network`.
+        resume: resume the run in NAME.train/.
+        demonstration: mark the weights as trained on recordings of no patients.
+    """
+
+    store: Path
+    out: Path
+    settings: TrainSettings = field(default_factory=TrainSettings)
+    init: tuple[Path, ...] = ()
+    resume: bool = False
+    demonstration: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+        return self.out.with_suffix(".train")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Trained weights.
+
+    Attributes:
+        weights: the file; its description lies beside it.
+        best: the epoch whose parameters it has.
+        epochs, stopped_early: how many were trained, and whether early stopping ended the run.
+        metrics: of the weights, for validation and test.
+    """
+
+    weights: Path
+    best: EpochRow
+    epochs: int
+    stopped_early: bool
+    metrics: dict[Split, Metrics]
+
+
+def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> TrainResult | None:
+    """Train a network on a segment store and write the parameters of its best epoch with their description.
+
+    The state is kept after every epoch, so that a run that was interrupted or killed can be resumed.
+
+    Returns:
+        None in the additional processes that Lightning starts, one for each further GPU.
+
+    Raises:
+        SettingsError: a store, name or settings that cannot be used.
+        OutputError: the weights or a run exist already, or it is another run; a file cannot be written.
+        OutputLockedError: another run writes to the same weights.
+        WeightsError: a file of initial parameters that cannot be used.
+        Interrupted: the callbacks asked for it; finished epochs are kept.
+        AvpenetError: a loss that is not finite.
+    """
+    out, settings, folder = request.out, request.settings, request.folder
+    if out.suffix != _SUFFIX or not is_valid_name(out.stem):
+        raise SettingsError(
+            f"--out {out}: not a name for weights", "give NAME.safetensors, of letters, digits, dots and dashes"
+        )
+    if not request.resume:
+        refuse_existing(out)
+    store = SegmentStore.open(request.store)
+    rows = usable_rows(store, settings.left_out_site)
+    callbacks.set_total(settings.epochs)
+    if not _is_first_process():
+        resume = request.resume and (folder / CHECKPOINT_FILE).exists()
+        fit(store, rows, folder, settings, request.init, resume, callbacks)
+        return None
+    with output_lock(out):
+        init_digests = digest_of_files(request.init)
+        resume = prepare_run_directory(folder, RunIdentity.of(store, settings, init_digests), request.resume)
+        _report_start(rows, request, resume, callbacks)
+        fitted = fit(store, rows, folder, settings, request.init, resume, callbacks)
+        return _write_weights(request, store, rows, fitted, init_digests)
+
+
+def _is_first_process() -> bool:
+    """With several GPUs Lightning starts this program once more for each of the others."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def _report_start(
+    rows: Mapping[Split, np.ndarray], request: TrainRequest, resume: bool, callbacks: RunCallbacks
+) -> None:
+    settings = request.settings
+    counts = ", ".join(f"{split} {len(numbers)}" for split, numbers in rows.items())
+    suffix = "; resuming" if resume else ""
+    callbacks.info(f"rated segments: {counts}; {plural(settings.epochs, 'epoch')}{suffix}")
+    if not request.init and settings.stage_1.epochs and not settings.stage_1.encoder_rate:
+        callbacks.warning("stage 1 trains on frozen encoders with random parameters: give --init if you can")
+
+
+def _write_weights(
+    request: TrainRequest,
+    store: SegmentStore,
+    rows: Mapping[Split, np.ndarray],
+    fitted: FitResult,
+    init_digests: list[str],
+) -> TrainResult:
+    """Evaluate the best epoch and write it with its description."""
+    settings, out = request.settings, request.out
+    splits: tuple[Split, ...] = ("validation", "test")
+    metrics = {
+        split: segment_metrics(store, rows[split], predict_segments(store, rows[split], fitted.state, settings))
+        for split in splits
+    }
+    record = make_training_record(store, settings, fitted, metrics, init_digests)
+    write_training_record(request.folder, record)
+    demonstration = request.demonstration or is_of_phantoms(store)
+    save(fitted.state, describe_weights(out.stem, store, settings, record, demonstration), out)
+    return TrainResult(out, fitted.best, len(fitted.rows), fitted.stopped_early, metrics)
