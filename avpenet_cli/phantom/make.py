@@ -193,7 +193,7 @@ def _json_ready(value: Any) -> Any:
 
 
 def _prepare_directory(out: Path, record: dict[str, Any]) -> None:
-    """Create the folder, or check that what it holds was made on the same request."""
+    """Create the folder, or check that its phantoms are of the same request."""
     path = out / REQUEST_FILE
     # Without a request file, nothing in the folder is known to be a phantom.
     started = path.exists()

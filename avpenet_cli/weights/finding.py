@@ -56,7 +56,7 @@ def _data_folder() -> Path | None:
 
 
 def search_folders() -> tuple[Path, ...]:
-    """The search path, in order: $AVPENET_WEIGHTS, the user's data folder, the program's own folder.
+    """The search path, in order: $AVPENET_WEIGHTS, the user's data folder, the program's own weights.
 
     The folders need not exist.
     """

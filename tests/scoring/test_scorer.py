@@ -102,7 +102,7 @@ def test_file_that_does_not_decode_fails_with_its_stated_length(
     whole[start : start + size] = bytes(size)
     path = tmp_path / "hollow.mp4"
     path.write_bytes(whole)
-    with pytest.raises(RecordingError, match=r"promises 3\.0 s, but nothing decodes") as failure:
+    with pytest.raises(RecordingError, match=r"states 3\.0 s, but nothing decodes") as failure:
         scorer.score(path)
     assert failure.value.code == "nothing_decodes"
 
