@@ -128,21 +128,21 @@ def test_good_recordings_are_scored_among_bad_ones(night: Night) -> None:
 
 
 def test_manifest_lists_every_recording(night: Night) -> None:
-    told = [recording["recording"] for recording in night.manifest["recordings"]]
+    entry = [recording["recording"] for recording in night.manifest["recordings"]]
     wanted = [*GOOD, *FAILED, *UNSCORABLE, "cut.mkv"]
-    assert sorted(told) == sorted(map(display_name, wanted))
+    assert sorted(entry) == sorted(map(display_name, wanted))
     # What was named on the command line comes first.
-    assert told[:3] == ["-dash 'two words\".mp4", "empty.mp4", "good.mp4"]
+    assert entry[:3] == ["-dash 'two words\".mp4", "empty.mp4", "good.mp4"]
     assert "3 inputs named more than once" in night.err
 
 
 @pytest.mark.parametrize("name", FAILED)
 def test_each_failure_has_one_line_with_its_reason(name: str, night: Night) -> None:
     reason, words = FAILED[name]
-    (told,) = [recording for recording in night.manifest["recordings"] if recording["recording"] == name]
-    assert (told["status"], told["reason"]) == ("failed", reason)
-    assert words in told["message"]
-    assert "internal" not in told["message"]
+    (entry,) = [recording for recording in night.manifest["recordings"] if recording["recording"] == name]
+    assert (entry["status"], entry["reason"]) == ("failed", reason)
+    assert words in entry["message"]
+    assert "internal" not in entry["message"]
     printed = name.replace("\n", r"\n")
     (line,) = [line for line in night.err.splitlines() if f" {printed}: failed: " in line]
     assert words in line
@@ -157,8 +157,8 @@ def test_recording_without_a_needed_stream_is_unscorable(name: str, night: Night
 
 
 def test_truncated_recording_is_flagged(night: Night) -> None:
-    told = next(recording for recording in night.manifest["recordings"] if recording["recording"] == "cut.mkv")
-    balance = told["balance_s"]
+    entry = next(recording for recording in night.manifest["recordings"] if recording["recording"] == "cut.mkv")
+    balance = entry["balance_s"]
     assert balance["nominal_s"] == pytest.approx(4.6, abs=0.1)
     assert balance["undecodable_s"] > 1
     accounted = balance["scored_s"] + sum(balance["unscorable_s"].values()) + balance["undecodable_s"]

@@ -123,7 +123,7 @@ def test_unwritable_folder_gets_one_line(somewhere: Path, tmp_path: Path) -> Non
 
 @pytest.fixture
 def no_tools() -> Iterator[None]:
-    """Tools are looked for anew, here and afterwards."""
+    """Search for the tools again, now and when the test is over."""
     for found in (tools.tool, tools.ffmpeg_version):
         found.cache_clear()
     yield
@@ -201,12 +201,12 @@ def test_missing_ffmpeg_stops_the_run_at_once(
 def test_bench_prints_its_figures(clips: ClipMaker, avpenet_here: Avpenet, tmp_path: Path) -> None:
     answer = avpenet_here("bench", clips.brief(), "--json", "--device", "cpu")
     assert answer.code == 0, answer.err
-    told = json.loads(answer.out)
-    assert told["device"] == "cpu"
-    assert told["segments"] == 1
-    assert told["recorded_s"] == pytest.approx(1.6, abs=0.1)
-    assert told["x_realtime"] == pytest.approx(told["recorded_s"] / told["wall_s"], rel=0.05)
-    assert {"detect", "encode_faces", "audio", "fuse"} <= told["stage_s"].keys()
+    figures = json.loads(answer.out)
+    assert figures["device"] == "cpu"
+    assert figures["segments"] == 1
+    assert figures["recorded_s"] == pytest.approx(1.6, abs=0.1)
+    assert figures["x_realtime"] == pytest.approx(figures["recorded_s"] / figures["wall_s"], rel=0.05)
+    assert {"detect", "encode_faces", "audio", "fuse"} <= figures["stage_s"].keys()
     people = avpenet_here("bench", clips.brief(), "--stride", "1.5")
     assert people.code == 0
     assert {"x_realtime", "ms_per_segment", "encode_faces"} <= {line.split()[0] for line in people.out.splitlines()}

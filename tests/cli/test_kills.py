@@ -102,14 +102,14 @@ def test_killed_runs_end_with_the_file_of_an_unbroken_one(archive: Path, starter
     broken.mkdir()
     command = ["score", str(archive), "--weights", "untrained", "--out"]
     starter([*command, "none"])  # waits until the starter is ready
-    begun = time.monotonic()
+    started = time.monotonic()
     assert starter([*command, str(unbroken / "scores.csv")]) == 1
-    whole_s = time.monotonic() - begun
+    whole_s = time.monotonic() - started
     out = broken / "scores.csv"
     moments = random.Random(SEED)
     killed = 0
     for _ in range(5 * KILLS):
-        # A run that ends before its moment leaves nothing to kill; the next one starts anew.
+        # A run that ends before it is killed leaves nothing to kill; the next one starts over.
         over = ["--overwrite"] if out.exists() else []
         status = starter([*command, str(out), *over], kill_after_s=moments.uniform(0.0, 0.6) * whole_s)
         assert status in {-signal.SIGKILL, 1}

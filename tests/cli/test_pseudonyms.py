@@ -75,8 +75,8 @@ def test_names_appear_in_no_output(secret: Secret) -> None:
     said = {"stdout": secret.answer.out.encode(), "stderr": secret.answer.err.encode()}
     for where, raw in (left | said).items():
         # A name may be cut in a line of ffmpeg's; half of it tells enough.
-        told = [name for name in TELLING if name[:5] in raw]
-        assert not told, (where, told)
+        leaked = [name for name in TELLING if name[:5] in raw]
+        assert not leaked, (where, leaked)
 
 
 def test_pseudonyms_are_stable_and_depend_on_the_key(secret: Secret, avpenet_here: Avpenet, tmp_path: Path) -> None:

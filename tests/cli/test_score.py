@@ -109,17 +109,17 @@ def test_every_untrained_score_is_marked(first: FirstRun) -> None:
 
 
 def test_manifest_certifies_the_table(first: FirstRun) -> None:
-    told = manifest(first.folder / "scores.csv")
+    content = manifest(first.folder / "scores.csv")
     digest = hashlib.sha256((first.folder / "scores.csv").read_bytes()).hexdigest()
-    assert told["table"] == {"file": "scores.csv", "sha256": digest, "rows": 4}
-    assert told["settings"] == to_dict(RunSettings())
-    assert {"avpenet", "python", "platform", "ffmpeg", "torch", "facenet-pytorch"} <= told["software"].keys()
-    assert "absent" not in told["software"].values()
-    assert told["weights"]["digest"][:12] in rows(first.folder / "scores.csv")[0]["weights"]
-    assert told["weights"]["cut_points"] == [3.0, 6.0]
-    assert told["totals"]["recordings"] == {"scored": 2, "unscorable": 1}
-    assert [recording["recording"] for recording in told["recordings"]] == ["cry.mp4", "dumb.mp4", "moan.mp4"]
-    assert [recording["orientation_deg"] for recording in told["recordings"]] == [0, 0, 0]
+    assert content["table"] == {"file": "scores.csv", "sha256": digest, "rows": 4}
+    assert content["settings"] == to_dict(RunSettings())
+    assert {"avpenet", "python", "platform", "ffmpeg", "torch", "facenet-pytorch"} <= content["software"].keys()
+    assert "absent" not in content["software"].values()
+    assert content["weights"]["digest"][:12] in rows(first.folder / "scores.csv")[0]["weights"]
+    assert content["weights"]["cut_points"] == [3.0, 6.0]
+    assert content["totals"]["recordings"] == {"scored": 2, "unscorable": 1}
+    assert [recording["recording"] for recording in content["recordings"]] == ["cry.mp4", "dumb.mp4", "moan.mp4"]
+    assert [recording["orientation_deg"] for recording in content["recordings"]] == [0, 0, 0]
 
 
 def test_every_second_is_in_the_balance(first: FirstRun) -> None:
@@ -315,9 +315,9 @@ def test_json_log_lines_can_be_parsed(first: FirstRun, avpenet_here: Avpenet, tm
     *lines, last = answer.err.splitlines()
     assert last.startswith("avpenet: 3 recordings")
     assert log.read_text().splitlines() == lines
-    told = [json.loads(line) for line in lines]
-    assert all({"time", "level", "message"} <= line.keys() for line in told)
-    assert [line["recording"] for line in told if line.get("event") == "recording" and line["level"] == "info"] == [
+    records = [json.loads(line) for line in lines]
+    assert all({"time", "level", "message"} <= line.keys() for line in records)
+    assert [line["recording"] for line in records if line.get("event") == "recording" and line["level"] == "info"] == [
         "cry.mp4",
         "dumb.mp4",
         "moan.mp4",

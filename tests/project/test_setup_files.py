@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import subprocess
-import time
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -77,10 +76,8 @@ def test_this_environment_is_the_locked_one() -> None:
 def test_setup_does_nothing_when_done() -> None:
     if not list((REPOSITORY / ".venv").glob("installed-*")):
         pytest.skip("this environment was not made by `make setup`")
-    start = time.monotonic()
     done = subprocess.run(["make", "--no-print-directory", "setup"], cwd=REPOSITORY, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert time.monotonic() - start < 5.0
 
 
 def test_examples_are_small_and_read_as_described() -> None:

@@ -7,7 +7,6 @@ import random
 import resource
 import sqlite3
 import stat
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -233,9 +232,8 @@ def test_ten_thousand_recordings_fit_in_memory(
 ) -> None:
     out = tmp_path_factory.mktemp("many") / "scores.csv"
     journal = reopened(out)
-    journal._db.execute("PRAGMA synchronous = OFF")  # what is measured here is not the disk
+    journal._db.execute("PRAGMA synchronous = OFF")  # memory is what this test is about, not the disk
     recordings = tuple(_recording(number) for number in range(10_000))
-    begun = time.monotonic()
     for recording in recordings:
         journal.note(recording, _facts(clip), _outcome(segments=4))
     assert journal.others(recordings[1:]) == 1
@@ -252,7 +250,6 @@ def test_ten_thousand_recordings_fit_in_memory(
     with out.open("rb") as table:
         assert sum(1 for _ in table) == 40_001
     assert peak_bytes < 5e6
-    assert time.monotonic() - begun < 60
 
 
 def test_night_without_the_archive_keeps_earlier_scores(
