@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from avpenet_cli.cli.callbacks import run_callbacks
-from avpenet_cli.cli.reporter import printable
+from avpenet_cli.cli.reporter import printable, run_callbacks
 from avpenet_cli.errors import ExitCode
 from avpenet_cli.phrasing import counted
 

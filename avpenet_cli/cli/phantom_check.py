@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from avpenet_cli.cli.callbacks import run_callbacks
-from avpenet_cli.cli.reporter import printable
+from avpenet_cli.cli.reporter import printable, run_callbacks
 from avpenet_cli.errors import ExitCode
 
 

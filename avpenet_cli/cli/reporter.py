@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from avpenet_cli.cli.signals import stop_on_signals
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.runs.callbacks import RunCallbacks
 
@@ -79,7 +80,6 @@ class Reporter(RunCallbacks):
         log_file: appended to, readable by its owner only.
         quiet: only warnings and errors.
         verbose: also stage timings.
-        total: recordings in this run.
         counted: what the two progress bars count: items of the run, and parts of the current item.
         should_stop: tells whether the run should end; from `signals.stop_on_signals`.
     """
@@ -90,7 +90,6 @@ class Reporter(RunCallbacks):
         log_file: Path | None,
         quiet: bool,
         verbose: bool,
-        total: int,
         counted: tuple[str, str] = ("recordings", "seconds"),
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -107,7 +106,7 @@ class Reporter(RunCallbacks):
                 TimeElapsedColumn(),
                 console=console,
             )
-            self._all: TaskID = self._progress.add_task(counted[0], total=total)
+            self._all: TaskID = self._progress.add_task(counted[0], total=None)
             self._current: TaskID = self._progress.add_task(counted[1], total=None)
             handler: logging.Handler = _ConsoleLines(console)
         else:
@@ -118,8 +117,6 @@ class Reporter(RunCallbacks):
             self._log.addHandler(_file_handler(log_file, formatter))
 
     def __enter__(self) -> Self:
-        if self._progress is not None:
-            self._progress.start()
         return self
 
     def __exit__(
@@ -134,6 +131,12 @@ class Reporter(RunCallbacks):
     def should_stop(self) -> bool:
         """Whether a signal asked for the end of the run."""
         return self._should_stop()
+
+    def set_total(self, total: int) -> None:
+        """Show the progress bars, now that the number of items is known."""
+        if self._progress is not None:
+            self._progress.update(self._all, total=total)
+            self._progress.start()
 
     def progress(self, done: float, total: float) -> None:
         """Move the bar of the current item."""
@@ -161,6 +164,28 @@ class Reporter(RunCallbacks):
         """Print a traceback for --debug, without the error's own text where that may hold a patient's name."""
         lines = traceback.format_exception(error) if names_allowed else traceback.format_tb(error.__traceback__)
         print("".join(lines), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def run_callbacks(
+    quiet: bool,
+    counted: tuple[str, str] = ("recordings", "seconds"),
+    *,
+    verbose: bool = False,
+    log_format: LogFormat = "text",
+    log_file: Path | None = None,
+) -> Iterator[Reporter]:
+    """Callbacks that log and show progress on stderr, and stop the run at SIGTERM, SIGHUP or Ctrl-C.
+
+    Args:
+        quiet, counted, verbose, log_format, log_file: as for `Reporter`.
+    """
+    # Signals first, because loading libraries and weights takes seconds and cannot be interrupted safely.
+    with (
+        stop_on_signals() as should_stop,
+        Reporter(log_format, log_file, quiet, verbose, counted, should_stop) as reporter,
+    ):
+        yield reporter
 
 
 @contextlib.contextmanager

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avpenet_cli.cli.reporter import Reporter, log_format_named
-from avpenet_cli.cli.signals import stop_on_signals
+from avpenet_cli.cli.reporter import Reporter, log_format_named, run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
 
@@ -84,28 +83,23 @@ def score(
 
     check_format(out)
     started = time.monotonic()
-    # From here on, because loading libraries and weights takes seconds and cannot be interrupted safely.
-    with stop_on_signals() as should_stop:
-        entry = find(weights) if weights else default_entry()
-        reporter = Reporter(
-            log_format_named(log_format), log_file, quiet, verbose, len(inputs.recordings), should_stop=should_stop
-        )
-        with reporter:
-            from avpenet_cli.runs.manifest import Totals
-            from avpenet_cli.scoring.run import ScoreRequest, score_recordings
+    with run_callbacks(quiet, verbose=verbose, log_format=log_format_named(log_format), log_file=log_file) as reporter:
+        from avpenet_cli.runs.manifest import Totals
+        from avpenet_cli.scoring.run import ScoreRequest, score_recordings
 
-            notice = entry.description.notice
-            if notice:
-                reporter.warning(notice)
-            request = ScoreRequest(inputs, out, entry, settings, pseudonymise is not None, overwrite)
-            totals = Totals()
-            for scored in score_recordings(request, reporter):
-                totals.add(scored.outcome)
-                _log_outcome(scored, reporter)
-                if scored.error is not None and debug:
-                    reporter.trace(scored.error, names_allowed=pseudonymise is None)
-            if notice:
-                reporter.warning(notice)
+        entry = find(weights) if weights else default_entry()
+        notice = entry.description.notice
+        if notice:
+            reporter.warning(notice)
+        request = ScoreRequest(inputs, out, entry, settings, pseudonymise is not None, overwrite)
+        totals = Totals()
+        for scored in score_recordings(request, reporter):
+            totals.add(scored.outcome)
+            _log_outcome(scored, reporter)
+            if scored.error is not None and debug:
+                reporter.trace(scored.error, names_allowed=pseudonymise is None)
+        if notice:
+            reporter.warning(notice)
     typer.echo(_last_line(totals, time.monotonic() - started), err=True)
     if totals.failed:
         return ExitCode.SOME_FAILED

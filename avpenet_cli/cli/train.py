@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avpenet_cli.cli.callbacks import run_callbacks
+from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.errors import ExitCode
 
 if TYPE_CHECKING:

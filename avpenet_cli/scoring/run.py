@@ -185,6 +185,7 @@ def _remove_leftovers(out: Path, *, journal_too: bool) -> None:
 
 def _announce(request: ScoreRequest, journal: Journal, network: Network, callbacks: RunCallbacks) -> None:
     inputs = request.inputs
+    callbacks.set_total(len(inputs.recordings))
     if inputs.repeated:
         callbacks.info(f"{plural(inputs.repeated, 'input')} named more than once; each recording is scored once")
     if inputs.other_files:
