@@ -109,6 +109,16 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipMaker:
     return ClipMaker(tmp_path_factory.mktemp("clips"))
 
 
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a simulated study: two score tables, ratings, subjects and events; a test that alters one copies it."""
+    from examples.make_study import make_study
+
+    folder = tmp_path_factory.mktemp("a study")
+    make_study(folder, recordings=40, seed=3)
+    return folder
+
+
 class RunAvpenet(Protocol):
     """Type of the fixture `run_avpenet`."""
 

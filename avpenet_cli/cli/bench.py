@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from avpenet_cli.cli.options import Debug
+
 
 def bench(
     recording: Annotated[Path, typer.Argument(help="A recording, a minute or longer.")],
@@ -19,7 +21,7 @@ def bench(
     batch_size: Annotated[int, typer.Option(help="Faces encoded together.")] = 32,
     stride: Annotated[float, typer.Option(help="Seconds between segment starts.")] = 3.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> int:
     """Score one recording and print seconds per stage, ms per segment and times real time.
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from avpenet_cli.cli.options import Debug
 from avpenet_cli.errors import AvpenetError, ExitCode
 
 _COMMON_DECODERS = (
@@ -47,7 +48,7 @@ class Finding:
 
 def doctor(
     folder: Annotated[Path, typer.Option(help="Folder for the output tables.")] = Path(),
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> int:
     """Check ffmpeg, codecs, libraries, device, weights, disk and write access; exit 3 when something is missing."""
     checks: dict[str, Callable[[], Finding]] = {

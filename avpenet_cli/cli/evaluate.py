@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from avpenet_cli.cli.options import Debug, Quiet
 from avpenet_cli.cli.reporter import printable, run_callbacks
 from avpenet_cli.errors import ExitCode
 from avpenet_cli.phrasing import counted
@@ -30,8 +31,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of noise, covered cells and the resampling.", min=0)] = 42,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the evaluation in DIR.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings, errors and the last line.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> int:
     """Evaluate weights on rated segments: every statistic of report, and how far noise, covered faces or a missing
     modality change the error.

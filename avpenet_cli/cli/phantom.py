@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.options import Debug
 from avpenet_cli.cli.phantom_check import check
 from avpenet_cli.errors import ExitCode, SettingsError
 
@@ -55,7 +56,7 @@ def make(
     suffix: Annotated[str, typer.Option(help=f"Container: {', '.join(_SUFFIXES)}.")] = ".mp4",
     jobs: Annotated[int | None, typer.Option(help="Number of processes; by default one per core.", min=1)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> int:
     """Make recordings of synthetic patients, with truth.csv, subjects.csv and events.csv for `avpenet report`.
 

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from avpenet_cli.cli.options import Debug, WeightsName
 from avpenet_cli.cli.reporter import printable, run_callbacks
 from avpenet_cli.errors import ExitCode
 
 
 def check(
-    weights: Annotated[str | None, typer.Option(help="Name or file of the weights; see avpenet weights list.")] = None,
+    weights: WeightsName = None,
     baseline: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Compare with these scores, not with those shipped.")
     ] = None,
@@ -25,7 +26,7 @@ def check(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the verdict.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> int:
     """Score phantoms, compare with what the same weights gave before, and print a protocol to sign.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.options import Debug, Quiet, Recursive
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
@@ -29,7 +30,7 @@ def prepare(
         Path, typer.Option(metavar="SUBJECTS", help="recording, subject; age_group and site to stratify by.")
     ],
     out: Annotated[Path, typer.Option(metavar="STORE", help="The folder to make, or to resume.")],
-    recursive: Annotated[bool, typer.Option("--recursive", help="Look into folders of folders.")] = False,
+    recursive: Recursive = False,
     stride: Annotated[float | None, typer.Option(help="Seconds between segment starts. [default: 3]")] = None,
     hold_s: Annotated[
         float | None, typer.Option(help="Seconds for which a rating given as time_s holds. [default: 10]")
@@ -43,8 +44,8 @@ def prepare(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="The other settings: audio, face, quality, decoding.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings, errors and the last line.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> int:
     """Prepare recordings for training: faces, audio and ratings of every segment, split by subject.
 

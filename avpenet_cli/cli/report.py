@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.options import Debug
 from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
@@ -58,7 +59,7 @@ def report(
     ] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 42,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> int:
     """Describe score tables and compare them with human ratings: a page, its numbers as JSON, segments to review."""
     if fail_on_limit and limit is None:

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.options import Debug, Quiet, Recursive, WeightsName
 from avpenet_cli.cli.reporter import Reporter, log_format_named, run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
 
 if TYPE_CHECKING:
     from avpenet_cli.runs.manifest import Totals
-    from avpenet_cli.scoring.run import ScoredRecording
+    from avpenet_cli.scoring.run import ScoredRecording, ScoreRequest
 
 
 def score(
     paths: Annotated[list[str] | None, typer.Argument(help="Recordings, folders, or quoted patterns.")] = None,
     out: Annotated[Path | None, typer.Option(help="The table to write: .csv, .parquet or .jsonl.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Name or file of the weights; see avpenet weights list.")] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", help="Look into folders of folders.")] = False,
+    weights: WeightsName = None,
+    recursive: Recursive = False,
     files_from: Annotated[
         str | None, typer.Option(help="Read paths from a file, one a line or NUL-separated; - is standard input.")
     ] = None,
@@ -52,9 +53,9 @@ def score(
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="The rest of the settings.")] = None,
     log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
     log_file: Annotated[Path | None, typer.Option(help="Append the log here too.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings, errors and the last line.")] = False,
+    quiet: Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also where the time went.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Debug = False,
 ) -> int:
     """Score recordings for pain: one row for every 3-second segment.
 
@@ -84,26 +85,34 @@ def score(
     check_format(out)
     started = time.monotonic()
     with run_callbacks(quiet, verbose=verbose, log_format=log_format_named(log_format), log_file=log_file) as reporter:
-        from avpenet_cli.runs.manifest import Totals
-        from avpenet_cli.scoring.run import ScoreRequest, score_recordings
+        from avpenet_cli.scoring.run import ScoreRequest
 
         entry = find(weights) if weights else default_entry()
-        notice = entry.description.notice
-        if notice:
-            reporter.warning(notice)
         request = ScoreRequest(inputs, out, entry, settings, pseudonymise is not None, overwrite)
-        totals = Totals()
-        for scored in score_recordings(request, reporter):
-            totals.add(scored.outcome)
-            _log_outcome(scored, reporter)
-            if scored.error is not None and debug:
-                reporter.trace(scored.error, names_allowed=pseudonymise is None)
-        if notice:
-            reporter.warning(notice)
+        totals = _score(request, reporter, debug)
     typer.echo(_last_line(totals, time.monotonic() - started), err=True)
     if totals.failed:
         return ExitCode.SOME_FAILED
     return ExitCode.SOME_FAILED if strict and (totals.segments["unscorable"] or totals.truncated) else ExitCode.OK
+
+
+def _score(request: ScoreRequest, reporter: Reporter, debug: bool) -> Totals:
+    """Score and log every recording, with the weights' notice before and after, where it is seen."""
+    from avpenet_cli.runs.manifest import Totals
+    from avpenet_cli.scoring.run import score_recordings
+
+    notice = request.weights.description.notice
+    if notice:
+        reporter.warning(notice)
+    totals = Totals()
+    for scored in score_recordings(request, reporter):
+        totals.add(scored.outcome)
+        _log_outcome(scored, reporter)
+        if scored.error is not None and debug:
+            reporter.trace(scored.error, names_allowed=not request.pseudonymised)
+    if notice:
+        reporter.warning(notice)
+    return totals
 
 
 def _log_outcome(scored: ScoredRecording, reporter: Reporter) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.options import Debug, Quiet
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.errors import ExitCode
 
@@ -39,8 +40,8 @@ def train(
     demonstration: Annotated[
         bool, typer.Option("--demonstration", help="Mark the weights as trained on recordings of no patients.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings, errors and the last line.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> int:
     """Train a network on prepared recordings, in the paper's two stages; the best epoch is kept.
 

@@ -15,9 +15,6 @@ from avpenet_cli.stats.estimate import Estimate, absent, flat
 from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.training.metrics import Metrics, compute_metrics
 
-STATISTICS = ("mae", "rmse", "bias", "icc_a1", "pearson", "mae_minus_clean")
-"""Of each condition, each with its 95 % interval."""
-
 
 @dataclass(frozen=True)
 class ConditionResult:
@@ -37,7 +34,7 @@ class ConditionResult:
 
     @property
     def estimates(self) -> dict[str, Estimate]:
-        """By name, in the order of `STATISTICS`."""
+        """By name, in the order in which they are written."""
         return self.metrics.estimates | {"mae_minus_clean": self.mae_minus_clean}
 
     def to_json(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,11 @@ def write_score_table(
         totals=totals.entry(),
         timing=Timing(finished, round(evaluation.seconds, 1)),
         recordings=entries,
-        store=StoreEntry(store.digest, split.split, split.left_out_site),
         # The report repeats the notice of the weights, so that its page cannot pass for a test.
         warning=split.warning,
     )
-    write_manifest(manifest_path(path), manifest)
+    entry = StoreEntry(store.digest, split.split, split.left_out_site)
+    write_manifest(manifest_path(path), replace(manifest, store=entry))
 
 
 def _segment_score(segment: _Row, score: float, label: str) -> SegmentScore:

@@ -162,7 +162,6 @@ class Manifest:
         totals: TotalsEntry,
         timing: Timing,
         recordings: Sequence[RecordingEntry],
-        store: StoreEntry | None = None,
         warning: str = "",
     ) -> Manifest:
         """The manifest of a run with these weights and settings, made by the software that is running now.
@@ -185,7 +184,6 @@ class Manifest:
             totals=totals,
             timing=timing,
             recordings=list(recordings),
-            store=store,
         )
 
 

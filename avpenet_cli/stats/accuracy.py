@@ -11,7 +11,7 @@ from scipy import sparse, stats
 
 from avpenet_cli.stats.bootstrap import LEVEL, Resampling, Scale, SubjectBootstrap
 from avpenet_cli.stats.estimate import NO_INTERVAL, Estimate, absent
-from avpenet_cli.stats.pairs import Array, Pairs
+from avpenet_cli.stats.pairs import Array, Pairs, one_point_bins
 
 Indices = NDArray[np.int64]
 
@@ -182,13 +182,8 @@ def _rank_correlation(table: Array, row: Indices, column: Indices, shape: tuple[
 
 def by_intensity(pairs: Pairs, resampling: Resampling) -> tuple[IntensityBin, ...]:
     """MAE and bias in bins of one point of the reference; bins without a pair are left out."""
-    bin_of_pair = np.clip(np.floor(pairs.reference), 0, 9)
     bins = []
-    for low in range(10):
-        in_bin = bin_of_pair == low
-        if not in_bin.any():
-            continue
-        part = Pairs.of(pairs.model[in_bin], pairs.reference[in_bin], pairs.subject[in_bin])
+    for low, part in one_point_bins(pairs, pairs.reference):
         mae = mean_absolute_error(part, resampling.of(part.n_subjects))
         bins.append(IntensityBin(low, low + 1, mae, float(part.difference.mean()), part.n, part.n_subjects))
     return tuple(bins)

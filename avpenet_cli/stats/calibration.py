@@ -8,7 +8,7 @@ import numpy as np
 
 from avpenet_cli.stats.bootstrap import Resampling
 from avpenet_cli.stats.estimate import Estimate
-from avpenet_cli.stats.pairs import Pairs
+from avpenet_cli.stats.pairs import Pairs, one_point_bins
 from avpenet_cli.stats.regression import Line, line
 
 _SCALE_POINTS = 10.0
@@ -42,13 +42,8 @@ def calibration_line(pairs: Pairs) -> Line:
 
 def calibration_bins(pairs: Pairs, resampling: Resampling) -> tuple[CalibrationBin, ...]:
     """Mean reference in bins of one point of the score; bins without a pair are left out."""
-    bin_of_pair = np.clip(np.floor(pairs.model), 0, 9)
     bins = []
-    for low in range(10):
-        in_bin = bin_of_pair == low
-        if not in_bin.any():
-            continue
-        part = Pairs.of(pairs.model[in_bin], pairs.reference[in_bin], pairs.subject[in_bin])
+    for low, part in one_point_bins(pairs, pairs.model):
         # As a share of the scale, whose logit keeps the interval within it.
         sums = part.per_subject(np.ones(part.n), part.reference / _SCALE_POINTS)
         bootstrap = resampling.of(part.n_subjects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+_LAST_BIN = 9
+"""From 9 to 10 points, which includes 10."""
 
 
 @dataclass(frozen=True)
@@ -76,3 +79,17 @@ class Pairs:
             (n_subjects, number of columns) float64.
         """
         return np.stack([np.bincount(self.subject, column, self.n_subjects) for column in columns], axis=1)
+
+
+def one_point_bins(pairs: Pairs, values: Array) -> Iterator[tuple[int, Pairs]]:
+    """Lower end and pairs of each bin of one point of the 0-10 scale that has a pair.
+
+    Args:
+        pairs: all pairs.
+        values: (n,) points, what is binned; values outside the scale belong to the first or the last bin.
+    """
+    bin_of_pair = np.clip(np.floor(values), 0, _LAST_BIN)
+    for low in range(_LAST_BIN + 1):
+        in_bin = bin_of_pair == low
+        if in_bin.any():
+            yield low, Pairs.of(pairs.model[in_bin], pairs.reference[in_bin], pairs.subject[in_bin])

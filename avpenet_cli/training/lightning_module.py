@@ -162,7 +162,7 @@ class PainLightningModule(lightning.LightningModule):
     def _encode_faces(self, faces: Tensor, frozen: bool) -> Tensor:
         if not frozen or not len(faces):
             return self.network.encode_faces(faces)
-        # At a low frame rate one frame fills several positions.
+        # At a low frame rate one frame fills several positions; `face.deduplicate` is for arrays, this for any device.
         distinct, inverse = torch.unique_consecutive(faces, return_inverse=True, dim=0)
         return torch.cat([self.network.encode_faces(part) for part in distinct.split(_FROZEN_MICRO_BATCH)])[inverse]
 

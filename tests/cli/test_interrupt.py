@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY, Answer, ClipMaker
+from tests.support.processes import ffmpegs_with
 
 AFTER_A_RUN = {"scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.run.json"}
 
@@ -90,16 +91,6 @@ def _rows(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _ffmpegs_with(folder: Path) -> list[str]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
-            if b"ffmpeg" in command.split(b"\0")[0] and os.fsencode(folder) in command:
-                found.append(entry.name)
-    return found
-
-
 @pytest.mark.slow
 def test_interrupted_run_keeps_finished_recordings(
     archive: Path, start: Callable[..., Run], avpenet_here: Callable[..., Answer], tmp_path: Path
@@ -112,7 +103,7 @@ def test_interrupted_run_keeps_finished_recordings(
     assert status == 130
     assert last == "avpenet: interrupted after 1 of 2 recordings; run the same command again to resume"
     assert {path.name for path in tmp_path.iterdir()} == {"scores.csv.journal", "scores.csv.lock"}
-    assert _ffmpegs_with(archive) == []
+    assert ffmpegs_with(archive) == []
     again = avpenet_here("score", archive, "--out", out, "--weights", "untrained")
     assert again.code == 0
     assert re.search(r"1\.mp4: .* scored by an earlier run", again.err)

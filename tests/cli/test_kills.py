@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY, ClipMaker
+from tests.support.processes import ffmpegs_with
 
 KILLS = 20
 SEED = 5
@@ -85,16 +86,6 @@ def archive(clips: ClipMaker, tmp_path: Path) -> Path:
     return folder
 
 
-def _ffmpegs_with(folder: Path) -> list[str]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
-            if b"ffmpeg" in command.split(b"\0")[0] and os.fsencode(folder) in command:
-                found.append(entry.name)
-    return found
-
-
 @pytest.mark.slow
 def test_killed_runs_end_with_the_file_of_an_unbroken_one(archive: Path, starter: Starter, tmp_path: Path) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
@@ -127,4 +118,4 @@ def test_killed_runs_end_with_the_file_of_an_unbroken_one(archive: Path, starter
         "scores.run.json",
     }
     assert sorted(path.name for path in archive.iterdir()) == ["0.mp4", "1.mp4", "2.mp4", "broken.mp4"]
-    assert _ffmpegs_with(archive) == []
+    assert ffmpegs_with(archive) == []

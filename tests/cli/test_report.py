@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from examples.make_study import make_study
 from tests.conftest import RunAvpenet
 from tests.support.reports import (
     FEW_RESAMPLES,
@@ -22,13 +21,6 @@ from tests.support.reports import (
     write_ratings,
     write_scores,
 )
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("a study")
-    make_study(folder, recordings=40, seed=3)
-    return folder
 
 
 def test_the_json_has_every_section(avpenet_here: Avpenet, study: Path, tmp_path: Path) -> None:

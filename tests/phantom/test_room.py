@@ -17,6 +17,7 @@ from avpenet_cli.phantom.room.acoustics import Site, impulse_response, record, r
 from avpenet_cli.phantom.room.equipment import alarm, beeps, walk
 from avpenet_cli.phantom.voice.pain_voice import PAIN_RATE_HZ, SAMPLE_RATE_HZ, draw_vocality, pain_voice
 from avpenet_cli.settings import AudioSettings
+from tests.support.waveforms import assert_waveform, level_dbfs
 
 
 def voice_of(age_group: AgeGroup, pain: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -26,10 +27,6 @@ def voice_of(age_group: AgeGroup, pain: np.ndarray, seed: int = 0) -> np.ndarray
 
 def steady(pain: float, seconds: float) -> np.ndarray:
     return np.full(round(seconds * PAIN_RATE_HZ), pain)
-
-
-def level_dbfs(audio: np.ndarray) -> float:
-    return float(10.0 * np.log10(np.mean(np.square(audio, dtype=np.float64)) + 1e-20))
 
 
 def without_events(site: Site) -> Site:
@@ -49,15 +46,6 @@ def front_end(audio: np.ndarray) -> list[SegmentAudio]:
 
 def voiced_share(audio: np.ndarray) -> float:
     return float(np.mean([segment.voiced for segment in front_end(audio)]))
-
-
-def assert_waveform(audio: np.ndarray, seconds: float, overdriven: bool = False) -> None:
-    assert audio.dtype == np.float32
-    assert audio.shape == (round(seconds * SAMPLE_RATE_HZ),)
-    assert np.isfinite(audio).all()
-    assert np.abs(audio).max(initial=0.0) < 1.0
-    # A limiter that cuts one side of a voice causes an offset.
-    assert overdriven or abs(float(audio.mean(dtype=np.float64))) < 1e-4
 
 
 # -------------------------------------------------------------------------------------------- rooms

@@ -29,6 +29,7 @@ from avpenet_cli.phantom.voice.pain_voice import (
     pain_voice,
 )
 from avpenet_cli.settings import from_dict, to_dict
+from tests.support.waveforms import assert_waveform, level_dbfs
 
 GROUPS: tuple[tuple[AgeGroup, Sex], ...] = (("neonate", "male"), ("adult", "female"), ("adult", "male"))
 KINDS: tuple[tuple[AgeGroup, str], ...] = (
@@ -55,10 +56,6 @@ def steady_voice(vocality: Vocality, pain: float, seed: int) -> np.ndarray:
     return pain_voice(vocality, steady(pain), seed)
 
 
-def level_dbfs(audio: np.ndarray) -> float:
-    return float(10.0 * np.log10(np.mean(np.square(audio, dtype=np.float64)) + 1e-20))
-
-
 def sections(audio: np.ndarray, utterances: Sequence[Utterance], kind: str) -> list[np.ndarray]:
     whole = [u for u in utterances if u.kind == kind and (u.start_s + u.length_s) * SAMPLE_RATE_HZ < audio.size]
     return [audio[round(u.start_s * SAMPLE_RATE_HZ) :][: round(u.length_s * SAMPLE_RATE_HZ)] for u in whole]
@@ -68,15 +65,6 @@ def f0_hz(audio: np.ndarray, low_hz: float, high_hz: float) -> float:
     slower = scipy.signal.resample_poly(audio.astype(np.float64), 1, 3)
     track = librosa.yin(slower, fmin=low_hz, fmax=high_hz, sr=SAMPLE_RATE_HZ // 3, frame_length=1024)
     return float(np.median(track))
-
-
-def assert_waveform(audio: np.ndarray, seconds: float, overdriven: bool = False) -> None:
-    assert audio.dtype == np.float32
-    assert audio.shape == (round(seconds * SAMPLE_RATE_HZ),)
-    assert np.isfinite(audio).all()
-    assert np.abs(audio).max(initial=0.0) < 1.0
-    # A limiter that cuts one side of a voice causes an offset.
-    assert overdriven or abs(float(audio.mean(dtype=np.float64))) < 1e-4
 
 
 # -------------------------------------------------------------------------------------------- subjects

@@ -29,6 +29,12 @@ from weights.recipe.pretrain_encoders import UNITS, face_loss
 from weights.recipe.pretraining_data import augment_faces, augment_spectrograms, load_audio, load_faces
 
 
+def run_recipe(module: str, *args: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a module of `weights/recipe` to its end."""
+    command = [sys.executable, "-m", f"weights.recipe.{module}", *map(str, args)]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+
+
 def test_augmentation_keeps_the_range_and_treats_every_item_differently() -> None:
     rng = torch.Generator().manual_seed(1)
     faces = torch.rand((1, 3, 16, 16), generator=rng).repeat(8, 1, 1, 1)
@@ -84,50 +90,41 @@ def test_extra_audio_has_spectrograms_utterances_and_pain(tmp_path: Path) -> Non
 
 def test_a_folder_of_extra_subjects_of_another_seed_is_refused(tmp_path: Path) -> None:
     """Its subjects have the same names."""
-    command = [
-        sys.executable,
-        "-m",
-        "weights.recipe.extra_subjects",
-        "audio",
-        "--subjects",
-        "1",
-        "--jobs",
-        "1",
-        "--out",
-        tmp_path,
-    ]
-    runs = [
-        subprocess.run([*map(str, command), "--seed", seed], cwd=REPOSITORY, capture_output=True, text=True)
-        for seed in ("7", "8")
-    ]
+    command = ("extra_subjects", "audio", "--subjects", "1", "--jobs", "1", "--out", tmp_path, "--seed")
+    runs = [run_recipe(*command, seed) for seed in ("7", "8")]
     assert runs[0].returncode == 0, runs[0].stderr
     assert runs[1].returncode == 2
     assert "seed 7" in runs[1].stderr
 
 
-@pytest.mark.slow
-def test_pretrained_encoders_learn_the_units_of_their_frames_and_start_a_training(
-    tmp_path: Path, run_avpenet: RunAvpenet
-) -> None:
-    phantoms, store_path = tmp_path / "phantoms", tmp_path / "store"
-    request = PhantomRequest(subjects=4, seed=3, minutes=0.1, size_px=(320, 240), fps=10.0)
-    make_phantoms(request, phantoms, jobs=2)
-    truth, subjects = phantoms / "truth.csv", phantoms / "subjects.csv"
-    done = run_avpenet(
-        [
-            "prepare",
-            phantoms,
-            "--ratings",
-            truth,
-            "--subjects",
-            subjects,
-            "--out",
-            store_path,
-            "--split",
-            "0.5,0.25,0.25",
-        ]
-    )
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pretraining") / "phantoms"
+    make_phantoms(PhantomRequest(subjects=4, seed=3, minutes=0.1, size_px=(320, 240), fps=10.0), folder, jobs=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store_path(phantoms: Path, run_avpenet: RunAvpenet) -> Path:
+    path = phantoms.parent / "store"
+    tables: list[str | Path] = ["--ratings", phantoms / "truth.csv", "--subjects", phantoms / "subjects.csv"]
+    done = run_avpenet(["prepare", phantoms, *tables, "--out", path, "--split", "0.5,0.25,0.25"])
     assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def extra(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Faces and audio of two extra subjects."""
+    folder = tmp_path_factory.mktemp("extra")
+    for kind in ("faces", "audio"):
+        done = run_recipe("extra_subjects", kind, "--subjects", "2", "--out", folder, "--jobs", "1")
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_faces_and_audio_of_phantoms_match_their_targets(phantoms: Path, store_path: Path, extra: Path) -> None:
     store, scene_of = SegmentStore.open(store_path), scenes(phantoms)
     crops, units = load_faces(store, scene_of, "train", 32, 2)
     assert crops.shape[1:] == (3, 32, 32)
@@ -145,42 +142,22 @@ def test_pretrained_encoders_learn_the_units_of_their_frames_and_start_a_trainin
     assert shares.shape == (len(mels), 10, len(kinds))
     assert float(pains[0]) == pytest.approx(segment.reference)
 
-    extra = tmp_path / "extra"
-    for kind in ("faces", "audio"):
-        made = [
-            sys.executable,
-            "-m",
-            "weights.recipe.extra_subjects",
-            kind,
-            "--subjects",
-            "2",
-            "--out",
-            extra,
-            "--jobs",
-            "1",
-        ]
-        subprocess.run(list(map(str, made)), cwd=REPOSITORY, capture_output=True, check=True)
     both = load_faces(store, scene_of, "train", 32, 2, extra)
     assert len(both[0]) == len(crops) + len(load_extra_faces(extra, 32)[0])
     assert both[1][: len(crops), UNITS].isfinite().all()
     assert both[1][len(crops) :, UNITS].isnan().all()
-    assert len(load_audio(store, scene_of, "train", kinds, extra)[0]) == len(mels) + len(
-        load_extra_audio(extra, kinds)[0]
-    )
+    mels_of_both = load_audio(store, scene_of, "train", kinds, extra)[0]
+    assert len(mels_of_both) == len(mels) + len(load_extra_audio(extra, kinds)[0])
 
+
+@pytest.mark.slow
+def test_pretrained_encoders_learn_and_start_a_training(
+    phantoms: Path, store_path: Path, extra: Path, tmp_path: Path, run_avpenet: RunAvpenet
+) -> None:
     out = tmp_path / "encoders.safetensors"
-    command: list[object] = [
-        sys.executable,
-        "-m",
-        "weights.recipe.pretrain_encoders",
-        store_path,
-        "--phantoms",
-        phantoms,
-        "--out",
-        out,
-    ]
-    command += ["--face-steps", "32:2", "--audio-updates", "2", "--batch", "4", "--extra", extra, "--init", "untrained"]
-    pretrained = subprocess.run(list(map(str, command)), cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    length = ("--face-steps", "32:2", "--audio-updates", "2", "--batch", "4")
+    data = (store_path, "--phantoms", phantoms, "--extra", extra)
+    pretrained = run_recipe("pretrain_encoders", *data, *length, "--init", "untrained", "--out", out)
     assert pretrained.returncode == 0, pretrained.stderr
     assert "R2 on validation by unit" in pretrained.stdout
     initial, final = (load_network(find(name)).visual_encoder for name in ("untrained", out))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from examples.make_study import make_study
 from tests.support.reports import (
     WEIGHTS,
     Avpenet,
@@ -20,13 +19,6 @@ from tests.support.reports import (
     write_manifest,
     write_scores,
 )
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("a study")
-    make_study(folder, recordings=40, seed=3)
-    return folder
 
 
 def test_a_failed_recording_with_seconds_counts_once(avpenet_here: Avpenet, tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from avpenet_cli.phantom.head.clothing import body, ears, hair_or_cap
 from avpenet_cli.phantom.head.model import UNITS, AgeGroup, Eyeballs, HeadModel, HeadShape, Index, Landmarks, Look
 from avpenet_cli.phantom.head.parts import (
     Part,
+    assemble_head,
     eye_socket,
     eyeball,
     jaw_displacement,
-    join_parts,
     make_part,
     mouth_bag,
     teeth,
@@ -61,14 +61,9 @@ class BuiltInHead:
         pieces = [skin, *sockets, *(eyeball(middle, radius) for middle in middles)]
         pieces += [mouth_bag(edge, params.mouth_y_mm, scale), *_mouth_parts(surface, points, plan)]
         pieces += [*ears(surface), *hair_or_cap(surface, look), *body(surface)]
-        mesh = join_parts(pieces)
         lids = tuple(np.flatnonzero(plan.eye == eye).astype(np.int32) for eye in (0, 1))
-        return HeadShape(
-            neutral_mm=mesh.points_mm,
-            actions_mm=mesh.actions_mm,
-            faces=mesh.faces,
-            atlas_px=mesh.atlas_px,
-            rotation_share=mesh.rotation_share,
+        return assemble_head(
+            pieces,
             face_width_mm=2.0 * float(surface.base(np.array([np.pi / 2]), np.array([params.cheek_y_mm]))[0, 0]),
             landmarks=_landmarks(surface, points, plan),
             eyeballs=Eyeballs(

@@ -12,7 +12,7 @@ from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.head.clothing import gown_below
 from avpenet_cli.phantom.head.mesh_simplify import layer, merge_vertices, recipe_displacements, triangulate
 from avpenet_cli.phantom.head.model import AgeGroup, Eyeballs, Float, HeadShape, Index, Landmarks, Look
-from avpenet_cli.phantom.head.parts import Part, eyeball, join_parts, make_part
+from avpenet_cli.phantom.head.parts import Part, assemble_head, eyeball, make_part
 from avpenet_cli.phantom.head.surface import smooth
 from avpenet_cli.phantom.head.texture_atlas import face_px, patch_px
 from avpenet_cli.phantom.parameters.face_params import face_params
@@ -115,15 +115,10 @@ class IctHead:
         lids = [np.flatnonzero(_near_eye(skin.points_mm, eye, radius)).astype(np.int32) for eye in eyes]
         gown = gown_below(float(landmarks.chin[1]), look)
         hair = layer(skin.points_mm, skin.faces, look, scale)
-        mesh = join_parts([*parts, *(eyeball(eye, radius) for eye in eyes), *hair, gown])
         cheek = np.abs(skin.points_mm[:, 1] + 0.8 * eye_x) < 0.3 * eye_x
         front = skin.points_mm[:, 2] > 0.9 * eye_x
-        return HeadShape(
-            neutral_mm=mesh.points_mm,
-            actions_mm=mesh.actions_mm,
-            faces=mesh.faces,
-            atlas_px=mesh.atlas_px,
-            rotation_share=mesh.rotation_share,
+        return assemble_head(
+            [*parts, *(eyeball(eye, radius) for eye in eyes), *hair, gown],
             face_width_mm=float(np.ptp(skin.points_mm[cheek & front, 0])),
             landmarks=landmarks,
             eyeballs=Eyeballs(eyes, radius * 1.02, (lids[0], lids[1])),

@@ -14,7 +14,7 @@ from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.head.clothing import gown_below
 from avpenet_cli.phantom.head.mesh_simplify import depth_behind_mm, layer, recipe_displacements, triangulate
 from avpenet_cli.phantom.head.model import AgeGroup, Eyeballs, Float, HeadShape, Index, Landmarks, Look
-from avpenet_cli.phantom.head.parts import Part, eyeball, join_parts, make_part
+from avpenet_cli.phantom.head.parts import Part, assemble_head, eyeball, make_part
 from avpenet_cli.phantom.head.surface import smooth
 from avpenet_cli.phantom.head.texture_atlas import face_px, patch_px
 from avpenet_cli.phantom.parameters.face_params import face_params
@@ -132,14 +132,9 @@ class MakeHumanHead:
                 parts.append(self._helper(name, patch, points, displacements))
         lids = [_lids(skin, eye, radius) for eye in eyes]
         hair = layer(skin, faces, look, scale)
-        mesh = join_parts([*parts, *balls, *hair, gown_below(chin_y, look, _GOWN_RISE_MM[look.age_group])])
         level = (np.abs(skin[:, 1] + 0.7 * eye_x) < 0.3 * eye_x) & (skin[:, 2] > 0.9 * eye_x)
-        return HeadShape(
-            neutral_mm=mesh.points_mm,
-            actions_mm=mesh.actions_mm,
-            faces=mesh.faces,
-            atlas_px=mesh.atlas_px,
-            rotation_share=mesh.rotation_share,
+        return assemble_head(
+            [*parts, *balls, *hair, gown_below(chin_y, look, _GOWN_RISE_MM[look.age_group])],
             face_width_mm=float(np.ptp(skin[level, 0])),
             landmarks=landmarks,
             eyeballs=Eyeballs(eyes, radius * 1.02, (lids[0], lids[1])),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +17,7 @@ Index = npt.NDArray[np.int32]
 AgeGroup = Literal["neonate", "adult"]
 Hair = Literal["none", "short", "long", "cap"]
 
-UNITS: tuple[Unit, ...] = (
-    "brow_lower",
-    "brow_raise",
-    "orbit_tighten",
-    "nose_wrinkle",
-    "lip_raise",
-    "lids",
-    "mouth_open",
-    "lip_corner_pull",
-    "lip_stretch",
-)
+UNITS: tuple[Unit, ...] = get_args(Unit)
 """Displacement fields of every head, in the order of `HeadShape.actions_mm`."""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from avpenet_cli.phantom.head.model import UNITS, Float, Index
+from avpenet_cli.phantom.head.model import UNITS, Eyeballs, Float, HeadShape, Index, Landmarks
 from avpenet_cli.phantom.head.texture_atlas import patch_px
 from avpenet_cli.phantom.parameters.face_params import face_params
 
@@ -55,6 +55,23 @@ def join_parts(parts: Sequence[Part]) -> Part:
         ),
         atlas_px=np.concatenate([piece.atlas_px for piece in parts]),
         rotation_share=np.concatenate([piece.rotation_share for piece in parts]),
+    )
+
+
+def assemble_head(
+    parts: Sequence[Part], *, face_width_mm: float, landmarks: Landmarks, eyeballs: Eyeballs
+) -> HeadShape:
+    """Join the parts, in order, to a head; the other arguments are those of `HeadShape`."""
+    mesh = join_parts(parts)
+    return HeadShape(
+        neutral_mm=mesh.points_mm,
+        actions_mm=mesh.actions_mm,
+        faces=mesh.faces,
+        atlas_px=mesh.atlas_px,
+        rotation_share=mesh.rotation_share,
+        face_width_mm=face_width_mm,
+        landmarks=landmarks,
+        eyeballs=eyeballs,
     )
 
 

@@ -11,28 +11,21 @@ from collections.abc import Sequence
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 
+from avpenet_cli.phrasing import MINUS, printable
+
 PT_PER_IN = 72.0
-MINUS = "\N{MINUS SIGN}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 THIN_SPACE = "\N{THIN SPACE}"
 PERCENT = "\N{NO-BREAK SPACE}%"
 UNKNOWN = "not computed"
 
-_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-# Control characters of the writing direction would reorder the rest of a caption.
-_DIRECTION_MARKS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C])
+# Line and paragraph separators, and characters that XML does not allow.
+_NOT_IN_SVG = str.maketrans("\u2028\u2029\ufffe\uffff", "  \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}")
 
 
 def single_line(text: str) -> str:
     """A name on a single line that is valid in XML: no control characters, no unpaired surrogates."""
-
-    def replaced(character: str) -> str:
-        kind = unicodedata.category(character)
-        if kind in {"Cc", "Zl", "Zp"}:
-            return " "
-        return _REPLACEMENT if kind == "Cs" or character in "\ufffe\uffff" else character
-
-    return "".join(map(replaced, text.translate(_DIRECTION_MARKS)))
+    return printable(text).translate(_NOT_IN_SVG)
 
 
 @functools.cache

@@ -1,0 +1,12 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings, errors and the last line.")]
+Recursive = Annotated[bool, typer.Option("--recursive", help="Look into folders of folders.")]
+WeightsName = Annotated[str | None, typer.Option(help="Name or file of the weights; see avpenet weights list.")]
