@@ -1,4 +1,4 @@
-"""`avpenet doctor`: check that everything scoring needs is installed, and say how to fix what is not."""
+"""`avpenet doctor`: check that everything needed for scoring is installed, and say how to install what is missing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def doctor(
     folder: Annotated[Path, typer.Option(help="Folder for the output tables.")] = Path(),
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> int:
-    """Check ffmpeg, codecs, libraries, device, weights, disk and write access; exit 3 when something is missing."""
+    """Check ffmpeg, codecs, libraries, device, weights, disk and write access; exit 3 if something is missing."""
     checks: dict[str, Callable[[], Finding]] = {
         "ffmpeg": lambda: _tool("ffmpeg"),
         "ffprobe": lambda: _tool("ffprobe"),
