@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     OK = 0
     """Every recording was handled."""
     SOME_FAILED = 1
-    """Some recording failed; the others are written. With `--strict`, also an unscorable segment or truncation."""
+    """A recording failed; the others are written. With `--strict`, also an unscorable segment or truncation."""
     USAGE = 2
     """Usage or settings: a wrong option, or an output that belongs to other weights or settings."""
     ENVIRONMENT = 3
@@ -22,9 +22,9 @@ class ExitCode(IntEnum):
     NOT_PASSED = 4
     """`report --fail-on-limit`: the verdict is not PASS. `phantom check`: FAIL, or nothing to compare with."""
     LOCKED = 75
-    """Another run holds this output."""
+    """Another run is writing this output."""
     INTERRUPTED = 130
-    """Interrupted; the same command resumes the run."""
+    """Interrupted; the same command resumes, except that `train` needs `--resume` and `evaluate` starts over."""
 
 
 class AvpenetError(Exception):

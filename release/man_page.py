@@ -23,12 +23,12 @@ _EXIT_MEANINGS = {
     ExitCode.SOME_FAILED: "A recording failed, or an internal error; the line on standard error says which.",
     ExitCode.USAGE: "An option, a settings file or an output path that cannot be used.",
     ExitCode.ENVIRONMENT: "Something is missing: weights, ffmpeg, a device, memory or disk.",
-    ExitCode.NOT_PASSED: "A check was carried out and not passed.",
+    ExitCode.NOT_PASSED: "A check was carried out and did not pass.",
     ExitCode.LOCKED: "Another run is writing the same output.",
-    ExitCode.INTERRUPTED: "Stopped by a signal. The same command resumes.",
+    ExitCode.INTERRUPTED: "Stopped by a signal. The same command resumes; train needs --resume, evaluate starts over.",
 }
 _ENVIRONMENT = {
-    "AVPENET_WEIGHTS": "Folder that is searched for weights first, and that weights are installed into.",
+    "AVPENET_WEIGHTS": "Folder that is searched first for weights, and into which weights are installed.",
     "XDG_DATA_HOME": "Weights are also searched for in avpenet/weights below it; ~/.local/share without it.",
 }
 

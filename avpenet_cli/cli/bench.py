@@ -14,16 +14,16 @@ from avpenet_cli.cli.options import Debug
 
 
 def bench(
-    recording: Annotated[Path, typer.Argument(help="A recording, a minute or longer.")],
+    recording: Annotated[Path, typer.Argument(help="A recording of a minute or longer.")],
     weights: Annotated[str, typer.Option(help="Name or file of the weights.")] = "untrained",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    batch_size: Annotated[int, typer.Option(help="Faces encoded together.")] = 32,
+    batch_size: Annotated[int, typer.Option(help="Number of faces encoded together.")] = 32,
     stride: Annotated[float, typer.Option(help="Seconds between segment starts.")] = 3.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Score one recording and print seconds per stage, ms per segment and times real time.
+    """Score one recording and print seconds per stage, ms per segment and speed as a multiple of real time.
 
     Loading the program and the weights is not counted.
     """

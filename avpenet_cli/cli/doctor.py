@@ -1,4 +1,4 @@
-"""`avpenet doctor`: check that everything scoring needs is installed, and say how to fix what is not."""
+"""`avpenet doctor`: check that everything needed for scoring is installed, and say how to install what is missing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def doctor(
     folder: Annotated[Path, typer.Option(help="Folder for the output tables.")] = Path(),
     debug: Debug = False,
 ) -> int:
-    """Check ffmpeg, codecs, libraries, device, weights, disk and write access; exit 3 when something is missing."""
+    """Check ffmpeg, codecs, libraries, device, weights, disk and write access; exit 3 if something is missing."""
     checks: dict[str, Callable[[], Finding]] = {
         "ffmpeg": lambda: _tool("ffmpeg"),
         "ffprobe": lambda: _tool("ffprobe"),

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="From avpenet prepare.", show_default=False)],
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Store made by avpenet prepare.", show_default=False)],
     weights: Annotated[str, typer.Option(help="Name or file of the weights; see avpenet weights list.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write to: new, empty, or with --overwrite.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder to write to: new or empty, unless --overwrite is given.")
+    ],
     split: Annotated[str, typer.Option(help="Subjects to evaluate on: train, validation or test.")] = "test",
     conditions: Annotated[
-        str, typer.Option(help="all, none, or of noise,occlusion,modality; occlusion takes most of the time.")
+        str, typer.Option(help="all, none, or any of noise,occlusion,modality; occlusion takes longest.")
     ] = "all",
-    seed: Annotated[int, typer.Option(help="Of noise, covered cells and the resampling.", min=0)] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of the noise, the covered cells and the resampling.", min=0)] = 42,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the evaluation in DIR.")] = False,
     quiet: Quiet = False,

@@ -7,6 +7,6 @@ from typing import Annotated
 import typer
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings, errors and the last line.")]
-Recursive = Annotated[bool, typer.Option("--recursive", help="Look into folders of folders.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings, errors and the last line.")]
+Recursive = Annotated[bool, typer.Option("--recursive", help="Include subfolders.")]
 WeightsName = Annotated[str | None, typer.Option(help="Name or file of the weights; see avpenet weights list.")]

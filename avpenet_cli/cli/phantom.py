@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Synthetic patients with a known pain trajectory, for commissioning, teaching and demonstration; no evidence.",
+    help="Synthetic patients with a known pain trajectory for commissioning, teaching and demonstration; not evidence.",
 )
 
 app.command("check")(check)

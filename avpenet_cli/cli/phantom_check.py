@@ -1,4 +1,4 @@
-"""`avpenet phantom check`: is the installation intact, does it run, and does it still give the same scores."""
+"""`avpenet phantom check`: check that the installation is intact, runs, and still gives the same scores."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from avpenet_cli.errors import ExitCode
 def check(
     weights: WeightsName = None,
     baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Compare with these scores, not with those shipped.")
+        Path | None, typer.Option(metavar="FILE", help="Compare with these scores instead of those shipped.")
     ] = None,
     save: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save today's scores, for --baseline; other weights' stay.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Save today's scores for --baseline; those of other weights are kept."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the protocol here too.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Also write the protocol to this file.")] = None,
     phantoms: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Phantoms to use in place of the bundled examples.")
+        Path | None, typer.Option(metavar="DIR", help="Phantoms to use instead of the bundled examples.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the verdict.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the verdict.")] = False,
     debug: Debug = False,
 ) -> int:
     """Score phantoms, compare with what the same weights gave before, and print a protocol to sign.

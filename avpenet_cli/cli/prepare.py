@@ -1,4 +1,4 @@
-"""`avpenet prepare`: recordings and ratings in, a segment store to train on out."""
+"""`avpenet prepare`: turn recordings and ratings into a segment store to train on."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ def prepare(
     subjects: Annotated[
         Path, typer.Option(metavar="SUBJECTS", help="recording, subject; age_group and site to stratify by.")
     ],
-    out: Annotated[Path, typer.Option(metavar="STORE", help="The folder to make, or to resume.")],
+    out: Annotated[Path, typer.Option(metavar="STORE", help="The folder to create, or to resume.")],
     recursive: Recursive = False,
     stride: Annotated[float | None, typer.Option(help="Seconds between segment starts. [default: 3]")] = None,
     hold_s: Annotated[
-        float | None, typer.Option(help="Seconds for which a rating given as time_s holds. [default: 10]")
+        float | None, typer.Option(help="Seconds for which a rating given as time_s applies. [default: 10]")
     ] = None,
-    jpeg_quality: Annotated[int | None, typer.Option(help="Of the stored faces, 50 to 100. [default: 95]")] = None,
+    jpeg_quality: Annotated[
+        int | None, typer.Option(help="JPEG quality of the stored faces, 50 to 100. [default: 95]")
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="Shares of subjects: train, validation, test. [default: 0.7,0.15,0.15]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the splits. [default: 42]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the splits. [default: 42]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. [default: auto]")] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="The other settings: audio, face, quality, decoding.")

@@ -25,12 +25,14 @@ def report(
         list[Path],
         typer.Argument(metavar="SCORES...", help="Score tables: .csv, .parquet, .jsonl.", show_default=False),
     ],
-    out: Annotated[Path, typer.Option(help="The page, .html; .json and .review.csv go beside it.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option(help="The page (.html); .json and .review.csv go beside it.", show_default=False)
+    ],
     reference: Annotated[
         Path | None, typer.Option(metavar="RATINGS", help="Human ratings: recording, start_s,end_s or time_s, value.")
     ] = None,
     compare: Annotated[
-        list[Path] | None, typer.Option(metavar="SCORES", help="Score tables of the same segments by other weights.")
+        list[Path] | None, typer.Option(metavar="SCORES", help="Score tables of the same segments from other weights.")
     ] = None,
     subjects: Annotated[
         Path | None, typer.Option(metavar="SUBJECTS", help="Subjects: recording, subject and columns to stratify by.")
@@ -41,24 +43,24 @@ def report(
     limit: Annotated[
         float | None,
         typer.Option(
-            metavar="POINTS", help="Acceptance limit, set beforehand: both limits of agreement must lie within +- this."
+            metavar="POINTS", help="Acceptance limit, set in advance: both limits of agreement must lie within +- this."
         ),
     ] = None,
     limit_source: Annotated[str, typer.Option(metavar="TEXT", help="Source of the acceptance limit.")] = "",
     fail_on_limit: Annotated[bool, typer.Option("--fail-on-limit", help="Exit 4 unless the verdict is PASS.")] = False,
-    hold_s: Annotated[float, typer.Option(help="How long a rating with time_s holds, seconds.")] = 10.0,
+    hold_s: Annotated[float, typer.Option(help="Seconds for which a rating given as time_s applies.")] = 10.0,
     constant_truth: Annotated[
         bool,
         typer.Option("--constant-truth", help="The true value is the same in all segments of a subject."),
     ] = False,
     show: Annotated[
-        list[str] | None, typer.Option(metavar="RECORDING", help="Draw this recording's trajectory; may be repeated.")
+        list[str] | None, typer.Option(metavar="RECORDING", help="Plot this recording's trajectory; may be repeated.")
     ] = None,
     bootstrap: Annotated[
         int, typer.Option(help="Number of bootstrap resamples of subjects.", min=200, max=100_000)
     ] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 42,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the summary.")] = False,
     debug: Debug = False,
 ) -> int:
     """Describe score tables and compare them with human ratings: a page, its numbers as JSON, segments to review."""

@@ -1,4 +1,4 @@
-"""`avpenet score`: recordings in, a table with a row for every segment out."""
+"""`avpenet score`: score recordings into a table with a row for every segment."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def score(
     weights: WeightsName = None,
     recursive: Recursive = False,
     files_from: Annotated[
-        str | None, typer.Option(help="Read paths from a file, one a line or NUL-separated; - is standard input.")
+        str | None, typer.Option(help="Read paths from a file, one per line or NUL-separated; - is standard input.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. [default: auto]")] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Of the encoders: float32 or bfloat16. [default: float32]")
+        str | None, typer.Option(help="Precision of the encoders: float32 or bfloat16. [default: float32]")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Faces encoded together; changes no score. [default: 32]")
+        int | None, typer.Option(help="Number of faces encoded together; does not change scores. [default: 32]")
     ] = None,
     stride: Annotated[
         float | None, typer.Option(help="Seconds between segment starts; 1 for trajectories. [default: 3]")
@@ -40,21 +40,25 @@ def score(
         int | None, typer.Option(help="Monte Carlo dropout samples for score_sd, score_lo, score_hi. [default: 0]")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal hold.")
+        bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only read headers and say what would be scored.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only read the headers and show what would be scored.")
+    ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 1 also when a segment is unscorable or a recording truncated.")
+        bool, typer.Option("--strict", help="Exit 1 also if a segment is unscorable or a recording truncated.")
     ] = False,
     pseudonymise: Annotated[
         Path | None,
-        typer.Option(metavar="KEYFILE", help="Replace the recordings' names by pseudonyms made with this key."),
+        typer.Option(metavar="KEYFILE", help="Replace the recordings' names with pseudonyms made with this key."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="The rest of the settings.")] = None,
-    log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
-    log_file: Annotated[Path | None, typer.Option(help="Append the log here too.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Settings file for all other settings.")
+    ] = None,
+    log_format: Annotated[str, typer.Option(help="Log format: text or json.")] = "text",
+    log_file: Annotated[Path | None, typer.Option(help="Also append the log to this file.")] = None,
     quiet: Quiet = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also where the time went.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also log how long each stage took.")] = False,
     debug: Debug = False,
 ) -> int:
     """Score recordings for pain: one row for every 3-second segment.

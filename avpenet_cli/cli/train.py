@@ -1,4 +1,4 @@
-"""`avpenet train`: a segment store in, your own weights out."""
+"""`avpenet train`: train your own weights on a segment store."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="From avpenet prepare.", show_default=False)],
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Store made by avpenet prepare.", show_default=False)],
     out: Annotated[
-        Path, typer.Option(metavar="NAME.safetensors", help="Weights to write; the run itself is kept in NAME.train/.")
+        Path, typer.Option(metavar="NAME.safetensors", help="Weights to write; the run's state is kept in NAME.train/.")
     ],
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="Settings that differ from the paper's protocol.")
@@ -38,7 +38,7 @@ def train(
         str | None, typer.Option(help="auto (all GPUs, else the CPU), cpu, cuda or cuda:N. [default: auto]")
     ] = None,
     demonstration: Annotated[
-        bool, typer.Option("--demonstration", help="Mark the weights as trained on recordings of no patients.")
+        bool, typer.Option("--demonstration", help="Mark the weights as not trained on recordings of patients.")
     ] = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -90,8 +90,12 @@ def verify(
 @app.command("import")
 def import_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="A .pth file of the authors' training code.")],
-    name: Annotated[str | None, typer.Option(help="Name of the new weights; the file's stem by default.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Folder for the new weights; your store by default.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the new weights; by default the file name without suffix.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder for the new weights; your weights folder by default.")
+    ] = None,
     training_data: Annotated[
         str, typer.Option(help="Training data of the checkpoint.")
     ] = "not stated by the checkpoint",
@@ -112,7 +116,7 @@ def install(
     file: Annotated[Path, typer.Argument(help="A .safetensors file with its .json beside it.")],
     overwrite: Overwrite = False,
 ) -> None:
-    """Verify a pair of files and copy it into your store."""
+    """Verify a pair of files and copy it into your weights folder."""
     from avpenet_cli import weights
 
     _print_usage("installed", weights.install(file, overwrite))

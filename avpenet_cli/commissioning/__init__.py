@@ -1,1 +1,1 @@
-"""Commissioning: whether this installation still gives the scores it gave before."""
+"""Commissioning: check whether this installation still gives the scores that it gave before."""

@@ -21,14 +21,14 @@ from avpenet_cli.storage import write_json
 from avpenet_cli.weights.description import Sha256
 
 TOLERANCE_POINTS = 0.1
-"""Largest change of a segment's score that passes; chosen: more than summation in another order causes."""
+"""Largest change of a segment's score that passes; chosen: larger than the effect of summation in another order."""
 
 BASELINE_VERSION: Literal[2] = 2
 """1 called a date `found`."""
 
 Verdict = Literal["PASS", "FAIL", "NO BASELINE"]
 Scores = tuple[Annotated[float, Field(ge=0.0, le=10.0)] | None, ...]
-"""Of a recording's segments, points; None where a segment is unscorable."""
+"""Scores of a recording's segments, points; None for an unscorable segment."""
 
 _STRICT = ConfigDict(extra="forbid")
 # A difference of two decimals of three places misses a round number by a rounding error.
@@ -41,7 +41,7 @@ class KnownScores:
     """Scores of the phantoms by one set of weights.
 
     Attributes:
-        weights: their name.
+        weights: name of the weights.
         date: ISO 8601.
         device: the one that scored.
         software: versions of everything that results depend on.
@@ -87,7 +87,7 @@ def read_baseline(path: Path) -> Baseline:
     """Known scores from a file, of this version or of version 1.
 
     Raises:
-        SettingsError: it cannot be read or is no such file.
+        SettingsError: it cannot be read or is not a baseline.
     """
     remedy = "give a file that avpenet phantom check --save wrote"
     try:
@@ -116,7 +116,7 @@ def baseline_to_extend(path: Path, phantoms: Phantoms) -> Baseline:
     """The baseline in `path`, or an empty one of these phantoms where there is none.
 
     Raises:
-        SettingsError: it holds something else, or scores of other phantoms.
+        SettingsError: it contains something else, or scores of other phantoms.
     """
     if not path.exists():
         return Baseline(BASELINE_VERSION, dict(phantoms.files), {})
@@ -131,7 +131,7 @@ def save_baseline(path: Path, baseline: Baseline, digest: str, known: KnownScore
 
     Args:
         baseline: from `baseline_to_extend`; its scores by these weights are replaced.
-        digest: of the weights.
+        digest: digest of the weights.
     """
     write_json(path, to_dict(replace(baseline, weights={**baseline.weights, digest: known})))
 
@@ -168,7 +168,7 @@ def altered_files(phantoms: Phantoms, baselines: Sequence[Baseline]) -> tuple[st
 
 
 def compare_scores(now: Mapping[str, Scores], before: Mapping[str, Scores]) -> tuple[ScoreChange, ...]:
-    """Change of each recording's scores, in the order of `now`; recordings that are only in `before` come last."""
+    """Changes of each recording's scores, in the order of `now`; recordings that are only in `before` come last."""
     return tuple(_compare(name, now.get(name), before.get(name)) for name in dict.fromkeys((*now, *before)))
 
 

@@ -24,7 +24,7 @@ from avpenet_cli.tables import row, write_table
 from avpenet_cli.weights import WeightsEntry
 
 EXPECTED_FILE, TRUTH_FILE = "expected.json", "truth.csv"
-"""In a folder of phantoms: the scores that came with them, and the simulated pain."""
+"""Files in a folder of phantoms: the scores that came with them, and the simulated pain."""
 
 _TABLES = (TRUTH_FILE, "subjects.csv", "events.csv")
 _MAKE = "avpenet phantom make --out DIR, then --phantoms DIR"
@@ -59,7 +59,7 @@ class ScoredPhantom:
 
     @property
     def scores(self) -> tuple[float | None, ...]:
-        """Of its segments, points; None where one is unscorable."""
+        """Scores of its segments, points; None for an unscorable segment."""
         return tuple(segment.score for segment in self.outcome.segments)
 
     @property
@@ -108,7 +108,7 @@ def score_phantoms(
     """Score each recording the way `avpenet score` does, journal included.
 
     Args:
-        settings: of the journal.
+        settings: the settings of the journal.
         private: an empty folder for the journal.
 
     Raises:

@@ -54,8 +54,8 @@ class Operation:
     Attributes:
         seconds: nominal length.
         face_rate: share of the frames with the patient's face, [0, 1]; None without video.
-        wall_s, wall_s_per_s: wall-clock time, and that per second of recording.
-        scores: of the segments, points; None where one is unscorable.
+        wall_s, wall_s_per_s: wall-clock time, and wall-clock time per second of recording.
+        scores: scores of the segments, points; None for an unscorable segment.
     """
 
     recording: str
@@ -136,7 +136,7 @@ class Protocol:
 
     Attributes:
         made: ISO 8601, local time with its offset.
-        reasons: against a pass.
+        reasons: reasons against a pass.
     """
 
     protocol_version: int

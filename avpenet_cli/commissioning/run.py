@@ -1,4 +1,4 @@
-"""Check of an installation with phantoms: the entry that `avpenet phantom check` calls."""
+"""Check of an installation with phantoms: the entry point of `avpenet phantom check`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ from avpenet_cli.weights import WeightsEntry, default_entry, find
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """What to check.
+    """The request for one check.
 
     Attributes:
         weights: name or file; None for the default weights.
@@ -82,7 +82,7 @@ class CheckRequest:
 
     @property
     def folder(self) -> Path:
-        """Of the phantoms."""
+        """Folder of the phantoms."""
         return self.phantoms or phantoms_directory()
 
 
@@ -110,7 +110,7 @@ class _Plan:
         compare: name of the baseline, and the baseline; None where there is none.
         listed: all baselines that list these phantoms' files.
         save: file for today's scores, and the baseline that it extends.
-        truth: simulated pain; None where the file is absent or altered.
+        truth: simulated pain; None if the file is absent or altered.
         altered: from `altered_files`.
     """
 
@@ -320,7 +320,7 @@ def _recordings_constancy(
 
 
 def _explain(plan: _Plan) -> str:
-    """The basis of a verdict without reasons against it."""
+    """The basis of a verdict that has no reasons against it."""
     weights = f"{plan.entry.name}@{plan.entry.digest[:12]}"
     if plan.compare is None or plan.known is None:
         where = f"{plan.compare[0]} holds none" if plan.compare else "these phantoms came with none"

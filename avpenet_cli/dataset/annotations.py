@@ -16,21 +16,21 @@ from avpenet_cli.study.ratings import NOT_STATED, Ratings, Subjects, read_rating
 from avpenet_cli.study.sheets import quoted
 
 RATED_COLUMN = "(rated)"
-"""A stratum of its own, so that unrated subjects do not fill a split in place of rated ones."""
+"""A separate stratum, so that unrated subjects do not fill a split in place of rated ones."""
 _NAMED = 5
 _INDEX_COLUMNS = ("recording", "subject", "reference", "n_raters", *DESCRIPTION.names, *STRATA, "split", "shard")
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """Everything people state about the recordings.
+    """Everything that people state about the recordings.
 
     Attributes:
         ratings: of their segments, 0 to 10.
         subjects: which recordings belong to which subject.
         table: one row per recording that was asked for, indexed by its name: `subject`, `age_group`, `site`, the other
             columns of the subjects' table, and whether any rating names the recording's subject.
-        splits: subject to split.
+        splits: from subject to split.
         site_splits: the same for each site left out; empty with fewer than two.
     """
 

@@ -42,12 +42,12 @@ _NOT_PREPARED = "its recording was not prepared: not named, failed, or without a
 
 @dataclass(frozen=True)
 class StoreSummary:
-    """What a store holds, and what a person should look at before training.
+    """The content of a store, and what a person should check before training.
 
     Attributes:
-        segments: by status.
-        rated: scorable segments with a reference, by split.
-        subjects: of those, by split.
+        segments: number by status.
+        rated: number of scorable segments with a reference, by split.
+        subjects: number of their subjects, by split.
         unmatched_ratings: ratings that fall in no segment: `line`, `recording`, `start_s`, `why`.
         moved: subjects that an earlier run had put into another split.
         unrated_recordings: prepared recordings that no rating names.
@@ -69,7 +69,7 @@ def finish_store(
     notice: str = "",
     splits_before: dict[str, str] | None = None,
 ) -> StoreSummary:
-    """Write the index, then `store.json`. Until the latter is in place the store is what it was before.
+    """Write the index, then `store.json`. Until the latter is in place, the store is unchanged.
 
     Args:
         recordings: all of them, in input order.

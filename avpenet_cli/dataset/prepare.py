@@ -69,15 +69,15 @@ class PrepareSettings:
     stride_s: Annotated[float, Field(gt=0.0, le=WINDOW_S)] = WINDOW_S
     """Seconds from one segment start to the next, a multiple of 0.1 s."""
     hold_s: Annotated[float, Field(ge=0.0, le=3600.0)] = HOLD_S
-    """How long a rating of one moment holds."""
+    """How long a rating given at one time applies."""
     jpeg_quality: Annotated[int, Field(ge=50, le=100)] = 95
     """Chosen: PSNR of 43 to 46 dB at 14 KiB a face, measured on two real clips; 80 halves the size at 40 to 42 dB."""
     split: tuple[float, float, float] = (0.7, 0.15, 0.15)
     """Shares of subjects for train, validation and test. Chosen: the paper does not state its own."""
     seed: Annotated[int, Field(ge=0)] = 42
-    """Of the splits."""
+    """Seed of the splits."""
     device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N`; of the face detection."""
+    """Device of the face detection: `auto`, `cpu`, `cuda` or `cuda:N`."""
     audio: AudioSettings = Field(default_factory=AudioSettings)
     face: FaceSettings = Field(default_factory=FaceSettings)
     quality: QualitySettings = Field(default_factory=QualitySettings)
@@ -120,7 +120,7 @@ class Crops:
 
     Attributes:
         jpegs: in time order.
-        frame_indices: of each crop among the segment's 30 frames, 0 to 29.
+        frame_indices: index of each crop among the segment's 30 frames, 0 to 29.
     """
 
     jpegs: tuple[bytes, ...]
@@ -131,7 +131,7 @@ class CropSpool:
     """Keeps the crops of one recording on disk until it is known which track is the patient's.
 
     Args:
-        folder: of the file, which has no name and vanishes with the process.
+        folder: where to keep the file, which has no name and disappears with the process.
         jpeg_quality: 50 to 100.
     """
 
@@ -191,11 +191,11 @@ class PreparedRecording:
     """The outcome of one recording.
 
     Attributes:
-        shard: its file in the store; None where it failed.
-        header: of the shard.
-        segments, unscorable: number of segments, and of those without a payload.
-        seconds_spent: on it in this run.
-        reused: prepared by an earlier run.
+        shard: its file in the store; None if it failed.
+        header: the header of the shard.
+        segments, unscorable: number of segments, and number of those without a payload.
+        seconds_spent: time spent on it in this run.
+        reused: whether an earlier run prepared it.
         failure: why it failed.
         error: the exception behind the failure, for tracebacks.
     """
@@ -212,7 +212,7 @@ class PreparedRecording:
 
 
 class Preparer:
-    """Makes the shards of recordings, one after the other; keeps the detector between them.
+    """Makes the shards of recordings, one after the other; keeps the detector loaded between them.
 
     Args:
         folder: of the shards.

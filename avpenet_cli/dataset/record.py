@@ -21,9 +21,9 @@ class RatingsRecord:
     """The ratings that a store was made with.
 
     Attributes:
-        name, sha256, rows: of the file.
+        name, sha256, rows: name, digest and number of rows of the file.
         scales, raters: scales in order of appearance; number of raters.
-        hold_s: how long a rating of one moment holds.
+        hold_s: how long a rating given at one time applies, seconds.
     """
 
     name: str
@@ -55,13 +55,13 @@ class UnmatchedRatingsRecord:
 
 @dataclass(frozen=True)
 class SplitsRecord:
-    """The splits and what they were drawn by.
+    """The splits and how they were drawn.
 
     Attributes:
-        seed, shares, strata: of the drawing.
+        seed, shares, strata: what the draw was made with.
         rated_segments, rated_subjects: scorable segments with a reference, and their subjects, by split.
-        by_subject: subject to split.
-        leave_one_site_out: for each site left out, subject to split.
+        by_subject: from subject to split.
+        leave_one_site_out: for each site left out, from subject to split.
     """
 
     seed: int
@@ -88,12 +88,12 @@ class RecordingRecord:
 
     Attributes:
         status: `prepared` or `failed`.
-        shard, shard_bytes: its file in the store; empty and 0 where it failed.
+        shard, shard_bytes: its file in the store and the file's size; empty and 0 if it failed.
         reason, message: code and description of the failure; `message` of a prepared one: decoder errors.
-        sha256: of the recording's file.
-        nominal_s, length_s: promised by its header, and decoded.
+        sha256: digest of the recording's file.
+        nominal_s, length_s: length that its header states, and length that decodes, s.
         orientation_deg: clockwise rotation under which the patient's face was found.
-        segments: number of scorable and of unscorable ones.
+        segments: number of scorable and of unscorable segments.
     """
 
     recording: str
@@ -115,8 +115,8 @@ class StoreRecord:
 
     Attributes:
         software: versions, by name.
-        settings: flat; what two runs must agree on to share the store.
-        fingerprint: digest of the settings that change what is in a shard.
+        settings: flat; two runs share the store only if these agree.
+        fingerprint: digest of the settings that change the content of a shard.
         preprocessing: what weights trained on the store were trained to see.
         notice: what weights trained on the store must state; empty for recordings of people.
     """

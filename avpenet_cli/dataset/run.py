@@ -1,4 +1,4 @@
-"""Recordings, ratings and subjects -> a segment store: the entry that `avpenet prepare` calls."""
+"""Recordings, ratings and subjects -> a segment store: the entry point of `avpenet prepare`."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _NAMED = 10
 
 @dataclass(frozen=True)
 class PrepareRequest:
-    """What to prepare.
+    """The request for one run.
 
     Attributes:
         recordings: files, folders, or patterns.
-        ratings, subjects: the two tables, CSV, Excel or Parquet.
-        out: the store, a folder to make or to resume.
-        settings: what the store is made by.
-        recursive: look into folders of folders.
+        ratings, subjects: the two tables; .csv, .parquet or .jsonl.
+        out: the store, a folder to create or to resume.
+        settings: how to make the store.
+        recursive: include subfolders.
     """
 
     recordings: tuple[str, ...]
@@ -53,7 +53,7 @@ class PrepareResult:
 
     Attributes:
         recordings: all of them, in input order, failed ones included.
-        summary: what the store holds.
+        summary: what the store contains.
         unused_shards: shards of recordings, or of earlier states of them, that are not among the inputs.
     """
 
@@ -75,7 +75,7 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
 
     Raises:
         SettingsError: tables or settings that cannot be used; the same file under two subjects.
-        OutputError: `out` holds something else, or a store made with other settings.
+        OutputError: `out` contains something else, or a store made with other settings.
         OutputLockedError: another run writes to it.
         EnvironmentUnavailableError: no such device, no space.
         Interrupted: the callbacks asked for it; what was done is kept.
@@ -111,7 +111,7 @@ def _make_folders(out: Path, shards: Path) -> None:
 
 
 def _start_store(out: Path, before: dict[str, object] | None, settings: PrepareSettings) -> None:
-    """Check that the folder's store was made with these settings; where there is none, start it.
+    """Check that the folder's store was made with these settings; start one if there is none.
 
     Raises:
         OutputError: other settings; names what differs.
@@ -127,7 +127,7 @@ def _start_store(out: Path, before: dict[str, object] | None, settings: PrepareS
 
 
 def _remove_temporary_files(*folders: Path) -> None:
-    """Remove what killed runs left behind; the caller holds the lock."""
+    """Remove what killed runs left behind; the caller must have the lock."""
     try:
         for folder in folders:
             for path in folder.glob(".*.tmp"):
@@ -139,7 +139,7 @@ def _remove_temporary_files(*folders: Path) -> None:
 def _prepare_recordings(
     recordings: Sequence[Recording], preparer: Preparer, callbacks: RunCallbacks
 ) -> list[PreparedRecording]:
-    """Prepare all of them; an interruption states how many are done."""
+    """Prepare all recordings; an interruption states how many are done."""
     prepared: list[PreparedRecording] = []
     try:
         for item in prepare_all(recordings, preparer):
@@ -178,7 +178,7 @@ def _unused_shards(shards: Path, recordings: Iterable[PreparedRecording]) -> lis
 
 
 def _report_warnings(result: PrepareResult, shares: tuple[float, float, float], callbacks: RunCallbacks) -> None:
-    """What a person should look at before training."""
+    """What a person should check before training."""
     summary = result.summary
     unmatched = summary.unmatched_ratings
     for row in unmatched.head(_NAMED).itertuples():

@@ -69,10 +69,10 @@ class ShardHeader:
     Attributes:
         version: of the store's format.
         fingerprint: digest of the settings that change the content.
-        size_bytes, mtime_ns: of the recording's file when it was decoded.
-        sha256: of the recording's bytes, hexadecimal.
-        nominal_s, length_s: promised by its header, and decoded.
-        orientation_deg: clockwise rotation under which the patient's face was found; None without one.
+        size_bytes, mtime_ns: size and time of the recording's file when it was decoded.
+        sha256: digest of the recording's bytes, hexadecimal.
+        nominal_s, length_s: length that its header states, and length that decodes, s.
+        orientation_deg: clockwise rotation under which the patient's face was found; None without a face.
         message: decoder errors; mostly empty.
     """
 
@@ -89,13 +89,13 @@ class ShardHeader:
 
 @dataclass(frozen=True, eq=False)
 class Payload:
-    """What a shard stores of one scorable segment.
+    """What a shard stores for one scorable segment.
 
     Attributes:
         spectrogram: (128, 300) float32 in [0, 1].
         cleaned: (48000,) float32 at 16 kHz, full scale 1.
         jpegs: crops of the patient's face, in time order.
-        frame_indices: of each crop among the segment's 30 frames, 0 to 29.
+        frame_indices: index of each crop among the segment's 30 frames, 0 to 29.
     """
 
     spectrogram: np.ndarray

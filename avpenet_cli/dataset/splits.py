@@ -17,7 +17,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 STRATA = ("age_group", "site")
 SITE = "site"
 VALIDATION_SHARE = 0.15
-"""Share of the remaining sites' subjects, where one site is left out."""
+"""Share of the remaining sites' subjects that are used for validation if one site is left out."""
 
 
 def check_shares(shares: Sequence[float]) -> None:
@@ -43,7 +43,7 @@ def split_by_subject(
     are made up for in the next. The same table, in any order, and the same seed give the same splits.
 
     Args:
-        table: one row per recording: `subject`, and the columns of `strata` as far as there are any.
+        table: one row per recording: `subject`, and those columns of `strata` that exist.
         shares: of train, validation and test; their sum is 1.
         seed: of the draw.
         strata: a stratum is the subjects that agree in these columns.
@@ -91,10 +91,10 @@ def _strata_by_subject(table: pd.DataFrame, columns: list[str]) -> dict[str, tup
 
 
 def _counts(owed: np.ndarray, subjects: int, wanted: np.ndarray) -> np.ndarray:
-    """How many of a stratum's subjects go to each split: (3,) int, by largest remainder.
+    """Number of a stratum's subjects that go to each split: (3,) int, by largest remainder.
 
     Args:
-        owed: (3,) how many subjects each split lacks by now; may be negative.
+        owed: (3,) how many subjects each split still lacks; may be negative.
         wanted: (3,) bool, splits whose share is not 0.
     """
     counts = np.zeros(len(SPLITS), np.int64)
@@ -143,7 +143,7 @@ def check_no_leak(index: pd.DataFrame) -> None:
         index: `subject`, `recording`, `split`, one row per segment.
 
     Raises:
-        SettingsError: a subject or recording is in two; named.
+        SettingsError: a subject or recording is in two splits; the message names it.
     """
     for column in ("subject", "recording"):
         pairs = index[[column, "split"]].astype(str).drop_duplicates()

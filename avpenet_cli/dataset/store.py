@@ -40,7 +40,7 @@ from avpenet_cli.settings import Preprocessing, digest_of
 
 _REPAIR = "run the same `avpenet prepare` again to repair it"
 _OPEN_SHARDS = 64
-"""Shards that each reading process keeps open."""
+"""Number of shards that each reading process keeps open."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Segment:
     Attributes:
         spectrogram: (128, 300) float32 in [0, 1], exact to 0.0003.
         waveform: (48000,) float32 at 16 kHz, denoised, its peak at 1; all zeros for a silent segment.
-        peak: of the waveform before that, full scale 1; 0 for a silent segment.
+        peak: peak of the waveform before normalisation, full scale 1; 0 for a silent segment.
         faces: (k, 224, 224, 3) uint8 RGB, the k frames of the segment's 30 in which the patient's face was found.
         frame_indices: (k,) int64, ascending: of `faces` among the 30 frames. Frame i is at start_s + (i + 0.5) * 0.1 s.
         reference: pain, 0 to 10; NaN where unrated.
@@ -70,10 +70,10 @@ class Segment:
 
 
 class SegmentStore:
-    """A store, opened for reading. Can be pickled and forked: each process opens the shards for itself.
+    """A store, opened for reading. Can be pickled and forked: each process opens its own shards.
 
     Attributes:
-        path: of the folder.
+        path: the store's folder.
         record: the content of `store.json`.
         index: one row per segment, by recording, then time: `recording`, `segment`, `start_s`, `end_s`, `subject`,
             `age_group`, `site`, the other columns of the subjects' table, `reference` (0 to 10, NaN where unrated),
@@ -159,7 +159,7 @@ class SegmentStore:
 
         Args:
             number: its row in `index`.
-            frame_indices: decode only these of its frames, as far as they are stored; all by default.
+            frame_indices: decode only those of these frames that are stored; all by default.
 
         Raises:
             SettingsError: an unscorable segment, which has no payload; a damaged shard.

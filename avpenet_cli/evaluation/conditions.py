@@ -18,7 +18,7 @@ Family = Literal["clean", "noise", "occlusion", "modality"]
 Cover = Literal["upper", "lower", "mask", "random"]
 
 NOISE_SNR_DB = (30, 20, 10, 5)
-"""Of the paper's robustness test."""
+"""Noise levels of the paper's robustness test."""
 
 COVERS: tuple[Cover, ...] = get_args(Cover)
 """The paper's five occlusions except none, which is the clean condition."""
@@ -46,11 +46,11 @@ class Condition:
     """One change to the network's input.
 
     Attributes:
-        name: in tables.
-        level: within its family, for display.
-        snr_db: of the noise; None in other families.
-        cover: of the face; None in other families.
-        kept: the one modality that the network gets; None in other families.
+        name: its name in tables.
+        level: its level within the family, for display.
+        snr_db: signal-to-noise ratio; None in other families.
+        cover: how the face is covered; None in other families.
+        kept: the only modality that the network gets; None in other families.
     """
 
     name: str
@@ -94,7 +94,7 @@ METHODS = {
 
 
 def parse_conditions(text: str) -> tuple[Condition, ...]:
-    """The clean condition and those of the families named, in a fixed order.
+    """The clean condition and those of the named families, in a fixed order.
 
     Args:
         text: `all`, `none`, or families separated by commas.

@@ -50,7 +50,7 @@ class Evaluation:
     seconds: float = 0.0
 
     def pairs(self, name: str) -> tuple[Pairs, Pairs]:
-        """Scores under a condition, and clean, of the rated segments that have both, with the reference."""
+        """Scores under a condition, clean scores and references of the rated segments that have both scores."""
         column, clean = self.scores[name].to_numpy(), self.scores[CLEAN.name].to_numpy()
         use = self.segments[RATED].to_numpy(dtype=bool) & np.isfinite(column) & np.isfinite(clean)
         reference = self.segments["reference"].to_numpy(dtype=np.float64)[use]
@@ -132,7 +132,7 @@ def evaluate(
 
 
 class _SegmentScorer:
-    """Scores a segment under all conditions; encodes only what a condition changes."""
+    """Scores a segment under all conditions; encodes again only what a condition changes."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class _SegmentScorer:
         self._preprocessing = store.preprocessing
 
     def scores(self, row: int, rated: bool) -> dict[str, float]:
-        """By the name of each condition; NaN where too little is left to score. Unrated segments: clean only."""
+        """Scores by condition name; NaN if too little is left to score. Unrated segments are scored clean only."""
         segment = self._store.segment(row)
         if not len(segment.faces) and "face" in self._network.description.modalities_needed:
             return {}

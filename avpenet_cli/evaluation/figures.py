@@ -54,7 +54,7 @@ def draw_conditions(results: Sequence[ConditionResult], headline: str, warnings:
     Args:
         results: the clean condition first.
         headline: one line of plain text above the panels.
-        warnings: above that; must be read before any number.
+        warnings: printed above that; must be read before any number.
     """
     families = [name for name in _AXES if any(_family(result) == name for result in results)] or [CLEAN.family]
     members = {name: [results[0], *(result for result in results[1:] if _family(result) == name)] for name in families}

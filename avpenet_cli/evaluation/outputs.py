@@ -1,4 +1,4 @@
-"""Files of an evaluation: score table, report, predictions, conditions, figure, and the record of all of it."""
+"""Files of an evaluation: score table, report, predictions, conditions, figure, and the evaluation record."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FILES = (
     *(REPORT_FILE, "report.json", "report.review.csv"),
     *(PREDICTIONS_FILE, CONDITIONS_FILE, FIGURE_FILE, EVALUATION_FILE),
 )
-"""In the order of writing: the last one certifies the others."""
+"""Files in the order of writing: the last one certifies the others."""
 
 _OWN_FILES = {*FILES, f"{EVALUATION_FILE}.lock", f"{EVALUATION_FILE}.holder"}
 _REFERENCE_DECIMALS = 6
@@ -55,7 +55,7 @@ def prepare_evaluation_directory(folder: Path, overwrite: bool) -> None:
     """Create the folder, or check that its content may be replaced.
 
     Raises:
-        OutputError: it holds other files, or an evaluation without `overwrite`; it cannot be made.
+        OutputError: it contains other files, or an evaluation without `overwrite`; it cannot be created.
     """
     prepare_output_directory(folder, lambda name: name in _OWN_FILES)
     for name in () if overwrite else FILES:
@@ -63,7 +63,7 @@ def prepare_evaluation_directory(folder: Path, overwrite: bool) -> None:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove what killed runs left behind; the caller holds the lock. Raises as `storage_fault`."""
+    """Remove what killed runs left behind; the caller must have the lock. Raises as `storage_fault`."""
     try:
         for path in folder.glob(".*.tmp"):
             path.unlink(missing_ok=True)
@@ -98,8 +98,8 @@ def write_evaluation(
     Args:
         folder: from `prepare_evaluation_directory`.
         run: from `scoring_settings`.
-        evaluation: of these conditions with this network.
-        seed: of the conditions; also resamples subjects.
+        evaluation: the evaluation of these conditions with this network.
+        seed: seed of the conditions and of the resampling of subjects.
 
     Returns:
         The record in `evaluation.json`.

@@ -31,7 +31,7 @@ _OVERLAP = (
 
 @dataclass(frozen=True)
 class StoreReference:
-    """The store: digest, and the notice it carries."""
+    """The store: its digest and its notice."""
 
     sha256: str
     notice: str
@@ -47,7 +47,7 @@ class SubjectsReference:
 
 @dataclass(frozen=True)
 class SegmentCounts:
-    """Segments of the recordings with a rated one: all, rated ones, and rated ones without a clean score."""
+    """Segments of recordings that have a rated segment: all, rated ones, and rated ones without a clean score."""
 
     total: int
     rated: int
@@ -70,7 +70,7 @@ class EvaluationRecord:
 
     Attributes:
         notice: what must be read before any number.
-        notes: on how to read the results.
+        notes: how to read the results.
         created: ISO 8601, UTC.
         weights: the description; its digest is beside it in the file.
         left_out_site: the leave-one-site-out splits that apply, if any.

@@ -22,7 +22,7 @@ class ConditionResult:
 
     Attributes:
         metrics: over the rated segments that have a score under the condition and clean.
-        mae_minus_clean: mean over segments of |error| under the condition less |error| clean, points; positive is
+        mae_minus_clean: mean over segments of |error| under the condition minus |error| clean, points; positive is
             worse than clean.
         not_computable: why the condition cannot be applied to these weights; empty where it can.
     """
@@ -74,7 +74,7 @@ def _result(evaluation: Evaluation, condition: Condition, resampling: Resampling
 
 
 def paired_difference(pairs: Pairs, clean: Pairs, bootstrap: SubjectBootstrap) -> Estimate:
-    """Mean over segments of |error| less |error| of the same segments clean, points, by the paired subject bootstrap.
+    """Mean over segments of |error| minus |error| of the same segments clean, points, by the paired subject bootstrap.
 
     Args:
         pairs, clean: the same segments in the same order.

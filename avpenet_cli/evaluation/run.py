@@ -1,4 +1,4 @@
-"""A segment store and weights -> an evaluation: the entry that `avpenet evaluate` calls."""
+"""A segment store and weights -> an evaluation: the entry point of `avpenet evaluate`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from avpenet_cli.weights import find
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """What to evaluate.
+    """The request for one evaluation.
 
     Attributes:
         store: folder of the segment store.
@@ -35,7 +35,7 @@ class EvaluateRequest:
         out: folder to write to: new, empty, or with `overwrite` an earlier evaluation.
         split: subjects to evaluate on.
         conditions: from `parse_conditions`, the clean one first.
-        seed: of noise, covered cells and resampling.
+        seed: seed of noise, covered cells and resampling.
         device: auto, cpu, cuda or cuda:N.
         overwrite: replace the evaluation in `out`.
     """
@@ -59,7 +59,7 @@ def evaluate_weights(request: EvaluateRequest, callbacks: RunCallbacks = NO_CALL
     Raises:
         SettingsError: a store, split or weights that do not go together; no rated segment can be scored.
         WeightsError: weights that are absent or altered.
-        OutputError: `out` holds other files, or an evaluation without `overwrite`.
+        OutputError: `out` contains other files, or an evaluation without `overwrite`.
         OutputLockedError: another run writes to it.
         Interrupted: the callbacks asked for it; nothing is kept.
         AvpenetError: a score that is not finite.

@@ -21,7 +21,7 @@ class EvaluationSplit:
     """The subjects that weights are evaluated on.
 
     Attributes:
-        left_out_site: where the weights were trained without a site, the splits without that site apply.
+        left_out_site: if the weights were trained without a site, the splits without that site apply.
         familiarity: whether these subjects were used in training or for early stopping.
         description: the same as a sentence.
     """
@@ -40,11 +40,11 @@ class EvaluationSplit:
 def identify_split(
     store: SegmentStore, split: Split, training_data: str, created_with: str = RANDOM_INIT
 ) -> EvaluationSplit:
-    """Find out from a weights' description whether they were trained on this store, and by which of its splits.
+    """Determine from the weights' description whether they were trained on this store, and with which of its splits.
 
     Args:
-        training_data: of the description; `avpenet train` names there the digests of store and splits.
-        created_with: of the description; `avpenet train` names there what the weights started from.
+        training_data: from the description; `avpenet train` puts the digests of store and splits there.
+        created_with: from the description; `avpenet train` puts there what the weights started from.
     """
     sites = store.record.splits.leave_one_site_out
     unchecked = "" if RANDOM_INIT in created_with else "; subjects in the file they started from are not checked"

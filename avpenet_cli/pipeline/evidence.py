@@ -1,7 +1,7 @@
 """Collect the evidence for each segment of a recording: its faces, its audio, and whether they are enough for a score.
 
-This is everything before the networks. Scoring passes a pool that encodes the face crops, the segment store one that
-keeps them as JPEG, so both see the same input.
+This covers everything before the networks. Scoring passes a pool that encodes the face crops, the segment store passes
+one that keeps them as JPEG, so both get the same input.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _HEADER_TOLERANCE_S = 0.15
 """Header and last frame may differ by about one step of the frame grid without any loss."""
 _TRUNCATED_S = 0.5
 _FULL_COVERAGE = 1 - 1.01 * FRAME_STEP_S / WINDOW_S
-"""Share of a segment that a stream must cover: one step of the frame grid less is rounding, more is a gap."""
+"""Share of a segment that a stream must cover: a shortfall of one step of the frame grid is rounding, more is a gap."""
 _QUEUE_BYTES = 256 << 20
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class RecordingEvidence(Generic[T]):
 
     Attributes:
         path, facts: the recording and what its header says.
-        frames, audio: the streams that were read; None where the recording has none.
+        frames, audio: the streams that were read; None for a stream that the recording lacks.
         faces: gives the face evidence of any segment; None without a video stream.
         profile: the recording's noise; None without an audio stream.
         nominal_s: length that the header states, or that decodes, whichever is longer, s.
@@ -69,7 +69,7 @@ class RecordingEvidence(Generic[T]):
 
     @property
     def decode_errors(self) -> tuple[str, ...]:
-        """Why a decoder broke off, for each that did."""
+        """Why each decoder that stopped early did so."""
         return tuple(_decode_errors(self.frames, self.audio))
 
     @property
@@ -79,7 +79,7 @@ class RecordingEvidence(Generic[T]):
 
     @property
     def patient_tracks(self) -> int:
-        """How many tracks were joined as the patient's."""
+        """Number of tracks that were joined as the patient's."""
         return self.faces.patient_tracks if self.faces else 0
 
 
@@ -88,7 +88,7 @@ class SegmentAssessment(Generic[T]):
     """One segment's evidence and whether it is enough.
 
     Attributes:
-        record: no score yet; its status says whether there is enough evidence for one.
+        record: the segment, without a score as yet; its status says whether there is enough evidence for one.
         faces: the pool's features of the patient's faces; None where there are too few.
         has_audio: whether there is enough audio.
     """
@@ -99,10 +99,10 @@ class SegmentAssessment(Generic[T]):
 
 
 class FrontEnd:
-    """Decoding, detection, tracking, alignment and cleaning, one recording at a time.
+    """Decodes, detects, tracks, aligns and cleans, one recording at a time.
 
     Args:
-        preprocessing: of frames and audio, from the weights' description.
+        preprocessing: how to prepare frames and audio, from the weights' description.
         run: stride, thresholds, decoding.
         needed: the modalities without which a segment is unscorable.
         device: runs the face detector.
@@ -157,7 +157,7 @@ class FrontEnd:
         """The audio of each planned segment, in a second read; nothing where there is no audio.
 
         Raises:
-            RecordingError: at the end, where the second read broke off and the first did not.
+            RecordingError: at the end, if the second read stopped early and the first did not.
             Interrupted: the callbacks asked for it.
         """
         audio, profile = evidence.audio, evidence.profile
@@ -220,7 +220,7 @@ class FrontEnd:
     def _read_video(
         self, path: Path, facts: Probe, pool: Pool[T], timer: StageTimer
     ) -> tuple[FrameStream | None, FaceCollector[T] | None]:
-        """Decode, detect, track, crop and hand to the pool; every frame once."""
+        """Decode, detect, track, crop and pass to the pool, every frame once."""
         if facts.video is None:
             return None, None
         stream = FrameStream(path, facts, self._run.decoding, self._callbacks.check_stop)
@@ -285,7 +285,7 @@ class FrontEnd:
 
 
 def _chunks(frames: Iterator[TimedFrame]) -> Iterator[list[TimedFrame]]:
-    """Frames grouped by their place on the grid, so that a missing frame does not shift the groups after it."""
+    """Frames grouped by their position on the grid, so that a missing frame does not shift the groups after it."""
     chunk: list[TimedFrame] = []
     for frame in frames:
         if chunk and frame.slot // CHUNK_FRAMES != chunk[0].slot // CHUNK_FRAMES:

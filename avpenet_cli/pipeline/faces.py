@@ -2,7 +2,7 @@
 
 The patient is known only when the last frame has been seen, but no frame is decoded twice and none is kept. So the
 crops of a few candidates in every frame go to the pool as they come, and the patient's are selected afterwards. With
-one face in the image, the usual case, nothing is computed in vain.
+one face in the image, the usual case, nothing is computed unnecessarily.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from avpenet_cli.settings import FaceSettings
 
 MAX_CANDIDATES = 2
 """Faces of one frame that may be the patient's: those whose tracks have the most face width so far. Others are counted,
-not encoded, so many visitors take no more memory and time than one."""
+not encoded, so that many visitors take no more memory and time than one."""
 
 
 T = TypeVar("T")
@@ -43,10 +43,10 @@ class Pool(Protocol[Kept_co]):
         """
 
     def flush_before(self, slot: int) -> None:
-        """Process what waits for no later crop: none from before `slot` will come."""
+        """Process everything that is complete: no crop from before `slot` will follow."""
 
     def finish(self) -> None:
-        """Process what is left: no crop will come."""
+        """Process what is left: no further crop will follow."""
 
     def features(self, slots: range, tracks: Sequence[int]) -> Kept_co | None:
         """Features of the faces of `tracks` in `slots`; None where there is none."""
@@ -124,7 +124,7 @@ class FaceCollector(Generic[T]):
             self._pool.flush_before(chunk[-1].slot + 1)
 
     def finish(self) -> None:
-        """Decide which tracks are the patient's, when the last frame has been added."""
+        """Decide which tracks are the patient's, once the last frame has been added."""
         with self._timer.stage("encode_faces"):
             self._pool.finish()
         persistent = self._tracker.lasting()

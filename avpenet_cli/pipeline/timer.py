@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class StageTimer:
-    """Adds up wall-clock seconds by stage name."""
+    """Adds up wall-clock seconds by stage."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)

@@ -1,4 +1,4 @@
-"""The windows of a recording, and the balance of its seconds."""
+"""The windows of a recording, and an account of its seconds."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Window:
 
     @property
     def first_slot(self) -> int:
-        """The first of its 30 positions on the frame grid."""
+        """The first of the window's 30 positions on the frame grid."""
         return round(self.start_s / FRAME_STEP_S)
 
     @property
     def slots(self) -> range:
-        """Its positions on the frame grid before the recording's end."""
+        """The window's positions on the frame grid before the recording's end."""
         count = FRAMES_PER_WINDOW if not self.short else round((self.end_s - self.start_s) / FRAME_STEP_S)
         return range(self.first_slot, self.first_slot + max(1, count))
 
@@ -43,8 +43,8 @@ class Window:
 def windows(length_s: float, stride_s: float, short_tail_share: float) -> list[Window]:
     """All windows of a recording of `length_s` decodable seconds.
 
-    A window that lacks less than one step of the frame grid is whole. A shorter one is kept, and padded, when it has
-    at least `short_tail_share` of its length.
+    A window that is short by less than one step of the frame grid is complete. A shorter one is kept, and padded, if it
+    has at least `short_tail_share` of the full length.
     """
     result: list[Window] = []
     while True:
@@ -59,7 +59,7 @@ def windows(length_s: float, stride_s: float, short_tail_share: float) -> list[W
 
 
 def balance(nominal_s: float, length_s: float, segments: Sequence[SegmentScore]) -> Balance:
-    """Balance every second of a recording.
+    """Account for every second of a recording.
 
     A second is scored if any scored window covers it; else unscorable for the reason of the first window that covers
     it; else part of a tail too short for a window; else undecodable.

@@ -1,4 +1,4 @@
-"""Progress, log messages and cancellation of a long run: the one interface between the library and whoever calls it."""
+"""Progress, log messages and cancellation of a long run: the only interface between the library and its caller."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RunCallbacks:
         """Take one line of normal progress; `fields` are the same facts as key and value, for structured logs."""
 
     def detail(self, message: str, **fields: object) -> None:
-        """Take one line that matters only when looking for the cause of something, such as stage timings."""
+        """Take one line that is needed only for diagnosis, such as stage timings."""
 
     def warning(self, message: str, **fields: object) -> None:
         """Take one line that a person should look at."""
@@ -25,11 +25,11 @@ class RunCallbacks:
         """Note how many recordings or epochs the run has; called once, before the first report."""
 
     def progress(self, done: float, total: float) -> None:
-        """Note how far the current recording or epoch is.
+        """Note the progress of the current recording or epoch.
 
         Args:
             done: seconds read, batches trained or segments scored so far.
-            total: how many there are; 0 where that is not known.
+            total: the value of `done` at the end; 0 if it is not known.
         """
 
     def item_done(self) -> None:
@@ -43,7 +43,7 @@ class RunCallbacks:
         """Raise when the run should end.
 
         Raises:
-            Interrupted: `should_stop` answered True.
+            Interrupted: `should_stop` returned True.
         """
         if self.should_stop():
             raise Interrupted("interrupted")

@@ -37,8 +37,8 @@ class Journal:
 
     Args:
         output: the score table it belongs to.
-        settings: flat; what two runs must agree on to share a journal.
-        replacing: a table without a journal is acceptable, because this run replaces it.
+        settings: flat; two runs share a journal only if these agree.
+        replacing: accept a table without a journal, because this run replaces it.
 
     Raises:
         OutputError: the journal is damaged, or belongs to a run with other weights or settings.
@@ -155,7 +155,7 @@ class Journal:
             raise self._damaged(f"an entry cannot be read: {type(error).__name__}") from None
 
     def note(self, recording: Recording, file_state: os.stat_result | None, outcome: RecordingOutcome) -> None:
-        """Store one recording's outcome; on disk when this returns.
+        """Store one recording's outcome; it is on disk when this returns.
 
         Args:
             file_state: size and time of the file before it was read; None where there is no file, which only a failed

@@ -1,4 +1,4 @@
-"""The run's manifest: everything needed to trace a score table back and to make it again."""
+"""The run's manifest: everything needed to trace a score table and to reproduce it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def manifest_path(output: Path) -> Path:
 
 
 def weights_mark(description: WeightsDescription) -> str:
-    """The table's `weights` column: name, first 12 digits of the digest, and what they are not for."""
+    """The table's `weights` column: name, first 12 digits of the digest, and what the weights must not be used for."""
     note = _STATUS_NOTES.get(description.status, "")
     return f"{description.name}@{description.digest[:12]}" + (f" ({note})" if note else "")
 
@@ -43,8 +43,8 @@ class TableEntry:
 
     Attributes:
         file: its name, without a folder.
-        sha256: of the file, hexadecimal.
-        rows: segments in it.
+        sha256: digest of the file, hexadecimal.
+        rows: number of segments in it.
     """
 
     file: str
@@ -54,7 +54,7 @@ class TableEntry:
 
 @dataclass(frozen=True)
 class SecondsEntry:
-    """Where the recorded seconds of a run went; `unscorable` by reason."""
+    """What happened to the recorded seconds of a run; `unscorable` by reason."""
 
     nominal: float = 0.0
     scored: float = 0.0
@@ -64,7 +64,7 @@ class SecondsEntry:
 
 @dataclass(frozen=True)
 class TotalsEntry:
-    """Sums over a run: recordings and segments by status, seconds by what became of them."""
+    """Sums over a run: recordings and segments by status, seconds by outcome."""
 
     recordings: dict[str, int]
     segments: dict[str, int]
@@ -86,10 +86,10 @@ class RecordingEntry:
     Attributes:
         recording: its name or pseudonym.
         status: scored, unscorable or failed.
-        reason: a stable word when failed, else empty; `message` is the same in a sentence.
+        reason: a stable code if it failed, else empty; `message` says the same in a sentence.
         orientation_deg: clockwise rotation under which the patient's face was found; None without a face.
         segments: number by status.
-        balance_s: where its seconds went; None where nothing is known of them.
+        balance_s: what happened to its seconds; None if that is not known.
         streams: container, codecs and decoders.
         stage_s: seconds spent by stage.
         from_earlier_run: not scored by this run.
@@ -124,18 +124,18 @@ class StoreEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything known of one run. `schemas/manifest.schema.json` in the package is its JSON Schema.
+    """Everything known about one run. `schemas/manifest.schema.json` in the package is its JSON Schema.
 
     Attributes:
-        manifest_version: of this format.
-        notice: what the weights must not be used for; empty where nothing is to be said.
+        manifest_version: version of this format.
+        notice: what the weights must not be used for; empty if there is no restriction.
         software: versions of everything that numbers depend on.
-        device: what scored, e.g. `cpu` or `cuda:0 (NVIDIA H200)`.
+        device: the device that scored, e.g. `cpu` or `cuda:0 (NVIDIA H200)`.
         weights: their description, with its digest.
         preprocessing: what frames and audio went through, from that description.
-        settings: of the run.
+        settings: the settings of the run.
         recordings: in input order.
-        store: only where `avpenet evaluate` wrote the table.
+        store: the segment store; only if `avpenet evaluate` wrote the table.
     """
 
     manifest_version: int

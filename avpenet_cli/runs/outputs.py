@@ -1,4 +1,4 @@
-"""Rules for what a run may write to: one for folders, one for files, one for finding another run's output there."""
+"""Rules for what a run may write to: for folders, for files, and for finding another run's output."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from avpenet_cli.storage import storage_fault
 
 
 def prepare_output_directory(folder: Path, is_own_file: Callable[[str], bool]) -> None:
-    """Create a folder for a run's files, readable by its owner only, or check that it holds nothing else.
+    """Create a folder for a run's files, readable by its owner only, or check that it contains nothing else.
 
-    Hidden files and what an interrupted write left behind (`*.tmp`) are nobody's.
+    Hidden files and the remains of interrupted writes (`*.tmp`) are ignored.
 
     Args:
         folder: its parent must exist.
         is_own_file: whether a file or folder of that name is written by this command.
 
     Raises:
-        OutputError: it is a file, its parent does not exist, it holds something else, or it cannot be written.
+        OutputError: it is a file, its parent does not exist, it contains something else, or it cannot be written.
         EnvironmentUnavailableError: the disk is full or failed.
     """
     try:
@@ -38,21 +38,21 @@ def prepare_output_directory(folder: Path, is_own_file: Callable[[str], bool]) -
 
 
 def refuse_existing(path: Path, remedy: str = "choose another --out, or remove it") -> None:
-    """Raise when there is something at `path`, a dangling link included.
+    """Raise if `path` exists, even as a dangling link.
 
     Raises:
-        OutputError: there is.
+        OutputError: it exists.
     """
     if os.path.lexists(path):
         raise OutputError(f"{path} already exists", remedy)
 
 
 def read_run_file(path: Path, remedy: str) -> dict[str, Any] | None:
-    """What an earlier run wrote about itself; None where there was none.
+    """The record that an earlier run wrote about itself; None if there is none.
 
     Args:
-        path: a JSON file that holds an object.
-        remedy: what to do when it is damaged.
+        path: a JSON file that contains an object.
+        remedy: what to do if the file is damaged.
 
     Raises:
         OutputError: it is damaged or cannot be read.

@@ -1,4 +1,4 @@
-"""Versions of everything that numbers depend on."""
+"""Versions of everything that the results depend on."""
 
 from __future__ import annotations
 

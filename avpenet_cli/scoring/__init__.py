@@ -1,1 +1,1 @@
-"""Recordings -> segments -> batches -> scores. The only room that joins networks, weights and recordings."""
+"""Recordings -> segments -> batches -> scores. The only package that combines networks, weights and recordings."""

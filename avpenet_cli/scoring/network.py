@@ -20,7 +20,7 @@ class Network:
     """Encoders and fusion on one device.
 
     Args:
-        entry: which weights; verified while loading.
+        entry: the weights to load; they are verified while loading.
         run: device, precision, batch size, Monte Carlo samples, seed.
     """
 
@@ -60,9 +60,10 @@ class Network:
 
         Args:
             audio: audio tokens (10, 512), or None where the segment has none and the weights allow it.
-            faces: one embedding per frame with the patient's face, (n, 512), or None likewise.
-            first_slot: its position on the frame grid; part of the Monte Carlo seed, so that the same segment has the
-                same interval at every stride.
+            faces: one embedding per frame with the patient's face, (n, 512), or None where there is no face and the
+                weights allow it.
+            first_slot: the segment's position on the frame grid; part of the Monte Carlo seed, so that the same segment
+                has the same interval at every stride.
 
         Returns:
             The score in [0, 10], and the Monte Carlo dropout samples (mc_samples,), empty unless asked for.

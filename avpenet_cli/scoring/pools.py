@@ -11,7 +11,7 @@ from avpenet_cli.settings import FRAMES_PER_WINDOW
 
 
 class EmbeddingPool:
-    """Pooling by frame: one embedding per face, shared by all windows that hold its frame.
+    """Pooling by frame: one embedding per face, shared by all windows that contain its frame.
 
     Args:
         network: encodes the crops; it encodes a crop that repeats the one before it only once.
@@ -44,7 +44,7 @@ class EmbeddingPool:
         self._waiting.clear()
 
     def flush_before(self, slot: int) -> None:
-        """Nothing to do: no crop waits for a later one."""
+        """Do nothing: no crop has to wait for a later one."""
 
     def finish(self) -> None:
         """Encode what is left."""
@@ -54,7 +54,7 @@ class EmbeddingPool:
             self._done.clear()
 
     def features(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
-        """Embeddings (n, 512) float32 of the faces of `tracks` in `slots`, in time order; None without any."""
+        """Embeddings (n, 512) float32 of the faces of `tracks` in `slots`, in time order; None if there are none."""
         rows = [self._rows[key] for slot in slots for track in tracks if (key := (slot, track)) in self._rows]
         return self._embeddings[rows] if rows else None
 
@@ -62,7 +62,7 @@ class EmbeddingPool:
 class ImagePool:
     """Pooling by image, as in the authors' `PainEstimator`: the crops of a window are averaged, then encoded once.
 
-    Should one window hold two tracks of the patient, their embeddings are averaged by number of frames.
+    If a window contains two tracks of the patient, their embeddings are averaged by number of frames.
     """
 
     def __init__(self, network: Network, batch_size: int, stride_frames: int) -> None:
@@ -72,7 +72,7 @@ class ImagePool:
         self._done: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
 
     def add(self, slot: int, track: int, crop: np.ndarray) -> None:
-        """Add one crop to every window that holds its slot."""
+        """Add one crop to every window that contains its slot."""
         last = slot // self._stride
         first = max(0, -(-(slot - FRAMES_PER_WINDOW + 1) // self._stride))
         for window in range(first, last + 1):

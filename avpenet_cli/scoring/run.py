@@ -1,4 +1,4 @@
-"""Score many recordings into one table: what is done is kept, what fails is noted, and the run continues."""
+"""Score many recordings into one table: finished recordings are kept, failures are recorded, and the run continues."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from avpenet_cli.weights import WeightsEntry
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """What one run is to do.
+    """The request for one run.
 
     Attributes:
         inputs: the recordings, from `inputs.collect`.
@@ -47,7 +47,7 @@ class ScoreRequest:
         weights: from `weights.find` or `weights.default_entry`.
         settings: how to score.
         pseudonymised: the recordings' names are pseudonyms, so no other name may appear in any output.
-        overwrite: start over, whatever `out` and its journal hold.
+        overwrite: start over, whatever `out` and its journal contain.
     """
 
     inputs: Inputs
@@ -63,7 +63,7 @@ class ScoredRecording:
     """One recording, scored or failed.
 
     Attributes:
-        reused: an earlier run had scored it.
+        reused: whether an earlier run scored it.
         error: what failed, with its traceback; None otherwise.
     """
 
@@ -89,7 +89,7 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         OutputError: the output belongs to other weights or settings, or cannot be written.
         WeightsError: the weights were altered or do not fit this version.
         EnvironmentUnavailableError: the device, ffmpeg or disk space is missing.
-        Interrupted: the callbacks asked for it; what was yielded before is kept.
+        Interrupted: the callbacks requested it; what was yielded before is kept.
     """
     check_format(request.out)
     started = time.monotonic()
@@ -122,7 +122,7 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
 def iter_scored(
     recordings: Sequence[Recording], scorer: Scorer, journal: Journal, callbacks: RunCallbacks = NO_CALLBACKS
 ) -> Generator[ScoredRecording, None, None]:
-    """Score every recording that the journal does not hold yet, in order; each is noted before it is yielded.
+    """Score every recording that is not in the journal yet, in order; each is stored before it is yielded.
 
     Raises:
         Interrupted: on request; says how many recordings were finished.

@@ -27,14 +27,14 @@ _AUDIO_BATCH = 16
 
 @dataclass(frozen=True)
 class _EncodedAudio:
-    """Audio of the segments, encoded. Empty where there is no audio stream or nothing of it decodes."""
+    """Encoded audio of the segments. Empty if there is no audio stream or none of it decodes."""
 
     per_window: Sequence[SegmentAudio]
     tokens: np.ndarray | None
 
 
 class Scorer:
-    """Scores recordings one at a time; holds the networks between them.
+    """Scores recordings one at a time; keeps the networks loaded between them.
 
     Args:
         network: encoders and fusion.
@@ -138,7 +138,7 @@ def failed_outcome(error: RecordingError, nominal_s: float = 0.0) -> RecordingOu
 
 
 def _facts(evidence: RecordingEvidence[np.ndarray], device: str) -> dict[str, object]:
-    """Facts on the recording's streams for the manifest."""
+    """Properties of the recording's streams for the manifest."""
     facts, frames, audio = evidence.facts, evidence.frames, evidence.audio
     entry: dict[str, object] = {
         "container": facts.container,

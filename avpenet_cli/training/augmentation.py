@@ -37,11 +37,11 @@ def augment_audio(
 
     Args:
         waveform: (samples,) float32, full scale 1.
-        rate_hz: of the waveform.
+        rate_hz: sample rate of the waveform.
 
     Returns:
         (n,) float32; n is at most `samples`, less where the audio was sped up: the spectrogram is padded instead of the
-        waveform, which would gain a digital silence. A silent waveform is returned unchanged.
+        waveform, which would add digital silence. A silent waveform is returned unchanged.
     """
     # All draws come first, so that no transform shifts the draws of the others.
     chosen = rng.random(3) < settings.probability
@@ -64,7 +64,7 @@ def augment_audio(
 
 
 def augment_faces(faces: np.ndarray, settings: FaceAugmentation, rng: np.random.Generator) -> np.ndarray:
-    """Mirror, rotate, shift, scale, brighten and change the contrast of all crops of a segment alike.
+    """Mirror, rotate, shift, scale, and change brightness and contrast, in the same way for all crops of a segment.
 
     Args:
         faces: (k, side, side, 3) uint8 RGB.

@@ -36,7 +36,7 @@ class CheckpointCallback(lightning.Callback):
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether early stopping applies: the last stage has had no better epoch of its own for too long."""
+        """Whether early stopping applies: the last stage has not improved for too many epochs."""
         last_stage = [row for row in self.rows if row.epoch > self._settings.last_stage_starts]
         if not last_stage:
             return False
@@ -58,7 +58,7 @@ class CheckpointCallback(lightning.Callback):
         self.rows = [EpochRow(*row) for row in state_dict["rows"]]
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Stop at once where early stopping had ended the run that is resumed."""
+        """Stop at once if early stopping had already ended the run that is resumed."""
         if self.out_of_patience:
             trainer.should_stop = True
 
@@ -70,7 +70,7 @@ class CheckpointCallback(lightning.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Report progress, and stop where asked."""
+        """Report progress, and stop if requested."""
         self._callbacks.progress(batch_idx + 1, int(trainer.num_training_batches))
         self._callbacks.check_stop()
 

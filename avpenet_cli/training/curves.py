@@ -18,7 +18,7 @@ class EpochRow(NamedTuple):
 
     Attributes:
         encoder_rate, fusion_rate: learning rates.
-        loss, mse, ordinal, boundary: means over the epoch's training segments; the terms without their weights.
+        loss, mse, ordinal, boundary: means over the epoch's training segments; the three terms are unweighted.
         validation_mae, validation_rmse, validation_bias: points of the scale.
     """
 

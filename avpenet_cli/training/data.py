@@ -55,7 +55,7 @@ class Batch:
 
     @property
     def embedded(self) -> bool:
-        """Whether the batch holds encoder outputs."""
+        """Whether the batch contains encoder outputs."""
         return self.faces.ndim == 2
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
@@ -110,11 +110,11 @@ class SegmentDataset(Dataset[Item]):
     """Loads segments by `SampleKey`.
 
     Args:
-        store: is pickled into the loading processes.
-        settings: of the run.
+        store: pickled and sent to the loading processes.
+        settings: the settings of the run.
         augmented: for training; otherwise spectrogram and faces are those of `avpenet score`.
         frames: largest number of faces per segment; random ones when augmented, else evenly spaced.
-        embeddings: for the epochs that train on them.
+        embeddings: used in the epochs that train on them.
     """
 
     def __init__(
@@ -179,10 +179,10 @@ class EpochSampler(Sampler[SampleKey]):
     """Sample keys of one process for one epoch; Lightning sets the epoch with `set_epoch`.
 
     Args:
-        rows: of all segments.
-        seed: of the order; None keeps the order of `rows`.
-        rank, world: of this process. With a seed every process gets the same number, which leaves up to world - 1
-            segments out of an epoch, different ones each time.
+        rows: the rows of all segments.
+        seed: seed of the order; None keeps the order of `rows`.
+        rank, world: index of this process and number of processes. With a seed every process gets the same number of
+            segments, which leaves up to world - 1 segments out of an epoch, different ones each time.
     """
 
     def __init__(self, rows: np.ndarray, seed: int | None, rank: int = 0, world: int = 1) -> None:

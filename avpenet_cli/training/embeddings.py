@@ -32,7 +32,7 @@ def load_or_compute_embeddings(
     settings: TrainSettings,
     callbacks: RunCallbacks = NO_CALLBACKS,
 ) -> Embeddings:
-    """Read kept embeddings, or compute them with the module's network and keep them.
+    """Read stored embeddings, or compute them with the module's network and store them.
 
     Takes 1 kB for each audio token and each face, in memory and on disk: 20 kB for a segment with ten faces.
 

@@ -43,7 +43,7 @@ class FitResult:
 
     Attributes:
         state: parameters of the network at its best epoch, float32 on the CPU.
-        best: that epoch.
+        best: the best epoch.
         rows: all epochs.
         stopped_early: whether early stopping ended the run.
     """

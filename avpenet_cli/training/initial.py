@@ -21,11 +21,11 @@ from avpenet_cli.weights import find, load_network, require_file
 NETWORK_NAME = "avpenet"
 _CLASSIFIER = "fc."
 _ADDED_LAYERS = ("spatial_attention.", "projector.")
-"""Layers that the encoders have and torchvision's networks have not."""
+"""Layers that the encoders have but torchvision's networks do not."""
 
 
 def initial_network(settings: TrainSettings, files: Sequence[Path]) -> AVPENet:
-    """A network whose parameters come from the seed and then, in this order, from the files.
+    """A network whose parameters are initialised from the seed and then loaded from the files, in this order.
 
     Args:
         files: each either weights (`.safetensors`), a checkpoint of the authors' code, or a torchvision state dict of
@@ -42,7 +42,7 @@ def initial_network(settings: TrainSettings, files: Sequence[Path]) -> AVPENet:
 
 
 def digest_of_files(files: Sequence[Path]) -> list[str]:
-    """SHA-256 of each, hexadecimal."""
+    """SHA-256 of each file, hexadecimal."""
     digests = []
     for path in files:
         require_file(path, "the file to start from")

@@ -31,8 +31,8 @@ class PainLightningModule(lightning.LightningModule):
     """The network with its losses, optimiser and learning rates.
 
     Args:
-        network: to train.
-        settings: of the run.
+        network: the network to train.
+        settings: the settings of the run.
         store: for the pixel mean and standard deviation, and the segments' names.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""A segment store -> weights: the entry that `avpenet train` calls."""
+"""A segment store -> weights: the entry point of `avpenet train`."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What to train.
+    """The request for one run.
 
     Attributes:
         store: folder of the segment store.
         out: NAME.safetensors; the run itself is kept beside it, in NAME.train/.
-        settings: of the run.
+        settings: the settings of the run.
         init: files with initial parameters, see `training.initial.initial_network`.
         resume: resume the run in NAME.train/.
-        demonstration: mark the weights as trained on recordings of no patients.
+        demonstration: mark the weights as not trained on recordings of patients.
     """
 
     store: Path
@@ -65,7 +65,7 @@ class TrainResult:
 
     Attributes:
         weights: the file; its description lies beside it.
-        best: the epoch whose parameters it has.
+        best: the epoch whose parameters the weights have.
         epochs, stopped_early: how many were trained, and whether early stopping ended the run.
         metrics: of the weights, for validation and test.
     """

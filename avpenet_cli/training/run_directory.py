@@ -25,12 +25,12 @@ _OWN_FILE = re.compile(
     r"run\.json|last\.ckpt|best-\d+\.safetensors|embeddings\.safetensors|curves\.(csv|png)|"
     r"(training_record|account)\.json"
 )
-"""Everything that a run writes, earlier versions included."""
+"""Everything that a run writes, including files of earlier versions."""
 
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """`run.json`: what two runs must agree on for one to resume the other.
+    """`run.json`: a run can resume another only if these agree.
 
     Attributes:
         run_version: of the file. 1 called the settings under `audio` by the name `sound`.
@@ -50,7 +50,7 @@ class RunIdentity:
         return cls(RUN_VERSION, store.digest, settings.result_fingerprint_fields, list(init_digests))
 
     def differences(self, earlier: RunIdentity) -> str:
-        """How this run differs from an earlier one; empty where it does not."""
+        """How this run differs from an earlier one; empty if it does not."""
         if self.store != earlier.store:
             return "another store, or one prepared again since"
         if self.init != earlier.init:
@@ -66,7 +66,7 @@ def usable_rows(store: SegmentStore, left_out_site: str | None) -> dict[Split, n
     """Rows of the store's index to train on, for early stopping, and to test on: (n,) int64 by split.
 
     Raises:
-        SettingsError: a subject or recording in two splits; nobody to train on or for early stopping.
+        SettingsError: a subject or recording in two splits; no subjects for training or early stopping.
     """
     rows: dict[Split, np.ndarray] = {
         "train": store.rated("train", left_out_site),
@@ -95,7 +95,8 @@ def prepare_run_directory(folder: Path, identity: RunIdentity, resume: bool) -> 
         Whether there is a checkpoint to resume from.
 
     Raises:
-        OutputError: it holds a run and `resume` was not given, or another run, or something else; it cannot be written.
+        OutputError: it contains a run and `resume` was not given, another run, or something else; it cannot be
+            written.
     """
     path = folder / RUN_FILE
     # Without `run.json`, nothing in the folder is known to belong to a run.

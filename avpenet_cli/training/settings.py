@@ -21,11 +21,11 @@ class StageSettings:
     """One stage of the protocol: number of epochs and learning rates."""
 
     epochs: Annotated[int, Field(ge=0, le=100_000)]
-    """0 leaves the stage out."""
+    """0 skips the stage."""
     encoder_rate: Rate
     """Learning rate of both encoders at the stage's start; 0 freezes them, batch norm included."""
     fusion_rate: Annotated[float, Field(gt=0.0, le=1.0)]
-    """Of fusion and head."""
+    """Learning rate of fusion and head at the stage's start."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -33,11 +33,11 @@ class AudioAugmentation:
     """Augmentation of the waveform before its spectrogram (the paper's Algorithm 1)."""
 
     probability: Share = 0.5
-    """Of each of the three transforms, independently."""
+    """Probability of each of the three transforms, independently."""
     stretch: tuple[Positive, Positive] = (0.9, 1.1)
-    """Range of the speed; the pitch stays."""
+    """Range of the speed factor; the pitch is unchanged."""
     pitch_semitones: Annotated[float, Field(ge=0.0, le=12.0)] = 2.0
-    """Largest shift up or down; the length stays."""
+    """Largest shift up or down; the length is unchanged."""
     noise_snr_db: tuple[float, float] = (20.0, 30.0)
     """Range of the signal-to-noise ratio of white noise, relative to the segment's own power."""
 
@@ -50,11 +50,11 @@ class FaceAugmentation:
     """Augmentation of the face crops, the same for all of a segment (the paper's Algorithm 2)."""
 
     probability: Share = 1.0
-    """Of augmenting a segment's faces at all. Chosen: the paper states none, and a draw may be close to no change."""
+    """Probability of augmenting a segment's faces. Chosen: the paper states none, and draws may change little."""
     rotation_deg: Annotated[float, Field(ge=0.0, le=180.0)] = 15.0
-    """Either way by at most this much."""
+    """Largest rotation in either direction."""
     translation_px: Annotated[float, Field(ge=0.0, le=112.0)] = 10.0
-    """For a 224-px crop; scaled in proportion for other sizes."""
+    """Largest shift in a 224-px crop; scaled in proportion for other sizes."""
     scale: tuple[Positive, Positive] = (0.95, 1.05)
     """Range of the magnification."""
     brightness: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
@@ -83,44 +83,44 @@ class TrainSettings:
     final_rate: Rate = 1e-6
     """Final learning rate of each stage. Chosen: one cosine per stage, by epoch; the paper does not state it."""
     weight_decay: Rate = 0.01
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     gradient_norm: Positive = 1.0
     """Gradients are clipped to this norm."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    """Segments at a time on each device."""
+    """Segments per batch on each device."""
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 4
     """Batches per optimiser step: 32 x 4 = 128, the paper's effective batch size."""
     label_smoothing: Share = 0.1
     """Targets move towards 5 by this share of their distance."""
     mixup_alpha: Annotated[float, Field(ge=0.0, le=10.0)] = 0.2
-    """Of Beta(alpha, alpha), one draw per batch; 0 for no mixup."""
+    """Parameter of Beta(alpha, alpha), one draw per batch; 0 for no mixup."""
     modality_dropout: Share = 0.0
     """Probability that a training segment loses one of the modalities in `architecture.may_be_missing`."""
     patience_epochs: Count = 15
     """Early stopping: epochs without a better validation MAE, counted in the last stage only."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-    """Of initialisation, order, augmentation and mixup."""
+    """Seed of initialisation, order, augmentation and mixup."""
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    """`auto`: float32 on a CPU, mixed bfloat16 on a GPU that has it, mixed float16 on others."""
+    """`auto`: float32 on a CPU, mixed bfloat16 on a GPU that supports it, mixed float16 on others."""
     device: str = "auto"
     """auto (all GPUs, else the CPU), cpu, cuda or cuda:N."""
     workers: Annotated[int, Field(ge=0, le=256)] | None = None
-    """Processes that load data; by default none on a CPU, else one for each core but one, at most 12."""
+    """Number of processes that load data; by default none on a CPU, else one fewer than there are cores, at most 12."""
     frames_per_segment: Frames = FRAMES_PER_WINDOW
-    """Faces per segment in training, drawn anew each epoch. 30: all, as in the paper."""
+    """Faces per segment in training, drawn again each epoch. 30 uses all, as in the paper."""
     validation_frames: Frames = FRAMES_PER_WINDOW
     """Faces per segment in the validation after each epoch, evenly spaced. The final metrics use all faces."""
     cache_embeddings: bool = False
     """Encode each segment once before a stage with frozen encoders: hundreds of times as fast, but without augmenting
     audio and faces; mixup then mixes embeddings. Uses `validation_frames` faces per segment."""
     face_px: Annotated[int, Field(ge=32, le=1024)] | None = None
-    """Resize the store's crops to this side: a quick step before training at full size, with --init."""
+    """Resize the store's crops to this side length: a quick step before training at full size, with --init."""
     left_out_site: str | None = None
     """Train and test on the stored leave-one-site-out splits of this site."""
     licence: str = "not stated"
     """Licence of the weights, for their description."""
     training_data: str = ""
-    """Remark on the training data for the description: their sources and licences, what was left out."""
+    """Remark on the training data for the description: sources and licences, and what was left out."""
     architecture: Architecture = Field(default_factory=Architecture)
     loss: LossSettings = Field(default_factory=LossSettings)
     audio: AudioAugmentation = Field(default_factory=AudioAugmentation, validation_alias=AliasChoices("audio", "sound"))

@@ -24,7 +24,7 @@ from avpenet_cli.weights import WeightsDescription
 TRAINING_RECORD_FILE = "training_record.json"
 TRAINING_RECORD_VERSION = 1
 RANDOM_INIT = "seeded initialisation"
-"""What the description of weights names as their start where they started from no file."""
+"""What the description of weights states as their start if they were not initialised from a file."""
 _NOTICE = "DEMONSTRATION weights, trained on simulated recordings, not for patients"
 _PHANTOM = "phantom"
 _MIN_PAIRS = 2
@@ -32,7 +32,7 @@ _MIN_PAIRS = 2
 
 @dataclass(frozen=True)
 class StoreIdentity:
-    """The store of a run: digest, and preprocessing of its segments."""
+    """The store of a run: its digest, and the preprocessing of its segments."""
 
     sha256: str
     preprocessing: Preprocessing
@@ -40,16 +40,16 @@ class StoreIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord:
-    """Everything about a training run that a person may ask for.
+    """Everything about a training run that a person may want to know.
 
     Attributes:
-        splits_sha256: digest of subject to split.
+        splits_sha256: digest of the mapping from subject to split.
         settings: flat; those that change the result.
         started_from: SHA-256 of the files given as initial parameters.
         software: versions, by name.
         epochs, stopped_early: how many were trained, and whether early stopping ended the run.
         best_epoch: the one whose parameters the weights have.
-        metrics: of all faces of the rated segments, by split.
+        metrics: computed from all faces of the rated segments, by split.
     """
 
     training_record_version: int = TRAINING_RECORD_VERSION
@@ -106,7 +106,7 @@ def is_of_phantoms(store: SegmentStore) -> bool:
 
 
 def splits_digest(store: SegmentStore, left_out_site: str | None) -> str:
-    """SHA-256 of subject to split, hexadecimal."""
+    """SHA-256 of the mapping from subject to split, hexadecimal."""
     splits = store.record.splits
     return digest_of(splits.by_subject if left_out_site is None else splits.leave_one_site_out[left_out_site])
 
@@ -117,7 +117,7 @@ def describe_weights(
     """The description that travels with the weights.
 
     Args:
-        demonstration: trained on recordings of no patients.
+        demonstration: not trained on recordings of patients.
     """
     status: Literal["demonstration", "research"] = "demonstration" if demonstration else "research"
     changed = _changed(settings)
