@@ -95,7 +95,7 @@ def check_file(path: Path) -> os.stat_result:
             raise RecordingError(
                 "broken_link", "a link to a file that is not there", "fix or remove the link"
             ) from None
-        raise RecordingError("missing", "no such file", "it may have been moved or deleted during the run") from None
+        raise RecordingError("missing", "no such file", "check its path; it may have been moved or deleted") from None
     except PermissionError:
         raise RecordingError("no_permission", "its folder may not be read", "give this user read access") from None
     except OSError as error:
