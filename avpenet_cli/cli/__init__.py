@@ -27,17 +27,19 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Plain help: markup would swallow the `[default: ...]` of options whose default comes from the settings.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("score")(score.score)
-app.command("report")(report.report)
-app.command("prepare")(prepare.prepare)
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("bench")(bench.bench)
-app.command("doctor")(doctor.doctor)
-app.add_typer(weights.app, name="weights")
-app.add_typer(phantom.app, name="phantom")
+app.command("score", short_help="Score recordings: one row for every 3-second segment.")(score.score)
+app.command("report", short_help="Compare scores with human ratings, on a page to sign.")(report.report)
+app.command("prepare", short_help="Make a segment store of recordings and ratings, to train on.")(prepare.prepare)
+app.command("train", short_help="Train a network on a segment store.")(train.train)
+app.command("evaluate", short_help="Evaluate weights on a segment store.")(evaluate.evaluate)
+app.command("bench", short_help="Measure how fast this machine scores.")(bench.bench)
+app.command("doctor", short_help="Check that everything needed is installed.")(doctor.doctor)
+app.add_typer(weights.app, name="weights", short_help="List, verify, install, import and pack weights.")
+app.add_typer(phantom.app, name="phantom", short_help="Make synthetic patients; check the installation with them.")
 
 
 def _print_version(requested: bool) -> None:

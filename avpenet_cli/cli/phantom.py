@@ -21,7 +21,7 @@ app = typer.Typer(
     help="Synthetic patients with a known pain trajectory for commissioning, teaching and demonstration; not evidence.",
 )
 
-app.command("check")(check)
+app.command("check", short_help="Check that scores are the same as before.")(check)
 
 _ENCODERS = {
     "h264": ("libx264", ()),
@@ -37,7 +37,7 @@ def _phantom() -> None:
     """Synthetic patients."""
 
 
-@app.command("make")
+@app.command("make", short_help="Make recordings of synthetic patients.")
 def make(
     out: Annotated[Path, typer.Option(help="Output folder.", show_default=False)],
     subjects: Annotated[int, typer.Option(help="Number of synthetic patients.", min=1, max=100_000)] = 10,
