@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -70,10 +72,11 @@ def main() -> None:
     # On import, torch creates a folder for compiled code among the temporary files and fails where it cannot. Nothing
     # is compiled here; naming a folder that exists keeps it from creating one.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).parent))
-    # A command that finishes its work in progress sets its own handlers.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+    # A command that finishes its work in progress sets its own handlers. Under nohup SIGHUP is ignored, and stays so.
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heeded:
+        signal.signal(number, signal.default_int_handler)
     # File names may hold bytes that are not text, and the terminal's encoding may be limited.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -107,10 +110,18 @@ def main() -> None:
             raise
         print_error(f"internal error ({type(error).__name__}: {error}); --debug shows where, please report it")
         code = ExitCode.SOME_FAILED
-    # The exit code stands: a signal that arrives while libraries clean up must not replace it by a traceback.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    status = int(code or 0)
+    # The status stands, and no traceback follows: a signal ends the wait for threads and worker processes, and is
+    # ignored while libraries clean up, where Python would restore its default and die of it.
+    for number in heeded:
+        signal.signal(number, lambda number, frame: os._exit(status))
+    atexit.register(_ignore, heeded)
+    sys.exit(status)
+
+
+def _ignore(numbers: Sequence[signal.Signals]) -> None:
+    for number in numbers:
         signal.signal(number, signal.SIG_IGN)
-    sys.exit(int(code or 0))
 
 
 def print_error(message: str) -> None:

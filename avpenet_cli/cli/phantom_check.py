@@ -35,14 +35,11 @@ def check(
     when a recording failed or a file was altered; and when there was nothing to compare with, unless --save made it.
     """
     # From here on, since loading libraries and weights takes seconds and cannot be interrupted cleanly.
-    with run_callbacks(quiet) as callbacks:
+    with run_callbacks(quiet, tracebacks="full" if debug else "none") as callbacks:
         from avpenet_cli.cli.protocol import print_protocol
         from avpenet_cli.commissioning.run import CheckRequest, check_installation
 
         result = check_installation(CheckRequest(weights, baseline, save, out, phantoms, device), callbacks)
-        for phantom in result.scored if debug else ():
-            if phantom.error is not None:
-                callbacks.trace(phantom.error, names_allowed=True)
     verdict, explanation = result.protocol.verdict, result.explanation
     if not quiet:
         print_protocol(result.protocol)

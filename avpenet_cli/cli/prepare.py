@@ -62,7 +62,7 @@ def prepare(
         "device": device,
     }
     started = time.monotonic()
-    with run_callbacks(quiet) as callbacks:
+    with run_callbacks(quiet, tracebacks="full" if debug else "none") as callbacks:
         from avpenet_cli.dataset.prepare import PrepareSettings
         from avpenet_cli.dataset.run import PrepareRequest, prepare_dataset
         from avpenet_cli.settings import read_settings
@@ -70,9 +70,6 @@ def prepare(
         settings = read_settings(PrepareSettings, config, options)
         request = PrepareRequest(tuple(paths), ratings, subjects, out, settings, recursive)
         result = prepare_dataset(request, callbacks)
-        for recording in result.recordings if debug else ():
-            if recording.error is not None:
-                callbacks.trace(recording.error, names_allowed=True)
     typer.echo(f"{_last_line(result)}; in {(time.monotonic() - started) / 60:.1f} min", err=True)
     return ExitCode.SOME_FAILED if result.failed else ExitCode.OK
 

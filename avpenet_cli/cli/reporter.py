@@ -8,6 +8,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -72,32 +73,51 @@ class _ConsoleLines(logging.Handler):
         self._console.print(Text(printable(record.getMessage()), style=style))
 
 
+Tracebacks = Literal["none", "full", "without text"]
+"""Whether failures are traced, and whether with the errors' own text, which may hold a patient's name."""
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """How a run is logged.
+
+    Attributes:
+        format: of the lines on stderr and in the log file.
+        file: appended to, readable by its owner only.
+        verbose: also stage timings.
+    """
+
+    format: LogFormat = "text"
+    file: Path | None = None
+    verbose: bool = False
+
+
 class Reporter(RunCallbacks):
     """Progress and log of one run.
 
     Args:
-        log_format: of the lines on stderr and in the log file.
-        log_file: appended to, readable by its owner only.
+        log: format, file and level of the log.
         quiet: only warnings and errors.
-        verbose: also stage timings.
+        tracebacks: of recordings that fail.
         counted: what the two progress bars count: items of the run, and parts of the current item.
         should_stop: tells whether the run should end; from `signals.stop_on_signals`.
     """
 
     def __init__(
         self,
-        log_format: LogFormat,
-        log_file: Path | None,
+        log: LogOptions,
         quiet: bool,
-        verbose: bool,
+        tracebacks: Tracebacks = "none",
         counted: tuple[str, str] = ("recordings", "seconds"),
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._should_stop = should_stop
-        self._log = logging.Logger("avpenet", logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
-        formatter: logging.Formatter = _JsonLines() if log_format == "json" else _TextLines()
+        self._should_stop, self._tracebacks = should_stop, tracebacks
+        self._log = logging.Logger(
+            "avpenet", logging.WARNING if quiet else logging.DEBUG if log.verbose else logging.INFO
+        )
+        formatter: logging.Formatter = _JsonLines() if log.format == "json" else _TextLines()
         self._progress: Progress | None = None
-        if sys.stderr.isatty() and log_format == "text" and not quiet:
+        if sys.stderr.isatty() and log.format == "text" and not quiet:
             console = Console(stderr=True)
             self._progress = Progress(
                 TextColumn("{task.description}"),
@@ -113,8 +133,8 @@ class Reporter(RunCallbacks):
             handler = logging.StreamHandler(sys.stderr)
             handler.setFormatter(formatter)
         self._log.addHandler(handler)
-        if log_file is not None:
-            self._log.addHandler(_file_handler(log_file, formatter))
+        if log.file is not None:
+            self._log.addHandler(_file_handler(log.file, formatter))
 
     def __enter__(self) -> Self:
         return self
@@ -160,10 +180,12 @@ class Reporter(RunCallbacks):
         """Log something that a person should look at."""
         self._log.warning(message, extra={"fields": fields})
 
-    def trace(self, error: Exception, names_allowed: bool) -> None:
-        """Print a traceback for --debug, without the error's own text where that may hold a patient's name."""
-        lines = traceback.format_exception(error) if names_allowed else traceback.format_tb(error.__traceback__)
-        print("".join(lines), file=sys.stderr)
+    def failure(self, error: Exception) -> None:
+        """Print a traceback if asked to, without the error's own text where that may hold a patient's name."""
+        if self._tracebacks != "none":
+            full = self._tracebacks == "full"
+            lines = traceback.format_exception(error) if full else traceback.format_tb(error.__traceback__)
+            print("".join(lines), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -171,19 +193,18 @@ def run_callbacks(
     quiet: bool,
     counted: tuple[str, str] = ("recordings", "seconds"),
     *,
-    verbose: bool = False,
-    log_format: LogFormat = "text",
-    log_file: Path | None = None,
+    log: LogOptions | None = None,
+    tracebacks: Tracebacks = "none",
 ) -> Iterator[Reporter]:
     """Callbacks that log and show progress on stderr, and stop the run at SIGTERM, SIGHUP or Ctrl-C.
 
     Args:
-        quiet, counted, verbose, log_format, log_file: as for `Reporter`.
+        quiet, counted, log, tracebacks: as for `Reporter`.
     """
     # Signals first, because loading libraries and weights takes seconds and cannot be interrupted safely.
     with (
         stop_on_signals() as should_stop,
-        Reporter(log_format, log_file, quiet, verbose, counted, should_stop) as reporter,
+        Reporter(log or LogOptions(), quiet, tracebacks, counted, should_stop) as reporter,
     ):
         yield reporter
 

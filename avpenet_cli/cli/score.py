@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avpenet_cli.cli.options import Debug, Quiet, Recursive, WeightsName
-from avpenet_cli.cli.reporter import Reporter, log_format_named, run_callbacks
+from avpenet_cli.cli.reporter import LogOptions, Reporter, Tracebacks, log_format_named, run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
 
@@ -88,19 +88,21 @@ def score(
 
     check_format(out)
     started = time.monotonic()
-    with run_callbacks(quiet, verbose=verbose, log_format=log_format_named(log_format), log_file=log_file) as reporter:
+    log = LogOptions(log_format_named(log_format), log_file, verbose)
+    tracebacks: Tracebacks = "none" if not debug else "full" if pseudonymise is None else "without text"
+    with run_callbacks(quiet, log=log, tracebacks=tracebacks) as reporter:
         from avpenet_cli.scoring.run import ScoreRequest
 
         entry = find(weights) if weights else default_entry()
         request = ScoreRequest(inputs, out, entry, settings, pseudonymise is not None, overwrite)
-        totals = _score(request, reporter, debug)
+        totals = _score(request, reporter)
     typer.echo(_last_line(totals, time.monotonic() - started), err=True)
     if totals.failed:
         return ExitCode.SOME_FAILED
     return ExitCode.SOME_FAILED if strict and (totals.segments["unscorable"] or totals.truncated) else ExitCode.OK
 
 
-def _score(request: ScoreRequest, reporter: Reporter, debug: bool) -> Totals:
+def _score(request: ScoreRequest, reporter: Reporter) -> Totals:
     """Score and log every recording, with the weights' notice before and after, where it is seen."""
     from avpenet_cli.runs.manifest import Totals
     from avpenet_cli.scoring.run import score_recordings
@@ -112,8 +114,6 @@ def _score(request: ScoreRequest, reporter: Reporter, debug: bool) -> Totals:
     for scored in score_recordings(request, reporter):
         totals.add(scored.outcome)
         _log_outcome(scored, reporter)
-        if scored.error is not None and debug:
-            reporter.trace(scored.error, names_allowed=not request.pseudonymised)
     if notice:
         reporter.warning(notice)
     return totals

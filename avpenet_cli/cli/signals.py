@@ -30,4 +30,5 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         yield stop_requested.is_set
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # After a first signal the program is ending; a second one must not interrupt its last message.
+            signal.signal(number, signal.SIG_IGN if stop_requested.is_set() else handler)

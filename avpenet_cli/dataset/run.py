@@ -158,6 +158,8 @@ def _report_recording(item: PreparedRecording, callbacks: RunCallbacks) -> None:
     name = item.recording.name
     if item.failure is not None or item.header is None:
         callbacks.warning(f"{name}: failed: {item.failure}")
+        if item.error is not None:
+            callbacks.failure(item.error)
         return
     counts = plural(item.segments, "segment") + (f", {item.unscorable} unscorable" if item.unscorable else "")
     source = "from an earlier run" if item.reused else f"{item.header.nominal_s:.1f} s in {item.seconds_spent:.1f} s"

@@ -58,6 +58,11 @@ def prepare_evaluation_directory(folder: Path, overwrite: bool) -> None:
         OutputError: it contains other files, or an evaluation without `overwrite`; it cannot be created.
     """
     prepare_output_directory(folder, lambda name: name in _OWN_FILES)
+    try:
+        # The file names say that there is an evaluation, and an existing folder may be open to others.
+        folder.chmod(0o700)
+    except OSError as error:
+        raise storage_fault(folder, error) from None
     for name in () if overwrite else FILES:
         refuse_existing(folder / name, "give --overwrite to replace the evaluation, or choose another --out")
 

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import multiprocessing
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +24,6 @@ from avpenet_cli.version import __version__
 NOTICE = "PHANTOMS: synthetic patients made by a computer. They commission and demonstrate; they are no evidence."
 
 REQUEST_FILE = "phantoms.json"
-_OWN_FILE = re.compile(r"(phantoms|expected)\.json|(truth|subjects|events)\.csv|P\d+-\d+\.\w+")
 
 # One true value per second; `avpenet report` takes the median over a segment.
 _TRUTH_STEP_S = 1.0
@@ -195,9 +193,9 @@ def _json_ready(value: Any) -> Any:
 def _prepare_directory(out: Path, record: dict[str, Any]) -> None:
     """Create the folder, or check that its phantoms are of the same request."""
     path = out / REQUEST_FILE
-    # Without a request file, nothing in the folder is known to be a phantom.
+    # Without a request file, nothing in the folder is known to be a phantom; with it, scores beside them do no harm.
     started = path.exists()
-    prepare_output_directory(out, lambda name: started and _OWN_FILE.fullmatch(name) is not None)
+    prepare_output_directory(out, lambda name: started)
     remedy = "choose another --out, or remove it first"
     existing = read_run_file(path, remedy)
     if existing is None:

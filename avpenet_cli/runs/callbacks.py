@@ -21,6 +21,9 @@ class RunCallbacks:
     def warning(self, message: str, **fields: object) -> None:
         """Take one line that a person should look at."""
 
+    def failure(self, error: Exception) -> None:
+        """Take the exception behind a recording that failed; the run continues. Its text may hold a patient's name."""
+
     def set_total(self, total: int) -> None:
         """Note how many recordings or epochs the run has; called once, before the first report."""
 

@@ -6,6 +6,7 @@ A killed run resumes from it, and a later run adds to it. SQLite keeps it consis
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import sqlite3
@@ -150,7 +151,7 @@ class Journal:
 
     def _read(self, text: str) -> RecordingOutcome:
         try:
-            return _OUTCOME.validate_json(text)
+            return _with_current_names(_OUTCOME.validate_json(text))
         except ValueError as error:
             raise self._damaged(f"an entry cannot be read: {type(error).__name__}") from None
 
@@ -182,3 +183,20 @@ class Journal:
     def close(self) -> None:
         """Close the database."""
         self._db.close()
+
+
+_RENAMED_STAGES = {"sound": "audio", "encode_sound": "encode_audio"}
+
+
+def _with_current_names(outcome: RecordingOutcome) -> RecordingOutcome:
+    """An outcome that an earlier version noted, with the names that the manifest has now."""
+    if not _RENAMED_STAGES.keys() & outcome.stage_s.keys():
+        return outcome
+    stages = {_RENAMED_STAGES.get(name, name): seconds for name, seconds in outcome.stage_s.items()}
+    facts = {
+        name: {"decoder_warning" if key == "complaint" else key: value for key, value in stream.items()}
+        if isinstance(stream, dict)
+        else stream
+        for name, stream in outcome.facts.items()
+    }
+    return dataclasses.replace(outcome, stage_s=stages, facts=facts)

@@ -137,6 +137,8 @@ def iter_scored(
                 f"interrupted after {position} of {plural(len(recordings), 'recording')}",
                 "run the same command again to resume",
             ) from None
+        if scored.error is not None:
+            callbacks.failure(scored.error)
         callbacks.item_done()
         yield scored
 

@@ -12,6 +12,7 @@ import lightning
 import torch
 from torch import Tensor
 
+from avpenet_cli.errors import OutputError
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.storage import atomic_write, storage_fault, sync_folder
 from avpenet_cli.training.curves import EpochRow, write_curves
@@ -28,6 +29,11 @@ class CheckpointCallback(lightning.Callback):
     def __init__(self, folder: Path, settings: TrainSettings, callbacks: RunCallbacks) -> None:
         self._folder, self._settings, self._callbacks = folder, settings, callbacks
         self.rows: list[EpochRow] = []
+
+    @property
+    def state_key(self) -> str:
+        """Key of the state in checkpoints, by which those of earlier versions are read too."""
+        return "Bookkeeping"
 
     @property
     def best(self) -> EpochRow:
@@ -58,7 +64,16 @@ class CheckpointCallback(lightning.Callback):
         self.rows = [EpochRow(*row) for row in state_dict["rows"]]
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Stop at once if early stopping had already ended the run that is resumed."""
+        """Stop at once if early stopping had already ended the run that is resumed.
+
+        Raises:
+            OutputError: the checkpoint lacks the epochs before it, so the best one could not be kept.
+        """
+        if trainer.current_epoch and not self.rows:
+            raise OutputError(
+                f"{self._folder / CHECKPOINT_FILE} holds no record of its earlier epochs",
+                "choose another --out and train from the start",
+            )
         if self.out_of_patience:
             trainer.should_stop = True
 

@@ -21,11 +21,6 @@ from avpenet_cli.training.settings import TrainSettings
 
 RUN_FILE, CHECKPOINT_FILE = "run.json", "last.ckpt"
 RUN_VERSION = 2
-_OWN_FILE = re.compile(
-    r"run\.json|last\.ckpt|best-\d+\.safetensors|embeddings\.safetensors|curves\.(csv|png)|"
-    r"(training_record|account)\.json"
-)
-"""Everything that a run writes, including files of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +94,9 @@ def prepare_run_directory(folder: Path, identity: RunIdentity, resume: bool) -> 
             written.
     """
     path = folder / RUN_FILE
-    # Without `run.json`, nothing in the folder is known to belong to a run.
+    # Without `run.json`, nothing in the folder is known to belong to a run; with it, notes beside the run do no harm.
     started = path.exists()
-    prepare_output_directory(folder, lambda name: started and _OWN_FILE.fullmatch(name) is not None)
+    prepare_output_directory(folder, lambda name: started)
     if not resume:
         refuse_existing(path, "give --resume to continue it, remove its folder, or choose another --out")
     content = read_run_file(path, "remove the folder, or choose another --out")

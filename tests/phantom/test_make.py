@@ -96,6 +96,7 @@ def test_second_run_keeps_recordings_and_refuses_another_request(
     phantoms: Path, avpenet_here: Callable[..., Answer]
 ) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in phantoms.glob("*.mp4")}
+    (phantoms / "scores.csv").write_text("recording,segment\n")
     again = avpenet_here("phantom", "make", "--out", phantoms, "--subjects", 3, "--seed", 5, "--jobs", 1, *SMALL)
     assert again.code == 0
     assert {path.name: path.stat().st_mtime_ns for path in phantoms.glob("*.mp4")} == before

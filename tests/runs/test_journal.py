@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import resource
@@ -80,6 +81,22 @@ def test_finished_recording_is_kept_between_runs(out: Path, clip: Path, reopened
     first.note(_recording(1), _facts(clip), _outcome())
     first.close()
     assert reopened(out).finished(_recording(1), _facts(clip)) == _outcome()
+
+
+def test_outcome_noted_by_an_earlier_version_is_read_under_todays_names(
+    out: Path, clip: Path, reopened: Callable[[Path], Journal]
+) -> None:
+    earlier = dataclasses.replace(
+        _outcome(),
+        stage_s={"sound": 1.0, "encode_sound": 0.5, "detect": 2.0},
+        facts={"container": "mov", "audio": {"codec": "aac", "complaint": "late"}},
+    )
+    reopened(out).note(_recording(1), _facts(clip), earlier)
+    outcome = reopened(out).finished(_recording(1), _facts(clip))
+    assert outcome is not None
+    assert outcome.stage_s == {"audio": 1.0, "encode_audio": 0.5, "detect": 2.0}
+    assert outcome.facts == {"container": "mov", "audio": {"codec": "aac", "decoder_warning": "late"}}
+    assert outcome.segments == earlier.segments
 
 
 def test_changed_file_is_scored_again(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:

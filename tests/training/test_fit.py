@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -219,7 +220,16 @@ def test_a_killed_run_resumes_to_the_same_curve(store: SegmentStore, tmp_path: P
     assert process.returncode == -signal.SIGKILL
     assert len(_curves(broken)[1]) == 2
     rows, callbacks = usable_rows(store, None), Epochs()
+    (broken / "notes.txt").write_text("of the one who trains")
     assert claim(broken, store, PLAIN, resume=True)
+    checkpoint = torch.load(broken / CHECKPOINT_FILE, weights_only=False)
+    # Under this key the epochs of a run stand in every checkpoint, those of earlier versions included.
+    assert len(checkpoint["callbacks"]["Bookkeeping"]["rows"]) == 2
+    bare = shutil.copytree(broken, tmp_path / "bare")
+    torch.save(checkpoint | {"callbacks": {}}, bare / CHECKPOINT_FILE)
+    with pytest.raises(OutputError, match="holds no record of its earlier epochs"):
+        fit(store, rows, bare, PLAIN, (), True)
+    assert list(bare.glob("best-*.safetensors"))
     resumed = fit(store, rows, broken, PLAIN, (), True, callbacks)
     assert callbacks.epochs == [3]
     assert not claim(unbroken, store, PLAIN)
