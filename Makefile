@@ -117,7 +117,7 @@ lint: setup
 
 # Two workers, each with one thread: most tests wait for processes, and a file's tests share what they have made.
 test: lint
-	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 PHANTOMS := examples/phantoms
 

@@ -49,6 +49,7 @@ from avpenet_cli.commissioning.protocol import (
 from avpenet_cli.errors import EnvironmentUnavailableError, Interrupted, SettingsError
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, device_name
+from avpenet_cli.runs.outputs import refuse_overwriting
 from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.settings import RunSettings, from_dict, to_dict
@@ -155,9 +156,12 @@ def check_installation(request: CheckRequest, callbacks: RunCallbacks = NO_CALLB
         if path is not None and not path.parent.is_dir():
             raise storage_fault(path, OSError(errno.ENOENT, ""))
     folder = request.folder
-    _refuse_overwriting(request.out, [request.baseline, request.save, folder / EXPECTED_FILE, folder / "phantoms.json"])
+    outputs = () if request.out is None else (request.out,)
+    if request.out is not None and request.out.suffix != ".json":
+        raise SettingsError(f"--out {request.out}: the protocol is a JSON file", "end the name in .json")
+    refuse_overwriting(outputs, [request.baseline, request.save, folder / EXPECTED_FILE, folder / "phantoms.json"])
     plan = _make_plan(request)
-    _refuse_overwriting(request.out, [plan.entry.path.with_suffix(".json") if plan.entry.path else None])
+    refuse_overwriting(outputs, [plan.entry.path.with_suffix(".json") if plan.entry.path else None])
     _refuse_replacing_baseline(plan, request)
     callbacks.set_total(len(plan.phantoms.recordings))
     scores = _score(plan, callbacks)
@@ -192,19 +196,6 @@ def _make_plan(request: CheckRequest) -> _Plan:
         truth=read_ratings(truth) if intact else None,
         altered=altered,
     )
-
-
-def _refuse_overwriting(out: Path | None, inputs: Sequence[Path | None]) -> None:
-    """Raise where the protocol would replace a file that the check reads."""
-    if out is None:
-        return
-    if out.suffix != ".json":
-        raise SettingsError(f"--out {out}: the protocol is a JSON file", "end the name in .json")
-    if any(path is not None and out.resolve() == path.resolve() for path in inputs):
-        raise SettingsError(
-            f"--out {out}: would overwrite a baseline, the phantoms' settings or the weights' description",
-            "give another name",
-        )
 
 
 def _refuse_replacing_baseline(plan: _Plan, request: CheckRequest) -> None:

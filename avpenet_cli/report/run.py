@@ -12,6 +12,7 @@ from avpenet_cli.errors import SettingsError
 from avpenet_cli.report.analysis import ReportSettings, analyse_tables
 from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.writing import output_paths, write_report
+from avpenet_cli.runs.outputs import refuse_overwriting
 from avpenet_cli.study.ratings import read_events, read_ratings, read_subjects
 from avpenet_cli.study.score_tables import read_scores
 from avpenet_cli.study.sheets import Table
@@ -54,22 +55,12 @@ class ReportRequest:
         others = [path for path in (self.reference, self.subjects, self.events) if path is not None]
         manifests = [path.with_suffix(".run.json") for path in tables]
         journals = [path.with_name(path.name + ".journal") for path in self.scores]
-        _refuse_to_overwrite(self.outputs, [*tables, *others, *manifests, *journals])
+        refuse_overwriting(self.outputs, [*tables, *others, *manifests, *journals])
 
     @property
     def outputs(self) -> tuple[Path, Path, Path]:
         """The page, its numbers and the segments to review."""
         return output_paths(self.out)
-
-
-def _refuse_to_overwrite(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
-    for output in outputs:
-        for path in inputs:
-            if output.exists() and path.exists() and output.samefile(path):
-                raise SettingsError(
-                    f"--out {outputs[0]}: would overwrite {path}, which belongs to the scores or ratings",
-                    "give another name",
-                )
 
 
 def run_report(request: ReportRequest) -> ReportDocument:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from avpenet_cli.errors import OutputError
+from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.storage import storage_fault
 
 
@@ -45,6 +45,28 @@ def refuse_existing(path: Path, remedy: str = "choose another --out, or remove i
     """
     if os.path.lexists(path):
         raise OutputError(f"{path} already exists", remedy)
+
+
+def refuse_overwriting(outputs: Sequence[Path], inputs: Iterable[Path | None]) -> None:
+    """Raise if a run would replace one of its inputs, under whatever name.
+
+    Args:
+        outputs: what the run writes; the first is the one that was named with --out.
+        inputs: what it reads; None stands for an input that was not given.
+
+    Raises:
+        SettingsError: it would.
+    """
+    for path in inputs:
+        for output in outputs:
+            if path is not None and _is_same_file(output, path):
+                raise SettingsError(
+                    f"--out {outputs[0]}: would overwrite {path}, which this command reads", "give another name"
+                )
+
+
+def _is_same_file(first: Path, second: Path) -> bool:
+    return first.resolve() == second.resolve() or (first.exists() and second.exists() and first.samefile(second))
 
 
 def read_run_file(path: Path, remedy: str) -> dict[str, Any] | None:

@@ -65,8 +65,13 @@ def test_the_commands_of_readme_tutorials_and_guides_run(tmp_path: Path) -> None
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(tmp_path),
     }
+    already_run = set()
     for page in RUN_PAGES:
         for block in shell_blocks(page):
+            # README and tutorials share blocks; a repeated one is run once, but for a score, which resumes in a moment.
+            if block in already_run and "avpenet score" not in block:
+                continue
+            already_run.add(block)
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", block],
                 cwd=tmp_path,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ import torch
 
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.model.architecture import Architecture, Modality
+from avpenet_cli.pipeline.evidence import FrontEnd
+from avpenet_cli.pipeline.timer import StageTimer
+from avpenet_cli.pipeline.windows import balance
 from avpenet_cli.records import Flag, RecordingOutcome, Status
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.pools import EmbeddingPool, ImagePool
@@ -240,15 +244,48 @@ REAL_CLIPS: dict[str, tuple[int, int, set[str], set[Flag]]] = {
 }
 
 
+class FacePresence:
+    """A pool that notes where faces are and encodes nothing: the evidence does not depend on the networks."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, int]] = set()
+
+    def add(self, slot: int, track: int, crop: np.ndarray) -> None:
+        self._seen.add((slot, track))
+
+    def flush_before(self, slot: int) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+    def features(self, slots: range, tracks: Sequence[int]) -> int | None:
+        return sum((slot, track) in self._seen for slot in slots for track in tracks) or None
+
+
 @pytest.mark.slow
-def test_real_clips_have_their_expected_outcomes(scorer: Scorer, shared: Path) -> None:
+def test_real_clips_have_their_expected_evidence(network: Network, shared: Path) -> None:
     folder = shared / "data" / "videos"
     assert {path.name for path in folder.iterdir()} == set(REAL_CLIPS)
+    needed = network.description.modalities_needed
+    front_end = FrontEnd(network.description.preprocessing, RunSettings(device="cpu"), needed, network.device)
     for name, (segments, scored, reasons, flags) in REAL_CLIPS.items():
-        outcome = scorer.score(folder / name)
-        assert len(outcome.segments) == segments, name
-        assert sum(s.status is Status.SCORED for s in outcome.segments) == scored, name
-        assert {s.reason for s in outcome.segments if s.reason} == reasons, name
-        assert flags <= {flag for s in outcome.segments[:1] for flag in s.flags}, name
-        assert outcome.balance is not None
-        assert abs(outcome.balance.unaccounted_s) < 0.1, name
+        evidence = front_end.read(folder / name, FacePresence(), StageTimer())
+        audio = itertools.zip_longest(evidence.plan, front_end.iter_segment_audio(evidence))
+        records = [front_end.assess_segment(evidence, window, heard).record for window, heard in audio]
+        assert len(records) == segments, name
+        assert sum(record.status is Status.SCORED for record in records) == scored, name
+        assert {record.reason for record in records if record.reason} == reasons, name
+        assert flags <= {flag for record in records[:1] for flag in record.flags}, name
+        balanced = balance(evidence.nominal_s, evidence.length_s, records)
+        assert abs(balanced.unaccounted_s) < 0.1, name
+
+
+@pytest.mark.slow
+def test_scores_follow_the_evidence(scorer: Scorer, shared: Path) -> None:
+    for name in ("grid_bbaf2n.mpg", "pyfeat_noface_face.mov"):
+        outcome = scorer.score(shared / "data" / "videos" / name)
+        assert [segment.score is not None for segment in outcome.segments] == [
+            segment.status is Status.SCORED for segment in outcome.segments
+        ]
+        assert sum(segment.score is not None for segment in outcome.segments) == REAL_CLIPS[name][1]

@@ -10,7 +10,7 @@ import pytest
 
 from avpenet_cli import weights
 from avpenet_cli.errors import ExitCode, WeightsError
-from tests.conftest import REPOSITORY, RunAvpenet
+from tests.conftest import REPOSITORY, ClipMaker, RunAvpenet
 
 _MAX_BYTES = 60_000_000
 _NOTICE = "DEMONSTRATION weights, trained on simulated recordings, not for patients"
@@ -52,13 +52,17 @@ def test_missing_default_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.slow
-def test_outputs_of_the_default_have_the_demonstration_notice(tmp_path: Path, run_avpenet: RunAvpenet) -> None:
-    table, page = tmp_path / "scores.csv", tmp_path / "report.html"
-    completed = run_avpenet(["score", _PHANTOMS / "P0001-01.mp4", "--out", table])
+def test_outputs_of_the_default_have_the_demonstration_notice(
+    clips: ClipMaker, tmp_path: Path, run_avpenet: RunAvpenet
+) -> None:
+    table, page, ratings = tmp_path / "scores.csv", tmp_path / "report.html", tmp_path / "ratings.csv"
+    clip = clips.brief()
+    ratings.write_text(f"recording,start_s,end_s,value\n{clip.name},0,3,4\n")
+    completed = run_avpenet(["score", clip, "--out", table])
     assert completed.returncode == 0, completed.stderr
     assert _NOTICE in completed.stderr
     assert pd.read_csv(table)["weights"].str.lower().str.contains(_NOTICE.lower()).all()
     assert _NOTICE in json.dumps(json.loads(table.with_name("scores.run.json").read_text()))
-    completed = run_avpenet(["report", table, "--reference", _PHANTOMS / "truth.csv", "--out", page])
+    completed = run_avpenet(["report", table, "--reference", ratings, "--out", page])
     assert completed.returncode == 0, completed.stderr
     assert _NOTICE.lower() in page.read_text().lower()
