@@ -1,5 +1,6 @@
 # make demo    sets everything up, scores and reports the phantoms in examples/, and checks the installation with them
 # make test    sets everything up, checks the code and runs all tests
+# make quick   the same with the quick tests only
 # make setup   .venv with the locked dependencies, ffmpeg and ffprobe; a moment when done already
 # make man     writes the manual page from the commands
 # make release dist/: source archive and wheel, checked, with an SBOM and SHA256SUMS
@@ -11,7 +12,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := setup
-.PHONY: setup ffmpeg lint test demo docs man release bundle lock landmarks clean
+.PHONY: setup ffmpeg lint test quick demo docs man release bundle lock landmarks clean
 
 # What the caller's shell adds to Python's path is not what is tested here.
 unexport PYTHONPATH PYTHONHOME
@@ -116,8 +117,13 @@ lint: setup
 	@.venv/bin/lint-imports --no-logo
 
 # Two workers, each with one thread: most tests wait for processes, and a file's tests share what they have made.
+PYTEST := OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
 test: lint
-	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST)
+
+quick: lint
+	@$(PYTEST) -m "not slow"
 
 PHANTOMS := examples/phantoms
 
