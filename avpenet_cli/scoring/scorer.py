@@ -142,6 +142,7 @@ def _facts(evidence: RecordingEvidence[np.ndarray], device: str) -> dict[str, ob
     facts, frames, audio = evidence.facts, evidence.frames, evidence.audio
     entry: dict[str, object] = {
         "container": facts.container,
+        "creation_time": facts.creation_time,
         "audio_tracks": facts.audio_tracks,
         # A table may be finished on another machine or by a newer version than began it.
         "scored_with": {"avpenet": __version__, "ffmpeg": ".".join(map(str, ffmpeg_version())), "device": device},
