@@ -14,8 +14,9 @@ from avpenet_cli.storage import atomic_write
 _HEAD = (
     "Segments to review, in the order of the .review.csv beside this file; it has the reasons and the numbers.",
     "Put this file into the folder that the recordings' names start from (the common folder of the scored inputs),",
-    "and open it in VLC, which plays each segment from its start to its end. Players that ignore #EXTVLCOPT (mpv",
-    "among them) open whole recordings. A pseudonym is not the name of a file: `avpenet score --dry-run` with the key lists the recording of each.",
+    "and open it in VLC, which plays each segment from its start to its end. Players that ignore #EXTVLCOPT, such as",
+    "mpv, open whole recordings. A pseudonym is not the name of a file: `avpenet score --dry-run` with the key lists",
+    "the recording of each.",
 )
 
 
