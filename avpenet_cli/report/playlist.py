@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,21 +29,23 @@ def write_playlist(path: Path, rows: pd.DataFrame) -> None:
         rows: recording, start_s, end_s, score and why, in the order to play.
     """
     lines = ["#EXTM3U", *(f"# {line}" for line in _HEAD)]
-    playable = rows["recording"].astype(str).map(_playable)
-    left_out = int((~playable.astype(bool)).sum())
+    playable = rows["recording"].astype(str).map(_playable).astype(bool)
+    left_out = int((~playable).sum())
     if left_out:
         lines.append(
             f"# Left out, because a playlist cannot hold their recordings' names: {plural(left_out, 'segment')}."
         )
-    for row in rows[playable.astype(bool)].itertuples(index=False):
-        lines += _entry(str(row.recording), float(row.start_s), float(row.end_s), float(row.score), str(row.why))
+    shown = rows[playable]
+    columns = (shown[name] for name in ("recording", "start_s", "end_s", "score", "why"))
+    for recording, start_s, end_s, score, why in zip(*columns, strict=True):
+        lines += _entry(str(recording), float(start_s), float(end_s), float(score), str(why))
     with atomic_write(path) as file:
         # File names that are not UTF-8 keep their bytes.
         file.write(("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
 
 
 def _entry(recording: str, start_s: float, end_s: float, score: float, why: str) -> Iterator[str]:
-    shown = "no score" if score != score else f"score {score:.1f}"
+    shown = "no score" if math.isnan(score) else f"score {score:.1f}"
     title = f"{recording}, {clock(start_s)} to {clock(end_s)}, {shown}: {why.replace('_', ' ')}"
     yield f"#EXTINF:{end_s - start_s:.3f},{printable(title)}"
     yield f"#EXTVLCOPT:start-time={start_s:.3f}"

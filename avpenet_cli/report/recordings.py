@@ -40,28 +40,34 @@ def recording_summaries(
     )
     codes = segments["recording"].cat.codes.to_numpy()
     sums = columns.groupby(codes, sort=True).sum()
-    peak = pd.Series(np.where(scored, score, -np.inf)).groupby(codes, sort=True).max()
+    shares = sums[["total", "above_low", "high", "thin"]].div(sums["scored"].where(sums["scored"] > 0), axis=0)
+    shares["peak"] = segments["score"].where(scored).groupby(codes, sort=True).max()
     names = segments["recording"].cat.categories
-    rows = [
-        _summary(str(names[code]), *row, highest)
-        for code, row, highest in zip(sums.index, sums.to_numpy(dtype=np.float64).tolist(), peak.tolist(), strict=True)
-    ]
+    rows = []
+    counts = sums[["segments", "scored"]].to_numpy()
+    for code, (n_segments, n_scored), values in zip(sums.index, counts, shares.to_numpy(), strict=True):
+        mean, above_low, high, low_quality, peak = map(_known, values)
+        recording = str(names[code])
+        summary = RecordingSummary(
+            recording=recording,
+            segments=int(n_segments),
+            scored=int(n_scored),
+            mean=mean,
+            peak=peak,
+            share_above_low=above_low,
+            share_high=high,
+            low_quality_share=low_quality,
+            failure="",
+        )
+        rows.append(summary)
     known = {row.recording for row in rows}
     unreadable = [row for row in failed if row.recording not in known]
-    return (*rows, *(RecordingSummary(row.recording, 0, 0, *[None] * 5, row.reason) for row in unreadable))
+    return (*rows, *(_unreadable(row) for row in unreadable))
 
 
-def _summary(
-    recording: str,
-    segments: float,
-    scored: float,
-    total: float,
-    above_low: float,
-    high: float,
-    thin: float,
-    peak: float,
-) -> RecordingSummary:
-    if not scored:
-        return RecordingSummary(recording, int(segments), 0, *[None] * 5, "")
-    shares = (above_low / scored, high / scored, thin / scored)
-    return RecordingSummary(recording, int(segments), int(scored), total / scored, peak, *shares, "")
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _unreadable(row: FailedRecording) -> RecordingSummary:
+    return RecordingSummary(row.recording, 0, 0, None, None, None, None, None, row.reason)

@@ -18,7 +18,7 @@ from avpenet_cli.study.tables import Inputs
 
 def output_paths(out: Path) -> tuple[Path, Path, Path, Path]:
     """The page, its numbers, and the segments to review as a table and as a playlist, for a page `out`."""
-    return out, *(out.with_suffix(suffix) for suffix in (".json", ".review.csv", ".review.m3u8"))
+    return out, out.with_suffix(".json"), out.with_suffix(".review.csv"), out.with_suffix(".review.m3u8")
 
 
 def write_report(inputs: Inputs, settings: ReportSettings, out: Path, show: tuple[str, ...] = ()) -> ReportDocument:
