@@ -41,7 +41,7 @@ REPORT_FILE, PREDICTIONS_FILE = "report.html", "predictions.csv"
 CONDITIONS_FILE, FIGURE_FILE = "conditions.csv", "conditions.png"
 FILES = (
     *(SCORES_FILE, "scores.run.json", RATINGS_FILE, SUBJECTS_FILE),
-    *(REPORT_FILE, "report.json", "report.review.csv"),
+    *(REPORT_FILE, "report.json", "report.review.csv", "report.review.m3u8"),
     *(PREDICTIONS_FILE, CONDITIONS_FILE, FIGURE_FILE, EVALUATION_FILE),
 )
 """Files in the order of writing: the last one certifies the others."""

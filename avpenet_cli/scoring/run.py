@@ -196,10 +196,10 @@ def _remove_leftovers(out: Path, *, journal_too: bool) -> None:
 def _announce(request: ScoreRequest, journal: Journal, network: Network, callbacks: RunCallbacks) -> None:
     inputs = request.inputs
     callbacks.set_total(len(inputs.recordings))
-    if inputs.repeated:
-        callbacks.info(f"{plural(inputs.repeated, 'input')} named more than once; each recording is scored once")
-    if inputs.other_files:
-        callbacks.info(f"{plural(inputs.other_files, 'file')} left aside: no recording by suffix")
+    for note in inputs.notes:
+        callbacks.warning(note)
+    if left_aside := inputs.left_aside.describe():
+        callbacks.info(f"left aside: {left_aside}")
     if others := journal.others(inputs.recordings):
         callbacks.warning(
             f"{plural(others, 'recording')} scored earlier but not among the inputs now: left out of "

@@ -134,7 +134,7 @@ def test_manifest_lists_every_recording(night: Night) -> None:
     assert sorted(entry) == sorted(map(display_name, wanted))
     # What was named on the command line comes first.
     assert entry[:3] == ["-dash 'two words\".mp4", "empty.mp4", "good.mp4"]
-    assert "3 inputs named more than once" in night.err
+    assert "3 repeated recordings or folders" in night.err
 
 
 @pytest.mark.parametrize("name", FAILED)

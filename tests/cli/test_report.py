@@ -56,9 +56,11 @@ def test_the_json_has_every_section(avpenet_here: Avpenet, study: Path, tmp_path
 def test_the_three_files_are_private_and_agree(avpenet_here: Avpenet, study: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     found = run_report(avpenet_here, out, *all_tables(study))
-    for path in (out, out.with_suffix(".json"), out.with_suffix(".review.csv")):
+    for path in (out, *(out.with_suffix(suffix) for suffix in (".json", ".review.csv", ".review.m3u8"))):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json", "report.review.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"report.{suffix}" for suffix in ("html", "json", "review.csv", "review.m3u8")
+    ]
     with out.with_suffix(".review.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == found["review"]["total"] > 0
@@ -283,7 +285,9 @@ def test_it_works_without_home_terminal_and_locale(run_avpenet: RunAvpenet, stud
     done = run_avpenet(["report", study / "scores.csv", "--out", tmp_path / "r.html"], env=bare)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["r.html", "r.json", "r.review.csv"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        f"r.{suffix}" for suffix in ("html", "json", "review.csv", "review.m3u8")
+    ]
 
 
 def test_a_missing_output_folder_is_named(avpenet_here: Avpenet, study: Path, tmp_path: Path) -> None:
