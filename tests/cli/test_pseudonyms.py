@@ -24,7 +24,18 @@ NAMES = [
 ]
 RECORDED = "2019-08-07T06:05:04Z"
 """Creation time of the good recording. Times identify people."""
-TELLING = [b"2019-08-0", b"Zebulon", b"Quince", b"Xanthippe", b"Yarrow", b"Vashti", b"Ulverston", b"Wilhelm", b"Thaddeus", b"Osbert"]
+TELLING = [
+    b"2019-08-0",
+    b"Zebulon",
+    b"Quince",
+    b"Xanthippe",
+    b"Yarrow",
+    b"Vashti",
+    b"Ulverston",
+    b"Wilhelm",
+    b"Thaddeus",
+    b"Osbert",
+]
 
 
 @dataclass(frozen=True)
