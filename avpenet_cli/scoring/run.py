@@ -97,7 +97,7 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
     with output_lock(request.out):
         _check_manifest_owner(request.out)
         # Weights are verified while they are loaded, before anything of an earlier run is removed.
-        network = Network(request.weights, request.settings)
+        network = Network(request.weights, request.settings, callbacks)
         _remove_leftovers(request.out, journal_too=request.overwrite)
         fingerprint = {
             "weights": f"{request.weights.name}@{request.weights.digest}",
