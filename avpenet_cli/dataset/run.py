@@ -93,6 +93,8 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
         _remove_temporary_files(request.out, shards)
         if inputs.repeated:
             callbacks.info(f"{plural(inputs.repeated, 'input')} named more than once, prepared once")
+        for notice in annotations.notices:
+            callbacks.warning(notice)
         callbacks.info(f"preparing {plural(len(inputs.recordings), 'recording')} on {device}")
         recordings = _prepare_recordings(inputs.recordings, Preparer(settings, shards, callbacks), callbacks)
         splits_before = ((before or {}).get("splits") or {}).get("by_subject")
