@@ -42,6 +42,9 @@ def score(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
     ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop from OUT what is no longer among the inputs or cannot be read.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only read the headers and show what would be scored.")
     ] = False,
@@ -94,7 +97,7 @@ def score(
         from avpenet_cli.scoring.run import ScoreRequest
 
         entry = find(weights) if weights else default_entry()
-        request = ScoreRequest(inputs, out, entry, settings, pseudonymise is not None, overwrite)
+        request = ScoreRequest(inputs, out, entry, settings, pseudonymise is not None, overwrite, prune)
         totals = _score(request, reporter)
     typer.echo(_last_line(totals, time.monotonic() - started), err=True)
     if totals.failed:
