@@ -119,7 +119,7 @@ def write_evaluation(
         raise storage_fault(folder, error) from None
     resampling = Resampling(seed=seed)
     results = condition_results(evaluation, conditions, resampling)
-    mark = weights_mark(network.description) + (f" ({split.warning})" if split.warning else "")
+    mark = weights_mark(network.description) + (" SEEN SUBJECTS" if split.familiarity == "seen" else "")
     write_score_table(folder / SCORES_FILE, store, split, network, run, evaluation, mark)
     _write_frame(folder / RATINGS_FILE, _ratings(evaluation.segments))
     _write_frame(folder / SUBJECTS_FILE, _subjects(store, evaluation.segments))

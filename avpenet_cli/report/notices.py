@@ -57,7 +57,7 @@ def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_un
 
 def _about_scores(scores: Scores, prefix: str) -> Iterator[Notice]:
     weights = summarise_weights(scores)
-    if weights.status == "untrained" or "UNTRAINED" in scores.weights:
+    if weights.status == "untrained" or "untrained" in scores.weights.lower():
         yield Notice("danger", prefix + _UNTRAINED)
     elif weights.status == "demonstration" or "demonstration" in scores.weights:
         yield Notice("danger", prefix + _DEMONSTRATION)
