@@ -7,7 +7,9 @@ import os
 import re
 import stat
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from avpenet_cli.settings import DecodingSettings
 
 MAX_PIXELS = 100_000_000
 """A larger frame size comes from a damaged header, not from a camera."""
+
+_CLOCK_ZERO_YEAR = 1970
+"""Containers count time from 1904 or 1970; a date up to then means that the clock was not set."""
 
 _STILL_IMAGE_CODECS = frozenset({"mjpeg", "png", "bmp", "gif", "webp"})
 """Codecs of cover images; some recordings use them too, mostly mjpeg."""
@@ -72,6 +77,8 @@ class Probe:
         start_s: the container's first timestamp, seconds; presentation times are counted from it.
         video, audio: the streams to decode; None where there is none.
         audio_tracks: number of audio streams.
+        creation_time: when the container says that the recording was made, ISO 8601, with an offset where it states
+            one; empty where it does not say, or states the zero of its clock (1904 or 1970).
     """
 
     container: str
@@ -80,6 +87,7 @@ class Probe:
     video: VideoStream | None
     audio: AudioStream | None
     audio_tracks: int
+    creation_time: str = ""
 
 
 def check_file(path: Path) -> os.stat_result:
@@ -205,7 +213,24 @@ def _read(facts: dict[str, Any], decoding: DecodingSettings) -> Probe:
         video=_video(videos[0], start_s) if videos else None,
         audio=_audio(audios[decoding.audio_track], start_s) if audios else None,
         audio_tracks=len(audios),
+        creation_time=_creation_time([form, *streams]),
     )
+
+
+def _creation_time(described: Sequence[dict[str, Any]]) -> str:
+    """The first complete date and time in the tags of a container and its streams."""
+    for entry in described:
+        tags = {name.lower(): str(value).strip() for name, value in entry.get("tags", {}).items()}
+        date, time = tags.get("date", ""), tags.get("creation_time", "")
+        # Apple's tag states the local time's offset. Broadcast WAV has date and time in two tags.
+        for text in (tags.get("com.apple.quicktime.creationdate", ""), time, date, f"{date}T{time}"):
+            try:
+                moment = datetime.fromisoformat(text)
+            except ValueError:
+                continue
+            if len(text) > len("2026-01-31T") and moment.year > _CLOCK_ZERO_YEAR:
+                return moment.isoformat()
+    return ""
 
 
 def _is_cover(stream: dict[str, Any]) -> bool:

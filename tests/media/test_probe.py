@@ -247,6 +247,33 @@ def test_header_without_a_duration_gives_zero(clips: ClipMaker) -> None:
     assert facts_of(path).nominal_s == 0.0
 
 
+@pytest.mark.parametrize(
+    ("suffix", "tags", "expected"),
+    [
+        (".mp4", ["creation_time=2026-03-01T07:08:09Z"], "2026-03-01T07:08:09+00:00"),
+        (".mkv", ["creation_time=2026-03-01T07:08:09Z"], "2026-03-01T07:08:09+00:00"),
+        (".mkv", ["DATE=2026-03-01 07:08:09"], "2026-03-01T07:08:09"),
+        (
+            ".mov",
+            ["creation_time=2026-03-01T07:08:09Z", "com.apple.quicktime.creationdate=2026-03-01T09:08:09+0200"],
+            "2026-03-01T09:08:09+02:00",
+        ),
+        (".mkv", ["creation_time=1970-01-01T00:00:00Z"], ""),
+        (".mkv", ["creation_time=1904-01-01T00:00:00Z"], ""),
+        (".mkv", ["DATE=2026"], ""),
+        (".mkv", ["DATE=2026-03-01"], ""),
+        (".mkv", ["DATE=Monday morning"], ""),
+        (".mkv", [], ""),
+    ],
+)
+def test_creation_time_is_what_the_container_states(
+    clips: ClipMaker, suffix: str, tags: list[str], expected: str
+) -> None:
+    metadata = [word for tag in tags for word in ("-metadata", tag)]
+    movflags = ["-movflags", "use_metadata_tags"] if suffix == ".mov" else []
+    assert facts_of(clips.ffmpeg(*TONE, *metadata, *movflags, suffix=suffix)).creation_time == expected
+
+
 def test_last_line_omits_descriptors_and_addresses() -> None:
     assert last_line("first\n/dev/fd/9: Invalid data found\n\n") == "Invalid data found"
     assert last_line("[mov,mp4 @ 0x55d0c8a1] moov atom not found") == "[mov,mp4] moov atom not found"
