@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from dataclasses import replace
 
 import pandas as pd
 
-from avpenet_cli.errors import SettingsError
 from avpenet_cli.report.coverage import Coverage
-from avpenet_cli.report.document.groups import EVIDENCE, QUALITY_FLAGS, DriftSection, Stratum
+from avpenet_cli.report.document.groups import MODALITIES, QUALITY_FLAGS, DriftSection, Stratum
+from avpenet_cli.report.modalities import modalities_of
 from avpenet_cli.report.strata import Levels, group, share_scored, strata
 from avpenet_cli.stats.bootstrap import Resampling
-from avpenet_cli.study.ratings import NOT_STATED, Subjects
+from avpenet_cli.study.months import month_of_date
+from avpenet_cli.study.subjects import DATE, NOT_STATED, Subjects
 from avpenet_cli.study.tables import Inputs
 
 # Columns of the table of subjects that give a time; the first one present makes the drift table.
@@ -24,7 +24,7 @@ _FAILED = "failed in every table"
 def groups(
     rated: pd.DataFrame, subjects: Subjects | None, coverage: Coverage, resampling: Resampling
 ) -> tuple[Stratum, ...]:
-    """Bias and MAE by every column of the subjects except time, by quality flags, and by available evidence."""
+    """Bias and MAE by every column of the subjects except time, by quality flags, and by modalities."""
     recordings = rated["recording"].astype(str)
     flags = rated["flags"].fillna("").astype(str)
     columns = {}
@@ -38,17 +38,10 @@ def groups(
                 levels.reindex(coverage.by_recording.index).fillna(NOT_STATED),
             )
     columns[QUALITY_FLAGS] = Levels(flags.map(lambda text: "flagged" if text else "no flag"))
-    evidence = flags.map({text: _evidence(text.split()) for text in flags.unique()})
-    if evidence.nunique() > 1:
-        columns[EVIDENCE] = Levels(evidence)
+    modalities = modalities_of(rated).map(lambda text: text or NOT_STATED)
+    if modalities.nunique() > 1:
+        columns[MODALITIES] = Levels(modalities)
     return strata(rated, columns, coverage.by_recording, resampling)
-
-
-def _evidence(flags: list[str]) -> str:
-    without_face, without_voice = bool({"no_face", "no_video"} & set(flags)), "no_audio" in flags
-    if without_face:
-        return "neither" if without_voice else "voice only"
-    return "face only" if without_voice else "face and voice"
 
 
 def _time_column(subjects: Subjects | None) -> str | None:
@@ -81,9 +74,10 @@ def _batches(
     recordings = coverage.by_recording.index
     if column and subjects:
         batch_of = subjects.table[column].reindex(recordings).fillna(NOT_STATED)
-        if column.lower() == "date":
-            batch_of = batch_of.map(_month)
-        return column, batch_of, sorted(batch_of.unique(), key=_natural_order)
+        if column.lower() == DATE:
+            batch_of = batch_of.map(lambda date: month_of_date(date) or date)
+        names = sorted(batch_of.unique(), key=lambda name: (name == NOT_STATED, _natural_order(name)))
+        return column, batch_of, names
     if len(inputs.scores.sources) < 2:
         return None
     source = segments.drop_duplicates("recording").set_index("recording")["source"]
@@ -91,17 +85,6 @@ def _batches(
     labels = [f"{place}: {file.name}" for place, file in enumerate(inputs.scores.sources, 1)]
     batch_of = source.map(dict(enumerate(labels))).reindex(recordings).fillna(_FAILED)
     return "score table", batch_of, [label for label in [*labels, _FAILED] if (batch_of == label).any()]
-
-
-def _month(text: str) -> str:
-    if text == NOT_STATED:
-        return text
-    try:
-        return datetime.date.fromisoformat(text[:10]).strftime("%Y-%m")
-    except ValueError:
-        raise SettingsError(
-            f"--subjects: date is {text!r}, which cannot be placed in a month", "write dates as 2026-03-31"
-        ) from None
 
 
 def _natural_order(text: str) -> list[tuple[int, int, str]]:

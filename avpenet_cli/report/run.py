@@ -13,10 +13,11 @@ from avpenet_cli.report.analysis import ReportSettings, analyse_tables
 from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.writing import output_paths, write_report
 from avpenet_cli.runs.outputs import refuse_overwriting
-from avpenet_cli.study.ratings import read_events, read_ratings, read_subjects
+from avpenet_cli.study.ratings import read_events, read_ratings
 from avpenet_cli.study.score_tables import read_scores
 from avpenet_cli.study.sheets import Table
-from avpenet_cli.study.tables import Inputs
+from avpenet_cli.study.subjects import read_subjects
+from avpenet_cli.study.tables import Inputs, match_tables
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class ReportRequest:
 
     Attributes:
         scores: score tables, .csv, .parquet or .jsonl; at least one.
-        out: the page, ending in .html; .json and .review.csv are written beside it.
+        out: the page, ending in .html; .json, .review.csv and .review.m3u8 are written beside it.
         reference: table of human ratings.
         subjects: table of the recordings' subjects.
         events: table of events.
@@ -58,8 +59,8 @@ class ReportRequest:
         refuse_overwriting(self.outputs, [*tables, *others, *manifests, *journals])
 
     @property
-    def outputs(self) -> tuple[Path, Path, Path]:
-        """The page, its numbers and the segments to review."""
+    def outputs(self) -> tuple[Path, Path, Path, Path]:
+        """The page, its numbers, and the segments to review as a table and as a playlist."""
         return output_paths(self.out)
 
 
@@ -124,7 +125,7 @@ def _read_inputs(
     events: Table | None,
     compare: Sequence[Table],
 ) -> Inputs:
-    return Inputs(
+    return match_tables(
         read_scores(scores),
         None if ratings is None else read_ratings(ratings),
         None if subjects is None else read_subjects(subjects),
