@@ -34,8 +34,8 @@ def intended_use(doc: ReportDocument) -> Answer:
     if not doc.weights.intended_use:
         return authors("purpose, place in care, and users")
     return person(
-        f"According to the weights' description: {_sentence(doc.weights.intended_use)} To be stated by the authors: place in "
-        "care, and users."
+        f"According to the weights' description: {_sentence(doc.weights.intended_use)} "
+        "To be stated by the authors: place in care, and users."
     )
 
 
@@ -44,8 +44,8 @@ def training_data(doc: ReportDocument) -> Answer:
     if not doc.weights.training_data:
         return authors("what the weights were trained on, and how those data differ from these")
     return person(
-        f"According to the weights' description, they were trained on: {_sentence(doc.weights.training_data)} To be stated by the "
-        "authors: how those data differ from these, and that no patient is in both."
+        f"According to the weights' description, they were trained on: {_sentence(doc.weights.training_data)} "
+        "To be stated by the authors: how those data differ from these, and that no patient is in both."
     )
 
 
