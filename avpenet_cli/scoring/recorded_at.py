@@ -11,6 +11,7 @@ from pathlib import Path
 
 from avpenet_cli.errors import RecordingError, SettingsError
 from avpenet_cli.inputs import Recording
+from avpenet_cli.keys import normalise_key
 from avpenet_cli.media.probe import probe
 from avpenet_cli.records import CREATION_TIME, RecordingOutcome
 from avpenet_cli.settings import DecodingSettings
@@ -80,7 +81,7 @@ def start_times(option: str | None, decoding: DecodingSettings, *, pseudonymised
             f"--recorded-at {wanted}: no such table", "give container, none, name:PATTERN or the path of a table"
         )
     starts, digest = _read_table(path)
-    return StartTimes(f"table {path.name} (sha256 {digest})", lambda recording, outcome: starts.get(recording.name))
+    return StartTimes(f"table {path.name} (sha256 {digest})", _from_table(starts))
 
 
 def iso(start: datetime | None, after_s: float = 0.0) -> str:
@@ -100,6 +101,21 @@ def _from_container(decoding: DecodingSettings, recording: Recording, outcome: R
         except RecordingError:
             return None
     return datetime.fromisoformat(str(stated)) if stated else None
+
+
+def _from_table(starts: Mapping[str, datetime]) -> Finder:
+    """By the recording's name to the letter, otherwise in the only other spelling that the table has."""
+    names: dict[str, list[str]] = {}
+    for name in starts:
+        names.setdefault(normalise_key(name), []).append(name)
+
+    def find(recording: Recording, outcome: RecordingOutcome) -> Start:
+        if recording.name in starts:
+            return starts[recording.name]
+        spellings = names.get(normalise_key(recording.name), [])
+        return starts[spellings[0]] if len(spellings) == 1 else None
+
+    return find
 
 
 def _from_name(pattern: str) -> Finder:
@@ -139,7 +155,7 @@ def _read_table(path: Path) -> tuple[Mapping[str, datetime], str]:
     from avpenet_cli.study.readers import read_sheet
 
     columns = ("recording", "recorded_at", "device", "clock_offset_s")
-    sheet = read_sheet(path, columns, "table of recording times")
+    sheet = read_sheet(path, columns, "table of recording times", columns[:1])
     sheet.require(columns[:2], "table of recording times", "give it the columns recording and recorded_at")
     recordings = sheet.filled("recording").to_pylist()
     stated = sheet.text("recorded_at").to_pylist()

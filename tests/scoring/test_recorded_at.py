@@ -120,3 +120,10 @@ def test_table_gives_times_and_corrects_a_devices_clock(tmp_path: Path) -> None:
 )
 def test_tables_that_could_mislead_are_refused(rows: str, message: str, tmp_path: Path) -> None:
     assert message in refusal(table(tmp_path, f"recording,recorded_at,device,clock_offset_s\n{rows}\n"))
+
+
+def test_a_table_may_spell_a_name_in_another_letter_case_but_not_leave_two_to_choose_from(tmp_path: Path) -> None:
+    header, time, later = "recording,recorded_at\n", "2026-03-04T10:15", "2026-03-05T10:15"
+    assert found(table(tmp_path, f"{header}A.MP4\u00a0,{time}\n")) == f"{time}:00.000"
+    both = table(tmp_path, f"{header}A.MP4,{time}\nA.mp4,{later}\n")
+    assert found(both) == "" and found(both, "A.mp4") == f"{later}:00.000"
