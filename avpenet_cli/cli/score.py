@@ -51,6 +51,12 @@ def score(
             help="Where recorded_at comes from: container, name:PATTERN, a table, or none. [default: container]",
         ),
     ] = None,
+    subjects: Annotated[
+        Path | None, typer.Option(help="Table of recordings and subjects: also write a table of subjects.")
+    ] = None,
+    csv_bom: Annotated[
+        bool, typer.Option("--csv-bom", help="Begin CSV files with a byte order mark, so that Excel reads UTF-8.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
     ] = False,
@@ -107,7 +113,17 @@ def score(
         from avpenet_cli.scoring.run import ScoreRequest
 
         entry = find(weights) if weights else default_entry()
-        request = ScoreRequest(inputs, out, entry, settings, pseudonymise is not None, overwrite, recorded_at)
+        request = ScoreRequest(
+            inputs,
+            out,
+            entry,
+            settings,
+            pseudonymised=pseudonymise is not None,
+            overwrite=overwrite,
+            recorded_at=recorded_at,
+            subjects=subjects,
+            csv_bom=csv_bom,
+        )
         totals = _score(request, reporter)
     typer.echo(_last_line(totals, time.monotonic() - started), err=True)
     if totals.failed:
