@@ -29,11 +29,11 @@ _SECONDS = (
     Column("unscorable_s", "float", "seconds that decode and have no score"),
     Column("undecodable_s", "float", "seconds that do not decode"),
 )
+_PEAK = Column("peak", "float", "highest score")
 _SCORES = (
-    Column("peak", "float", "highest score"),
     Column("mean", "float", "mean score of the scored segments"),
-    Column("above_low_min", "float", "minutes with a score above the lower cut point: labels `moderate` and `high`"),
-    Column("above_moderate_min", "float", "minutes with a score above the upper cut point: label `high`"),
+    Column("minutes_above_low", "float", "minutes with a score above the lower cut point: `moderate` or `high`"),
+    Column("minutes_above_moderate", "float", "minutes with a score above the upper cut point: `high`"),
     Column("low_quality_share", "float", "share of the scored segments with a flag of thin evidence"),
 )
 
@@ -47,8 +47,9 @@ RECORDING_COLUMNS: tuple[Column, ...] = (
     *_SECONDS,
     Column("unscorable_reasons", "text", "why seconds have no score, the most frequent reason first"),
     *_COUNTS,
-    *_SCORES,
+    _PEAK,
     Column("peak_start_s", "float", "where the segment with the highest score starts, s"),
+    *_SCORES,
 )
 """Columns of `OUT.recordings.csv`."""
 
@@ -59,8 +60,9 @@ SUBJECT_COLUMNS: tuple[Column, ...] = (
     Column("to_do", "integer", "of these, not reached by an interrupted run"),
     *_SECONDS,
     *_COUNTS,
-    *_SCORES,
+    _PEAK,
     Column("peak_recording", "text", "the recording with the highest score"),
+    *_SCORES,
 )
 """Columns of `OUT.subjects.csv`."""
 
@@ -132,8 +134,8 @@ class Summary:
             "peak_start_s": self.peak[1] if self.peak else None,
             "peak_recording": self.peak[2] if self.peak else "",
             "mean": self.total / scored if scored else None,
-            "above_low_min": self.above_s[0] / 60 if scored else None,
-            "above_moderate_min": self.above_s[1] / 60 if scored else None,
+            "minutes_above_low": self.above_s[0] / 60 if scored else None,
+            "minutes_above_moderate": self.above_s[1] / 60 if scored else None,
             "low_quality_share": self.thin / scored if scored else None,
         }
 

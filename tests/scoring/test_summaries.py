@@ -51,14 +51,14 @@ def test_recording_row_counts_segments_minutes_and_quality() -> None:
     assert picked(row, "segments", "unscorable", "low", "moderate", "high") == [5, 1, 2, 1, 1]
     assert picked(row, "audio_face", "audio", "face", "orientation_deg") == [4, 0, 0, 90]
     assert picked(row, "peak", "peak_start_s", "mean") == [9.0, 12.0, 4.75]
-    assert picked(row, "above_low_min", "above_moderate_min") == pytest.approx([4.5 / 60, 1.5 / 60])
+    assert picked(row, "minutes_above_low", "minutes_above_moderate") == pytest.approx([4.5 / 60, 1.5 / 60])
     assert row["low_quality_share"] == 0.5
     assert row["unscorable_reasons"] == "no_face tail_too_short"
 
 
 def test_no_second_counts_twice_where_segments_overlap() -> None:
     row = recording_row("a.mp4", outcome([7.0, 7.0, 7.0, 1.0], stride_s=1.0), "", CUT_POINTS)
-    assert picked(row, "above_low_min", "above_moderate_min") == pytest.approx([3 / 60, 3 / 60])
+    assert picked(row, "minutes_above_low", "minutes_above_moderate") == pytest.approx([3 / 60, 3 / 60])
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_recordings_without_a_score_have_no_numbers_in_its_place(
 ) -> None:
     row = recording_row("a.mp4", result, "", CUT_POINTS)
     assert picked(row, "status", "segments") == [status, segments]
-    assert picked(row, "peak", "mean", "above_low_min", "low_quality_share") == [None] * 4
+    assert picked(row, "peak", "mean", "minutes_above_low", "low_quality_share") == [None] * 4
 
 
 def test_subject_row_adds_recordings_up() -> None:
@@ -87,4 +87,4 @@ def test_subject_row_adds_recordings_up() -> None:
     assert row.keys() >= {column.name for column in SUBJECT_COLUMNS}
     assert picked(row, "recordings", "failed", "to_do", "segments") == [4, 1, 1, 4]
     assert picked(row, "audio_face", "audio", "peak", "peak_recording", "mean") == [2, 2, 8.0, "b.mp4", 4.0]
-    assert picked(row, "nominal_s", "above_low_min") == pytest.approx([40.0, 4.5 / 60])
+    assert picked(row, "nominal_s", "minutes_above_low") == pytest.approx([40.0, 4.5 / 60])
