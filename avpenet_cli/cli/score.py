@@ -60,6 +60,9 @@ def score(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
     ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop from OUT what is no longer among the inputs or cannot be read.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only read the headers and show what would be scored.")
     ] = False,
@@ -120,6 +123,7 @@ def score(
             settings,
             pseudonymised=pseudonymise is not None,
             overwrite=overwrite,
+            prune=prune,
             recorded_at=recorded_at,
             subjects=subjects,
             csv_bom=csv_bom,

@@ -95,14 +95,20 @@ class Results:
 
     def __init__(self, request: ScoreRequest) -> None:
         self._request = request
-        self.starts = start_times(request.recorded_at, request.settings.decoding, pseudonymised=request.pseudonymised)
+        names = [recording.name for recording in request.inputs.recordings]
+        self.starts = start_times(
+            request.recorded_at, request.settings.decoding, pseudonymised=request.pseudonymised, names=names
+        )
         times = Path(request.recorded_at) if self.starts.source.startswith("table ") and request.recorded_at else None
         refuse_overwriting(tables_of(request.out), [times, request.subjects])
+        self._notices = self.starts.notices
         self._subject_of: Mapping[str, str] = {}
         if request.subjects is not None:
-            from avpenet_cli.study.ratings import read_subjects
+            from avpenet_cli.study.subjects import read_subjects
 
-            self._subject_of = read_subjects(request.subjects).subject_of
+            subjects = read_subjects(request.subjects).matched_to(names)
+            self._subject_of = subjects.subject_of
+            self._notices += subjects.notices
             if not any(recording.name in self._subject_of for recording in request.inputs.recordings):
                 raise SettingsError(
                     f"--subjects {request.subjects}: names none of the recordings",
@@ -139,6 +145,8 @@ class Results:
 
     def _report_names(self, written: _Written, callbacks: RunCallbacks) -> None:
         request = self._request
+        for notice in self._notices:
+            callbacks.warning(notice)
         if request.subjects is not None:
             without = sum(recording.name not in self._subject_of for recording in request.inputs.recordings)
             if without:

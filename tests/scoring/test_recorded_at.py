@@ -16,7 +16,7 @@ from tests.conftest import ClipMaker
 
 def found(option: str | None, name: str = "a.mp4", *, pseudonymised: bool = False, **facts: object) -> str:
     """The start of a recording under `--recorded-at OPTION`."""
-    times = start_times(option, DecodingSettings(), pseudonymised=pseudonymised)
+    times = start_times(option, DecodingSettings(), pseudonymised=pseudonymised, names=[name])
     outcome = RecordingOutcome(Status.SCORED, facts={"container": "mp4", **facts})
     return iso(times.find(Recording(Path("/archive") / name, name, "key"), outcome))
 
@@ -107,6 +107,14 @@ def test_table_gives_times_and_corrects_a_devices_clock(tmp_path: Path) -> None:
     assert found(option, "e.mp4") == found(option, "not listed.mp4") == ""
     source = start_times(option, DecodingSettings(), pseudonymised=True).source
     assert source.startswith("table times.csv (sha256 ")
+
+
+def test_table_may_spell_names_differently_and_have_other_rows(tmp_path: Path) -> None:
+    option = table(tmp_path, "recording,recorded_at\nA.MP4 ,2026-03-04T10:15:00\nz.mp4,2026-03-04T10:15:00\n")
+    assert found(option, "a.mp4") == "2026-03-04T10:15:00.000"
+    times = start_times(option, DecodingSettings(), pseudonymised=False, names=["a.mp4"])
+    assert "written differently in the inputs" in times.notices[0]
+    assert times.notices[1] == "times.csv: 1 row of recordings that are not among the inputs"
 
 
 @pytest.mark.parametrize(
