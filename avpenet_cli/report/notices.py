@@ -27,7 +27,7 @@ _MANY_WITHOUT_FACE = 0.1
 
 
 def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_unmatched: int) -> tuple[Notice, ...]:
-    """Notices about weights, tables, subjects, ratings and time, in this order.
+    """Notices about weights, tables, names, modalities, subjects, ratings and time, in this order.
 
     Args:
         inputs: all tables.
@@ -36,7 +36,7 @@ def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_un
         n_unmatched: ratings that match no segment.
     """
     collected = [*_about_weights(inputs), *_about_manifests(inputs)]
-    warnings = [*_about_modalities(coverage), *_about_subjects(rated), *_about_ratings(inputs)]
+    warnings = [*inputs.notices, *_about_modalities(coverage), *_about_subjects(rated), *_about_ratings(inputs)]
     n_ratings = inputs.ratings.file.rows if inputs.ratings is not None else 0
     if n_unmatched > _MANY_UNMATCHED * n_ratings:
         warnings.append(f"{n_unmatched} of {n_ratings} ratings match no segment: are names and times right?")
