@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,8 +11,9 @@ from pathlib import Path
 
 from avpenet_cli.errors import RecordingError, SettingsError
 from avpenet_cli.inputs import Recording
-from avpenet_cli.keys import normalise_key
+from avpenet_cli.keys import match_names, shown
 from avpenet_cli.media.probe import probe
+from avpenet_cli.phrasing import plural
 from avpenet_cli.records import CREATION_TIME, RecordingOutcome
 from avpenet_cli.settings import DecodingSettings
 
@@ -51,19 +52,24 @@ class StartTimes:
     Attributes:
         source: as the manifest states it: `container`, `name:PATTERN`, `table FILE (sha256 ...)` or `none`.
         find: the start of a recording, with its offset from UTC where that is known; None where it is not known.
+        notices: rows of the table that were matched in spite of their spelling, or not at all.
     """
 
     source: str
     find: Finder
+    notices: tuple[str, ...] = ()
 
 
-def start_times(option: str | None, decoding: DecodingSettings, *, pseudonymised: bool) -> StartTimes:
+def start_times(
+    option: str | None, decoding: DecodingSettings, *, pseudonymised: bool, names: Sequence[str] = ()
+) -> StartTimes:
     """What `--recorded-at` asks for.
 
     Args:
         option: `container`, `none`, `name:PATTERN` or the path of a table; None for the default, which is `container`,
             or `none` under pseudonyms, because times can identify a patient.
         decoding: for containers whose time is not known yet.
+        names: of the recordings, which a table must name.
 
     Raises:
         SettingsError: the pattern or the table cannot be used.
@@ -80,8 +86,23 @@ def start_times(option: str | None, decoding: DecodingSettings, *, pseudonymised
         raise SettingsError(
             f"--recorded-at {wanted}: no such table", "give container, none, name:PATTERN or the path of a table"
         )
-    starts, digest = _read_table(path)
-    return StartTimes(f"table {path.name} (sha256 {digest})", _from_table(starts))
+    table, digest = _read_table(path)
+    matches = match_names(table, names, path.name)
+    written_of: dict[str, str] = {}
+    for written, name in matches.names.items():
+        other = written_of.setdefault(name, written)
+        if table[other] != table[written]:
+            raise SettingsError(
+                f"{path.name}: {shown(other)} and {shown(written)} are one recording, but have different times",
+                "give each recording once",
+            )
+    starts = {matches.names[name]: start for name, start in table.items()}
+    notices = matches.notice(path.name, "the inputs")
+    if strangers := len(starts.keys() - set(names)):
+        notices = (*notices, f"{path.name}: {plural(strangers, 'row')} of recordings that are not among the inputs")
+    return StartTimes(
+        f"table {path.name} (sha256 {digest})", lambda recording, outcome: starts.get(recording.name), notices
+    )
 
 
 def iso(start: datetime | None, after_s: float = 0.0) -> str:
@@ -101,21 +122,6 @@ def _from_container(decoding: DecodingSettings, recording: Recording, outcome: R
         except RecordingError:
             return None
     return datetime.fromisoformat(str(stated)) if stated else None
-
-
-def _from_table(starts: Mapping[str, datetime]) -> Finder:
-    """By the recording's name to the letter, otherwise in the only other spelling that the table has."""
-    names: dict[str, list[str]] = {}
-    for name in starts:
-        names.setdefault(normalise_key(name), []).append(name)
-
-    def find(recording: Recording, outcome: RecordingOutcome) -> Start:
-        if recording.name in starts:
-            return starts[recording.name]
-        spellings = names.get(normalise_key(recording.name), [])
-        return starts[spellings[0]] if len(spellings) == 1 else None
-
-    return find
 
 
 def _from_name(pattern: str) -> Finder:
