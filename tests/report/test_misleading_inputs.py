@@ -139,7 +139,7 @@ def test_spellings_are_merged_with_a_notice_and_months_are_in_order_of_time(
     months = ("Oct 2025", "2026/9", "April 2026")
     lines = [f"{name.upper()},{spellings[i % 3].format(i // 3)},{months[i % 3]}" for i, name in enumerate(names)]
     (tmp_path / "subjects.csv").write_text("\n".join(["sep=,", "recording,subject,month", *lines]), encoding="utf-16")
-    arguments = [scores, "--subjects", tmp_path / "subjects.csv", "--show", names[0].upper()]
+    arguments: list[str | Path] = [scores, "--subjects", tmp_path / "subjects.csv", "--show", names[0].upper()]
     document = run_report(avpenet_here, tmp_path / "r.html", *arguments)
     assert document["headline"]["n_subjects"] == 4
     assert [batch["name"] for batch in document["drift"]["batches"]] == ["2025-10", "2026-04", "2026-09"]
