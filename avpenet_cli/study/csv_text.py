@@ -21,6 +21,7 @@ SEPARATORS = (",", ";", "\t")
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?[,;\t| ]*(?:\r?\n|\Z)', re.IGNORECASE)
 """First line by which Excel is told the separator."""
 _BLANK_LINE = re.compile(r'[,;\t| "]*\r?\n')
+_MOST_HEADER_CHARACTERS = 1 << 20
 _ARCHIVES = {
     b"PK\x03\x04": "a ZIP archive, such as an .xlsx workbook",
     b"\xd0\xcf\x11\xe0": "an .xls workbook",
@@ -110,5 +111,5 @@ def read_csv_text(path: Path, known: Collection[str], description: str) -> CsvTe
 
 def _header(text: str, delimiter: str) -> list[str]:
     with contextlib.suppress(csv.Error):
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+        return next(csv.reader(io.StringIO(text[:_MOST_HEADER_CHARACTERS], newline=""), delimiter=delimiter), [])
     return []
