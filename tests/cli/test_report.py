@@ -156,7 +156,8 @@ def test_an_altered_table_gives_a_danger_notice(avpenet_here: Avpenet, study: Pa
     text = (tmp_path / "scores.csv").read_text()
     first = next(line for line in text.splitlines() if ",scored," in line)
     cells = first.split(",")
-    cells[4] = "0.001" if cells[5] == "low" else "5.999" if cells[5] == "moderate" else "9.999"
+    score, label = (text.splitlines()[0].split(",").index(name) for name in ("score", "label"))
+    cells[score] = {"low": "0.001", "moderate": "5.999"}.get(cells[label], "9.999")
     (tmp_path / "scores.csv").write_text(text.replace(first, ",".join(cells)))
     found = run_report(avpenet_here, tmp_path / "r.html", tmp_path / "scores.csv")
     assert any(notice["level"] == "danger" and "changed after the run" in notice["text"] for notice in found["notices"])
@@ -164,7 +165,7 @@ def test_an_altered_table_gives_a_danger_notice(avpenet_here: Avpenet, study: Pa
 
 
 def test_untrained_weights_give_the_first_notice(avpenet_here: Avpenet, tmp_path: Path) -> None:
-    mark = "untrained@1a5f25942267 (UNTRAINED: scores mean nothing)"
+    mark = "untrained@1a5f25942267 untrained"
     scores = write_scores(tmp_path / "scores.csv", [("a.mp4", 3 * i, 4.0 + i / 10) for i in range(5)], mark)
     found = run_report(avpenet_here, tmp_path / "r.html", scores)
     assert found["notices"][0]["level"] == "danger"

@@ -77,7 +77,8 @@ def test_run_leaves_only_its_documented_files(first: FirstRun) -> None:
 def test_standard_output_stays_empty(first: FirstRun) -> None:
     assert first.answer.out == ""
     assert "\x1b" not in first.answer.err
-    assert first.answer.last_line.startswith("avpenet: 3 recordings, 0 failed, 1 unscorable segment, 0.1 min scored in")
+    assert first.answer.last_line.startswith("avpenet: 3 recordings, 0 failed; 0.1 min scored in ")
+    assert first.answer.last_line.endswith("; 4 segments: 3 audio+face, 1 unscorable")
     assert "cpu" in first.answer.err or "cuda" in first.answer.err
 
 
@@ -103,20 +104,22 @@ def test_every_segment_has_a_row(first: FirstRun) -> None:
 
 
 def test_every_untrained_score_is_marked(first: FirstRun) -> None:
-    assert first.answer.err.count(NOTICE) == 2
+    assert first.answer.err.count(NOTICE) == 1
     assert manifest(first.folder / "scores.csv")["notice"] == NOTICE
-    assert all("UNTRAINED: scores mean nothing" in row["weights"] for row in rows(first.folder / "scores.csv"))
+    assert all(row["weights"].endswith(" untrained") for row in rows(first.folder / "scores.csv"))
 
 
 def test_manifest_certifies_the_table(first: FirstRun) -> None:
     content = manifest(first.folder / "scores.csv")
     digest = hashlib.sha256((first.folder / "scores.csv").read_bytes()).hexdigest()
-    assert content["table"] == {"file": "scores.csv", "sha256": digest, "rows": 4}
+    assert content["table"] == {"file": "scores.csv", "sha256": digest, "rows": 4, "schema_version": 2}
     assert content["settings"] == to_dict(RunSettings())
     assert {"avpenet", "python", "platform", "ffmpeg", "torch", "facenet-pytorch"} <= content["software"].keys()
     assert "absent" not in content["software"].values()
     assert content["weights"]["digest"][:12] in rows(first.folder / "scores.csv")[0]["weights"]
     assert content["weights"]["cut_points"] == [3.0, 6.0]
+    assert content["totals"]["modalities"] == {"audio+face": 3}
+    assert content["recorded_at"] == {"source": "container", "known": 0, "unknown": 3}
     assert content["totals"]["recordings"] == {"scored": 2, "unscorable": 1}
     assert [recording["recording"] for recording in content["recordings"]] == ["cry.mp4", "dumb.mp4", "moan.mp4"]
     assert [recording["orientation_deg"] for recording in content["recordings"]] == [0, 0, 0]
@@ -141,6 +144,29 @@ def test_second_run_reuses_every_recording(first: FirstRun, avpenet_here: Avpene
     assert all(recording["from_earlier_run"] for recording in manifest(out)["recordings"])
 
 
+def test_times_are_added_to_a_finished_table_without_scoring(
+    first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    out, times = first.copy(tmp_path), tmp_path / "times.csv"
+    times.write_text("recording,recorded_at,clock_offset_s\ncry.mp4,2026-03-04T10:15:00+01:00,60\n")
+    command = ["score", *first.recordings, "--out", out, "--weights", "untrained", "--recorded-at"]
+    again = avpenet_here(*command, times)
+    assert again.code == 0
+    assert again.err.count("scored by an earlier run") == 3
+    assert "2 recordings without recorded_at: not known from table times.csv" in again.err
+    assert [row["recorded_at"] for row in rows(out)] == [
+        "2026-03-04T10:14:00.000+01:00",
+        "2026-03-04T10:14:03.000+01:00",
+        "",
+        "",
+    ]
+    source = manifest(out)["recorded_at"]
+    assert source.pop("source").startswith("table times.csv (sha256 ")
+    assert source == {"known": 1, "unknown": 2}
+    assert avpenet_here(*command, "none").code == 0
+    assert out.read_bytes() == (first.folder / "scores.csv").read_bytes()
+
+
 def test_rows_are_in_input_order(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
     backwards = first.recordings[::-1]
@@ -150,19 +176,77 @@ def test_rows_are_in_input_order(first: FirstRun, avpenet_here: Avpenet, tmp_pat
 
 def test_recording_that_is_no_input_leaves_the_table(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
-    fewer = avpenet_here("score", *first.recordings[:2], "--out", out, "--weights", "untrained")
-    assert fewer.code == 0
-    assert "1 recording scored earlier but not among the inputs now" in fewer.err
+    command = ["score", *first.recordings[:2], "--out", out, "--weights", "untrained"]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    refused = avpenet_here(*command)
+    assert refused.code == 2
+    assert f"{out} would lose 1 recording that it holds: 1 not among the inputs" in refused.last_line
+    assert "--prune" in refused.last_line
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    pruned = avpenet_here(*command, "--prune")
+    assert pruned.code == 0
+    assert "1 recording dropped from scores.csv (--prune)" in pruned.err
     assert {row["recording"] for row in rows(out)} == {"cry.mp4", "dumb.mp4"}
+    # It is forgotten, so that the next night's run needs no --prune.
+    assert avpenet_here(*command).code == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--prune"], ["--overwrite"]])
+def test_finished_table_is_kept_when_no_input_exists(
+    options: list[str], first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    out = first.copy(tmp_path / "out")
+    share = tmp_path / "share"  # as it is while nothing is mounted there
+    share.mkdir()
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+    for inputs in ([tmp_path / "mistyped"], [share], [f"{tmp_path}/*.mp4"], [share / "1.mp4", share / "2.mp4"]):
+        refused = avpenet_here("score", *inputs, "--out", out, "--weights", "untrained", *options)
+        assert refused.code == 2
+        assert "nothing to do, and nothing was changed: " in refused.last_line
+        assert str(inputs[0]) in refused.last_line
+        assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
+
+
+def test_table_keeps_a_recording_that_can_no_longer_be_read(
+    first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    for source in first.recordings[1:]:
+        shutil.copy2(source, archive)
+    (archive / "new.mp4").write_bytes(b"no recording")
+    out = tmp_path / "scores.csv"
+    files = [archive / name for name in ("dumb.mp4", "moan.mp4", "new.mp4")]
+    command = ["score", *files, "--out", out, "--weights", "untrained"]
+    assert avpenet_here(*command).code == 1
+    before = out.read_bytes()
+    (archive / "dumb.mp4").rename(tmp_path / "away.mp4")
+    missing = avpenet_here(*command)
+    assert missing.code == 2
+    assert "would lose 1 recording that it holds: 1 missing or unreadable now (such as dumb.mp4)" in missing.last_line
+    assert "failed: " not in missing.err
+    # A file that is there, but is no recording any more, is noticed when it is read.
+    (archive / "dumb.mp4").write_bytes(b"a copy that was cut off")
+    unreadable = avpenet_here(*command)
+    assert unreadable.code == 2
+    assert "1 missing or unreadable now (such as dumb.mp4)" in unreadable.last_line
+    assert out.read_bytes() == before
+    pruned = avpenet_here(*command, "--prune")
+    assert pruned.code == 1
+    assert {row["recording"] for row in rows(out)} == {"moan.mp4"}
+    shutil.move(tmp_path / "away.mp4", archive / "dumb.mp4")
+    assert avpenet_here(*command).code == 1
+    assert out.read_bytes() == before
 
 
 def test_strict_run_exits_1_on_unscorable_segments(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
     strict = avpenet_here("score", *first.recordings, "--out", out, "--weights", "untrained", "--strict")
     assert strict.code == 1
-    answer = avpenet_here("score", first.recordings[2], "--out", out, "--weights", "untrained", "--strict", "-q")
+    options = ["--weights", "untrained", "--strict", "--prune", "-q"]
+    answer = avpenet_here("score", first.recordings[2], "--out", out, *options)
     assert answer.code == 0
-    assert [line[26:33] for line in answer.err.splitlines()] == ["warning"] * 3 + [answer.last_line[26:33]]
+    assert [line[26:33] for line in answer.err.splitlines()] == ["warning", answer.last_line[26:33]]
 
 
 @pytest.mark.slow
