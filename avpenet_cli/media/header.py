@@ -154,11 +154,16 @@ def packet_times(path: Path, timeout_s: float) -> dict[int, tuple[float, float]]
 
 
 def has_parameters(stream: Stream) -> bool:
-    """Whether what a decoder must know about an audio or video stream is known."""
+    """Whether the rate and channels of an audio stream, or the size of a video stream, are known."""
     if stream.get("codec_type") == "audio":
         return number(stream.get("sample_rate")) > 0 and number(stream.get("channels")) > 0
-    size_px = min(number(stream.get("width")), number(stream.get("height")))
-    return size_px > 0 and stream.get("pix_fmt", "unknown") != "unknown"
+    return number(stream.get("width")) > 0 and number(stream.get("height")) > 0
+
+
+def _is_seen(stream: Stream) -> bool:
+    """Whether ffprobe has looked at the stream's data, which alone shows the format of its pixels."""
+    is_video = stream.get("codec_type") == "video"
+    return has_parameters(stream) and not (is_video and stream.get("pix_fmt", "unknown") == "unknown")
 
 
 def codec_name(stream: Stream) -> str:
@@ -204,7 +209,7 @@ def _complete(header: Header) -> bool:
         for stream in header.streams
         if stream.get("codec_type") in {"audio", "video"} and not is_cover(stream) and not is_text(stream)
     ]
-    if any(not has_parameters(stream) and is_decodable(stream) for stream in media):
+    if any(not _is_seen(stream) and is_decodable(stream) for stream in media):
         return False
     kinds = {stream["codec_type"] for stream in media}
     return kinds == {"audio", "video"} or header.container not in _STREAMS_APPEAR_LATER
