@@ -41,6 +41,23 @@ class Flag(StrEnum):
     PIXEL_ASPECT = "pixel_aspect"
 
 
+THIN_EVIDENCE: frozenset[Flag] = frozenset(
+    {
+        Flag.VIDEO_GAP,
+        Flag.LOW_FACE_RATE,
+        Flag.LOW_CONFIDENCE,
+        Flag.SMALL_FACE,
+        Flag.SEVERAL_FACES,
+        Flag.OTHER_FACE,
+        Flag.AUDIO_GAP,
+        Flag.SILENT,
+        Flag.CLIPPED,
+        Flag.LOW_SNR,
+        Flag.DAMAGED,
+    }
+)
+"""Flags of segments whose evidence was poor or incomplete."""
+
 FLAG_MEANINGS: dict[Flag, str] = {
     Flag.NO_VIDEO: "the recording has no video stream, or no frame in this segment",
     Flag.VIDEO_GAP: "the video stream covers only part of this segment; the rest counts as frames without a face",

@@ -51,6 +51,12 @@ def score(
             help="Where recorded_at comes from: container, name:PATTERN, a table, or none. [default: container]",
         ),
     ] = None,
+    subjects: Annotated[
+        Path | None, typer.Option(help="Table of recordings and subjects: also write a table of subjects.")
+    ] = None,
+    csv_bom: Annotated[
+        bool, typer.Option("--csv-bom", help="Begin CSV files with a byte order mark, so that Excel reads UTF-8.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
     ] = False,
@@ -119,6 +125,8 @@ def score(
             overwrite=overwrite,
             prune=prune,
             recorded_at=recorded_at,
+            subjects=subjects,
+            csv_bom=csv_bom,
         )
         totals = _score(request, reporter)
     typer.echo(_last_line(totals, time.monotonic() - started), err=True)
