@@ -168,7 +168,9 @@ def _log_outcome(scored: ScoredRecording, reporter: Reporter) -> None:
     how = "scored by an earlier run" if scored.reused else f"{seconds:.1f} s in {spent:.1f} s"
     counts = plural(len(outcome.segments), "segment") + (f", {unscorable} unscorable" if unscorable else "")
     rotated = f", image rotated by {outcome.orientation_deg} degrees" if outcome.orientation_deg else ""
-    reporter.info(f"{name}: {counts}, {how}{rotated}", **fields)
+    notes = outcome.facts.get("notes")
+    chosen = "".join(f"; {note}" for note in notes) if isinstance(notes, list) else ""
+    reporter.info(f"{name}: {counts}, {how}{rotated}{chosen}", **fields)
     if outcome.message:
         reporter.warning(f"{name}: {outcome.message}", **fields)
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in outcome.stage_s.items())
