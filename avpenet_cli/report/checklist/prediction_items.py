@@ -73,8 +73,8 @@ def _methods(doc: ReportDocument) -> list[Item]:
 
 
 _NOT_UPDATED = (
-    "The model was not updated: the scores are reported as they are. Only the probabilities of the Brier score come from "
-    "a logistic curve, fitted without the subject it is applied to."
+    "The model was not updated: the scores are reported as they are. Only the probabilities of the Brier score come "
+    "from a logistic curve, fitted without the subject it is applied to."
 )
 
 
