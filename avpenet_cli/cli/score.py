@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import Debug, Quiet, Recursive, WeightsName
 from avpenet_cli.cli.reporter import LogOptions, Reporter, Tracebacks, log_format_named, run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def score(
+    context: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(help="Recordings, folders, or quoted patterns.")] = None,
     out: Annotated[Path | None, typer.Option(help="The table to write: .csv, .parquet or .jsonl.")] = None,
     weights: WeightsName = None,
@@ -56,6 +58,9 @@ def score(
     ] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Drop from OUT what is no longer among the inputs or cannot be read.")
+    ] = False,
+    no_digests: Annotated[
+        bool, typer.Option("--no-digests", help="Do not read files once more for their SHA-256; for slow shares.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only read the headers and show what would be scored.")
@@ -119,6 +124,8 @@ def score(
             overwrite=overwrite,
             prune=prune,
             recorded_at=recorded_at,
+            digests=not no_digests,
+            command=recorded_command(context, private=pseudonymise is not None),
         )
         totals = _score(request, reporter)
     typer.echo(_last_line(totals, time.monotonic() - started), err=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from avpenet_cli.runs.manifest import (
     TableEntry,
     Timing,
     Totals,
+    file_entry,
     manifest_path,
     read_table_name,
     recording_entry,
@@ -37,7 +38,10 @@ from avpenet_cli.scoring.scorer import Scorer, failed_outcome
 from avpenet_cli.settings import RunSettings, result_settings
 from avpenet_cli.storage import storage_fault, temporary_prefix
 from avpenet_cli.tables import Row, check_format, row, write_table
+from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsEntry
+
+_DIGEST_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class ScoreRequest:
         overwrite: start over, whatever `out` and its journal contain.
         prune: drop from `out` what is no longer among the inputs or can no longer be read.
         recorded_at: where the recordings' times come from; see `recorded_at.start_times`.
+        digests: read every scored file once more, for its SHA-256 in the manifest.
+        command: the command line, for the manifest; without paths.
     """
 
     inputs: Inputs
@@ -63,6 +69,8 @@ class ScoreRequest:
     overwrite: bool = False
     prune: bool = False
     recorded_at: str | None = None
+    digests: bool = True
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
     """
     check_format(request.out)
     require_inputs(request.inputs, pseudonymised=request.pseudonymised)
-    started = time.monotonic()
+    started = datetime.now().astimezone()
     starts = start_times(request.recorded_at, request.settings.decoding, pseudonymised=request.pseudonymised)
     choose_device(request.settings.device)
     with output_lock(request.out):
@@ -119,11 +127,12 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         try:
             if not request.prune:
                 _check_nothing_is_dropped(request, journal)
+            _begin(request, journal, started)
             _announce(request, network, callbacks)
             totals, reused = Totals(), set[str]()
             with_times = not request.pseudonymised or starts.source == CONTAINER
             scorer = Scorer(network, request.settings, callbacks, with_times=with_times)
-            for scored in iter_scored(request.inputs.recordings, scorer, journal, callbacks):
+            for scored in iter_scored(request.inputs.recordings, scorer, journal, callbacks, digests=request.digests):
                 totals.add(scored.outcome)
                 if scored.reused:
                     reused.add(scored.recording.key)
@@ -131,7 +140,8 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
             if not request.prune:
                 _check_nothing_has_failed(request, journal)
             times = _recorded_at(request, journal, starts, callbacks)
-            _write(request, journal, network, totals, reused, times, time.monotonic() - started)
+            finished = _write(request, journal, network, totals, reused, times, started)
+            journal.end_run(finished)
             if request.prune and (dropped := journal.prune(request.inputs.recordings)):
                 callbacks.info(f"{plural(dropped, 'recording')} dropped from {request.out.name} (--prune)")
         finally:
@@ -139,9 +149,17 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
 
 
 def iter_scored(
-    recordings: Sequence[Recording], scorer: Scorer, journal: Journal, callbacks: RunCallbacks = NO_CALLBACKS
+    recordings: Sequence[Recording],
+    scorer: Scorer,
+    journal: Journal,
+    callbacks: RunCallbacks = NO_CALLBACKS,
+    *,
+    digests: bool = False,
 ) -> Generator[ScoredRecording, None, None]:
     """Score every recording that is not in the journal yet, in order; each is stored before it is yielded.
+
+    Args:
+        digests: store the digests of the scored files, too.
 
     Raises:
         Interrupted: on request; says how many recordings were finished.
@@ -150,7 +168,7 @@ def iter_scored(
     for position, recording in enumerate(recordings):
         try:
             callbacks.check_stop()
-            scored = _score_one(recording, scorer, journal)
+            scored = _score_one(recording, scorer, journal, callbacks.should_stop if digests else None)
         except Interrupted:
             raise Interrupted(
                 f"interrupted after {position} of {plural(len(recordings), 'recording')}",
@@ -162,8 +180,11 @@ def iter_scored(
         yield scored
 
 
-def _score_one(recording: Recording, scorer: Scorer, journal: Journal) -> ScoredRecording:
+def _score_one(
+    recording: Recording, scorer: Scorer, journal: Journal, stop_digest: Callable[[], bool] | None
+) -> ScoredRecording:
     file_state: os.stat_result | None = None
+    sha256 = ""
     try:
         if recording.problem:
             raise RecordingError("no_recordings", recording.problem)
@@ -172,6 +193,8 @@ def _score_one(recording: Recording, scorer: Scorer, journal: Journal) -> Scored
         if known is not None:
             return ScoredRecording(recording, known, reused=True)
         scored = ScoredRecording(recording, scorer.score(recording.path))
+        if stop_digest is not None:
+            sha256 = _digest(recording.path, file_state, stop_digest)
     except RecordingError as error:
         scored = ScoredRecording(recording, failed_outcome(error), error=error)
     except AvpenetError:
@@ -179,8 +202,41 @@ def _score_one(recording: Recording, scorer: Scorer, journal: Journal) -> Scored
     except Exception as error:  # one recording must not end a night's run; --debug shows the traceback
         failure = RecordingError.from_unexpected(error, "scored")
         scored = ScoredRecording(recording, failed_outcome(failure), error=error)
-    journal.note(recording, file_state, scored.outcome)
+    journal.note(recording, file_state, scored.outcome, sha256)
     return scored
+
+
+def _digest(path: Path, file_state: os.stat_result, should_stop: Callable[[], bool]) -> str:
+    """SHA-256 of a file that was read a moment ago, so that most of it is still in memory.
+
+    Returns:
+        Hexadecimal; empty where the file has changed since `file_state`, can no longer be read, or the run should end.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(_DIGEST_BLOCK_BYTES):
+                digest.update(block)
+                if should_stop():
+                    return ""
+            now = os.fstat(file.fileno())
+    except OSError:
+        return ""
+    unchanged = (now.st_size, now.st_mtime_ns) == (file_state.st_size, file_state.st_mtime_ns)
+    return digest.hexdigest() if unchanged else ""
+
+
+def _begin(request: ScoreRequest, journal: Journal, started: datetime) -> None:
+    """Note in the journal what this run is asked to do, for `avpenet status`."""
+    inputs = request.inputs
+    facts = {
+        "started": started.isoformat(timespec="seconds"),
+        "version": __version__,
+        "command": request.command,
+        "left_aside": asdict(inputs.left_aside),
+        "pseudonymised": request.pseudonymised,
+    }
+    journal.begin_run(inputs.recordings, facts, with_paths=not request.pseudonymised)
 
 
 def _check_manifest_owner(out: Path) -> None:
@@ -209,7 +265,10 @@ def _check_nothing_is_dropped(request: ScoreRequest, journal: Journal) -> None:
     held = journal.held()
     missing = unreadable([recording for recording in request.inputs.recordings if recording.key in held])
     others = held - {recording.key for recording in request.inputs.recordings}
-    refuse_dropping(request.out, [""] * len(others), [recording.name for recording in missing])
+    names = journal.names() if others else {}
+    refuse_dropping(
+        request.out, [names.get(key, "") for key in sorted(others)], [recording.name for recording in missing]
+    )
 
 
 def _check_nothing_has_failed(request: ScoreRequest, journal: Journal) -> None:
@@ -257,13 +316,19 @@ def _write(
     totals: Totals,
     reused: set[str],
     times: _RecordedAt,
-    taken_s: float,
-) -> None:
-    """Write the table, then the manifest that certifies it."""
+    started: datetime,
+) -> str:
+    """Write the table, then the manifest that certifies it; returns when that was, ISO 8601."""
     digest = write_table(request.out, _rows(request, journal, times))
-    finished = datetime.now().astimezone().isoformat(timespec="seconds")
+    finished = datetime.now().astimezone()
     entries = [
-        recording_entry(recording, outcome, recording.key in reused, iso(times.starts.get(recording.key)))
+        recording_entry(
+            recording,
+            outcome,
+            recording.key in reused,
+            iso(times.starts.get(recording.key)),
+            file_entry(journal.file_facts(recording)),
+        )
         for recording in request.inputs.recordings
         if (outcome := journal.latest(recording)) is not None
     ]
@@ -273,11 +338,14 @@ def _write(
         device=device_name(network.device),
         table=TableEntry(request.out.name, digest, sum(totals.segments.values())),
         totals=totals.entry(),
-        timing=Timing(finished, round(taken_s, 1)),
+        timing=Timing.between(started, finished),
         recordings=entries,
         recorded_at=RecordedAtEntry(times.source, len(times.starts), len(entries) - len(times.starts)),
+        command=request.command,
+        left_aside=request.inputs.left_aside,
     )
     write_manifest(manifest_path(request.out), manifest)
+    return manifest.timing.finished
 
 
 def _rows(request: ScoreRequest, journal: Journal, times: _RecordedAt) -> Iterator[Row]:
