@@ -14,7 +14,8 @@ import numpy as np
 
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
-from avpenet_cli.media.probe import AudioStream, Probe, last_line
+from avpenet_cli.media.header import last_line
+from avpenet_cli.media.probe import AudioStream, Probe
 from avpenet_cli.media.tools import tool
 from avpenet_cli.media.video import complete_command
 from avpenet_cli.settings import DecodingSettings
@@ -147,7 +148,7 @@ class WaveformStream:
         samples = stream[0].output("pipe:1", format="f32le", acodec="pcm_f32le")
         clock = stream[1].output(f"pipe:{side}", format="framecrc", acodec="pcm_f32le", flush_packets=1)
         command: list[str] = ffmpeg.merge_outputs(samples, clock).compile(cmd=tool("ffmpeg"))
-        return complete_command(command, self._audio.start_s)
+        return complete_command(command, self._audio)
 
 
 def working_rate(audio: AudioStream) -> int:

@@ -36,19 +36,21 @@ def weights_mark(description: WeightsDescription) -> str:
 
 @dataclass(frozen=True)
 class TableEntry:
-    """The score table that a manifest certifies.
+    """A table that a manifest certifies.
 
     Attributes:
         file: its name, without a folder.
         sha256: digest of the file, hexadecimal.
-        rows: number of segments in it.
+        rows: number of rows; in the score table, of segments.
         schema_version: of its columns, `tables.SCHEMA_VERSION`.
+        escaped_names: in a CSV file, recordings before whose names an apostrophe stands, see `tables.escape_cell`.
     """
 
     file: str
     sha256: str
     rows: int
     schema_version: int = SCHEMA_VERSION
+    escaped_names: int = 0
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ class Manifest:
             and nothing of them under pseudonyms. Empty where the library was used without the command.
         left_aside: what was found among the inputs and is not scored, by reason and by suffix; None if `avpenet
             evaluate` wrote the table.
+        summaries: the tables of recordings and of subjects, where a run wrote them.
         recorded_at: where the times come from; None if `avpenet evaluate` wrote the table.
         store: the segment store; only if `avpenet evaluate` wrote the table.
     """
@@ -203,6 +206,7 @@ class Manifest:
     host: HostFacts
     command: str = ""
     left_aside: LeftAside | None = None
+    summaries: list[TableEntry] = field(default_factory=list)
     recorded_at: RecordedAtEntry | None = None
     store: StoreEntry | None = None
 
@@ -217,6 +221,7 @@ class Manifest:
         totals: TotalsEntry,
         timing: Timing,
         recordings: Sequence[RecordingEntry],
+        summaries: Sequence[TableEntry] = (),
         recorded_at: RecordedAtEntry | None = None,
         command: str = "",
         left_aside: LeftAside | None = None,
@@ -245,6 +250,7 @@ class Manifest:
             host=host_facts(),
             command=command,
             left_aside=left_aside,
+            summaries=list(summaries),
             recorded_at=recorded_at,
         )
 
