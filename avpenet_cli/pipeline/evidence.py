@@ -141,7 +141,7 @@ class FrontEnd:
         profile = None
         if audio is not None:
             with timer.stage("audio"):
-                profile = survey(self._checked(audio), audio.rate_hz, self._preprocessing.audio)
+                profile = self._survey(audio)
         video_end_s = frames.slots_end * FRAME_STEP_S if frames else 0.0
         decoded_s = max(video_end_s, audio.end_s if audio else 0.0)
         if decoded_s <= 0:
@@ -165,7 +165,9 @@ class FrontEnd:
             return
         places = [(window.start_s, WINDOW_S) for window in evidence.plan]
         # A second stream object: what the first found out about the recording stays as it was.
-        again = WaveformStream(evidence.path, evidence.facts, self._run.decoding, self._callbacks.check_stop)
+        again = WaveformStream(
+            evidence.path, evidence.facts, self._run.decoding, self._callbacks.check_stop, audio.mixdown
+        )
         full_scale = self._run.quality.full_scale
         settings = self._preprocessing.audio
         yield from segments(self._checked(again), audio.rate_hz, places, profile, settings, full_scale)
@@ -278,6 +280,12 @@ class FrontEnd:
             flags.add(Flag.LOW_SNR)
         return flags
 
+    def _survey(self, audio: WaveformStream) -> NoiseProfile:
+        """Decode the audio once for the way its channels are mixed, and once for its noise."""
+        mixdown = audio.survey_channels()
+        settings = self._preprocessing.audio
+        return survey(self._checked(audio), audio.rate_hz, settings, has_offset=mixdown.has_offset)
+
     def _checked(self, blocks: WaveformStream) -> Iterator[np.ndarray]:
         for block in blocks:
             self._callbacks.check_stop()
@@ -318,6 +326,8 @@ def _recording_flags(missing_s: float, frames: FrameStream | None, audio: Wavefo
         flags.append(Flag.TRUNCATED)
     if any(stream is not None and stream.decoder_warning for stream in (frames, audio)):
         flags.append(Flag.DAMAGED)
+    if audio is not None and audio.notes:
+        flags.append(Flag.AUDIO_CORRECTED)
     return tuple(flags)
 
 
