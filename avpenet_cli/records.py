@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+CREATION_TIME = "creation_time"
+"""In `RecordingOutcome.facts`: when the recording was made according to its container, ISO 8601, or empty."""
+
 
 class Status(StrEnum):
     """Outcome of a recording or a segment."""
@@ -64,7 +67,8 @@ class Reason(StrEnum):
     """Why a segment has no score, or why seconds are not covered by one."""
 
     NO_VIDEO = "no_video"
-    """The recording has no video stream, or none on screen in this segment, and the weights cannot score without."""
+    """The recording has no video stream, or none on screen in this segment, and the weights or `--require` ask for a
+    face."""
     NO_FACE = "no_face"
     """The patient's face is in too few of the segment's frames (`quality.min_face_rate`)."""
     NO_AUDIO = "no_audio"
@@ -96,9 +100,26 @@ class Quality:
     level_dbfs: float | None = None
 
 
+class Modalities(StrEnum):
+    """Which modalities made a score."""
+
+    BOTH = "audio+face"
+    AUDIO = "audio"
+    FACE = "face"
+
+    @classmethod
+    def of(cls, audio: bool, face: bool) -> Modalities:
+        """The modalities that the network was given; at least one."""
+        return cls.BOTH if audio and face else cls.AUDIO if audio else cls.FACE
+
+
 @dataclass(frozen=True)
 class SegmentScore:
-    """One row of the score table. `score` is None exactly when `status` is unscorable."""
+    """One row of the score table. `score` is None exactly when `status` is unscorable.
+
+    Attributes:
+        modalities: what made the score, a value of `Modalities`; empty where there is no score.
+    """
 
     segment: int
     start_s: float
@@ -108,6 +129,7 @@ class SegmentScore:
     score: float | None = None
     label: str = ""
     reason: str = ""
+    modalities: str = ""
     score_sd: float | None = None
     score_lo: float | None = None
     score_hi: float | None = None

@@ -177,6 +177,8 @@ class RunSettings:
 
     stride_s: Annotated[float, Field(gt=0.0, le=WINDOW_S)] = WINDOW_S
     """Seconds from one segment start to the next, a multiple of 0.1 s."""
+    require: tuple[Literal["audio", "face"], ...] = ()
+    """A segment without one of these is unscorable, even where the weights can do without it."""
     mc_samples: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Monte Carlo dropout samples per segment for `score_sd`, `score_lo`, `score_hi`; none if 0."""
     seed: Annotated[int, Field(ge=0)] = 42

@@ -37,10 +37,17 @@ COLUMNS: tuple[Column, ...] = (
     Column("segment", "integer", "number of the segment in its recording, from 0"),
     Column("start_s", "float", "where the segment starts, seconds after the recording's start"),
     Column("end_s", "float", "where it ends; less than 3 s later only in a padded last segment"),
+    Column(
+        "recorded_at",
+        "text",
+        "when the segment started, ISO 8601, with the offset from UTC where that is known; empty where the time is not "
+        "known (`--recorded-at`)",
+    ),
     Column("score", "float", "pain, 0 to 10; empty when unscorable"),
     Column("label", "text", "`low`, `moderate` or `high` by the weights' cut points"),
     Column("status", "text", "`scored` or `unscorable`"),
     Column("reason", "text", "why there is no score: `no_video`, `no_face`, `no_audio`"),
+    Column("modalities", "text", "what made the score: `audio+face`, `audio` or `face`; empty when unscorable"),
     Column("score_sd", "float", "standard deviation of the Monte Carlo dropout samples (`--mc-samples`)"),
     Column("score_lo", "float", "their 2.5th percentile"),
     Column("score_hi", "float", "their 97.5th percentile"),
@@ -52,8 +59,17 @@ COLUMNS: tuple[Column, ...] = (
     Column("snr_db", "float", "level over the recording's own noise floor, dB", 1),
     Column("level_dbfs", "float", "level before any processing, dB of full scale", 1),
     Column("flags", "text", "what to know about this segment, separated by blanks; see Flags"),
-    Column("weights", "text", "name and digest of the weights, and what they are not for"),
+    Column(
+        "weights",
+        "text",
+        "name of the weights, `@`, the first 12 digits of their digest and, unless they are validated, their status: "
+        "`demonstration`, `untrained`, `imported` or `research`",
+    ),
 )
+
+SCHEMA_VERSION = 2
+"""Version of the columns, stated by the manifest; where it states none, the table is of 0.1.0. Version 2 added
+`recorded_at` and `modalities` and shortened `weights`."""
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
@@ -70,18 +86,24 @@ def check_format(path: Path) -> None:
         )
 
 
-def row(recording: str, segment: SegmentScore, weights: str) -> Row:
-    """A segment as a row of the table, with floats rounded to the column's decimals."""
+def row(recording: str, segment: SegmentScore, weights: str, recorded_at: str = "") -> Row:
+    """A segment as a row of the table, with floats rounded to the column's decimals.
+
+    Args:
+        recorded_at: when the segment started, ISO 8601; empty where that is not known.
+    """
     quality = segment.quality
     values: Row = {
         "recording": recording,
         "segment": segment.segment,
         "start_s": segment.start_s,
         "end_s": segment.end_s,
+        "recorded_at": recorded_at,
         "score": segment.score,
         "label": segment.label,
         "status": segment.status.value,
         "reason": segment.reason,
+        "modalities": segment.modalities,
         "score_sd": segment.score_sd,
         "score_lo": segment.score_lo,
         "score_hi": segment.score_hi,

@@ -18,8 +18,16 @@ import pandas as pd
 
 from avpenet_cli.inputs import Recording
 from avpenet_cli.pipeline.windows import Window, balance, windows
-from avpenet_cli.records import Balance, Flag, Quality, Reason, RecordingOutcome, SegmentScore, Status
-from avpenet_cli.runs.manifest import Manifest, TableEntry, Timing, Totals, recording_entry, write_manifest
+from avpenet_cli.records import Balance, Flag, Modalities, Quality, Reason, RecordingOutcome, SegmentScore, Status
+from avpenet_cli.runs.manifest import (
+    Manifest,
+    TableEntry,
+    Timing,
+    Totals,
+    recording_entry,
+    weights_mark,
+    write_manifest,
+)
 from avpenet_cli.settings import WINDOW_S, RunSettings
 from avpenet_cli.tables import row, write_table
 from avpenet_cli.version import __version__
@@ -230,7 +238,7 @@ def _write_scores(path: Path, simulated: Sequence[SimulatedRecording], model: Mo
     subjects = list(dict.fromkeys(recording.patient.subject for recording in simulated))
     effects = dict(zip(subjects, rng.normal(0.0, model.subject_sd, len(subjects)).tolist(), strict=True))
     scored = [_scored(recording, model, effects[recording.patient.subject], weights, rng) for recording in simulated]
-    mark = f"{weights.name}@{weights.digest[:12]} (demonstration: not for patients)"
+    mark = weights_mark(weights)
     rows = [row(c.name, segment, mark) for c, scores in zip(simulated, scored, strict=True) for segment in scores]
     table = TableEntry(path.name, write_table(path, rows), len(rows))
     write_manifest(path.with_suffix(".run.json"), _manifest(simulated, scored, weights, table))
@@ -246,7 +254,9 @@ def _scored(
     # The networks end in a sigmoid, so that scores stay within the scale.
     scores = np.clip(scores, 0.0, 10.0).round(3)
     return [
-        replace(segment, score=score, label=weights.label(score)) if segment.status is Status.SCORED else segment
+        replace(segment, score=score, label=weights.label(score), modalities=Modalities.BOTH.value)
+        if segment.status is Status.SCORED
+        else segment
         for segment, score in zip(recording.segments, scores.tolist(), strict=True)
     ]
 

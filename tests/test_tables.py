@@ -21,8 +21,8 @@ from avpenet_cli.storage import atomic_write, write_json
 from avpenet_cli.tables import COLUMNS, Row, check_format, row, write_table
 
 COLUMN_NAMES = (
-    "recording segment start_s end_s score label status reason score_sd score_lo score_hi face_rate face_confidence "
-    "face_px faces voiced snr_db level_dbfs flags weights"
+    "recording segment start_s end_s recorded_at score label status reason modalities score_sd score_lo score_hi "
+    "face_rate face_confidence face_px faces voiced snr_db level_dbfs flags weights"
 )
 """Names of the columns, in order. Other programs rely on them."""
 
@@ -47,6 +47,7 @@ SCORED = SegmentScore(
     quality=Quality(0.96666, 0.99951, 120.26, 2, 0.5, -0.04, -23.456),
     score=4.5674,
     label="moderate",
+    modalities="audio+face",
     score_sd=0.1,
     score_lo=4.25,
     score_hi=4.875,
@@ -59,8 +60,8 @@ UNSCORABLE = SegmentScore(
 
 def _rows() -> Iterator[Row]:
     for name in ODD_NAMES:
-        yield row(name, SCORED, "untrained@0123 (UNTRAINED: scores mean nothing)")
-        yield row(name, UNSCORABLE, "untrained@0123 (UNTRAINED: scores mean nothing)")
+        yield row(name, SCORED, "untrained@0123 untrained", "2026-03-04T10:15:00.000+01:00")
+        yield row(name, UNSCORABLE, "untrained@0123 untrained")
 
 
 def _csv(path: Path) -> list[dict[str, str]]:
@@ -78,12 +79,11 @@ def test_csv_rounds_floats_and_leaves_missing_values_empty(tmp_path: Path) -> No
     write_table(tmp_path / "t.csv", _rows())
     scored, unscorable = _csv(tmp_path / "t.csv")[:2]
     assert "|".join(scored.values()) == (
-        "plain.mp4|0|0.000|3.000|4.567|moderate|scored||0.100|4.250|4.875|0.967|1.000|120.3|2|0.500|0.0|-23.5|"
-        "several_faces low_snr|untrained@0123 (UNTRAINED: scores mean nothing)"
+        "plain.mp4|0|0.000|3.000|2026-03-04T10:15:00.000+01:00|4.567|moderate|scored||audio+face|0.100|4.250|4.875|0.967|1.000|120.3|2|0.500|0.0|-23.5|"
+        "several_faces low_snr|untrained@0123 untrained"
     )
     assert "|".join(unscorable.values()) == (
-        "plain.mp4|1|3.000|4.600|||unscorable|no_face||||||||||"
-        "|no_face no_audio|untrained@0123 (UNTRAINED: scores mean nothing)"
+        "plain.mp4|1|3.000|4.600||||unscorable|no_face||||||||||||no_face no_audio|untrained@0123 untrained"
     )
 
 

@@ -61,6 +61,10 @@ def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
         f"{plural(segments, 'segment')}",
         highlight=False,
     )
+    if left_aside := inputs.left_aside.describe():
+        console.print(f"left aside: {left_aside}", highlight=False, markup=False)
+    for note in inputs.notes:
+        console.print(printable(note), highlight=False, markup=False)
     return ExitCode.SOME_FAILED if problems else ExitCode.OK
 
 

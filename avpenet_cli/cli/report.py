@@ -26,7 +26,8 @@ def report(
         typer.Argument(metavar="SCORES...", help="Score tables: .csv, .parquet, .jsonl.", show_default=False),
     ],
     out: Annotated[
-        Path, typer.Option(help="The page (.html); .json and .review.csv go beside it.", show_default=False)
+        Path,
+        typer.Option(help="The page (.html); .json, .review.csv and .review.m3u8 go beside it.", show_default=False),
     ],
     reference: Annotated[
         Path | None, typer.Option(metavar="RATINGS", help="Human ratings: recording, start_s,end_s or time_s, value.")

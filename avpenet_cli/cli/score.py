@@ -12,6 +12,7 @@ from avpenet_cli.cli.options import Debug, Quiet, Recursive, WeightsName
 from avpenet_cli.cli.reporter import LogOptions, Reporter, Tracebacks, log_format_named, run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
+from avpenet_cli.records import Modalities
 
 if TYPE_CHECKING:
     from avpenet_cli.runs.manifest import Totals
@@ -36,8 +37,19 @@ def score(
     stride: Annotated[
         float | None, typer.Option(help="Seconds between segment starts; 1 for trajectories. [default: 3]")
     ] = None,
+    require: Annotated[
+        str | None,
+        typer.Option(metavar="MODALITIES", help="Leave segments without audio, face or audio,face unscored."),
+    ] = None,
     mc_samples: Annotated[
         int | None, typer.Option(help="Monte Carlo dropout samples for score_sd, score_lo, score_hi. [default: 0]")
+    ] = None,
+    recorded_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Where recorded_at comes from: container, name:PATTERN, a table, or none. [default: container]",
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
@@ -73,6 +85,7 @@ def score(
         "precision": precision,
         "batch_size": batch_size,
         "stride_s": stride,
+        "require": None if require is None else [name.strip() for name in require.split(",")],
         "mc_samples": mc_samples,
     }
     settings = read_settings(RunSettings, config, options)
@@ -94,7 +107,7 @@ def score(
         from avpenet_cli.scoring.run import ScoreRequest
 
         entry = find(weights) if weights else default_entry()
-        request = ScoreRequest(inputs, out, entry, settings, pseudonymise is not None, overwrite)
+        request = ScoreRequest(inputs, out, entry, settings, pseudonymise is not None, overwrite, recorded_at)
         totals = _score(request, reporter)
     typer.echo(_last_line(totals, time.monotonic() - started), err=True)
     if totals.failed:
@@ -103,7 +116,7 @@ def score(
 
 
 def _score(request: ScoreRequest, reporter: Reporter) -> Totals:
-    """Score and log every recording, with the weights' notice before and after, where it is seen."""
+    """Score and log every recording, after the weights' notice."""
     from avpenet_cli.runs.manifest import Totals
     from avpenet_cli.scoring.run import score_recordings
 
@@ -114,8 +127,6 @@ def _score(request: ScoreRequest, reporter: Reporter) -> Totals:
     for scored in score_recordings(request, reporter):
         totals.add(scored.outcome)
         _log_outcome(scored, reporter)
-    if notice:
-        reporter.warning(notice)
     return totals
 
 
@@ -145,8 +156,11 @@ def _log_outcome(scored: ScoredRecording, reporter: Reporter) -> None:
 
 
 def _last_line(totals: Totals, taken_s: float) -> str:
+    unscorable = totals.segments["unscorable"]
+    kinds = [f"{totals.modalities[kind]} {kind}" for kind in Modalities if totals.modalities[kind]]
+    kinds += [f"{unscorable} unscorable"] if unscorable else []
     return (
-        f"avpenet: {plural(sum(totals.recordings.values()), 'recording')}, {totals.failed} failed, "
-        f"{plural(totals.segments['unscorable'], 'unscorable segment')}, "
-        f"{totals.seconds['scored'] / 60:.1f} min scored in {taken_s / 60:.1f} min"
+        f"avpenet: {plural(sum(totals.recordings.values()), 'recording')}, {totals.failed} failed; "
+        f"{totals.seconds['scored'] / 60:.1f} min scored in {taken_s / 60:.1f} min; "
+        f"{plural(sum(totals.segments.values()), 'segment')}{': ' if kinds else ''}{', '.join(kinds)}"
     )

@@ -91,8 +91,10 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
         before = read_store_file(request.out)
         _start_store(request.out, before, settings)
         _remove_temporary_files(request.out, shards)
-        if inputs.repeated:
-            callbacks.info(f"{plural(inputs.repeated, 'input')} named more than once, prepared once")
+        for note in inputs.notes:
+            callbacks.warning(note)
+        if left_aside := inputs.left_aside.describe():
+            callbacks.info(f"left aside: {left_aside}")
         callbacks.info(f"preparing {plural(len(inputs.recordings), 'recording')} on {device}")
         recordings = _prepare_recordings(inputs.recordings, Preparer(settings, shards, callbacks), callbacks)
         splits_before = ((before or {}).get("splits") or {}).get("by_subject")

@@ -41,7 +41,7 @@ REPORT_FILE, PREDICTIONS_FILE = "report.html", "predictions.csv"
 CONDITIONS_FILE, FIGURE_FILE = "conditions.csv", "conditions.png"
 FILES = (
     *(SCORES_FILE, "scores.run.json", RATINGS_FILE, SUBJECTS_FILE),
-    *(REPORT_FILE, "report.json", "report.review.csv"),
+    *(REPORT_FILE, "report.json", "report.review.csv", "report.review.m3u8"),
     *(PREDICTIONS_FILE, CONDITIONS_FILE, FIGURE_FILE, EVALUATION_FILE),
 )
 """Files in the order of writing: the last one certifies the others."""
@@ -119,7 +119,7 @@ def write_evaluation(
         raise storage_fault(folder, error) from None
     resampling = Resampling(seed=seed)
     results = condition_results(evaluation, conditions, resampling)
-    mark = weights_mark(network.description) + (f" ({split.warning})" if split.warning else "")
+    mark = weights_mark(network.description) + (" SEEN SUBJECTS" if split.familiarity == "seen" else "")
     write_score_table(folder / SCORES_FILE, store, split, network, run, evaluation, mark)
     _write_frame(folder / RATINGS_FILE, _ratings(evaluation.segments))
     _write_frame(folder / SUBJECTS_FILE, _subjects(store, evaluation.segments))

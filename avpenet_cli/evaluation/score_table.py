@@ -17,7 +17,7 @@ from avpenet_cli.evaluation.evaluate import Evaluation
 from avpenet_cli.evaluation.split import EvaluationSplit
 from avpenet_cli.inputs import Recording
 from avpenet_cli.pipeline.windows import balance
-from avpenet_cli.records import Flag, Quality, Reason, RecordingOutcome, SegmentScore, Status
+from avpenet_cli.records import Flag, Modalities, Quality, Reason, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.device import device_name
 from avpenet_cli.runs.manifest import (
     Manifest,
@@ -103,6 +103,7 @@ def _segment_score(segment: _Row, score: float, label: str) -> SegmentScore:
         score=score if scored else None,
         label=label,
         reason="" if scored else reason,
+        modalities=Modalities.of(audio=True, face=bool(_optional(segment, "face_rate"))).value if scored else "",
         flags=tuple(Flag(flag) for flag in str(segment["flags"] or "").split()),
     )
 

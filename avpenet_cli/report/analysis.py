@@ -21,6 +21,7 @@ from avpenet_cli.report.grouping import drift, groups
 from avpenet_cli.report.notices import notices
 from avpenet_cli.report.provenance import created_now, inputs_section, provenance, software
 from avpenet_cli.report.raters import raters_section
+from avpenet_cli.report.recordings import recording_summaries
 from avpenet_cli.report.sections import (
     agreement_section,
     calibration_section,
@@ -171,6 +172,7 @@ def _describe(
         headline=headline(segments, rated, inputs, len(coverage.by_recording)),
         coverage=coverage.section,
         quality=QualitySection(flag_counts(segments)),
+        recordings=recording_summaries(segments, coverage.section.failed_recordings, inputs.scores.cut_points),
         distribution=distribution_section(segments, has_ratings),
         pairing=pairing_section(pairing, settings.hold_s, has_ratings) if has_pairing else None,
         agreement=None,

@@ -11,7 +11,7 @@ from math import isfinite
 from avpenet_cli.phrasing import count, counted, number
 from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.document.agreement import AgreementSection
-from avpenet_cli.report.document.groups import EVIDENCE, QUALITY_FLAGS
+from avpenet_cli.report.document.groups import MODALITIES, QUALITY_FLAGS
 from avpenet_cli.report.document.review import AnswerStatus, ChecklistItem
 from avpenet_cli.report.estimates import Style, format_estimate
 from avpenet_cli.stats.estimate import Estimate
@@ -140,7 +140,7 @@ def _included(doc: ReportDocument) -> Answer:
 
 
 def _characteristics(doc: ReportDocument) -> Answer:
-    columns = [stratum.column for stratum in doc.strata or () if stratum.column not in (QUALITY_FLAGS, EVIDENCE)]
+    columns = [stratum.column for stratum in doc.strata or () if stratum.column not in (QUALITY_FLAGS, MODALITIES)]
     known = f"Subjects are described by {', '.join(columns)}; see Subjects and groups. " if columns else ""
     return _person(f"{known}Describe the raters' training and experience{'.' if known else ' and the subjects.'}")
 
@@ -166,7 +166,8 @@ def _meaning(doc: ReportDocument) -> Answer:
 def _details(doc: ReportDocument) -> Answer:
     return (
         "from configuration",
-        "The .json file beside this page has every number, the .review.csv file every segment to review.",
+        "The .json file beside this page has every number, the .review.csv file every segment to review, and the "
+        ".review.m3u8 file plays them.",
     )
 
 

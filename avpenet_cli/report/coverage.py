@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from avpenet_cli.records import FLAG_MEANINGS, Flag, Status
 from avpenet_cli.report.document.data import CoverageSection, FailedRecording, FlagCount
+from avpenet_cli.report.modalities import modality_counts
 from avpenet_cli.study.score_tables import Scores
 
 # Sum of the rounding errors of a recording's seconds.
@@ -33,8 +34,10 @@ class Coverage:
 def measure_coverage(scores: Scores) -> Coverage:
     """Seconds from the manifests where all are verified, otherwise from the segments alone."""
     if all(source.manifest_state == "verified" for source in scores.sources):
-        return _from_manifests([source.manifest for source in scores.sources if source.manifest])
-    return _from_segments(scores.segments)
+        coverage = _from_manifests([source.manifest for source in scores.sources if source.manifest])
+    else:
+        coverage = _from_segments(scores.segments)
+    return replace(coverage, section=replace(coverage.section, modalities=modality_counts(scores.segments)))
 
 
 def _from_manifests(manifests: list[dict[str, Any]]) -> Coverage:
@@ -97,6 +100,7 @@ def _coverage(
         balanced=abs(unaccounted_s) <= _TOLERANCE_S * max(1, len(by_recording)),
         share_scored=scored_s / nominal_s if nominal_s else None,
         recordings_without_score=tuple(str(name) for name in without_score if name not in names_of_failed),
+        modalities=(),
     )
     return Coverage(section, by_recording)
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.report.coverage import Coverage
-from avpenet_cli.report.document.groups import EVIDENCE, QUALITY_FLAGS, DriftSection, Stratum
+from avpenet_cli.report.document.groups import MODALITIES, QUALITY_FLAGS, DriftSection, Stratum
+from avpenet_cli.report.modalities import modalities_of
 from avpenet_cli.report.strata import Levels, group, share_scored, strata
 from avpenet_cli.stats.bootstrap import Resampling
 from avpenet_cli.study.ratings import NOT_STATED, Subjects
@@ -24,7 +25,7 @@ _FAILED = "failed in every table"
 def groups(
     rated: pd.DataFrame, subjects: Subjects | None, coverage: Coverage, resampling: Resampling
 ) -> tuple[Stratum, ...]:
-    """Bias and MAE by every column of the subjects except time, by quality flags, and by available evidence."""
+    """Bias and MAE by every column of the subjects except time, by quality flags, and by modalities."""
     recordings = rated["recording"].astype(str)
     flags = rated["flags"].fillna("").astype(str)
     columns = {}
@@ -38,17 +39,10 @@ def groups(
                 levels.reindex(coverage.by_recording.index).fillna(NOT_STATED),
             )
     columns[QUALITY_FLAGS] = Levels(flags.map(lambda text: "flagged" if text else "no flag"))
-    evidence = flags.map({text: _evidence(text.split()) for text in flags.unique()})
-    if evidence.nunique() > 1:
-        columns[EVIDENCE] = Levels(evidence)
+    modalities = modalities_of(rated).map(lambda text: text or NOT_STATED)
+    if modalities.nunique() > 1:
+        columns[MODALITIES] = Levels(modalities)
     return strata(rated, columns, coverage.by_recording, resampling)
-
-
-def _evidence(flags: list[str]) -> str:
-    without_face, without_voice = bool({"no_face", "no_video"} & set(flags)), "no_audio" in flags
-    if without_face:
-        return "neither" if without_voice else "voice only"
-    return "face only" if without_voice else "face and voice"
 
 
 def _time_column(subjects: Subjects | None) -> str | None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from avpenet_cli.phrasing import counted
+from avpenet_cli.phrasing import count, counted, percent
 from avpenet_cli.report.document.data import CoverageSection
 from avpenet_cli.report.document.review import Notice
+from avpenet_cli.report.modalities import AUDIO
 from avpenet_cli.report.strata import MINIMUM_SUBJECTS
 from avpenet_cli.study.score_tables import Scores
 from avpenet_cli.study.tables import Inputs, summarise_weights
@@ -24,6 +25,8 @@ _MANY_UNMATCHED = 0.05
 _LOW_ON_SCALE = 1.0
 _ENOUGH_TO_DOUBT = 20
 _LATE_S = 10.0
+# Share of the scores that rest on audio alone from which on a reader must know it.
+_MANY_WITHOUT_FACE = 0.1
 
 
 def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_unmatched: int) -> tuple[Notice, ...]:
@@ -38,7 +41,7 @@ def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_un
     collected = [*_about_scores(inputs.scores, "")]
     if inputs.other is not None:
         collected += _about_scores(inputs.other, "The other table: ")
-    warnings = [*_about_subjects(rated), *_about_ratings(inputs)]
+    warnings = [*_about_modalities(coverage), *_about_subjects(rated), *_about_ratings(inputs)]
     n_ratings = inputs.ratings.file.rows if inputs.ratings is not None else 0
     if n_unmatched > _MANY_UNMATCHED * n_ratings:
         warnings.append(f"{n_unmatched} of {n_ratings} ratings match no segment: are names and times right?")
@@ -54,7 +57,7 @@ def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_un
 
 def _about_scores(scores: Scores, prefix: str) -> Iterator[Notice]:
     weights = summarise_weights(scores)
-    if weights.status == "untrained" or "UNTRAINED" in scores.weights:
+    if weights.status == "untrained" or "untrained" in scores.weights.lower():
         yield Notice("danger", prefix + _UNTRAINED)
     elif weights.status == "demonstration" or "demonstration" in scores.weights:
         yield Notice("danger", prefix + _DEMONSTRATION)
@@ -67,6 +70,17 @@ def _about_scores(scores: Scores, prefix: str) -> Iterator[Notice]:
         elif source.manifest_state != "verified":
             text = f"{source.name} has no readable run manifest beside it: its origin cannot be traced."
             yield Notice("warning", text)
+
+
+def _about_modalities(coverage: CoverageSection) -> list[str]:
+    audio = next((row for row in coverage.modalities if row.modalities == AUDIO), None)
+    if audio is None or audio.share < _MANY_WITHOUT_FACE:
+        return []
+    total = round(audio.segments / audio.share)
+    return [
+        f"{count(audio.segments)} of {counted(total, 'score')} ({percent(audio.share, 0)}) "
+        f"{'rests' if audio.segments == 1 else 'rest'} on audio alone: no face was used in those segments."
+    ]
 
 
 def _about_subjects(rated: pd.DataFrame) -> list[str]:

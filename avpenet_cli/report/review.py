@@ -11,10 +11,11 @@ import pandas as pd
 
 from avpenet_cli.records import Flag
 from avpenet_cli.report.document.review import ReviewRow, ReviewSection
+from avpenet_cli.report.modalities import modalities_of
 from avpenet_cli.stats.classes import class_of
 from avpenet_cli.storage import atomic_write
 
-COLUMNS = ["recording", "start_s", "end_s", "score", "reference", "difference", "flags", "why"]
+COLUMNS = ["recording", "start_s", "end_s", "score", "reference", "difference", "modalities", "flags", "why"]
 
 # Rows on the page and in report.json.
 _ON_PAGE = 25
@@ -25,7 +26,7 @@ RATED_CRITERION = (
 )
 UNRATED_CRITERION = "Segments without a score, and scored segments flagged for thin evidence; the highest scores first."
 
-_THIN = {
+THIN_EVIDENCE = {
     Flag.VIDEO_GAP,
     Flag.LOW_FACE_RATE,
     Flag.LOW_CONFIDENCE,
@@ -38,6 +39,7 @@ _THIN = {
     Flag.LOW_SNR,
     Flag.DAMAGED,
 }
+"""Flags of segments whose evidence was poor or incomplete."""
 
 
 def disagreements(
@@ -69,6 +71,7 @@ def disagreements(
     for applies, text in reasons:
         why[applies] = why[applies] + np.where(why[applies] == "", "", "; ") + text
     selected = rated.assign(difference=difference, why=why)[why != ""]
+    selected = selected.assign(modalities=modalities_of(selected))
     order = np.lexsort((selected["start_s"], selected["recording"].astype(str), -selected["difference"].abs()))
     rows: pd.DataFrame = selected.iloc[order].reindex(columns=COLUMNS)
     return rows
@@ -82,6 +85,7 @@ def thin_evidence(segments: pd.DataFrame) -> pd.DataFrame:
     why = np.where(unscorable, "no score: " + segments["reason"].fillna("").astype(str), flags.map(reasons))
     selected = segments.assign(why=why, difference=np.nan)
     selected = selected[selected["why"] != ""]
+    selected = selected.assign(modalities=modalities_of(selected))
     order = np.lexsort((selected["start_s"], selected["recording"].astype(str), -selected["score"].fillna(-1)))
     return selected.iloc[order].reindex(columns=COLUMNS)
 
@@ -103,18 +107,19 @@ def _review_row(row: dict[Any, Any]) -> ReviewRow:
         score=known("score"),
         reference=known("reference"),
         difference=known("difference"),
+        modalities=str(row["modalities"]),
         flags="" if pd.isna(row["flags"]) else str(row["flags"]),
         why=str(row["why"]),
     )
 
 
 def _thin(flags: Iterable[str]) -> str:
-    return ", ".join(flag for flag in flags if flag in _THIN)
+    return ", ".join(flag for flag in flags if flag in THIN_EVIDENCE)
 
 
 def write_review(path: Path, rows: pd.DataFrame) -> None:
     """Write CSV atomically, readable by its owner only."""
-    text = [name for name in rows.columns if name in ("recording", "flags", "why")]
+    text = [name for name in rows.columns if name in ("recording", "modalities", "flags", "why")]
     # A spreadsheet would take text that starts like this for a formula.
     escaped = {name: rows[name].astype(str).str.replace(r"^(?=[=+@\t\r-])", "'", regex=True) for name in text}
     csv = rows.assign(**escaped).to_csv(index=False, float_format="%.3f", lineterminator="\n")

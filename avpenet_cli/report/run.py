@@ -25,7 +25,7 @@ class ReportRequest:
 
     Attributes:
         scores: score tables, .csv, .parquet or .jsonl; at least one.
-        out: the page, ending in .html; .json and .review.csv are written beside it.
+        out: the page, ending in .html; .json, .review.csv and .review.m3u8 are written beside it.
         reference: table of human ratings.
         subjects: table of the recordings' subjects.
         events: table of events.
@@ -58,8 +58,8 @@ class ReportRequest:
         refuse_overwriting(self.outputs, [*tables, *others, *manifests, *journals])
 
     @property
-    def outputs(self) -> tuple[Path, Path, Path]:
-        """The page, its numbers and the segments to review."""
+    def outputs(self) -> tuple[Path, Path, Path, Path]:
+        """The page, its numbers, and the segments to review as a table and as a playlist."""
         return output_paths(self.out)
 
 

@@ -1,4 +1,4 @@
-"""The report's files: the page, its numbers, the segments to review."""
+"""The report's files: the page, its numbers, and the segments to review as a table and as a playlist."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from avpenet_cli.report.analysis import ReportSettings, analyse_tables
 from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.drawing import draw
 from avpenet_cli.report.page import render
+from avpenet_cli.report.playlist import write_playlist
 from avpenet_cli.report.review import write_review
 from avpenet_cli.stats.estimate import to_json
 from avpenet_cli.storage import atomic_write, write_json
 from avpenet_cli.study.tables import Inputs
 
 
-def output_paths(out: Path) -> tuple[Path, Path, Path]:
-    """The page, its numbers and the segments to review, for a page `out`."""
-    return out, out.with_suffix(".json"), out.with_suffix(".review.csv")
+def output_paths(out: Path) -> tuple[Path, Path, Path, Path]:
+    """The page, its numbers, and the segments to review as a table and as a playlist, for a page `out`."""
+    return out, out.with_suffix(".json"), out.with_suffix(".review.csv"), out.with_suffix(".review.m3u8")
 
 
 def write_report(inputs: Inputs, settings: ReportSettings, out: Path, show: tuple[str, ...] = ()) -> ReportDocument:
@@ -40,8 +41,9 @@ def write_report(inputs: Inputs, settings: ReportSettings, out: Path, show: tupl
     figures, trajectories = draw(analysis, show)
     document = replace(analysis.document, trajectories=trajectories)
     page = render(document, figures)
-    page_path, json_path, review_path = output_paths(out)
+    page_path, json_path, review_path, playlist_path = output_paths(out)
     write_review(review_path, analysis.review)
+    write_playlist(playlist_path, analysis.review)
     write_json(json_path, to_json(document))
     with atomic_write(page_path) as file:
         file.write(page.encode("utf-8", "backslashreplace"))

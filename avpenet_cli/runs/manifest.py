@@ -10,20 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from avpenet_cli.inputs import Recording
-from avpenet_cli.records import Balance, RecordingOutcome, Status
+from avpenet_cli.records import CREATION_TIME, Balance, Modalities, RecordingOutcome, Status
 from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.settings import Preprocessing, RunSettings, to_dict
 from avpenet_cli.storage import write_json
+from avpenet_cli.tables import SCHEMA_VERSION
 from avpenet_cli.weights import WeightsDescription
 
-MANIFEST_VERSION = 2
-
-_STATUS_NOTES = {
-    "untrained": "UNTRAINED: scores mean nothing",
-    "demonstration": "demonstration weights, trained on simulated recordings, not for patients",
-    "imported": "imported: not validated",
-    "research": "research only",
-}
+MANIFEST_VERSION = 3
 
 
 def manifest_path(output: Path) -> Path:
@@ -32,9 +26,9 @@ def manifest_path(output: Path) -> Path:
 
 
 def weights_mark(description: WeightsDescription) -> str:
-    """The table's `weights` column: name, first 12 digits of the digest, and what the weights must not be used for."""
-    note = _STATUS_NOTES.get(description.status, "")
-    return f"{description.name}@{description.digest[:12]}" + (f" ({note})" if note else "")
+    """The table's `weights` column: name, first 12 digits of the digest, and the status unless it is validated."""
+    status = "" if description.status == "validated" else f" {description.status}"
+    return f"{description.name}@{description.digest[:12]}{status}"
 
 
 @dataclass(frozen=True)
@@ -45,11 +39,29 @@ class TableEntry:
         file: its name, without a folder.
         sha256: digest of the file, hexadecimal.
         rows: number of segments in it.
+        schema_version: of its columns, `tables.SCHEMA_VERSION`.
     """
 
     file: str
     sha256: str
     rows: int
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class RecordedAtEntry:
+    """Where the column `recorded_at` comes from.
+
+    Attributes:
+        source: `container`, `name:PATTERN`, `table FILE (sha256 ...)` or `none`. A container's creation time may be
+            when the file was written or exported, or when the recording ended.
+        known: recordings whose start is known.
+        unknown: the other recordings.
+    """
+
+    source: str
+    known: int
+    unknown: int
 
 
 @dataclass(frozen=True)
@@ -64,10 +76,11 @@ class SecondsEntry:
 
 @dataclass(frozen=True)
 class TotalsEntry:
-    """Sums over a run: recordings and segments by status, seconds by outcome."""
+    """Sums over a run: recordings and segments by status, scored segments by modalities, seconds by outcome."""
 
     recordings: dict[str, int]
     segments: dict[str, int]
+    modalities: dict[str, int]
     seconds: SecondsEntry
 
 
@@ -89,6 +102,8 @@ class RecordingEntry:
         reason: a stable code if it failed, else empty; `message` says the same in a sentence.
         orientation_deg: clockwise rotation under which the patient's face was found; None without a face.
         segments: number by status.
+        modalities: number of scored segments by what made the score.
+        recorded_at: when the recording started, ISO 8601; empty where that is not known.
         balance_s: what happened to its seconds; None if that is not known.
         streams: container, codecs and decoders.
         stage_s: seconds spent by stage.
@@ -101,6 +116,8 @@ class RecordingEntry:
     message: str
     orientation_deg: int | None
     segments: dict[str, int]
+    modalities: dict[str, int]
+    recorded_at: str
     balance_s: Balance | None
     streams: dict[str, object]
     stage_s: dict[str, float]
@@ -135,6 +152,7 @@ class Manifest:
         preprocessing: what frames and audio went through, from that description.
         settings: the settings of the run.
         recordings: in input order.
+        recorded_at: where the times come from; None if `avpenet evaluate` wrote the table.
         store: the segment store; only if `avpenet evaluate` wrote the table.
     """
 
@@ -149,6 +167,7 @@ class Manifest:
     totals: TotalsEntry
     timing: Timing
     recordings: list[RecordingEntry]
+    recorded_at: RecordedAtEntry | None = None
     store: StoreEntry | None = None
 
     @classmethod
@@ -162,6 +181,7 @@ class Manifest:
         totals: TotalsEntry,
         timing: Timing,
         recordings: Sequence[RecordingEntry],
+        recorded_at: RecordedAtEntry | None = None,
         warning: str = "",
     ) -> Manifest:
         """The manifest of a run with these weights and settings, made by the software that is running now.
@@ -184,14 +204,16 @@ class Manifest:
             totals=totals,
             timing=timing,
             recordings=list(recordings),
+            recorded_at=recorded_at,
         )
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write it as JSON; raises as `storage.write_json`."""
     content = to_dict(manifest)
-    if manifest.store is None:
-        del content["store"]
+    for name in ("store", "recorded_at"):
+        if content[name] is None:
+            del content[name]
     write_json(path, content)
 
 
@@ -214,6 +236,7 @@ class Totals:
 
     recordings: Counter[str] = field(default_factory=Counter)
     segments: Counter[str] = field(default_factory=Counter)
+    modalities: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     unscorable_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     truncated: int = 0
@@ -222,6 +245,7 @@ class Totals:
         """Count one recording."""
         self.recordings[outcome.status.value] += 1
         self.segments.update(segment.status.value for segment in outcome.segments)
+        self.modalities.update(count_modalities(outcome))
         self.truncated += "truncated" in {flag for segment in outcome.segments for flag in segment.flags}
         if outcome.balance is not None:
             self.seconds["nominal"] += outcome.balance.nominal_s
@@ -239,10 +263,23 @@ class Totals:
         """The sums as the manifest states them, seconds rounded to milliseconds."""
         rounded = {name: round(value, 3) for name, value in self.seconds.items()}
         lost = {reason: round(value, 3) for reason, value in self.unscorable_s.items()}
-        return TotalsEntry(dict(self.recordings), dict(self.segments), SecondsEntry(**rounded, unscorable=lost))
+        return TotalsEntry(
+            dict(self.recordings),
+            dict(self.segments),
+            dict(self.modalities),
+            SecondsEntry(**rounded, unscorable=lost),
+        )
 
 
-def recording_entry(recording: Recording, outcome: RecordingOutcome, reused: bool) -> RecordingEntry:
+def count_modalities(outcome: RecordingOutcome) -> dict[str, int]:
+    """Scored segments by what made the score: `audio+face`, `audio`, `face`, in this order; without those of 0."""
+    counts = Counter(segment.modalities for segment in outcome.segments)
+    return {kind.value: counts[kind.value] for kind in Modalities if counts[kind.value]}
+
+
+def recording_entry(
+    recording: Recording, outcome: RecordingOutcome, reused: bool, recorded_at: str = ""
+) -> RecordingEntry:
     """One recording as the manifest states it."""
     return RecordingEntry(
         recording=recording.name,
@@ -251,8 +288,11 @@ def recording_entry(recording: Recording, outcome: RecordingOutcome, reused: boo
         message=outcome.message,
         orientation_deg=outcome.orientation_deg,
         segments=dict(Counter(segment.status.value for segment in outcome.segments)),
+        modalities=count_modalities(outcome),
+        recorded_at=recorded_at,
         balance_s=outcome.balance,
-        streams=outcome.facts,
+        # The time stands in `recorded_at`, where the run's options let it be known.
+        streams={name: value for name, value in outcome.facts.items() if name != CREATION_TIME},
         stage_s=outcome.stage_s,
         from_earlier_run=reused,
     )

@@ -20,6 +20,7 @@ from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.manifest import (
     Manifest,
+    RecordedAtEntry,
     TableEntry,
     Timing,
     Totals,
@@ -30,6 +31,7 @@ from avpenet_cli.runs.manifest import (
     write_manifest,
 )
 from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.recorded_at import CONTAINER, NOWHERE, StartTimes, iso, start_times
 from avpenet_cli.scoring.scorer import Scorer, failed_outcome
 from avpenet_cli.settings import RunSettings, result_settings
 from avpenet_cli.storage import storage_fault, temporary_prefix
@@ -48,6 +50,7 @@ class ScoreRequest:
         settings: how to score.
         pseudonymised: the recordings' names are pseudonyms, so no other name may appear in any output.
         overwrite: start over, whatever `out` and its journal contain.
+        recorded_at: where the recordings' times come from; see `recorded_at.start_times`.
     """
 
     inputs: Inputs
@@ -56,6 +59,7 @@ class ScoreRequest:
     settings: RunSettings
     pseudonymised: bool = False
     overwrite: bool = False
+    recorded_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         Every recording, in the order of the inputs.
 
     Raises:
-        SettingsError: the output has an unknown suffix.
+        SettingsError: the output has an unknown suffix, `recorded_at` cannot be used, or the settings require a
+            modality that the weights do not take.
         OutputLockedError: another run is writing this output.
         OutputError: the output belongs to other weights or settings, or cannot be written.
         WeightsError: the weights were altered or do not fit this version.
@@ -93,6 +98,7 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
     """
     check_format(request.out)
     started = time.monotonic()
+    starts = start_times(request.recorded_at, request.settings.decoding, pseudonymised=request.pseudonymised)
     choose_device(request.settings.device)
     with output_lock(request.out):
         _check_manifest_owner(request.out)
@@ -108,13 +114,15 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         try:
             _announce(request, journal, network, callbacks)
             totals, reused = Totals(), set[str]()
-            scorer = Scorer(network, request.settings, callbacks)
+            with_times = not request.pseudonymised or starts.source == CONTAINER
+            scorer = Scorer(network, request.settings, callbacks, with_times=with_times)
             for scored in iter_scored(request.inputs.recordings, scorer, journal, callbacks):
                 totals.add(scored.outcome)
                 if scored.reused:
                     reused.add(scored.recording.key)
                 yield scored
-            _write(request, journal, network, totals, reused, time.monotonic() - started)
+            times = _recorded_at(request, journal, starts, callbacks)
+            _write(request, journal, network, totals, reused, times, time.monotonic() - started)
         finally:
             journal.close()
 
@@ -188,10 +196,10 @@ def _remove_leftovers(out: Path, *, journal_too: bool) -> None:
 def _announce(request: ScoreRequest, journal: Journal, network: Network, callbacks: RunCallbacks) -> None:
     inputs = request.inputs
     callbacks.set_total(len(inputs.recordings))
-    if inputs.repeated:
-        callbacks.info(f"{plural(inputs.repeated, 'input')} named more than once; each recording is scored once")
-    if inputs.other_files:
-        callbacks.info(f"{plural(inputs.other_files, 'file')} left aside: no recording by suffix")
+    for note in inputs.notes:
+        callbacks.warning(note)
+    if left_aside := inputs.left_aside.describe():
+        callbacks.info(f"left aside: {left_aside}")
     if others := journal.others(inputs.recordings):
         callbacks.warning(
             f"{plural(others, 'recording')} scored earlier but not among the inputs now: left out of "
@@ -201,14 +209,40 @@ def _announce(request: ScoreRequest, journal: Journal, network: Network, callbac
     callbacks.info(f"scoring {total} on {device_name(network.device)}", device=str(network.device))
 
 
+@dataclass(frozen=True)
+class _RecordedAt:
+    """When each recording started, by its key; only recordings whose time is known."""
+
+    source: str
+    starts: dict[str, datetime]
+
+
+def _recorded_at(request: ScoreRequest, journal: Journal, times: StartTimes, callbacks: RunCallbacks) -> _RecordedAt:
+    starts = {}
+    for recording in request.inputs.recordings:
+        outcome = journal.latest(recording)
+        if outcome is not None and (start := times.find(recording, outcome)) is not None:
+            starts[recording.key] = start
+    unknown = len(request.inputs.recordings) - len(starts)
+    if unknown and request.recorded_at not in (None, NOWHERE):
+        callbacks.warning(f"{plural(unknown, 'recording')} without recorded_at: not known from {times.source}")
+    return _RecordedAt(times.source, starts)
+
+
 def _write(
-    request: ScoreRequest, journal: Journal, network: Network, totals: Totals, reused: set[str], taken_s: float
+    request: ScoreRequest,
+    journal: Journal,
+    network: Network,
+    totals: Totals,
+    reused: set[str],
+    times: _RecordedAt,
+    taken_s: float,
 ) -> None:
     """Write the table, then the manifest that certifies it."""
-    digest = write_table(request.out, _rows(request, journal))
+    digest = write_table(request.out, _rows(request, journal, times))
     finished = datetime.now().astimezone().isoformat(timespec="seconds")
     entries = [
-        recording_entry(recording, outcome, recording.key in reused)
+        recording_entry(recording, outcome, recording.key in reused, iso(times.starts.get(recording.key)))
         for recording in request.inputs.recordings
         if (outcome := journal.latest(recording)) is not None
     ]
@@ -220,14 +254,15 @@ def _write(
         totals=totals.entry(),
         timing=Timing(finished, round(taken_s, 1)),
         recordings=entries,
+        recorded_at=RecordedAtEntry(times.source, len(times.starts), len(entries) - len(times.starts)),
     )
     write_manifest(manifest_path(request.out), manifest)
 
 
-def _rows(request: ScoreRequest, journal: Journal) -> Iterator[Row]:
+def _rows(request: ScoreRequest, journal: Journal, times: _RecordedAt) -> Iterator[Row]:
     """The table's rows in input order, straight from the journal."""
     mark = weights_mark(request.weights.description)
     for recording in request.inputs.recordings:
-        outcome = journal.latest(recording)
+        outcome, start = journal.latest(recording), times.starts.get(recording.key)
         for segment in outcome.segments if outcome else ():
-            yield row(recording.name, segment, mark)
+            yield row(recording.name, segment, mark, iso(start, segment.start_s))

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from avpenet_cli.audio.segments import SegmentAudio
-from avpenet_cli.errors import RecordingError
+from avpenet_cli.errors import RecordingError, SettingsError
 from avpenet_cli.media.tools import ffmpeg_version
 from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.pipeline.windows import Window, balance
-from avpenet_cli.records import Balance, RecordingOutcome, SegmentScore, Status
+from avpenet_cli.records import CREATION_TIME, Balance, Modalities, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.pools import EmbeddingPool, ImagePool
@@ -40,12 +40,24 @@ class Scorer:
         network: encoders and fusion.
         run: stride, thresholds, decoding.
         callbacks: told how many seconds of a recording have been read; may stop the run between batches.
+        with_times: keep the container's creation time among the facts; times can identify a patient.
+
+    Raises:
+        SettingsError: `run.require` names a modality that the network does not take.
     """
 
-    def __init__(self, network: Network, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
-        self._network, self._run, self._callbacks = network, run, callbacks
+    def __init__(
+        self, network: Network, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS, *, with_times: bool = True
+    ) -> None:
+        self._network, self._run, self._callbacks, self._with_times = network, run, callbacks, with_times
         description = network.description
-        needed = description.modalities_needed
+        for modality in run.require:
+            if modality not in description.modalities:
+                raise SettingsError(
+                    f"require: the weights {description.name} do not take {modality}",
+                    f"require only {' or '.join(description.modalities)}",
+                )
+        needed = tuple(m for m in description.modalities if m in (*description.modalities_needed, *run.require))
         self._front_end = FrontEnd(description.preprocessing, run, needed, network.device, callbacks)
 
     def score(self, path: Path) -> RecordingOutcome:
@@ -66,13 +78,16 @@ class Scorer:
         with timer.stage("audio"):
             audio = self._encode_audio(evidence, timer)
         scored = tuple(self._segment(evidence, window, audio, timer) for window in evidence.plan)
+        facts = _facts(evidence, str(self._network.device)) | {"patient_tracks": evidence.patient_tracks}
+        if not self._with_times:
+            del facts[CREATION_TIME]
         return RecordingOutcome(
             status=Status.SCORED if any(s.status is Status.SCORED for s in scored) else Status.UNSCORABLE,
             segments=scored,
             balance=balance(evidence.nominal_s, evidence.length_s, scored),
             message="; ".join(evidence.decode_errors),
             orientation_deg=evidence.orientation_deg,
-            facts=_facts(evidence, str(self._network.device)) | {"patient_tracks": evidence.patient_tracks},
+            facts=facts,
             stage_s=timer.rounded(),
         )
 
@@ -112,14 +127,20 @@ class Scorer:
         if assessment.record.status is Status.UNSCORABLE:
             return assessment.record
         self._callbacks.check_stop()
+        description = self._network.description
+        tokens = audio.tokens[window.index] if assessment.has_audio and audio.tokens is not None else None
         with timer.stage("fuse"):
-            score, samples = self._network.score(
-                audio.tokens[window.index] if assessment.has_audio and audio.tokens is not None else None,
-                assessment.faces,
-                window.first_slot,
-            )
+            score, samples = self._network.score(tokens, assessment.faces, window.first_slot)
         score = round(score, 3)
-        result = dataclasses.replace(assessment.record, score=score, label=self._network.description.label(score))
+        result = dataclasses.replace(
+            assessment.record,
+            score=score,
+            label=description.label(score),
+            modalities=Modalities.of(
+                audio=tokens is not None and "audio" in description.modalities,
+                face=assessment.faces is not None and "face" in description.modalities,
+            ).value,
+        )
         if samples.size:
             low, high = np.percentile(samples, [2.5, 97.5])
             spread = float(np.std(samples, ddof=1)) if samples.size > 1 else None
@@ -142,7 +163,7 @@ def _facts(evidence: RecordingEvidence[np.ndarray], device: str) -> dict[str, ob
     facts, frames, audio = evidence.facts, evidence.frames, evidence.audio
     entry: dict[str, object] = {
         "container": facts.container,
-        "creation_time": facts.creation_time,
+        CREATION_TIME: facts.creation_time,
         "audio_tracks": facts.audio_tracks,
         # A table may be finished on another machine or by a newer version than began it.
         "scored_with": {"avpenet": __version__, "ffmpeg": ".".join(map(str, ffmpeg_version())), "device": device},

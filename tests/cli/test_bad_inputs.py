@@ -118,7 +118,8 @@ def test_run_with_failures_exits_1_and_counts_them(night: Night) -> None:
     assert "Traceback" not in night.err
     recordings = len(GOOD) + len(FAILED) + len(UNSCORABLE) + 1
     last = night.err.splitlines()[-1]
-    assert last.startswith(f"avpenet: {recordings} recordings, {len(FAILED)} failed, 2 unscorable segments, ")
+    assert last.startswith(f"avpenet: {recordings} recordings, {len(FAILED)} failed; ")
+    assert last.endswith(", 2 unscorable")
 
 
 def test_good_recordings_are_scored_among_bad_ones(night: Night) -> None:
@@ -133,7 +134,7 @@ def test_manifest_lists_every_recording(night: Night) -> None:
     assert sorted(entry) == sorted(map(display_name, wanted))
     # What was named on the command line comes first.
     assert entry[:3] == ["-dash 'two words\".mp4", "empty.mp4", "good.mp4"]
-    assert "3 inputs named more than once" in night.err
+    assert "3 repeated recordings or folders" in night.err
 
 
 @pytest.mark.parametrize("name", FAILED)

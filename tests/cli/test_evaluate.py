@@ -65,7 +65,7 @@ def test_an_evaluation_writes_everything_it_promises(
     assert len(predictions) == record["conditions"][0]["n"] == 10
     assert predictions["face_alone"].isna().all() and predictions["occlusion_mask"].notna().all()
     table = pd.read_csv(out / "conditions.csv")
-    assert table["weights"].str.contains("trained on simulated recordings, not for patients").all()
+    assert table["weights"].str.endswith(" demonstration").all()
     assert table.loc[table["condition"] == "face_alone", "reason"].str.startswith("not computable").all()
     tables = ("--reference", out / "ratings.csv", "--subjects", out / "subjects.csv")
     reported = avpenet_here("report", out / "scores.csv", *tables, "--out", tmp_path / "again.html")

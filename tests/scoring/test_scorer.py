@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from avpenet_cli.errors import RecordingError
+from avpenet_cli.errors import RecordingError, SettingsError
 from avpenet_cli.model.architecture import Architecture, Modality
 from avpenet_cli.pipeline.evidence import FrontEnd
 from avpenet_cli.pipeline.timer import StageTimer
@@ -47,6 +47,7 @@ def test_clip_with_face_and_voice_is_scored_with_every_second_in_the_balance(sco
         (3.0, 6.0, Status.SCORED),
     ]
     assert all(s.score is not None and 0 <= s.score <= 10 for s in outcome.segments)
+    assert all(s.modalities == "audio+face" for s in outcome.segments)
     assert all(s.quality.face_rate == 1 and s.quality.faces == 1 for s in outcome.segments)
     assert outcome.orientation_deg == 0
     assert outcome.balance is not None
@@ -138,10 +139,31 @@ def test_weights_that_allow_it_score_without_a_modality(may_be_missing: tuple[Mo
     lenient = Network(find(UNTRAINED), RunSettings(device="cpu"))
     lenient.description = dataclasses.replace(lenient.description, architecture=architecture)
     lenient.model.architecture = architecture
-    (segment,) = Scorer(lenient, RunSettings(device="cpu")).score(clips.face(seconds=3.0, audio=None)).segments
+    mute = clips.face(seconds=3.0, audio=None)
+    (segment,) = Scorer(lenient, RunSettings(device="cpu")).score(mute).segments
     assert segment.status is Status.SCORED
     assert segment.score is not None
+    assert segment.modalities == "face"
     assert Flag.NO_AUDIO in segment.flags
+    (refused,) = Scorer(lenient, RunSettings(device="cpu", require=("audio",))).score(mute).segments
+    assert (refused.status, refused.score, refused.reason) == (Status.UNSCORABLE, None, "no_audio")
+    assert refused.modalities == ""
+
+
+def test_score_of_audio_alone_says_so_unless_a_face_is_required(clips: ClipMaker) -> None:
+    lenient = Network(find(UNTRAINED), RunSettings(device="cpu"))
+    architecture = Architecture(may_be_missing=("audio", "face"))
+    lenient.description = dataclasses.replace(lenient.description, architecture=architecture)
+    lenient.model.architecture = architecture
+    clip = clips.face(seconds=6.0, away_s=(3.0, 6.0))
+    here, away = Scorer(lenient, RunSettings(device="cpu")).score(clip).segments
+    assert (here.modalities, away.modalities) == ("audio+face", "audio")
+    _, away = Scorer(lenient, RunSettings(device="cpu", require=("audio", "face"))).score(clip).segments
+    assert (away.status, away.reason, away.modalities) == (Status.UNSCORABLE, "no_face", "")
+    audio_only = dataclasses.replace(lenient.description, modalities=("audio",), architecture=Architecture())
+    lenient.description = audio_only
+    with pytest.raises(SettingsError, match=r"do not take face; require only audio"):
+        Scorer(lenient, RunSettings(device="cpu", require=("face",)))
 
 
 def crops(count: int) -> Iterator[np.ndarray]:

@@ -21,7 +21,7 @@ from avpenet_cli.study.score_tables import Scores, read_scores
 from avpenet_cli.tables import COLUMNS, Row, row, write_table
 from examples.make_study import make_study
 
-MARK = "w@0123456789ab (research only)"
+MARK = "w@0123456789ab research"
 HEADER = "recording,start_s,end_s,score,status\n"
 
 

@@ -16,6 +16,7 @@ from avpenet_cli.report.document.data import (
     Headline,
     PairingSection,
     QualitySection,
+    RecordingSummary,
 )
 from avpenet_cli.report.document.groups import DriftSection, RatersSection, Stratum
 from avpenet_cli.report.document.provenance import InputsSection, Provenance, SettingsSection
@@ -25,7 +26,7 @@ from avpenet_cli.stats.reliability import Icc
 from avpenet_cli.stats.verdict import Verdict
 from avpenet_cli.study.tables import WeightsSummary
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class ReportDocument:
         headline: counts.
         coverage: how much of the recorded time has a score.
         quality: quality flags of the segments.
+        recordings: the scores of every recording, in the order of the tables, those that could not be read last.
         distribution: of scores and ratings.
         pairing: how ratings, subjects and segments were matched; null without ratings and subjects.
         agreement: bias and limits of agreement; this and the next five are null without ratings.
@@ -75,6 +77,7 @@ class ReportDocument:
     headline: Headline
     coverage: CoverageSection
     quality: QualitySection
+    recordings: tuple[RecordingSummary, ...]
     distribution: DistributionSection
     pairing: PairingSection | None
     agreement: AgreementSection | None

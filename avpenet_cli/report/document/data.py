@@ -43,6 +43,21 @@ class FailedRecording:
 
 
 @dataclass(frozen=True)
+class ModalityCount:
+    """How many scores rest on the same modalities.
+
+    Attributes:
+        modalities: audio+face, audio or face; empty where the table does not say.
+        segments: scored segments.
+        share: of all scored segments, 0 to 1.
+    """
+
+    modalities: str
+    segments: int
+    share: float
+
+
+@dataclass(frozen=True)
 class CoverageSection:
     """How much of the recorded time has a score: nominal = scored + unscorable + undecodable, seconds.
 
@@ -57,6 +72,7 @@ class CoverageSection:
         balanced: whether the sum holds within rounding.
         share_scored: scored / nominal, 0 to 1; null where no time is known.
         recordings_without_score: readable recordings without a scored segment.
+        modalities: scored segments by the modalities that made their scores; empty where no segment is scored.
     """
 
     source: Literal["manifest", "table"]
@@ -69,6 +85,34 @@ class CoverageSection:
     balanced: bool
     share_scored: float | None
     recordings_without_score: tuple[str, ...]
+    modalities: tuple[ModalityCount, ...]
+
+
+@dataclass(frozen=True)
+class RecordingSummary:
+    """The scores of one recording; shares from 0 to 1, null without a scored segment.
+
+    Attributes:
+        recording: as in the score table, or in the manifest where it could not be read.
+        segments: rows of the score table.
+        scored: those with a score.
+        mean: of the scores, points; null without one.
+        peak: highest score, points; null without one.
+        share_above_low: share of the scored segments that are moderate or high.
+        share_high: share of the scored segments that are high.
+        low_quality_share: share of the scored segments with a flag for thin evidence.
+        failure: why it could not be read; empty where it was read.
+    """
+
+    recording: str
+    segments: int
+    scored: int
+    mean: float | None
+    peak: float | None
+    share_above_low: float | None
+    share_high: float | None
+    low_quality_share: float | None
+    failure: str
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from avpenet_cli.stats.raters import PairwiseAgreement
 from avpenet_cli.stats.reliability import Icc
 
 Measure = Literal["bias", "mae"]
-QUALITY_FLAGS, EVIDENCE = "quality flags", "evidence"
+QUALITY_FLAGS, MODALITIES = "quality flags", "modalities"
 """Strata by a property of the segments instead of the subjects."""
 
 

@@ -28,6 +28,7 @@ class ReviewRow:
         score: points; null without one.
         reference: points; null without one.
         difference: score minus reference, points; null without both.
+        modalities: audio+face, audio or face; empty without a score, and where the table does not say.
         flags: quality flags, separated by blanks.
         why: reasons for the review.
     """
@@ -38,6 +39,7 @@ class ReviewRow:
     score: float | None
     reference: float | None
     difference: float | None
+    modalities: str
     flags: str
     why: str
 
@@ -48,7 +50,7 @@ class ReviewSection:
 
     Attributes:
         criterion: how they were selected.
-        total: all of them; the file .review.csv has every one.
+        total: all of them; the file .review.csv lists every one, and .review.m3u8 plays them.
         rows: the first 25.
     """
 

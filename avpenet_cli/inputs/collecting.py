@@ -6,36 +6,16 @@ import glob
 import hashlib
 import hmac
 import os
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from avpenet_cli.errors import SettingsError
-
-RECORDING_SUFFIXES = frozenset(
-    [
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".flv",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".ogv",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-    ]
-)
-"""Suffixes of recordings in a folder. A file that is named explicitly may have any suffix."""
+from avpenet_cli.inputs.candidates import Collection, other_unicode_form
+from avpenet_cli.inputs.folders import FolderContent, list_folder
+from avpenet_cli.inputs.left_aside import Aside, LeftAside
+from avpenet_cli.inputs.lists import read_list
+from avpenet_cli.phrasing import plural
 
 _MIN_KEY_BYTES = 16
 _PSEUDONYM_DIGITS = 20
@@ -46,7 +26,7 @@ class Recording:
     """A recording to process.
 
     Attributes:
-        path: absolute; links are not resolved, so that two names are two recordings.
+        path: absolute; links are not resolved, so that a recording keeps the name under which it was given.
         name: its name in outputs and logs.
         key: digest of the path, which identifies the recording in the journal.
         problem: why it cannot be processed; empty if it can.
@@ -64,17 +44,19 @@ class Inputs:
 
     Attributes:
         recordings: in the order of the inputs, those of a folder by name.
-        repeated: number of inputs that repeat a path.
-        other_files: number of files in the folders that are no recordings.
+        left_aside: what was found and is no recording, or the same one again, by reason.
+        notes: what a person should know about the names, one line each.
     """
 
     recordings: tuple[Recording, ...]
-    repeated: int
-    other_files: int
+    left_aside: LeftAside
+    notes: tuple[str, ...] = ()
 
 
 def collect(paths: Sequence[str], files_from: str | None, recursive: bool, key_file: Path | None) -> Inputs:
     """Collect recordings from files, folders, patterns and lists of files.
+
+    A recording that can be reached by several routes, such as a link and its target, is collected once.
 
     Args:
         paths: files, folders, or patterns that the shell did not expand.
@@ -85,77 +67,82 @@ def collect(paths: Sequence[str], files_from: str | None, recursive: bool, key_f
     Raises:
         SettingsError: there are no inputs, or a list or key cannot be read.
     """
-    named = [*paths, *_listed(files_from)]
+    listed = [] if files_from is None else read_list(files_from)
+    named = [*paths, *map(os.fsdecode, listed)]
     if not named:
         raise SettingsError("no recordings named", "give files, folders or --files-from")
-    candidates: list[tuple[Path, str]] = []
-    others = 0
-    for text in named:
-        for path, problem, skipped in _expand(text, recursive):
-            others += skipped
-            if path is not None:
-                candidates.append((path, problem))
-    problems: dict[Path, str] = {}
-    for path, problem in candidates:
-        problems.setdefault(Path(os.path.abspath(path)), problem)  # noqa: PTH100  (resolve() would follow links)
     key = _read_key(key_file) if key_file else None
-    names = _names(list(problems))
+    collection = Collection(private=key is not None)
+    for text in named:
+        _expand(text, recursive, collection)
+    candidates = collection.distinct()
+    names = [
+        _pseudonym(candidate.path, key) if key else display_name(name)
+        for candidate, name in zip(candidates, _names([candidate.path for candidate in candidates]), strict=True)
+    ]
     recordings = tuple(
-        Recording(path, _pseudonym(path, key) if key else display_name(name), _digest(os.fsencode(path), key), problem)
-        for (path, problem), name in zip(problems.items(), names, strict=True)
+        Recording(candidate.path, name, _digest(os.fsencode(candidate.path), key), candidate.problem)
+        for candidate, name in zip(candidates, names, strict=True)
     )
-    return Inputs(recordings, len(candidates) - len(recordings), others)
+    notes = [*_notes_on_list(listed), *collection.notes({r.path: r.name for r in recordings})]
+    left_aside = LeftAside.counted(collection.reasons, collection.suffixes, private=collection.private)
+    return Inputs(recordings, left_aside, tuple(notes))
 
 
-def _listed(files_from: str | None) -> list[str]:
-    if files_from is None:
+def _notes_on_list(listed: Sequence[bytes]) -> list[str]:
+    """A note where names are neither UTF-8 nor on the disk: the list is in an 8-bit encoding."""
+    absent = sum(1 for name in listed if not _is_utf8(name) and not os.path.lexists(name))
+    if not absent:
         return []
+    return [
+        f"{plural(absent, 'name')} in the list of files not in UTF-8, and not on the disk: if there are accents or "
+        "umlauts in the names, write the list as UTF-8"
+    ]
+
+
+def _is_utf8(raw: bytes) -> bool:
     try:
-        raw = sys.stdin.buffer.read() if files_from == "-" else Path(files_from).read_bytes()
-    except OSError as error:
-        raise SettingsError(f"--files-from {files_from}: {error.strerror}", "name a readable file, or -") from None
-    parts = raw.split(b"\0") if b"\0" in raw else raw.splitlines()
-    return [os.fsdecode(part) for part in parts if part.strip()]
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
-def _expand(text: str, recursive: bool) -> Iterable[tuple[Path | None, str, int]]:
-    """Expand an input to (path, problem, number of skipped files) for each recording."""
+def _expand(text: str, recursive: bool, collection: Collection) -> None:
+    """Add what an input leads to."""
     path = Path(text)
     if os.path.isdir(text):  # noqa: PTH112  (Path.is_dir() raises where a folder may not be read or a name is too long)
-        inside, unreadable, others = _recordings_in(path, recursive)
-        yield None, "", others
-        for folder in unreadable:
-            yield folder, "a folder without read permission", 0
-        if not inside and not unreadable:
-            yield path, "a folder without recordings" + ("" if recursive else " (--recursive looks deeper)"), 0
-        for recording in inside:
-            yield recording, "", 0
+        content = list_folder(path, recursive)
+        collection.reasons.update(content.reasons)
+        collection.suffixes.update(content.suffixes)
+        for folder in content.unreadable:
+            collection.add(folder, "a folder without read permission")
+        if not content.recordings and not content.unreadable:
+            collection.add(path, _nothing_in_folder(content, collection.private))
+        for recording in content.recordings:
+            collection.add(recording)
     elif not os.path.lexists(path) and glob.has_magic(text):
         matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207  (Path.glob() takes no absolute patterns)
         if not matches:
-            yield path, "a pattern that matches nothing", 0
+            collection.add(path, "a pattern that matches nothing")
         for match in matches:
             if os.path.isdir(match) and not recursive:  # noqa: PTH112
-                continue
-            yield from _expand(match, recursive)
-    else:
-        yield path, "", 0
-
-
-def _recordings_in(folder: Path, recursive: bool) -> tuple[list[Path], list[Path], int]:
-    """Find (recordings, folders without read permission, number of other files)."""
-    inside: list[Path] = []
-    unreadable: list[Path] = []
-    others = 0
-    for parent, folders, files in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
-        folders.sort()
-        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
-        for name in sorted(files):
-            if Path(name).suffix.lower() in RECORDING_SUFFIXES and not name.startswith("."):
-                inside.append(Path(parent) / name)
+                collection.reasons[Aside.SUBFOLDER] += 1
             else:
-                others += 1
-    return inside, unreadable, others
+                _expand(match, recursive, collection)
+    else:
+        respelt = other_unicode_form(path)
+        if respelt is None:
+            collection.add(path)
+        else:
+            collection.respelt += 1
+            _expand(str(respelt), recursive, collection)
+
+
+def _nothing_in_folder(content: FolderContent, private: bool) -> str:
+    """Why a folder gives no recordings, with what it holds instead."""
+    held = LeftAside.counted(content.reasons, content.suffixes, private=private).describe()
+    return "a folder without recordings" + (f": {held}" if held else "")
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

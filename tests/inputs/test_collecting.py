@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -53,13 +54,56 @@ def test_repeated_file_is_collected_once(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     inputs = _collect(b, "./b.mp4", tmp_path, f"{tmp_path}/x/../a.mp4")
     assert [recording.path for recording in inputs.recordings] == [b, a]
-    assert inputs.repeated == 3
+    assert inputs.left_aside.repeated == 3
 
 
-def test_links_to_one_file_are_separate_recordings(tmp_path: Path) -> None:
+def test_recording_and_a_link_to_it_are_collected_once_under_the_real_name(tmp_path: Path) -> None:
+    (b,) = _make(tmp_path, "b.mp4")
+    (tmp_path / "a.mp4").symlink_to(b)
+    (tmp_path / "c.mp4").symlink_to(b)
+    inputs = _collect(tmp_path)
+    assert _names(inputs) == ["b.mp4"]
+    assert inputs.left_aside.by_reason == {"repeated": 2}
+    # Without its target among the inputs, a recording keeps the name of the link.
+    assert _names(_collect(tmp_path / "c.mp4", tmp_path / "a.mp4")) == ["c.mp4"]
+
+
+def test_hard_links_are_separate_recordings(tmp_path: Path) -> None:
     (a,) = _make(tmp_path, "a.mp4")
-    (tmp_path / "b.mp4").symlink_to(a)
+    (tmp_path / "b.mp4").hardlink_to(a)
     assert _names(_collect(tmp_path)) == ["a.mp4", "b.mp4"]
+
+
+def test_linked_folder_is_followed_once(tmp_path: Path) -> None:
+    _make(tmp_path, "study/ward/1.mp4", "archive/2.mp4", "archive/deep/3.mp4")
+    study = tmp_path / "study"
+    for link, target in {"a first": "ward", "other": "../archive", "again": "../archive", "loop": "."}.items():
+        (study / link).symlink_to(target)
+    (tmp_path / "archive" / "back").symlink_to(study)
+    inputs = _collect(study, recursive=True)
+    assert _names(inputs) == ["ward/1.mp4", "again/2.mp4", "again/deep/3.mp4"]
+    assert inputs.left_aside.by_reason == {"repeated": 4}
+    flat = _collect(study)
+    assert "5 subfolders (--recursive includes them)" in flat.recordings[0].problem
+
+
+def test_recording_reached_by_two_folders_is_collected_once(tmp_path: Path) -> None:
+    _make(tmp_path, "real/1.mp4")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    inputs = _collect(tmp_path / "link", tmp_path / "real")
+    assert _names(inputs) == ["1.mp4"]
+    assert inputs.recordings[0].path == tmp_path / "real" / "1.mp4"
+    assert inputs.left_aside.repeated == 1
+
+
+def test_broken_links_are_counted_or_fail(tmp_path: Path) -> None:
+    _make(tmp_path, "1.mp4")
+    (tmp_path / "ward not mounted").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "2.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    (tmp_path / "3.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    inputs = _collect(tmp_path, recursive=True)
+    assert _names(inputs) == ["1.mp4", "2.mp4", "3.mp4"]
+    assert inputs.left_aside.by_reason == {"broken_link": 1}
 
 
 def test_folder_gives_its_recordings_only(tmp_path: Path) -> None:
@@ -67,15 +111,48 @@ def test_folder_gives_its_recordings_only(tmp_path: Path) -> None:
     (tmp_path / "folder.mp4").mkdir()
     flat = _collect(tmp_path)
     assert _names(flat) == ["a.mkv", "b.MP4"]
-    assert flat.other_files == 3
-    assert _names(_collect(tmp_path, recursive=True)) == ["a.mkv", "b.MP4", "deep/c.mp4"]
+    assert flat.left_aside.by_reason == {"other_suffix": 2, "hidden": 2, "subfolder": 2}
+    assert flat.left_aside.by_suffix == {".csv": 1, ".txt": 1}
+    deep = _collect(tmp_path, recursive=True)
+    assert _names(deep) == ["a.mkv", "b.MP4", "deep/c.mp4"]
+    assert deep.left_aside.describe() == "2 files with other suffixes (.csv 1, .txt 1), 2 hidden files or folders"
+
+
+def test_recordings_of_cameras_recorders_and_phones_are_found(tmp_path: Path) -> None:
+    names = [
+        "1.dav",
+        "2.h264",
+        "3.h265",
+        "4.m2t",
+        "5.dv",
+        "6.3g2",
+        "7.MTS",
+        "a.wav",
+        "b.ogg",
+        "c.mp3",
+        "d.m4a",
+        "e.amr",
+    ]
+    _make(tmp_path, *names)
+    assert _names(_collect(tmp_path)) == names
+
+
+def test_files_left_aside_are_counted_by_suffix_without_names_under_pseudonyms(tmp_path: Path) -> None:
+    _make(tmp_path, "1.mp4", "letter to Mrs.Doe", "about Mr.J Smith", "README", "2.JPG", "3.jpg", "4.insv")
+    left_aside = _collect(tmp_path).left_aside
+    assert left_aside.by_suffix == {".jpg": 2, ".doe": 1, ".insv": 1, "none": 1, "uncommon": 1}
+    assert left_aside.describe() == "6 files with other suffixes (.jpg 2, .doe 1, .insv 1, none 1, uncommon 1)"
+    (tmp_path / "1.mp4").unlink()
+    empty = collect([str(tmp_path)], None, False, _key_file(tmp_path))
+    assert empty.left_aside.by_suffix == {"uncommon": 3, ".jpg": 2, "none": 2}
+    assert "doe" not in empty.recordings[0].problem
 
 
 def test_folder_without_recordings_is_a_problem(tmp_path: Path) -> None:
     _make(tmp_path, "deep/a.mp4")
     (only,) = _collect(tmp_path).recordings
     assert only.path == tmp_path
-    assert "--recursive looks deeper" in only.problem
+    assert only.problem == "a folder without recordings: 1 subfolder (--recursive includes them)"
 
 
 def test_explicitly_named_file_may_have_any_suffix(tmp_path: Path) -> None:
@@ -106,6 +183,67 @@ def test_list_of_files_is_read_with_every_separator(separator: str, tmp_path: Pa
     listed = tmp_path / "list"
     listed.write_bytes(separator.join([*map(str, paths), ""]).encode())
     assert [recording.path for recording in _collect(files_from=listed).recordings] == paths
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark"),
+    [
+        ("utf-8", b"\xef\xbb\xbf"),
+        ("utf-16-le", b"\xff\xfe"),
+        ("utf-16-be", b"\xfe\xff"),
+        ("utf-16-le", b""),
+        ("utf-16-be", b""),
+    ],
+)
+@pytest.mark.parametrize("separator", ["\r\n", "\n", "\0"])
+def test_list_of_files_is_read_in_utf8_and_utf16(encoding: str, mark: bytes, separator: str, tmp_path: Path) -> None:
+    paths = _make(tmp_path, "müde.mp4", "患者/一号.mp4", "a\u2028b.mp4")
+    listed = tmp_path / "list"
+    listed.write_bytes(mark + separator.join([*map(str, paths), ""]).encode(encoding))
+    assert [recording.path for recording in _collect(files_from=listed).recordings] == paths
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ("a.mp4\nb.mp4\n".encode("utf-16-le")[:-1], "is in UTF-16 LE, but cut off or damaged"),
+        ("a.mp4\nb.mp4\n".encode("utf-32"), "is in UTF-32"),
+    ],
+)
+def test_list_that_cannot_be_decoded_gets_one_line(raw: bytes, message: str, tmp_path: Path) -> None:
+    listed = tmp_path / "list"
+    listed.write_bytes(raw)
+    with pytest.raises(SettingsError, match=rf"--files-from .*{message}; write the list as UTF-8") as refusal:
+        _collect(files_from=listed)
+    assert "\n" not in str(refusal.value)
+
+
+def test_list_in_an_old_encoding_is_pointed_out(tmp_path: Path) -> None:
+    _make(tmp_path, "müde.mp4", "1.mp4")
+    listed = tmp_path / "list"
+    listed.write_bytes(f"{tmp_path}/müde.mp4\r\n{tmp_path}/1.mp4\r\n".encode("cp1252"))
+    (note,) = _collect(files_from=listed).notes
+    assert note.startswith("1 name in the list of files not in UTF-8, and not on the disk")
+
+
+def test_name_in_another_unicode_form_finds_its_file(tmp_path: Path) -> None:
+    (path,) = _make(tmp_path, unicodedata.normalize("NFD", "Zoë/müde.mp4"))
+    other = unicodedata.normalize("NFC", str(path))
+    inputs = _collect(path, other, Path(other).parent)
+    assert [recording.path for recording in inputs.recordings] == [path]
+    assert inputs.left_aside.repeated == 2
+    assert inputs.notes == ("2 inputs found under the same name in another Unicode form (NFC or NFD)",)
+
+
+def test_two_files_whose_names_look_alike_are_both_kept_and_said(tmp_path: Path) -> None:
+    paths = _make(tmp_path, *(unicodedata.normalize(form, "müde.mp4") for form in ("NFC", "NFD")))
+    inputs = _collect(*paths)
+    assert [recording.path for recording in inputs.recordings] == paths
+    (note,) = inputs.notes
+    assert "two files whose names differ in their Unicode form only" in note
+    pseudonymised = collect([str(tmp_path)], None, False, _key_file(tmp_path))
+    assert len(pseudonymised.recordings) == 2
+    assert "müde" not in unicodedata.normalize("NFC", pseudonymised.notes[0])
 
 
 def test_dash_reads_the_list_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +317,7 @@ def test_ten_thousand_files_have_distinct_names(tmp_path: Path) -> None:
         (tmp_path / f"{number}.mp4").hardlink_to(tmp_path / "0.mp4")
     inputs = collect([str(tmp_path), f"{tmp_path}/*.mp4"], None, False, _key_file(tmp_path))
     assert len({recording.name for recording in inputs.recordings}) == 10_000
-    assert inputs.repeated == 10_000
+    assert inputs.left_aside.repeated == 10_000
 
 
 def test_pseudonym_is_stable_and_hides_the_name(tmp_path: Path) -> None:

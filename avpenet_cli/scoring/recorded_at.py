@@ -1,0 +1,173 @@
+"""When recordings began, from their containers, their file names or a table. Scores do not depend on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from avpenet_cli.errors import RecordingError, SettingsError
+from avpenet_cli.inputs import Recording
+from avpenet_cli.media.probe import probe
+from avpenet_cli.records import CREATION_TIME, RecordingOutcome
+from avpenet_cli.settings import DecodingSettings
+
+CONTAINER, NOWHERE = "container", "none"
+_NAME = "name:"
+
+_DIRECTIVES = {
+    "Y": r"\d{4}",
+    "y": r"\d{2}",
+    "m": r"\d{2}",
+    "b": r"[^\W\d_]{3}",
+    "B": r"[^\W\d_]{3,}",
+    "d": r"\d{2}",
+    "j": r"\d{3}",
+    "H": r"\d{2}",
+    "I": r"\d{2}",
+    "p": r"[AaPp][Mm]",
+    "M": r"\d{2}",
+    "S": r"\d{2}",
+    "f": r"\d{1,6}",
+    "z": r"(?:[+-]\d{2}:?\d{2}|Z)",
+    "%": "%",
+}
+"""What each directive of `strptime` that a pattern may have stands for; numbers have all their digits."""
+_FIRST_YEAR = 1990
+"""Digits that would be an earlier date are no date."""
+
+Start = datetime | None
+Finder = Callable[[Recording, RecordingOutcome], Start]
+
+
+@dataclass(frozen=True)
+class StartTimes:
+    """Where the starts of the recordings come from.
+
+    Attributes:
+        source: as the manifest states it: `container`, `name:PATTERN`, `table FILE (sha256 ...)` or `none`.
+        find: the start of a recording, with its offset from UTC where that is known; None where it is not known.
+    """
+
+    source: str
+    find: Finder
+
+
+def start_times(option: str | None, decoding: DecodingSettings, *, pseudonymised: bool) -> StartTimes:
+    """What `--recorded-at` asks for.
+
+    Args:
+        option: `container`, `none`, `name:PATTERN` or the path of a table; None for the default, which is `container`,
+            or `none` under pseudonyms, because times can identify a patient.
+        decoding: for containers whose time is not known yet.
+
+    Raises:
+        SettingsError: the pattern or the table cannot be used.
+    """
+    wanted = option if option is not None else NOWHERE if pseudonymised else CONTAINER
+    if wanted == NOWHERE:
+        return StartTimes(NOWHERE, lambda recording, outcome: None)
+    if wanted == CONTAINER:
+        return StartTimes(CONTAINER, partial(_from_container, decoding))
+    if wanted.startswith(_NAME):
+        return StartTimes(wanted, _from_name(wanted.removeprefix(_NAME)))
+    path = Path(wanted)
+    if not path.is_file():
+        raise SettingsError(
+            f"--recorded-at {wanted}: no such table", "give container, none, name:PATTERN or the path of a table"
+        )
+    starts, digest = _read_table(path)
+    return StartTimes(f"table {path.name} (sha256 {digest})", lambda recording, outcome: starts.get(recording.name))
+
+
+def iso(start: datetime | None, after_s: float = 0.0) -> str:
+    """The time so many seconds after a start, ISO 8601 to the millisecond; empty where the start is not known.
+
+    All times are written to the same precision, so that programs which guess a format from the first row read them all.
+    """
+    return "" if start is None else (start + timedelta(seconds=after_s)).isoformat(timespec="milliseconds")
+
+
+def _from_container(decoding: DecodingSettings, recording: Recording, outcome: RecordingOutcome) -> Start:
+    stated = outcome.facts.get(CREATION_TIME)
+    if stated is None and outcome.facts:
+        # A journal of pseudonyms keeps no time.
+        try:
+            stated = probe(recording.path, decoding).creation_time
+        except RecordingError:
+            return None
+    return datetime.fromisoformat(str(stated)) if stated else None
+
+
+def _from_name(pattern: str) -> Finder:
+    where = f"--recorded-at {_NAME}{pattern}"
+    letters = re.findall(r"%(.?)", pattern)
+    unknown = [f"%{letter}" for letter in letters if letter not in _DIRECTIVES]
+    if unknown:
+        known = " ".join(f"%{letter}" for letter in _DIRECTIVES)
+        raise SettingsError(f"{where}: {unknown[0]} is not supported", f"use {known}")
+    has = set(letters)
+    if not (has & set("Yy") and ("j" in has or ("d" in has and has & set("mbB"))) and has & set("HI")):
+        raise SettingsError(
+            f"{where}: it needs the year, the month, the day and the hour", "for example name:%Y%m%d_%H%M%S"
+        )
+    parts = re.split(r"%(.)", pattern)
+    expression = "".join(_DIRECTIVES[part] if place % 2 else re.escape(part) for place, part in enumerate(parts))
+    # Within a lookahead, matches may overlap: the first digits that fit need not be a date.
+    places = re.compile(f"(?=({expression}))")
+
+    def find(recording: Recording, outcome: RecordingOutcome) -> Start:
+        for match in places.finditer(recording.path.name):
+            try:
+                start = datetime.strptime(match[1], pattern)
+            except ValueError:
+                continue
+            if start.year >= _FIRST_YEAR:
+                return start
+        return None
+
+    return find
+
+
+def _read_table(path: Path) -> tuple[Mapping[str, datetime], str]:
+    """(start by recording, corrected by the clock offset of its device; digest of the file)."""
+    import numpy as np
+
+    from avpenet_cli.study.readers import read_sheet
+
+    columns = ("recording", "recorded_at", "device", "clock_offset_s")
+    sheet = read_sheet(path, columns, "table of recording times")
+    sheet.require(columns[:2], "table of recording times", "give it the columns recording and recorded_at")
+    recordings = sheet.filled("recording").to_pylist()
+    stated = sheet.text("recorded_at").to_pylist()
+    devices = sheet.text("device").to_pylist() if "device" in sheet.columns else [None] * sheet.rows
+    offsets = sheet.numbers("clock_offset_s").tolist() if "clock_offset_s" in sheet.columns else [np.nan] * sheet.rows
+    of_device: dict[str, float] = {}
+    starts: dict[str, datetime] = {}
+    for row, (device, offset) in enumerate(zip(devices, offsets, strict=True)):
+        if device and not np.isnan(offset) and of_device.setdefault(device, offset) != offset:
+            problem = f"clock_offset_s is {offset:g}, but {of_device[device]:g} on another row of {device}"
+            raise sheet.fault(np.array([row]), problem, "a device has one clock offset")
+    for row, (recording, text) in enumerate(zip(recordings, stated, strict=True)):
+        if recording in starts:
+            raise sheet.fault(np.array([row]), f"{recording} has a row already", "give each recording once")
+        start = _parsed(text)
+        if start is None:
+            if text:
+                problem = f"recorded_at is {text!r}, not a date with time in ISO 8601"
+                raise sheet.fault(np.array([row]), problem, "write it like 2026-03-04T10:15:00+01:00")
+            continue
+        offset = of_device.get(devices[row] or "", offsets[row])
+        starts[recording] = start - timedelta(seconds=0.0 if np.isnan(offset) else offset)
+    return starts, sheet.sha256
+
+
+def _parsed(text: str | None) -> datetime | None:
+    try:
+        start = datetime.fromisoformat((text or "").strip())
+    except ValueError:
+        return None
+    return start if len((text or "").strip()) > len("2026-03-04") else None

@@ -1,0 +1,45 @@
+"""What each recording's scores look like, and which modalities made them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from avpenet_cli.report.document.data import FailedRecording, ModalityCount, RecordingSummary
+from avpenet_cli.report.modalities import modalities_of, modality_counts
+from avpenet_cli.report.recordings import recording_summaries
+
+SEGMENTS = pd.DataFrame(
+    [
+        ("b.mp4", 2.0, "scored", ""),
+        ("b.mp4", 6.0, "scored", "no_face silent"),
+        ("b.mp4", 7.0, "scored", "no_audio short_tail"),
+        ("b.mp4", None, "unscorable", "no_face"),
+        ("a.mp4", None, "unscorable", "no_video"),
+    ],
+    columns=["recording", "score", "status", "flags"],
+).astype({"recording": pd.CategoricalDtype(["b.mp4", "a.mp4"])})
+
+
+def test_recordings_have_counts_mean_peak_and_shares() -> None:
+    broken = FailedRecording("c.mp4", "empty_file", "the file is empty")
+    first, second, third = recording_summaries(SEGMENTS, [broken], (3.0, 6.0))
+    share = 1 / 3
+    assert first == RecordingSummary("b.mp4", 4, 3, 5.0, 7.0, 2 * share, share, share, "")
+    assert second == RecordingSummary("a.mp4", 1, 0, None, None, None, None, None, "")
+    assert third == RecordingSummary("c.mp4", 0, 0, None, None, None, None, None, "empty_file")
+
+
+def test_flags_say_the_modalities_of_a_table_without_the_column() -> None:
+    assert modalities_of(SEGMENTS).tolist() == ["audio+face", "audio", "face", "", ""]
+    counts = tuple(ModalityCount(name, 1, 1 / 3) for name in ("audio+face", "audio", "face"))
+    assert modality_counts(SEGMENTS) == counts
+
+
+def test_the_column_outranks_the_flags() -> None:
+    stated = SEGMENTS.assign(modalities=np.array(["audio", "audio", None, "", ""], dtype=object))
+    assert modalities_of(stated).tolist() == ["audio", "audio", "face", "", ""]
+
+
+def test_modalities_are_not_guessed_without_column_and_flags() -> None:
+    assert modality_counts(SEGMENTS.assign(flags=None)) == (ModalityCount("", 3, 1.0),)
