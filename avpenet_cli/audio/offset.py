@@ -10,6 +10,9 @@ import scipy.signal
 CUTOFF_HZ = 20.0
 """Below hearing and below the lowest mel band (50 Hz)."""
 
+_LEAD_IN_S = 0.5
+_START_S = 0.1
+
 
 def without_offset(blocks: Iterable[np.ndarray], rate_hz: int) -> Iterator[np.ndarray]:
     """High-pass a stream, second order Butterworth at `CUTOFF_HZ`.
@@ -18,8 +21,8 @@ def without_offset(blocks: Iterable[np.ndarray], rate_hz: int) -> Iterator[np.nd
     into them would sound as a thump.
 
     Args:
-        blocks: contiguous (samples,) float blocks, full scale 1. The first must not be shorter than the filter needs to
-            know the offset at the start, about a second.
+        blocks: contiguous (samples,) float blocks, full scale 1, on a fixed grid: the first half second tells the
+            filter the offset at the start.
         rate_hz: sampling rate of `blocks`.
 
     Returns:
@@ -33,6 +36,15 @@ def without_offset(blocks: Iterable[np.ndarray], rate_hz: int) -> Iterator[np.nd
         samples = block[present].astype(np.float64)
         if samples.size:
             if state is None:
-                state = scipy.signal.sosfilt_zi(sections) * samples.mean()
+                state = _settled(sections, samples, rate_hz)
             filtered[present], state = scipy.signal.sosfilt(sections, samples, zi=state)
         yield filtered
+
+
+def _settled(sections: np.ndarray, samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    """State of the filter after a lead-in, the first samples turned about their start, so that it does not ring."""
+    beginning = samples[: round(_START_S * rate_hz)]
+    line = np.polynomial.Polynomial.fit(np.arange(beginning.size), beginning, min(1, beginning.size - 1))
+    lead_in = 2 * line(0) - samples[round(_LEAD_IN_S * rate_hz) :: -1]
+    state: np.ndarray = scipy.signal.sosfilt(sections, lead_in, zi=scipy.signal.sosfilt_zi(sections) * lead_in[0])[1]
+    return state

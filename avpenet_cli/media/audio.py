@@ -197,7 +197,9 @@ class WaveformStream:
             .filter("aformat", sample_fmts="flt", sample_rates=self.rate_hz, channel_layouts="mono")
             .filter_multi_output("asplit")
         )
-        samples = stream[0].output("pipe:1", format="f32le", acodec="pcm_f32le")
+        # The muxer of the samples refuses times that do not increase, though it writes none.
+        counted = stream[0].filter("asetpts", "N/SR/TB")
+        samples = counted.output("pipe:1", format="f32le", acodec="pcm_f32le")
         clock = stream[1].output(f"pipe:{side}", format="framecrc", acodec="pcm_f32le", flush_packets=1)
         command: list[str] = ffmpeg.merge_outputs(samples, clock).compile(cmd=tool("ffmpeg"))
         return complete_command(command, self._audio.start_s)

@@ -57,11 +57,13 @@ class PacketPlacer:
         return self._jitter / self._rate_hz
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        position, previous_time = 0, None
+        position, previous_time, overlapping = 0, None, False
         while (packet := self._next()) is not None:
             samples = packet.samples
             jump = packet.time - position
-            if position and abs(jump) <= self._tolerance:
+            if overlapping and -self._tolerance <= jump < 0:
+                pass  # the rest of an overlap that ends within this packet
+            elif position and abs(jump) <= self._tolerance:
                 jump = -samples.size if self._is_repeat(packet, previous_time, position) else 0
             elif position:
                 jump = self._lasting(jump, position + samples.size)
@@ -69,6 +71,7 @@ class PacketPlacer:
                 position += jump
             elif jump < 0:
                 samples = samples[-jump:]
+            overlapping = not samples.size
             if samples.size:
                 yield position, samples
                 position += samples.size

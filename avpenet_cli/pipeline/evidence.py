@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RecordingEvidence(Generic[T]):
-    """Evidence from one pass over the frames and one over the audio.
+    """Evidence from one pass over the frames and two over the audio.
 
     Attributes:
         path, facts: the recording and what its header says.
@@ -71,6 +71,11 @@ class RecordingEvidence(Generic[T]):
     def decode_errors(self) -> tuple[str, ...]:
         """Why each decoder that stopped early did so."""
         return tuple(_decode_errors(self.frames, self.audio))
+
+    @property
+    def audio_notes(self) -> tuple[str, ...]:
+        """What had to be corrected in the audio, one phrase each."""
+        return self.audio.notes if self.audio else ()
 
     @property
     def orientation_deg(self) -> int | None:
@@ -123,7 +128,7 @@ class FrontEnd:
         self._landmarks = ShapePredictor(face) if face.landmarks == "dlib68" else None
 
     def read(self, path: Path, pool: Pool[T], timer: StageTimer) -> RecordingEvidence[T]:
-        """Decode all frames and all of the audio once.
+        """Decode all frames once, and the audio twice: for its channels, and for its noise.
 
         Args:
             path: a regular file.
@@ -154,10 +159,10 @@ class FrontEnd:
         return RecordingEvidence(path, facts, frames, audio, faces, profile, nominal_s, length_s, plan, flags)
 
     def iter_segment_audio(self, evidence: RecordingEvidence[T]) -> Iterator[SegmentAudio]:
-        """The audio of each planned segment, in a second read; nothing where there is no audio.
+        """The audio of each planned segment, in another read; nothing where there is no audio.
 
         Raises:
-            RecordingError: at the end, if the second read stopped early and the first did not.
+            RecordingError: at the end, if this read stopped early and the one before it did not.
             Interrupted: the callbacks asked for it.
         """
         audio, profile = evidence.audio, evidence.profile
