@@ -28,10 +28,12 @@ from avpenet_cli.report.sections import (
     error_section,
     pairs_of,
     reliability_section,
+    risk_coverage_section,
 )
 from avpenet_cli.stats.agreement import Z
 from avpenet_cli.stats.bootstrap import LEVEL, Resampling
 from avpenet_cli.stats.classes import LABELS, class_of, classes
+from avpenet_cli.stats.detection import detections
 from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.stats.verdict import verdict
 from avpenet_cli.study.pairing import HOLD_S, Pairing, pair
@@ -180,6 +182,8 @@ def _describe(
         reliability=None,
         classes=None,
         calibration=None,
+        detection=None,
+        risk_coverage=None,
         strata=None,
         raters=None,
         drift=drift(rated, segments, inputs, coverage, settings.resampling),
@@ -223,6 +227,8 @@ def _add_agreement(
         reliability=reliability_section(pairs, resampling),
         classes=classes(pairs, resampling.of(pairs.n_subjects), cut_points),
         calibration=calibration_section(pairs, resampling),
+        detection=detections(pairs, resampling.of(pairs.n_subjects), cut_points),
+        risk_coverage=risk_coverage_section(rated, pairs, resampling),
         strata=groups(rated, inputs.subjects, coverage, resampling),
         raters=raters_section(pairing.by_rater, pairing.segments, cut_points, resampling),
         verdict=verdict(agreement.limits, agreement.percentiles, settings.limit_points, settings.limit_source),

@@ -112,6 +112,10 @@ def _detail_figures(document: ReportDocument) -> dict[str, Figure]:
         drawn["error_by_intensity"] = figures.error_by_intensity(
             [(f"{row.from_points}-{row.to_points}", row.mae.value, *row.mae.ci, row.bias, row.n_pairs) for row in bins]
         )
+    if document.risk_coverage is not None:
+        curves = [(row.column, [(p.share_set_aside, p.mae) for p in row.curve]) for row in document.risk_coverage]
+        mae = document.error.accuracy.mae.value if document.error is not None else NAN
+        drawn["risk_coverage"] = figures.risk_coverage([curve for curve in curves if curve[1]], mae)
     if document.classes is not None:
         drawn["confusion"] = figures.confusion(document.classes.confusion, LABELS)
     if document.calibration is not None:

@@ -51,6 +51,8 @@ def sections(document: ReportDocument, figures: Mapping[str, Figure]) -> list[Se
         ("error", "Size of the error, and reliability", document.error is not None),
         ("classes", "Agreement on low, moderate and high", document.classes is not None),
         ("calibration", "Calibration", document.calibration is not None),
+        ("detection", "Telling moderate and high pain from less", document.detection is not None),
+        ("set_aside", "Does setting aside poor segments lower the error?", document.risk_coverage is not None),
         ("groups", "Subjects and groups", bool(document.strata) or "subject_strip" in figures),
         ("comparison", "Comparison with the other score table", document.comparison is not None),
         ("raters", "Agreement among the human raters", document.raters is not None),

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from avpenet_cli.report.document.agreement import AgreementSection, CalibrationSection, ErrorSection, LimitsAtMean
+from avpenet_cli.report.review import THIN_EVIDENCE
 from avpenet_cli.stats.accuracy import accuracy, by_intensity
 from avpenet_cli.stats.agreement import independent_limits, limits, percentile_limits
 from avpenet_cli.stats.bootstrap import Resampling
@@ -14,8 +15,11 @@ from avpenet_cli.stats.distribution import shape
 from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.stats.regression import heteroscedasticity, proportional_bias, regression_limits
 from avpenet_cli.stats.reliability import Icc, icc
+from avpenet_cli.stats.risk_coverage import RiskCoverage, risk_coverage
 
 _MEANS_POINTS = range(0, 11, 2)
+# Columns that measure quality, and whether quality rises or falls with them.
+_QUALITY = {"face_rate": 1, "face_confidence": 1, "face_px": 1, "snr_db": 1, "score_sd": -1}
 
 
 def pairs_of(rows: pd.DataFrame, model: str = "score", reference: str = "reference") -> Pairs:
@@ -51,6 +55,22 @@ def reliability_section(pairs: Pairs, resampling: Resampling) -> Icc:
     """ICCs of model and reference as two raters."""
     both_sides = np.stack([pairs.model, pairs.reference], axis=1)
     return icc(both_sides, pairs.subject, resampling.of(pairs.n_subjects))
+
+
+def risk_coverage_section(rated: pd.DataFrame, pairs: Pairs, resampling: Resampling) -> tuple[RiskCoverage, ...]:
+    """Error when segments are set aside by each measure of quality in the score table.
+
+    Args:
+        rated: the pairs' rows of the score table.
+        pairs: of `rated`, in its order.
+        resampling: for the intervals.
+    """
+    bootstrap = resampling.of(pairs.n_subjects)
+    measures = {name: sign * rated[name].to_numpy(dtype=np.float64) for name, sign in _QUALITY.items()}
+    flags = rated["flags"].fillna("").astype(str)
+    thin = flags.map({text: len(THIN_EVIDENCE.intersection(text.split())) for text in flags.unique()})
+    measures["flags"] = -thin.to_numpy(dtype=np.float64)
+    return tuple(risk_coverage(name, pairs, quality, bootstrap) for name, quality in measures.items())
 
 
 def calibration_section(pairs: Pairs, resampling: Resampling) -> CalibrationSection:

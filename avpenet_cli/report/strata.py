@@ -13,6 +13,7 @@ from avpenet_cli.report.sections import pairs_of
 from avpenet_cli.stats.accuracy import mean_absolute_error
 from avpenet_cli.stats.agreement import limits
 from avpenet_cli.stats.bootstrap import Resampling
+from avpenet_cli.stats.error_gap import ErrorGap, error_gap
 from avpenet_cli.stats.estimate import absent
 from avpenet_cli.stats.mean_difference import welch_test
 
@@ -56,14 +57,31 @@ def _stratum(
     of_recordings = levels.of_recordings
     names = {*levels.of_pairs.unique(), *(() if of_recordings is None else of_recordings.unique())}
     if len(names) > _MOST_LEVELS:
-        return Stratum(column, (), (), f"{len(names)} levels: too many")
+        return Stratum(column, (), (), f"{len(names)} levels: too many", ())
     parts = {str(name): rated[(levels.of_pairs == name).to_numpy()] for name in sorted(names, key=str)}
     groups = []
     for name, part in parts.items():
         chosen = None if of_recordings is None else seconds[(of_recordings == name).to_numpy()]
         groups.append(group(name, part, share_scored(chosen), resampling))
     comparisons, note = _comparisons(parts)
-    return Stratum(column, tuple(groups), comparisons, note)
+    gaps = _gaps(groups, rated, levels.of_pairs, resampling)
+    return Stratum(column, tuple(groups), comparisons, note, gaps)
+
+
+def _gaps(
+    groups: list[Group], rated: pd.DataFrame, level_of_pairs: pd.Series[str], resampling: Resampling
+) -> tuple[ErrorGap, ...]:
+    shown = [row for row in groups if not row.suppressed]
+    if len(shown) < 2:
+        return ()
+    largest = max(shown, key=lambda row: row.n_subjects).name
+    pairs, level = pairs_of(rated), level_of_pairs.astype(str).to_numpy()
+    gaps = []
+    for row in shown:
+        if row.name != largest:
+            bias, mae = error_gap(pairs, level == row.name, level == largest, resampling)
+            gaps.append(ErrorGap(row.name, largest, bias, mae))
+    return tuple(gaps)
 
 
 def share_scored(seconds: pd.DataFrame | None) -> float | None:

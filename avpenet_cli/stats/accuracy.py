@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import stats
 
 from avpenet_cli.stats.bootstrap import LEVEL, Resampling, Scale, SubjectBootstrap
 from avpenet_cli.stats.estimate import NO_INTERVAL, Estimate, absent
+from avpenet_cli.stats.levels import Indices, count_table, levels
 from avpenet_cli.stats.pairs import Array, Pairs, one_point_bins
-
-Indices = NDArray[np.int64]
 
 # The jackknife ranks at most this many distinct values per side: exact for ratings, to 1/10,000 of rho for scores.
 _GRID = 100
@@ -128,10 +125,10 @@ def spearman(pairs: Pairs) -> Estimate:
     subjects = pairs.n_subjects
     if subjects < 2:
         return Estimate(value, NO_INTERVAL, pairs.n, "one subject: nothing to leave out")
-    row, rows = _grid(pairs.model)
-    column, columns = _grid(pairs.reference)
+    row, rows = levels(pairs.model, _GRID)
+    column, columns = levels(pairs.reference, _GRID)
     used, cell = np.unique(row * columns + column, return_inverse=True)
-    counts = _membership(pairs.subject, cell, (subjects, len(used)))
+    counts = count_table(pairs.subject, cell, (subjects, len(used)))
     total = np.asarray(counts.sum(axis=0)).ravel()
     without = [
         _rank_correlation(
@@ -148,25 +145,11 @@ def spearman(pairs: Pairs) -> Estimate:
     return Estimate(value, (float(np.tanh(centre - reach)), float(np.tanh(centre + reach))), pairs.n)
 
 
-def _membership(row: Indices, column: Indices, shape: tuple[int, int]) -> Any:
-    """Sparse matrix of the counts of each (row, column)."""
-    return sparse.coo_array((np.ones(len(row)), (row, column)), shape=shape).tocsr()
-
-
-def _grid(values: Array) -> tuple[Indices, int]:
-    distinct, place = np.unique(values, return_inverse=True)
-    if len(distinct) > _GRID:
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, _GRID + 1)[1:-1]))
-        place = np.searchsorted(edges, values, side="right")
-        return place.astype(np.int64), len(edges) + 1
-    return place.astype(np.int64), len(distinct)
-
-
 def _rank_correlation(table: Array, row: Indices, column: Indices, shape: tuple[int, int]) -> Array:
     """(tables, cells) counts -> (tables,) correlation of midranks."""
 
     def deviations(place: Indices, size: int) -> Array:
-        margin: Array = table @ _membership(np.arange(len(place)), place, (len(place), size))
+        margin: Array = table @ count_table(np.arange(len(place)), place, (len(place), size))
         midrank = np.cumsum(margin, axis=1) - margin / 2
         total = margin.sum(axis=1, keepdims=True)
         centred: Array = (midrank - (margin * midrank).sum(axis=1, keepdims=True) / total)[:, place]

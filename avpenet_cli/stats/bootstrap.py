@@ -101,7 +101,7 @@ class SubjectBootstrap:
             )
         estimates = []
         for place, scale in enumerate(scales):
-            ci, reason = _interval(centre[place], spread[place], errors[:, place], scale)
+            ci, reason = studentised_interval(centre[place], spread[place], errors[:, place], scale)
             estimates.append(Estimate(float(value[place]), ci, n, reason))
         return estimates
 
@@ -136,7 +136,15 @@ def _jackknife(scaled: Statistic, sums: Array) -> Array:
     return error
 
 
-def _interval(centre: float, spread: float, errors: Array, scale: Scale) -> tuple[Interval, str]:
+def studentised_interval(centre: float, spread: float, errors: Array, scale: Scale) -> tuple[Interval, str]:
+    """The interval of a statistic from its studentised errors in the resamples, and the reason where there is none.
+
+    Args:
+        centre: the statistic on its scale; NaN where it is not defined, infinite at the end of its range.
+        spread: its standard error there.
+        errors: (replicates,) deviation from `centre` over the standard error in each resample; NaN where not defined.
+        scale: of `centre`.
+    """
     if np.isnan(centre):
         return NO_INTERVAL, "not defined for these data"
     if np.isinf(centre):

@@ -264,7 +264,18 @@ def test_without_ratings_the_page_has_nothing_about_accuracy(unrated: Report) ->
     first = text(page[: page.index('class="contents"')])
     assert "Nothing on this page says how right or wrong the scores are" in first
     ids = {attributes.get("id", "") for _, attributes in read(page).elements}
-    assert not ids & {"agreement", "error", "classes", "calibration", "groups", "raters", "acceptance", "comparison"}
+    assert not ids & {
+        "agreement",
+        "error",
+        "classes",
+        "calibration",
+        "detection",
+        "set_aside",
+        "groups",
+        "raters",
+        "acceptance",
+        "comparison",
+    }
     assert {"scored", "distributions", "trajectories", "review", "methods", "provenance", "signature"} <= ids
     assert "Bias" not in text(page[: page.index('id="checklist"')])
 
@@ -273,8 +284,8 @@ def test_every_section_and_figure_is_on_the_complete_page(complete: Report) -> N
     found = read(complete.page).elements
     sections = [attributes["id"] for tag, attributes in found if tag == "section"]
     assert " ".join(sections) == (
-        "scored pairing distributions agreement trend error classes calibration groups comparison raters "
-        "trajectories review drift acceptance checklist methods provenance signature"
+        "scored pairing distributions agreement trend error classes calibration detection set_aside groups comparison "
+        "raters trajectories review drift acceptance checklist methods provenance signature"
     )
     shown = {attributes["id"] for tag, attributes in found if tag == "figure"}
     assert shown == {"figure-" + name.replace("_", "-") for name in complete.figures}

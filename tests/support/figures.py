@@ -24,6 +24,7 @@ from avpenet_cli.report.figures import (
     error_by_intensity,
     error_histogram,
     qq,
+    risk_coverage,
     scatter,
     strata,
     subject_strip,
@@ -88,6 +89,7 @@ def gallery() -> list[Figure]:
         error_histogram(d),
         qq(d),
         error_by_intensity(bins),
+        risk_coverage([(f"measure_{n}", [(s / 20, 1.2 - n * s / 100) for s in range(19)]) for n in range(6)], 1.2),
         confusion([[1200, 130, 2], [40, 900, 77], [0, 12, 300]], CLASSES),
         class_changes([[1234567, 3, 2], [0, 0, 0], [0, 12, 300]], CLASSES),
         calibration(

@@ -22,7 +22,9 @@ from avpenet_cli.report.document.groups import DriftSection, RatersSection, Stra
 from avpenet_cli.report.document.provenance import InputsSection, Provenance, SettingsSection
 from avpenet_cli.report.document.review import ChecklistItem, Notice, ReviewSection, Trajectory
 from avpenet_cli.stats.classes import Classes
+from avpenet_cli.stats.detection import Detection
 from avpenet_cli.stats.reliability import Icc
+from avpenet_cli.stats.risk_coverage import RiskCoverage
 from avpenet_cli.stats.verdict import Verdict
 from avpenet_cli.study.tables import WeightsSummary
 
@@ -49,18 +51,20 @@ class ReportDocument:
         recordings: the scores of every recording, in the order of the tables, those that could not be read last.
         distribution: of scores and ratings.
         pairing: how ratings, subjects and segments were matched; null without ratings and subjects.
-        agreement: bias and limits of agreement; this and the next five are null without ratings.
+        agreement: bias and limits of agreement; this and the next eight are null without ratings.
         error: size of the error.
         reliability: model and reference as two raters.
         classes: agreement on low, moderate and high.
         calibration: reference by score.
+        detection: the score as a test for a reference above either cut point.
+        risk_coverage: error when segments of low quality are set aside, by each measure of quality.
         strata: bias and error by groups.
         raters: agreement among raters; null with fewer than two raters.
         drift: bias and coverage over time; null without a column or table to order by.
         comparison: with another score table; null without one.
         verdict: limits of agreement against the acceptance limit.
         review: segments that a person should look at.
-        checklist: items of two reporting guidelines with their answers.
+        checklist: items of reporting guidelines with their answers.
         trajectories: recordings drawn over time.
         provenance: what made the report.
     """
@@ -85,6 +89,8 @@ class ReportDocument:
     reliability: Icc | None
     classes: Classes | None
     calibration: CalibrationSection | None
+    detection: tuple[Detection, ...] | None
+    risk_coverage: tuple[RiskCoverage, ...] | None
     strata: tuple[Stratum, ...] | None
     raters: RatersSection | None
     drift: DriftSection | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from avpenet_cli.stats.error_gap import ErrorGap
 from avpenet_cli.stats.estimate import Estimate
 from avpenet_cli.stats.mean_difference import MeanDifference
 from avpenet_cli.stats.raters import PairwiseAgreement
@@ -59,12 +60,14 @@ class Stratum:
         groups: one per level; none where there are too many levels.
         comparisons: of every two groups with enough subjects.
         note: why there are no comparisons; else empty.
+        gaps: every other group with enough subjects against the one with the most.
     """
 
     column: str
     groups: tuple[Group, ...]
     comparisons: tuple[GroupComparison, ...]
     note: str
+    gaps: tuple[ErrorGap, ...]
 
 
 @dataclass(frozen=True)

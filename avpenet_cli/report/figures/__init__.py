@@ -7,6 +7,7 @@ from avpenet_cli.report.figures.classes import class_changes, confusion
 from avpenet_cli.report.figures.coverage import balance
 from avpenet_cli.report.figures.groups import drift, strata
 from avpenet_cli.report.figures.intensity import calibration, error_by_intensity
+from avpenet_cli.report.figures.set_aside import risk_coverage
 from avpenet_cli.report.figures.spread import distributions, error_histogram, qq
 from avpenet_cli.report.figures.style import Figure
 from avpenet_cli.report.figures.subjects import subject_strip
@@ -28,6 +29,7 @@ __all__ = [
     "error_by_intensity",
     "error_histogram",
     "qq",
+    "risk_coverage",
     "scatter",
     "strata",
     "subject_strip",
