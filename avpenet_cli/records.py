@@ -88,7 +88,7 @@ class Quality:
         faces: largest number of faces visible at once.
         voiced: share of the segment's voice-activity frames that are voiced, [0, 1].
         snr_db: level of the segment over the recording's noise floor, dB.
-        level_dbfs: RMS level of the segment before any processing, dB re full scale.
+        level_dbfs: RMS level of the segment before noise reduction, dB re full scale.
     """
 
     face_rate: float | None = None

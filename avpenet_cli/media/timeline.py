@@ -100,12 +100,10 @@ class PacketPlacer:
 
     def _is_repeat(self, packet: Packet, previous_time: int | None, position: int) -> bool:
         """Whether a packet repeats the one before it: the same stamp, and the stamps after it stay behind."""
-        size = packet.samples.size
-        if (
-            packet.time != previous_time
-            or position - packet.time <= size // 2
-            or position - packet.time <= self._jitter
-        ):
+        size, behind = packet.samples.size, position - packet.time
+        # ffmpeg moves a stamp that does not increase to one sample after the stamp before it.
+        same_time = previous_time is not None and packet.time - previous_time <= 1
+        if not same_time or behind <= max(size // 2, self._jitter):
             return False
         seen = size
         for later in self._look_ahead():
