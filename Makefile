@@ -6,13 +6,14 @@
 # make release dist/: source archive and wheel, checked, with an SBOM and SHA256SUMS
 # make bundle  dist/: the release and all that it needs, for a machine without a network; GPU=no leaves GPU libraries out
 # make docs    the documentation as a site in build/docs, without a network
+# make gpu-check  checks and times the program on a GPU: a table in build/gpu-check-results; make gpu-check-data first
 # make lint | lock | landmarks | clean
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter (3.11 or 3.12) of a new .venv; `make clean` removes an old one.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := setup
-.PHONY: setup ffmpeg lint test quick demo docs man release bundle lock landmarks clean
+.PHONY: setup ffmpeg lint test quick demo docs man gpu-check gpu-check-data release bundle lock landmarks clean
 
 # What the caller's shell adds to Python's path is not what is tested here.
 unexport PYTHONPATH PYTHONHOME
@@ -133,6 +134,17 @@ demo: setup
 	.venv/bin/avpenet report demo/scores.csv --reference $(PHANTOMS)/truth.csv --subjects $(PHANTOMS)/subjects.csv \
 	  --events $(PHANTOMS)/events.csv --out demo/report.html
 	.venv/bin/avpenet phantom check
+
+# Needs ffmpeg, unlike the check itself: the data may be made on another machine.
+gpu-check-data: setup
+	@$(VENV_PYTHON) -m tests.gpu.prepare build/gpu-check
+
+# With PYTHON=python3 on a machine that has the libraries already; there PYTHONPATH may name the missing ones.
+# GPU_CHECK_FLAGS="--device cpu --quick --seconds 6" rehearses it without a GPU.
+GPU_CHECK_FLAGS :=
+gpu-check: export PYTHONPATH := $(PYTHONPATH)
+gpu-check: $(if $(PYTHON),,setup)
+	@$(or $(PYTHON),$(VENV_PYTHON)) tests/gpu/check.py build/gpu-check --out build/gpu-check-results $(GPU_CHECK_FLAGS)
 
 # Afresh each time, because pages take parts from the code.
 docs: setup

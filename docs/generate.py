@@ -22,7 +22,7 @@ from avpenet_cli.dataset.prepare import PrepareSettings
 from avpenet_cli.errors import ExitCode
 from avpenet_cli.records import FLAG_MEANINGS, Reason
 from avpenet_cli.settings import RunSettings
-from avpenet_cli.study.ratings import SCALES
+from avpenet_cli.study.scales import SCALES
 from avpenet_cli.tables import COLUMNS
 from avpenet_cli.training.settings import TrainSettings
 
@@ -198,7 +198,11 @@ def message(node: ast.expr) -> str:
 
 def scales() -> str:
     """The pain scales that ratings may name."""
-    return table(["scale", "highest value"], ([code(name), f"{highest:g}"] for name, highest in SCALES.items()))
+    rows = (
+        [code(name), f"{scale.lowest:g} to {scale.highest:g}", scale.meaning, scale.source, scale.versions]
+        for name, scale in SCALES.items()
+    )
+    return table(["scale", "range", "name", "source of the range", "other versions"], rows)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

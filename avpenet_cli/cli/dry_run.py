@@ -55,16 +55,16 @@ def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
     # In a pipe, lines are not folded.
     console = Console() if Console().is_terminal else Console(width=10_000)
     console.print(table)
+    for note in inputs.notes:
+        console.print(printable(note), highlight=False, markup=False)
+    if left_aside := inputs.left_aside.describe():
+        console.print(f"left aside: {left_aside}", highlight=False, markup=False)
     total = len(inputs.recordings)
     console.print(
         f"{plural(total, 'recording')}, {problems} unreadable, {seconds / 60:.1f} min by their headers, "
         f"{plural(segments, 'segment')}",
         highlight=False,
     )
-    if left_aside := inputs.left_aside.describe():
-        console.print(f"left aside: {left_aside}", highlight=False, markup=False)
-    for note in inputs.notes:
-        console.print(printable(note), highlight=False, markup=False)
     return ExitCode.SOME_FAILED if problems else ExitCode.OK
 
 

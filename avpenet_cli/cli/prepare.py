@@ -46,6 +46,9 @@ def prepare(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="The other settings: audio, face, quality, decoding.")
     ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop from STORE what is no longer among the inputs or cannot be read.")
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
@@ -68,7 +71,7 @@ def prepare(
         from avpenet_cli.settings import read_settings
 
         settings = read_settings(PrepareSettings, config, options)
-        request = PrepareRequest(tuple(paths), ratings, subjects, out, settings, recursive)
+        request = PrepareRequest(tuple(paths), ratings, subjects, out, settings, recursive, prune)
         result = prepare_dataset(request, callbacks)
     typer.echo(f"{_last_line(result)}; in {(time.monotonic() - started) / 60:.1f} min", err=True)
     return ExitCode.SOME_FAILED if result.failed else ExitCode.OK

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avpenet_cli.cli.options import Debug
+from avpenet_cli.cli.plan import PlanOptions, plan_lines
 from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 def report(
     scores: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(metavar="SCORES...", help="Score tables: .csv, .parquet, .jsonl.", show_default=False),
-    ],
+    ] = None,
     out: Annotated[
-        Path,
+        Path | None,
         typer.Option(help="The page (.html); .json, .review.csv and .review.m3u8 go beside it.", show_default=False),
-    ],
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option(metavar="RATINGS", help="Human ratings: recording, start_s,end_s or time_s, value.")
     ] = None,
@@ -61,10 +62,48 @@ def report(
         int, typer.Option(help="Number of bootstrap resamples of subjects.", min=200, max=100_000)
     ] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 42,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Print how many subjects a study needs; with --limit and --sd or --pilot, no tables."
+        ),
+    ] = False,
+    sd: Annotated[
+        float | None, typer.Option(metavar="POINTS", help="With --plan: SD of the differences of score and rating.")
+    ] = None,
+    bias: Annotated[
+        float | None, typer.Option(metavar="POINTS", help="With --plan --sd: their mean; 0 unless given.")
+    ] = None,
+    icc: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="With --plan --sd: share of their variance between subjects, 0 to 1."),
+    ] = None,
+    segments: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="With --plan: rated segments of each subject.")
+    ] = None,
+    power: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="With --plan: chance of the verdict; 0.8 unless given.")
+    ] = None,
+    pilot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --plan: report.json of an earlier study, instead of --sd.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the summary.")] = False,
     debug: Debug = False,
 ) -> int:
     """Describe score tables and compare them with human ratings: a page, its numbers as JSON, segments to review."""
+    options = PlanOptions(sd, bias, icc, segments, power, pilot)
+    if plan:
+        if any(table is not None for table in (scores, out, reference, compare, subjects, events)):
+            raise SettingsError("--plan with tables or --out", "a plan reads no tables and writes no file")
+        for line in plan_lines(limit, options):
+            typer.echo(printable(line))
+        return ExitCode.OK
+    options.refuse()
+    if not scores or out is None:
+        raise SettingsError(
+            "no score table was given" if not scores else "no --out was given",
+            "avpenet report SCORES... --out report.html; for a plan, avpenet report --plan --limit 2 --sd 1",
+        )
     if fail_on_limit and limit is None:
         raise SettingsError("--fail-on-limit without --limit", "give the limit and its source")
 
@@ -137,6 +176,8 @@ def _summary(document: ReportDocument, request: ReportRequest) -> list[str]:
         lines.append(f"{plural(unmatched, 'rating')} {verb} no segment; the page lists the first of them")
     if document.verdict.result != "NOT ASKED":
         lines.append(f"verdict: {document.verdict.result}: {document.verdict.explanation}")
+        if document.verdict.more_subjects is not None:
+            lines.append(f"how many more patients? {document.verdict.more_subjects.explanation}")
     lines.append(f"written: {', '.join(path.name for path in request.outputs)}")
     return lines
 

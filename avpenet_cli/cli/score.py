@@ -54,6 +54,9 @@ def score(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
     ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop from OUT what is no longer among the inputs or cannot be read.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only read the headers and show what would be scored.")
     ] = False,
@@ -107,7 +110,16 @@ def score(
         from avpenet_cli.scoring.run import ScoreRequest
 
         entry = find(weights) if weights else default_entry()
-        request = ScoreRequest(inputs, out, entry, settings, pseudonymise is not None, overwrite, recorded_at)
+        request = ScoreRequest(
+            inputs,
+            out,
+            entry,
+            settings,
+            pseudonymised=pseudonymise is not None,
+            overwrite=overwrite,
+            prune=prune,
+            recorded_at=recorded_at,
+        )
         totals = _score(request, reporter)
     typer.echo(_last_line(totals, time.monotonic() - started), err=True)
     if totals.failed:

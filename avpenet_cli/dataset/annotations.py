@@ -12,8 +12,9 @@ from avpenet_cli.dataset.shards import DESCRIPTION
 from avpenet_cli.dataset.splits import STRATA, Split, leave_one_site_out, split_by_subject
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.inputs import Recording
-from avpenet_cli.study.ratings import NOT_STATED, Ratings, Subjects, read_ratings, read_subjects
+from avpenet_cli.study.ratings import Ratings, read_ratings
 from avpenet_cli.study.sheets import quoted
+from avpenet_cli.study.subjects import NOT_STATED, Subjects, read_subjects
 
 RATED_COLUMN = "(rated)"
 """A separate stratum, so that unrated subjects do not fill a split in place of rated ones."""
@@ -40,6 +41,11 @@ class Annotations:
     splits: dict[str, Split]
     site_splits: dict[str, dict[str, Split]]
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was merged, or matched in spite of its spelling, in both tables."""
+        return self.ratings.notices + self.subjects.notices
+
 
 def read_annotations(
     ratings_path: Path,
@@ -55,11 +61,12 @@ def read_annotations(
         seed: of the splits.
 
     Raises:
-        SettingsError: a table that cannot be read; recordings without a subject, since a leak could hide in them; no
-            rating for any of the recordings; a subject with two age groups or sites; a column that the index has too.
+        SettingsError: a table that cannot be read, or names in it that cannot be decided; recordings without a subject,
+            since a leak could hide in them; no rating for any of the recordings; a subject with two age groups or
+            sites; a column that the index has too.
     """
-    ratings, subjects = read_ratings(ratings_path), read_subjects(subjects_path)
     names = [recording.name for recording in recordings if not recording.problem]
+    ratings, subjects = read_ratings(ratings_path).matched_to(names), read_subjects(subjects_path).matched_to(names)
     without = [name for name in names if name not in subjects.subject_of]
     if without:
         more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""

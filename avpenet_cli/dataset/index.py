@@ -27,8 +27,9 @@ from avpenet_cli.dataset.record import (
     write_store_record,
 )
 from avpenet_cli.dataset.shards import DESCRIPTION, SCORABLE, shard_descriptions
-from avpenet_cli.dataset.splits import SPLITS, STRATA, check_no_leak
+from avpenet_cli.dataset.splits import SPLITS, STRATA, Split, check_no_leak
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.keys import normalise_key
 from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.settings import digest_of
 from avpenet_cli.storage import atomic_write
@@ -159,9 +160,17 @@ def _summary(
         rated={name: len(rows) for name, rows in by_split.items()},
         subjects={name: int(rows["subject"].nunique()) for name, rows in by_split.items()},
         unmatched_ratings=_unmatched(pairing, annotations),
-        moved=tuple(name for name, split in annotations.splits.items() if splits_before.get(name, split) != split),
+        moved=_moved(annotations.splits, splits_before),
         unrated_recordings=pairing.unrated_recordings if pairing else (),
     )
+
+
+def _moved(splits: dict[str, Split], before: dict[str, str]) -> tuple[str, ...]:
+    """Subjects that were in another split before, under any spelling of their name."""
+    by_key: dict[str, set[str]] = {}
+    for name, split in before.items():
+        by_key.setdefault(normalise_key(name), set()).add(split)
+    return tuple(name for name, split in splits.items() if by_key.get(normalise_key(name), {split}) != {split})
 
 
 def _unmatched(pairing: Pairing | None, annotations: Annotations) -> pd.DataFrame:

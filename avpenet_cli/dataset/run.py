@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from avpenet_cli.dataset.annotations import read_annotations
 from avpenet_cli.dataset.index import INDEX_FILE, StoreSummary, finish_store
@@ -16,6 +17,7 @@ from avpenet_cli.inputs import Inputs, Recording, collect
 from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
+from avpenet_cli.runs.guard import refuse_dropping, require_inputs
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.outputs import prepare_output_directory
 from avpenet_cli.settings import describe_differences
@@ -37,6 +39,7 @@ class PrepareRequest:
         out: the store, a folder to create or to resume.
         settings: how to make the store.
         recursive: include subfolders.
+        prune: drop from the store what is no longer among the inputs or can no longer be read.
     """
 
     recordings: tuple[str, ...]
@@ -45,6 +48,7 @@ class PrepareRequest:
     out: Path
     settings: PrepareSettings = field(default_factory=PrepareSettings)
     recursive: bool = False
+    prune: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,14 +78,16 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
     is reported and left out.
 
     Raises:
-        SettingsError: tables or settings that cannot be used; the same file under two subjects.
-        OutputError: `out` contains something else, or a store made with other settings.
+        SettingsError: tables or settings that cannot be used; no input exists; the same file under two subjects.
+        OutputError: `out` contains something else, or a store made with other settings, or one that would lose
+            recordings without `prune`.
         OutputLockedError: another run writes to it.
         EnvironmentUnavailableError: no such device, no space.
         Interrupted: the callbacks asked for it; what was done is kept.
     """
     settings = request.settings
     inputs = collect(request.recordings, None, request.recursive, None)
+    require_inputs(inputs)
     annotations = read_annotations(request.ratings, request.subjects, inputs.recordings, settings.split, settings.seed)
     device = choose_device(settings.device)
     shards = request.out / SHARD_FOLDER
@@ -91,12 +97,14 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
         before = read_store_file(request.out)
         _start_store(request.out, before, settings)
         _remove_temporary_files(request.out, shards)
-        for note in inputs.notes:
+        for note in (*inputs.notes, *annotations.notices):
             callbacks.warning(note)
         if left_aside := inputs.left_aside.describe():
             callbacks.info(f"left aside: {left_aside}")
         callbacks.info(f"preparing {plural(len(inputs.recordings), 'recording')} on {device}")
         recordings = _prepare_recordings(inputs.recordings, Preparer(settings, shards, callbacks), callbacks)
+        if not request.prune:
+            _check_nothing_is_dropped(request.out, before or {}, recordings)
         splits_before = ((before or {}).get("splits") or {}).get("by_subject")
         summary = finish_store(request.out, recordings, annotations, settings, _notice(inputs), splits_before)
     result = PrepareResult(tuple(recordings), summary, len(_unused_shards(shards, recordings)))
@@ -168,6 +176,20 @@ def _report_recording(item: PreparedRecording, callbacks: RunCallbacks) -> None:
     callbacks.info(f"{name}: {counts}, {source}")
     if item.header.message:
         callbacks.warning(f"{name}: {item.header.message}")
+
+
+def _check_nothing_is_dropped(out: Path, before: dict[str, Any], recordings: Sequence[PreparedRecording]) -> None:
+    """Raise where the finished store holds recordings that are not in the new one, neither by name nor by content."""
+    names = {item.recording.name: item.header is not None for item in recordings}
+    digests = {item.header.sha256 for item in recordings if item.header is not None}
+    lost = [
+        entry["recording"]
+        for entry in before.get("recordings") or []
+        if entry.get("status") != "failed" and not names.get(entry["recording"]) and entry.get("sha256") not in digests
+    ]
+    not_named = [name for name in lost if name not in names]
+    not_readable = [name for name in lost if name in names]
+    refuse_dropping(out, not_named, not_readable, kept=", and what was prepared now is kept for the next run")
 
 
 def _notice(inputs: Inputs) -> str:

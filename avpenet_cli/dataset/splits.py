@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.keys import normalise_key, shown
 
 Split = Literal["train", "validation", "test"]
 
@@ -137,7 +138,7 @@ def leave_one_site_out(
 
 
 def check_no_leak(index: pd.DataFrame) -> None:
-    """Check that every subject and every recording is in one split only.
+    """Check that every subject, under any spelling of the name, and every recording is in one split only.
 
     Args:
         index: `subject`, `recording`, `split`, one row per segment.
@@ -147,11 +148,15 @@ def check_no_leak(index: pd.DataFrame) -> None:
     """
     for column in ("subject", "recording"):
         pairs = index[[column, "split"]].astype(str).drop_duplicates()
-        twice = pairs[pairs.duplicated(column, keep=False)]
+        # Two recordings whose names differ in letter case only are two files.
+        key = pairs[column].map(normalise_key) if column == "subject" else pairs[column]
+        twice = pairs.assign(key=key).drop_duplicates(["key", "split"])
+        twice = twice[twice.duplicated("key", keep=False)]
         if len(twice):
-            name = twice[column].iloc[0]
-            both = " and ".join(twice.loc[twice[column] == name, "split"])
+            same = twice[twice["key"] == twice["key"].iloc[0]]
+            names = dict.fromkeys(map(shown, same[column]))
+            both = " and ".join(same["split"])
             raise SettingsError(
-                f"{column} {name} is in {both}: the network would be tested on what it was trained on",
+                f"{column} {', '.join(names)} is in {both}: the network would be tested on what it was trained on",
                 "prepare the store again",
             )

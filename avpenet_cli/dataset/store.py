@@ -36,6 +36,7 @@ from avpenet_cli.dataset.record import (
 from avpenet_cli.dataset.shards import FULL_SCALE, SCORABLE, SHARD_FOLDER
 from avpenet_cli.dataset.splits import SPLITS, Split
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.keys import merge_spellings, shown
 from avpenet_cli.settings import Preprocessing, digest_of
 
 _REPAIR = "run the same `avpenet prepare` again to repair it"
@@ -94,7 +95,7 @@ class SegmentStore:
         Raises:
             OutputError: `store.json` cannot be read.
             SettingsError: no store, one of another version, one whose preparation was interrupted, or one with files
-                that are missing or altered.
+                that are missing or altered; a subject under two spellings, as versions before 0.2 prepared it.
         """
         content = read_store_file(path) if path.is_dir() else None
         if content is None:
@@ -108,6 +109,7 @@ class SegmentStore:
                 if hashlib.file_digest(file, "sha256").hexdigest() != record.index.sha256:
                     raise SettingsError(f"{index_path} does not match {STORE_FILE}", _REPAIR)
             index = pq.read_table(index_path).to_pandas()
+            _check_subjects(path, index)
             for recording in record.recordings:
                 shard = recording.shard
                 if shard and (path / SHARD_FOLDER / shard).stat().st_size != recording.shard_bytes:
@@ -210,6 +212,17 @@ class SegmentStore:
         if len(self._readers) > _OPEN_SHARDS:
             self._readers.popitem(last=False)
         return batch
+
+
+def _check_subjects(path: Path, index: pd.DataFrame) -> None:
+    """Two spellings of a patient could be in two splits, and count twice."""
+    merged = merge_spellings(map(str, index["subject"])).merged
+    for spellings in merged.values():
+        listed = " and ".join(map(shown, spellings))
+        raise SettingsError(
+            f"the store {path} has {listed} as {len(spellings)} subjects, but they differ only in spelling",
+            "prepare it again with this version, and train again what was trained on it",
+        )
 
 
 def _values(batch: Any, column: str) -> np.ndarray:

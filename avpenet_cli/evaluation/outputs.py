@@ -31,9 +31,10 @@ from avpenet_cli.scoring.network import Network
 from avpenet_cli.settings import DecodingSettings, RunSettings, from_dict
 from avpenet_cli.stats.bootstrap import Resampling
 from avpenet_cli.storage import atomic_write, storage_fault, write_json
-from avpenet_cli.study.ratings import read_ratings, read_subjects
+from avpenet_cli.study.ratings import read_ratings
 from avpenet_cli.study.score_tables import read_scores
-from avpenet_cli.study.tables import Inputs
+from avpenet_cli.study.subjects import read_subjects
+from avpenet_cli.study.tables import match_tables
 
 EVALUATION_FILE = "evaluation.json"
 SCORES_FILE, RATINGS_FILE, SUBJECTS_FILE = "scores.csv", "ratings.csv", "subjects.csv"
@@ -202,7 +203,7 @@ def _round(value: float) -> float:
 def _write_report(folder: Path, resampling: Resampling) -> None:
     names = [SCORES_FILE, "--reference", RATINGS_FILE, "--subjects", SUBJECTS_FILE, "--out", REPORT_FILE]
     command = shlex.join(["avpenet", "report", *names, "--seed", str(resampling.seed)])
-    inputs = Inputs(
+    inputs = match_tables(
         read_scores([folder / SCORES_FILE]),
         read_ratings(folder / RATINGS_FILE),
         read_subjects(folder / SUBJECTS_FILE),

@@ -14,6 +14,7 @@ from facenet_pytorch import MTCNN
 from facenet_pytorch.models.utils.detect_face import detect_face
 
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
+from avpenet_cli.model.encoders import ieee_convolutions
 from avpenet_cli.settings import FaceSettings
 
 _PROBE_FRAMES = (1, 5, 8)
@@ -124,7 +125,7 @@ class FaceDetector:
     def _cascade(self, batch: np.ndarray) -> tuple[Any, Any]:
         nets = self._mtcnn
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), ieee_convolutions(self._device):
                 boxes, points = detect_face(
                     batch,
                     nets.min_face_size,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.keys import match_names
 from avpenet_cli.report import figures
 from avpenet_cli.report.analysis import Analysis
 from avpenet_cli.report.document import ReportDocument
@@ -169,9 +170,10 @@ def _comparison_figures(analysis: Analysis) -> dict[str, Figure]:
 
 def _chosen(analysis: Analysis, show: tuple[str, ...]) -> list[str]:
     """Recordings asked for, then the worst and the most typical; without ratings those with the highest mean score."""
-    names = analysis.segments["recording"].cat.categories
-    for name in show:
-        if name not in names:
+    names = list(map(str, analysis.segments["recording"].cat.categories))
+    asked = match_names(show, names, "--show").names
+    for name, known in asked.items():
+        if known not in names:
             raise SettingsError(f"--show {name}: no such recording in the score tables", "write it as in the table")
     if analysis.pairs is not None:
         distance = (analysis.rated["score"] - analysis.rated["reference"]).abs()
@@ -182,7 +184,7 @@ def _chosen(analysis: Analysis, show: tuple[str, ...]) -> list[str]:
         scored = analysis.segments[analysis.segments["status"] == "scored"]
         mean = scored.groupby("recording", observed=True)["score"].mean().sort_values(ascending=False, kind="stable")
         chosen = list(mean.index[:_UNRATED])
-    return list(dict.fromkeys([*show, *(str(name) for name in chosen)]))
+    return list(dict.fromkeys([*asked.values(), *(str(name) for name in chosen)]))
 
 
 def _trajectory(analysis: Analysis, recording: str) -> Figure:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from dataclasses import replace
 
 import pandas as pd
 
-from avpenet_cli.errors import SettingsError
 from avpenet_cli.report.coverage import Coverage
 from avpenet_cli.report.document.groups import MODALITIES, QUALITY_FLAGS, DriftSection, Stratum
 from avpenet_cli.report.modalities import modalities_of
 from avpenet_cli.report.strata import Levels, group, share_scored, strata
 from avpenet_cli.stats.bootstrap import Resampling
-from avpenet_cli.study.ratings import NOT_STATED, Subjects
+from avpenet_cli.study.months import month_of_date
+from avpenet_cli.study.subjects import DATE, NOT_STATED, Subjects
 from avpenet_cli.study.tables import Inputs
 
 # Columns of the table of subjects that give a time; the first one present makes the drift table.
@@ -75,9 +74,10 @@ def _batches(
     recordings = coverage.by_recording.index
     if column and subjects:
         batch_of = subjects.table[column].reindex(recordings).fillna(NOT_STATED)
-        if column.lower() == "date":
-            batch_of = batch_of.map(_month)
-        return column, batch_of, sorted(batch_of.unique(), key=_natural_order)
+        if column.lower() == DATE:
+            batch_of = batch_of.map(lambda date: month_of_date(date) or date)
+        names = sorted(batch_of.unique(), key=lambda name: (name == NOT_STATED, _natural_order(name)))
+        return column, batch_of, names
     if len(inputs.scores.sources) < 2:
         return None
     source = segments.drop_duplicates("recording").set_index("recording")["source"]
@@ -85,17 +85,6 @@ def _batches(
     labels = [f"{place}: {file.name}" for place, file in enumerate(inputs.scores.sources, 1)]
     batch_of = source.map(dict(enumerate(labels))).reindex(recordings).fillna(_FAILED)
     return "score table", batch_of, [label for label in [*labels, _FAILED] if (batch_of == label).any()]
-
-
-def _month(text: str) -> str:
-    if text == NOT_STATED:
-        return text
-    try:
-        return datetime.date.fromisoformat(text[:10]).strftime("%Y-%m")
-    except ValueError:
-        raise SettingsError(
-            f"--subjects: date is {text!r}, which cannot be placed in a month", "write dates as 2026-03-31"
-        ) from None
 
 
 def _natural_order(text: str) -> list[tuple[int, int, str]]:

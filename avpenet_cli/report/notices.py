@@ -14,11 +14,8 @@ from avpenet_cli.report.strata import MINIMUM_SUBJECTS
 from avpenet_cli.study.score_tables import Scores
 from avpenet_cli.study.tables import Inputs, summarise_weights
 
-_UNTRAINED = "UNTRAINED WEIGHTS. The scores on this page mean nothing and must not be used for anything."
-_DEMONSTRATION = (
-    "DEMONSTRATION WEIGHTS, trained on simulated recordings, not for patients. The scores on this page say nothing "
-    "about patients."
-)
+_UNTRAINED = "UNTRAINED WEIGHTS: the scores mean nothing and must not be used."
+_DEMONSTRATION = "DEMONSTRATION WEIGHTS: trained on simulated recordings, not for patients."
 # Share of the ratings above which their names or times are probably wrong.
 _MANY_UNMATCHED = 0.05
 # A scale whose ratings never exceed this, points, is probably wrong where there are enough ratings.
@@ -30,7 +27,7 @@ _MANY_WITHOUT_FACE = 0.1
 
 
 def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_unmatched: int) -> tuple[Notice, ...]:
-    """Notices about weights, tables, subjects, ratings and time, in this order.
+    """Notices about weights, tables, names, modalities, subjects, ratings and time, in this order.
 
     Args:
         inputs: all tables.
@@ -41,7 +38,7 @@ def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_un
     collected = [*_about_scores(inputs.scores, "")]
     if inputs.other is not None:
         collected += _about_scores(inputs.other, "The other table: ")
-    warnings = [*_about_modalities(coverage), *_about_subjects(rated), *_about_ratings(inputs)]
+    warnings = [*inputs.notices, *_about_modalities(coverage), *_about_subjects(rated), *_about_ratings(inputs)]
     n_ratings = inputs.ratings.file.rows if inputs.ratings is not None else 0
     if n_unmatched > _MANY_UNMATCHED * n_ratings:
         warnings.append(f"{n_unmatched} of {n_ratings} ratings match no segment: are names and times right?")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import string
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -13,7 +16,16 @@ from avpenet_cli import phrasing
 from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.estimates import Style, format_estimate
 from avpenet_cli.report.figures.style import Figure
+from avpenet_cli.report.summary import summary
 from avpenet_cli.stats.estimate import Estimate, Interval
+
+# Made by `missing`, which escapes the reason.
+_REASON = re.compile(r': <span class="why">(.*?)</span>')
+_MARKS = string.ascii_lowercase
+# After a separator that is followed by a letter or a digit.
+_SEPARATED = re.compile(r"(?<=[/\\_.\-])(?=\w)")
+# Shorter names fit into every column.
+_LONG_NAME = 16
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ def render(document: ReportDocument, figures: Mapping[str, Figure]) -> str:
         HTML without scripts and without fonts or images from elsewhere; text of the document is escaped.
     """
     page = _environment(document.settings.confidence).get_template("report.html.j2")
-    return page.render(doc=document, figures=figures, sections=sections(document, figures))
+    return page.render(doc=document, figures=figures, sections=sections(document, figures), sentence=summary(document))
 
 
 def sections(document: ReportDocument, figures: Mapping[str, Figure]) -> list[Section]:
@@ -77,7 +89,7 @@ def with_interval(estimate: Estimate, style: Style = "points") -> Markup:
 def value(estimate: Estimate, style: Style = "points") -> Markup:
     """An estimate without its interval."""
     text = format_estimate(estimate, style)
-    return Markup('<span class="{}">{}</span>').format("n" if text.computable else "missing", text.value)
+    return Markup('<span class="n">{}</span>').format(text.value) if text.computable else missing(text.value)
 
 
 def interval(estimate: Estimate, style: Style = "points") -> Markup:
@@ -85,7 +97,33 @@ def interval(estimate: Estimate, style: Style = "points") -> Markup:
     text = format_estimate(estimate, style)
     if not text.interval:
         return Markup("")
-    return Markup('<span class="{}">{}</span>').format("ci" if text.bounded else "missing", text.interval)
+    if text.bounded:
+        return Markup('<span class="ci">{}</span>').format(text.interval)
+    return missing(text.interval.strip("[]"))
+
+
+def missing(text: str) -> Markup:
+    """ "not computable: one subject" as a part of the page that `reasons_once` recognises."""
+    what, _, reason = text.partition(": ")
+    because = Markup(': <span class="why">{}</span>').format(reason) if reason else ""
+    return Markup('<span class="missing">{}{}</span>').format(what, because)
+
+
+def reasons_once(rows: str) -> tuple[Markup, list[tuple[str, Markup]]]:
+    """A table's rows with reasons that occur several times replaced by a mark, and the marks with their reasons."""
+    counts = Counter(_REASON.findall(rows))
+    marks = dict(zip((reason for reason, n in counts.items() if n > 1), _MARKS, strict=False))
+
+    def marked(match: re.Match[str]) -> str:
+        return f" <sup>{marks[match[1]]}</sup>" if match[1] in marks else match[0]
+
+    return Markup(_REASON.sub(marked, rows)), [(mark, Markup(reason)) for reason, mark in marks.items()]
+
+
+def breakable(text: str) -> Markup:
+    """A name that breaks at its separators: browsers break only at hyphens and some slashes."""
+    parts = _SEPARATED.split(phrasing.printable(text))
+    return Markup("<wbr>").join(parts) if len(text) > _LONG_NAME else Markup.escape("".join(parts))
 
 
 def _with_ci(estimate: Estimate, ci: Interval) -> Estimate:
@@ -106,6 +144,9 @@ def _environment(confidence: float) -> Environment:
     environment.globals.update(
         with_interval=with_interval,
         value=value,
+        missing=missing,
+        reasons_once=reasons_once,
+        breakable=breakable,
         interval=interval,
         with_ci=_with_ci,
         number=phrasing.number,

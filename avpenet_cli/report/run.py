@@ -13,10 +13,11 @@ from avpenet_cli.report.analysis import ReportSettings, analyse_tables
 from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.writing import output_paths, write_report
 from avpenet_cli.runs.outputs import refuse_overwriting
-from avpenet_cli.study.ratings import read_events, read_ratings, read_subjects
+from avpenet_cli.study.ratings import read_events, read_ratings
 from avpenet_cli.study.score_tables import read_scores
 from avpenet_cli.study.sheets import Table
-from avpenet_cli.study.tables import Inputs
+from avpenet_cli.study.subjects import read_subjects
+from avpenet_cli.study.tables import Inputs, match_tables
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _read_inputs(
     events: Table | None,
     compare: Sequence[Table],
 ) -> Inputs:
-    return Inputs(
+    return match_tables(
         read_scores(scores),
         None if ratings is None else read_ratings(ratings),
         None if subjects is None else read_subjects(subjects),

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +174,33 @@ class Journal:
                 (recording.key, file_state.st_size, file_state.st_mtime_ns, text),
             )
 
-    def others(self, recordings: tuple[Recording, ...]) -> int:
-        """Number of recordings in the journal that are not among these."""
+    def held(self) -> frozenset[str]:
+        """Keys of the recordings whose segments are in the journal."""
         with self._guarded():
-            keys = {key for (key,) in self._db.execute("SELECT recording FROM finished")}
-        return len(keys - {recording.key for recording in recordings})
+            return frozenset(key for (key,) in self._db.execute("SELECT recording FROM finished"))
+
+    def held_but_failed(self) -> frozenset[str]:
+        """Keys of the recordings that an earlier run finished and that failed when they were last read."""
+        with self._guarded():
+            query = "SELECT recording FROM finished JOIN failed USING (recording)"
+            return frozenset(key for (key,) in self._db.execute(query))
+
+    def prune(self, recordings: Sequence[Recording]) -> int:
+        """Forget all recordings but these, and what was known of these before they failed.
+
+        Returns:
+            Number of finished recordings that were dropped.
+        """
+        with self._guarded(), self._transaction():
+            self._db.execute("CREATE TEMP TABLE wanted (recording TEXT PRIMARY KEY)")
+            self._db.executemany("INSERT INTO wanted VALUES (?)", [(recording.key,) for recording in recordings])
+            dropped = self._db.execute(
+                "DELETE FROM finished WHERE recording NOT IN (SELECT recording FROM wanted) "
+                "OR recording IN (SELECT recording FROM failed)"
+            ).rowcount
+            self._db.execute("DELETE FROM failed WHERE recording NOT IN (SELECT recording FROM wanted)")
+            self._db.execute("DROP TABLE wanted")
+        return dropped
 
     def close(self) -> None:
         """Close the database."""

@@ -3,17 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
-from avpenet_cli.errors import RecordingError
+from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.model.inference import mc_scores
+from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry, load
+
+
+def encode_in_batches(
+    encode: Callable[[Sequence[np.ndarray]], np.ndarray], items: Sequence[np.ndarray], batch_size: int
+) -> tuple[np.ndarray, int]:
+    """Encode items batch by batch; a batch for which the GPU's memory runs out is halved and tried again.
+
+    Args:
+        encode: takes any number of consecutive items and returns one row for each.
+        items: at least one array; all have one shape.
+        batch_size: largest number of items to encode together.
+
+    Returns:
+        The rows of all items, (n, ...), and the batch size that fitted: `batch_size` if memory never ran out.
+
+    Raises:
+        EnvironmentUnavailableError: memory runs out for a single item.
+    """
+    parts: list[np.ndarray] = []
+    start = 0
+    while start < len(items):
+        batch = items[start : start + batch_size]
+        try:
+            parts.append(encode(batch))
+            start += len(batch)
+            continue
+        except torch.OutOfMemoryError as error:
+            if len(batch) == 1:
+                raise EnvironmentUnavailableError(
+                    "the GPU's memory is too small even for a batch of one",
+                    "end other programs on this GPU, or use --device cpu",
+                ) from error
+        # Only here, because the exception keeps the failed batch's tensors alive.
+        torch.cuda.empty_cache()
+        batch_size = len(batch) // 2
+    return np.concatenate(parts), batch_size
 
 
 class Network:
@@ -22,37 +59,64 @@ class Network:
     Args:
         entry: the weights to load; they are verified while loading.
         run: device, precision, batch size, Monte Carlo samples, seed.
+        callbacks: told when the GPU's memory ran out and the batch was halved.
+
+    Attributes:
+        batch_size: number of faces, or of audio segments, encoded together; the setting, or what fits in the GPU's
+            memory if that is less.
     """
 
-    def __init__(self, entry: WeightsEntry, run: RunSettings) -> None:
+    def __init__(self, entry: WeightsEntry, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
         self.device = choose_device(run.device)
         self.model, self.description = load(entry, str(self.device), run.precision)
         face = self.description.preprocessing.face
         self._mean = torch.tensor(face.pixel_mean, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(face.pixel_std, device=self.device).view(1, 3, 1, 1)
         self._run = run
-        self._batch = run.batch_size
+        self._callbacks = callbacks
+        self.batch_size = run.batch_size
 
     @torch.inference_mode()
     def encode_faces(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Face crops (crop_px, crop_px, 3), uint8 or float32 in [0, 255] -> embeddings (n, 512) float32."""
+        """Face crops (crop_px, crop_px, 3), uint8 or float32 in [0, 255] -> embeddings (n, 512) float32.
+
+        Raises:
+            EnvironmentUnavailableError: the GPU's memory is too small for a single crop.
+        """
         distinct, positions = deduplicate_consecutive(crops)
-        parts = []
-        for start in range(0, len(distinct), self._batch):
-            batch = torch.from_numpy(np.stack(distinct[start : start + self._batch])).to(self.device)
-            pixels = (batch.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std
-            parts.append(self.model.encode_faces(pixels).float().cpu().numpy())
-        embeddings: np.ndarray = np.concatenate(parts)[positions]
+        embeddings: np.ndarray = self._encode(self._encode_crops, distinct)[positions]
         return embeddings
 
     @torch.inference_mode()
     def encode_audio(self, mels: Sequence[np.ndarray]) -> np.ndarray:
-        """Log-mel segments (128, 300) float32 in [0, 1] -> audio tokens (n, 10, 512) float32."""
-        parts = []
-        for start in range(0, len(mels), self._batch):
-            batch = torch.from_numpy(np.stack(mels[start : start + self._batch]))[:, None].to(self.device)
-            parts.append(self.model.encode_audio(batch).float().cpu().numpy())
-        return np.concatenate(parts)
+        """Log-mel segments (128, 300) float32 in [0, 1] -> audio tokens (n, 10, 512) float32.
+
+        Raises:
+            EnvironmentUnavailableError: the GPU's memory is too small for a single segment.
+        """
+        return self._encode(self._encode_mels, mels)
+
+    def _encode(self, encode: Callable[[Sequence[np.ndarray]], np.ndarray], items: Sequence[np.ndarray]) -> np.ndarray:
+        rows, fitting = encode_in_batches(encode, items, self.batch_size)
+        if fitting < self.batch_size:
+            self._callbacks.warning(
+                f"the GPU's memory ran out with batches of {self.batch_size}: now {fitting}; scores are the same, "
+                f"and --batch-size {fitting} avoids the retry",
+                batch_size=fitting,
+            )
+            self.batch_size = fitting
+        return rows
+
+    def _encode_crops(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        batch = torch.from_numpy(np.stack(crops)).to(self.device)
+        pixels = (batch.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std
+        embeddings: np.ndarray = self.model.encode_faces(pixels).float().cpu().numpy()
+        return embeddings
+
+    def _encode_mels(self, mels: Sequence[np.ndarray]) -> np.ndarray:
+        batch = torch.from_numpy(np.stack(mels))[:, None].to(self.device)
+        tokens: np.ndarray = self.model.encode_audio(batch).float().cpu().numpy()
+        return tokens
 
     @torch.inference_mode()
     def score(self, audio: np.ndarray | None, faces: np.ndarray | None, first_slot: int) -> tuple[float, np.ndarray]:

@@ -16,6 +16,7 @@ from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, device_name
+from avpenet_cli.runs.guard import refuse_dropping, require_inputs, unreadable
 from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.manifest import (
@@ -50,6 +51,7 @@ class ScoreRequest:
         settings: how to score.
         pseudonymised: the recordings' names are pseudonyms, so no other name may appear in any output.
         overwrite: start over, whatever `out` and its journal contain.
+        prune: drop from `out` what is no longer among the inputs or can no longer be read.
         recorded_at: where the recordings' times come from; see `recorded_at.start_times`.
     """
 
@@ -59,6 +61,7 @@ class ScoreRequest:
     settings: RunSettings
     pseudonymised: bool = False
     overwrite: bool = False
+    prune: bool = False
     recorded_at: str | None = None
 
 
@@ -88,22 +91,24 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         Every recording, in the order of the inputs.
 
     Raises:
-        SettingsError: the output has an unknown suffix, `recorded_at` cannot be used, or the settings require a
-            modality that the weights do not take.
+        SettingsError: the output has an unknown suffix, no input exists, `recorded_at` cannot be used, or the settings
+            require a modality that the weights do not take.
         OutputLockedError: another run is writing this output.
-        OutputError: the output belongs to other weights or settings, or cannot be written.
+        OutputError: the output belongs to other weights or settings, would lose recordings without `prune`, or cannot
+            be written.
         WeightsError: the weights were altered or do not fit this version.
         EnvironmentUnavailableError: the device, ffmpeg or disk space is missing.
         Interrupted: the callbacks requested it; what was yielded before is kept.
     """
     check_format(request.out)
+    require_inputs(request.inputs, pseudonymised=request.pseudonymised)
     started = time.monotonic()
     starts = start_times(request.recorded_at, request.settings.decoding, pseudonymised=request.pseudonymised)
     choose_device(request.settings.device)
     with output_lock(request.out):
         _check_manifest_owner(request.out)
         # Weights are verified while they are loaded, before anything of an earlier run is removed.
-        network = Network(request.weights, request.settings)
+        network = Network(request.weights, request.settings, callbacks)
         _remove_leftovers(request.out, journal_too=request.overwrite)
         fingerprint = {
             "weights": f"{request.weights.name}@{request.weights.digest}",
@@ -112,7 +117,9 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         }
         journal = Journal(request.out, fingerprint, replacing=request.overwrite)
         try:
-            _announce(request, journal, network, callbacks)
+            if not request.prune:
+                _check_nothing_is_dropped(request, journal)
+            _announce(request, network, callbacks)
             totals, reused = Totals(), set[str]()
             with_times = not request.pseudonymised or starts.source == CONTAINER
             scorer = Scorer(network, request.settings, callbacks, with_times=with_times)
@@ -121,8 +128,12 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
                 if scored.reused:
                     reused.add(scored.recording.key)
                 yield scored
+            if not request.prune:
+                _check_nothing_has_failed(request, journal)
             times = _recorded_at(request, journal, starts, callbacks)
             _write(request, journal, network, totals, reused, times, time.monotonic() - started)
+            if request.prune and (dropped := journal.prune(request.inputs.recordings)):
+                callbacks.info(f"{plural(dropped, 'recording')} dropped from {request.out.name} (--prune)")
         finally:
             journal.close()
 
@@ -193,18 +204,28 @@ def _remove_leftovers(out: Path, *, journal_too: bool) -> None:
         raise storage_fault(out, error) from None
 
 
-def _announce(request: ScoreRequest, journal: Journal, network: Network, callbacks: RunCallbacks) -> None:
+def _check_nothing_is_dropped(request: ScoreRequest, journal: Journal) -> None:
+    """Raise where the output holds recordings that are not among the inputs, or that can no longer be read."""
+    held = journal.held()
+    missing = unreadable([recording for recording in request.inputs.recordings if recording.key in held])
+    others = held - {recording.key for recording in request.inputs.recordings}
+    refuse_dropping(request.out, [""] * len(others), [recording.name for recording in missing])
+
+
+def _check_nothing_has_failed(request: ScoreRequest, journal: Journal) -> None:
+    """Raise where recordings that the output holds failed in this run, for instance because a share went away."""
+    failed = journal.held_but_failed()
+    names = [recording.name for recording in request.inputs.recordings if recording.key in failed]
+    refuse_dropping(request.out, [], names, kept=", and what was scored now is in its journal")
+
+
+def _announce(request: ScoreRequest, network: Network, callbacks: RunCallbacks) -> None:
     inputs = request.inputs
     callbacks.set_total(len(inputs.recordings))
     for note in inputs.notes:
         callbacks.warning(note)
     if left_aside := inputs.left_aside.describe():
         callbacks.info(f"left aside: {left_aside}")
-    if others := journal.others(inputs.recordings):
-        callbacks.warning(
-            f"{plural(others, 'recording')} scored earlier but not among the inputs now: left out of "
-            f"{request.out.name}, kept in its journal"
-        )
     total = plural(len(inputs.recordings), "recording")
     callbacks.info(f"scoring {total} on {device_name(network.device)}", device=str(network.device))
 

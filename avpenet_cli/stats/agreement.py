@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -53,6 +54,7 @@ class Limits:
         upper: bias + 1.96 SD.
         between_sd: standard deviation between subjects; NaN for independent pairs.
         within_sd: standard deviation within subjects; NaN for independent pairs.
+        pairs_per_subject: harmonic mean number of pairs of a subject.
         approximate: independent pairs only: the large-sample intervals of 1999; None where not computable.
         bootstrap: repeated measures only: intervals by the subject bootstrap; None where not computable.
     """
@@ -66,6 +68,7 @@ class Limits:
     upper: Estimate
     between_sd: float = NAN
     within_sd: float = NAN
+    pairs_per_subject: float = 1.0
     approximate: LimitIntervals | None = None
     bootstrap: LimitIntervals | None = None
 
@@ -111,7 +114,7 @@ def independent_limits(d: Array) -> Limits:
         return Limits(method, n, n, same, 0.0, same, same)
     t = stats.t.ppf((1 + LEVEL) / 2, n - 1)
     bias_ci = (mean - t * sd / np.sqrt(n), mean + t * sd / np.sqrt(n))
-    near, far = _tolerance_factors(n)
+    near, far = tolerance_factors(n)
     # Bland and Altman 1999, Stat Methods Med Res 8:135.
     error = t * sd * np.sqrt(1 / n + Z**2 / (2 * (n - 1)))
     lower, upper = mean - Z * sd, mean + Z * sd
@@ -127,7 +130,7 @@ def independent_limits(d: Array) -> Limits:
     )
 
 
-def _tolerance_factors(n: int) -> Interval:
+def tolerance_factors(n: int) -> Interval:
     """Distances from the bias, in SDs, at which the interval of a limit starts and ends."""
     tail = (1 - LEVEL) / 2
     if n <= 20_000:
@@ -164,7 +167,7 @@ def repeated_limits(pairs: Pairs, bootstrap: SubjectBootstrap | None = None) -> 
         n_subjects=n,
         n_pairs=n_pairs,
     )
-    result = components.limits(method)
+    result = replace(components.limits(method), pairs_per_subject=1 / float((1 / count).mean()))
     if bootstrap is None:
         return result
     table = np.stack([np.ones(n), means, means**2, 1 / count, count - 1, within_ss], axis=1)
@@ -208,13 +211,14 @@ def constant_truth_limits(x: Array, x_subject: NDArray[Any], y: Array, y_subject
         missing = absent("one subject: its segments say nothing about other subjects", n_pairs)
         bias = Estimate(float(difference[0]), NO_INTERVAL, n_pairs, missing.reason)
         return Limits(method, n_pairs, n, bias, NAN, missing, missing)
-    return _Components(
+    components = _Components(
         bias=float(difference.mean()),
         between=float(difference.var(ddof=1)),
         within=tuple(side[1:] for side in sides),
         n_subjects=n,
         n_pairs=n_pairs,
-    ).limits(method)
+    )
+    return replace(components.limits(method), pairs_per_subject=1 / (1 - sides[0][1]))
 
 
 @dataclass(frozen=True)
@@ -237,22 +241,14 @@ class _Components:
 
     def limits(self, method: Method) -> Limits:
         n = self.n_subjects
-        total = self.between + sum(share * variance for share, variance, _ in self.within)
-        sd = float(np.sqrt(total))
+        parts = [(self.between, n - 1)] + [(share * v, freedom) for share, v, freedom in self.within if freedom]
+        sd = float(np.sqrt(sum(variance for variance, _ in parts)))
         if sd < 1e-9:
             same = Estimate(self.bias, NO_INTERVAL, self.n_pairs, _EQUAL)
             return Limits(method, self.n_pairs, n, same, 0.0, same, same, between_sd=0.0, within_sd=0.0)
-        parts = [(self.between, n - 1)] + [(share * v, freedom) for share, v, freedom in self.within if freedom]
-        tail = (1 - LEVEL) / 2
-        below = sum((v * (1 - f / stats.chi2.ppf(1 - tail, f))) ** 2 for v, f in parts)
-        above = sum((v * (f / stats.chi2.ppf(tail, f) - 1)) ** 2 for v, f in parts)
-        least, most = np.sqrt(max(total - np.sqrt(below), 0)), np.sqrt(total + np.sqrt(above))
-        z = stats.norm.ppf(1 - tail)
-        of_bias = z * np.sqrt(self.between / n)
-        outward = np.hypot(of_bias, Z * (most - sd))
-        inward = np.hypot(of_bias, Z * (sd - least))
+        inward, outward = mover_reaches(parts, n)
         lower, upper = self.bias - Z * sd, self.bias + Z * sd
-        t = stats.t.ppf(1 - tail, n - 1) * np.sqrt(self.between / n)
+        t = stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.sqrt(self.between / n)
         within_sd = float(np.sqrt(sum(v for _, v, _ in self.within)))
         # Variance of the means less the part that comes from within subjects; below 0 by chance.
         own = self.between - sum((1 - share) * v for share, v, _ in self.within)
@@ -267,6 +263,24 @@ class _Components:
             between_sd=float(np.sqrt(max(own, 0.0))),
             within_sd=within_sd,
         )
+
+
+def mover_reaches(parts: Sequence[tuple[Any, float]], n_subjects: int) -> tuple[Any, Any]:
+    """How far the interval of a limit of agreement reaches inward and outward, points (MOVER; Zou 2013).
+
+    Args:
+        parts: components of the total variance with their degrees of freedom, the one between subjects first; numbers,
+            or arrays that broadcast.
+        n_subjects: number of subjects.
+    """
+    tail = (1 - LEVEL) / 2
+    total = sum(variance for variance, _ in parts)
+    sd = np.sqrt(total)
+    below = sum((variance * (1 - f / stats.chi2.ppf(1 - tail, f))) ** 2 for variance, f in parts)
+    above = sum((variance * (f / stats.chi2.ppf(tail, f) - 1)) ** 2 for variance, f in parts)
+    least, most = np.sqrt(np.maximum(total - np.sqrt(below), 0)), np.sqrt(total + np.sqrt(above))
+    of_bias = stats.norm.ppf(1 - tail) * np.sqrt(parts[0][0] / n_subjects)
+    return np.hypot(of_bias, Z * (sd - least)), np.hypot(of_bias, Z * (most - sd))
 
 
 def percentile_limits(pairs: Pairs, bootstrap: SubjectBootstrap) -> PercentileLimits:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -12,9 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.study.ratings import Ratings, Subjects
+from avpenet_cli.keys import normalise_key
+from avpenet_cli.study.ratings import Ratings
 from avpenet_cli.study.score_tables import Scores
 from avpenet_cli.study.sheets import quoted
+from avpenet_cli.study.subjects import Subjects
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -68,7 +69,8 @@ def pair(scores: Scores, ratings: Ratings | None, subjects: Subjects | None, hol
     Args:
         scores: segments.
         ratings: None: no segment has a reference.
-        subjects: None: every recording is a separate subject.
+        subjects: None: every recording is a separate subject. Both tables name recordings as the scores do, see
+            `matched_to`.
         hold_s: how long a rating given at one time holds from then on, seconds; 0: it belongs to the segment at that
             time.
 
@@ -142,9 +144,9 @@ def _subjects_of(recordings: list[str], subjects: Subjects | None) -> list[str]:
     rows = subjects.subject_of
     if not any(name in rows for name in recordings):
         raise _nothing_in_common(subjects.file.name, rows, recordings)
-    taken = set(rows.values())
+    taken = set(map(normalise_key, rows.values()))
     for name in recordings:
-        if name not in rows and name in taken:
+        if name not in rows and normalise_key(name) in taken:
             raise SettingsError(
                 f"{subjects.file.name}: recording {quoted(name)} has no row, and its name is that of a subject",
                 "add a row for the recording",
@@ -239,12 +241,12 @@ def _nothing_in_common(file: str, names: Iterable[str], scored: list[str]) -> Se
     ours, other = (scored[0], others[0]) if alike is None else (by_stem[_normalised(alike)], alike)
     hint = "use the names of the score table's column `recording`"
     if alike is not None:
-        hint = f"the names differ only in folder, suffix or letter case: {hint}"
+        hint = f"the names differ only in folder or suffix: {hint}"
     return SettingsError(
         f"{file} has no recording in common with the scores: {quoted(other)} there, {quoted(ours)} in the scores", hint
     )
 
 
 def _normalised(name: str) -> str:
-    """A recording's name without folder, suffix and letter case, which people drop when they write it down."""
-    return unicodedata.normalize("NFC", PurePosixPath(name.replace("\\", "/")).stem).casefold()
+    """Key of a recording's name without folder and suffix, which people drop when they write it down."""
+    return normalise_key(PurePosixPath(name.replace("\\", "/")).stem)

@@ -1,29 +1,25 @@
-"""Tables that people provide: human ratings on any scale, subjects of recordings, events."""
+"""Tables that people provide: human ratings on any scale, and events."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.keys import match_names, merge_spellings, shown, tidy
 from avpenet_cli.study.readers import read_sheet
-from avpenet_cli.study.sheets import Floats, Sheet, SourceFile, Table, quoted
+from avpenet_cli.study.scales import HIGHEST_POINTS, Scale, ScaleError, parse_scale
+from avpenet_cli.study.sheets import Floats, Sheet, SourceFile, Table
 
-SCALES: dict[str, float] = {"NRS": 10.0, "NIPS": 7.0, "CPOT": 8.0, "FLACC": 10.0, "VAS": 100.0}
-"""Highest value of each scale known by name; all start at 0."""
-DEFAULT_SCALE = "NRS"
 DEFAULT_RATER = "rater"
 """Name of the rater where the file does not give one."""
-NOT_STATED = "(not stated)"
-"""Level of an empty cell in the table of subjects."""
 
-_HIGHEST = 10.0
-_RATING_COLUMNS = ("recording", "time_s", "start_s", "end_s", "value", "scale", "rater")
-_NAMED_SCALE = re.compile(r"([^:]*[^:\s])\s*:\s*([0-9]+(?:\.[0-9]+)?)")
-_SCALES_REMEDY = f"use {', '.join(SCALES)}, or `name:max` such as BPS:12 for a scale from 0 to 12"
+_IDENTITY = ["recording", "rater", "start_s", "end_s"]
+_REQUIRED_CELLS = ("recording", "time_s", "start_s", "end_s", "value")
+_RATING_COLUMNS = (*_REQUIRED_CELLS, "scale", "rater")
 
 
 @dataclass(frozen=True)
@@ -34,31 +30,36 @@ class Ratings:
         file: where they come from.
         rows: one per rating, in the file's order: `line` (of the file; for Parquet the row), `recording`, `start_s`,
             `end_s` (NaN for a rating at one time), `value` (0 to 10), `rater`, `scale`.
-        scales: in order of appearance, upper case, `NAME:MAX` where the file gave the end of the scale.
+        scales: in order of appearance, labels as in `Scale`.
         raters: in order of appearance.
+        notices: what was merged or matched in spite of its spelling.
     """
 
     file: SourceFile
     rows: pd.DataFrame
     scales: tuple[str, ...]
     raters: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
+    def matched_to(self, recordings: Sequence[str]) -> Ratings:
+        """These ratings with the recordings' own spelling of their names.
 
-@dataclass(frozen=True)
-class Subjects:
-    """Subjects of the recordings.
-
-    Attributes:
-        file: where they come from.
-        subject_of: recording to subject.
-        columns: the other columns, to stratify by.
-        table: those columns as text, indexed by recording; an empty cell is `(not stated)`.
-    """
-
-    file: SourceFile
-    subject_of: dict[str, str]
-    columns: tuple[str, ...]
-    table: pd.DataFrame
+        Raises:
+            SettingsError: several recordings could be meant; with its own spelling a row repeats an earlier one.
+        """
+        matches = match_names(map(str, self.rows["recording"].unique()), recordings, self.file.name)
+        if not matches.respelt:
+            return self
+        rows = self.rows.assign(recording=self.rows["recording"].map(matches.names).astype("str"))
+        repeated = rows[rows.duplicated(_IDENTITY)]
+        if len(repeated):
+            row = repeated.iloc[0]
+            raise SettingsError(
+                f"{self.file.name}: the rating in line {row['line']} repeats one of {shown(row['recording'])} by the "
+                "same rater at the same time, in which the recording's name is written differently",
+                "keep one of them",
+            )
+        return replace(self, rows=rows, notices=self.notices + matches.notice(self.file.name, "the scores"))
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,26 @@ class Events:
     Attributes:
         file: where they come from.
         rows: `recording`, `time_s`, `label`, in the file's order.
+        notices: what was matched in spite of its spelling.
     """
 
     file: SourceFile
     rows: pd.DataFrame
+    notices: tuple[str, ...] = ()
+
+    def matched_to(self, recordings: Sequence[str]) -> Events:
+        """These events with the recordings' own spelling of their names.
+
+        Raises:
+            SettingsError: several recordings could be meant.
+        """
+        matches = match_names(map(str, self.rows["recording"].unique()), recordings, self.file.name)
+        rows = self.rows.assign(recording=self.rows["recording"].map(matches.names).astype("str"))
+        return replace(self, rows=rows, notices=self.notices + matches.notice(self.file.name, "the scores"))
 
 
 def read_ratings(source: Table) -> Ratings:
-    """Read ratings and rescale each linearly from its scale, 0 to its highest value, to 0 to 10 (NIPS: x 10/7).
+    """Read ratings and rescale each linearly from its scale to 0 to 10 points (NIPS: x 10/7; BPS: (x - 3) 10/9).
 
     Args:
         source: .csv, .parquet or .jsonl, or a DataFrame, with `recording`, then `time_s` or `start_s` and `end_s`,
@@ -86,7 +99,7 @@ def read_ratings(source: Table) -> Ratings:
             value, text for a number, an unknown scale, a value outside its scale, a negative time or an end not after
             its start; two rows of a rater for the same time.
     """
-    sheet = read_sheet(source, _RATING_COLUMNS, "table of ratings")
+    sheet = read_sheet(source, _RATING_COLUMNS, "table of ratings", _REQUIRED_CELLS)
     sheet.require(
         ("recording", "value"),
         "table of ratings",
@@ -94,16 +107,18 @@ def read_ratings(source: Table) -> Ratings:
     )
     recording = sheet.filled("recording").to_pandas()
     start_s, end_s = _times(sheet)
-    scale, highest = _scales(sheet)
+    scales = _scales(sheet)
+    lowest, highest = np.array([(scale.lowest, scale.highest) for scale in scales], dtype=np.float64).T
     value = sheet.numbers("value")
     if np.isnan(value).any():
         raise sheet.fault(np.isnan(value), "value is empty", "fill it in or remove the row")
-    wrong = ~((value >= 0.0) & (value <= highest))
+    wrong = ~((value >= lowest) & (value <= highest))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        problem = f"value {value[row]:g} is outside its scale, {scale[row]} from 0 to {highest[row]:g}"
+        scale = scales[row]
+        problem = f"value {value[row]:g} is outside its scale, {scale.label} from {scale.lowest:g} to {scale.highest:g}"
         raise sheet.fault(wrong, problem, "fix the value, or name its scale in a column `scale`")
-    single = pd.Series([DEFAULT_RATER] * sheet.rows, dtype="str")
+    rater, notices = _raters(sheet)
     rows = pd.DataFrame(
         {
             "line": sheet.lines,
@@ -111,24 +126,29 @@ def read_ratings(source: Table) -> Ratings:
             "start_s": start_s,
             "end_s": end_s,
             # Multiplied first, so that the highest value of a scale becomes exactly 10.
-            "value": value * _HIGHEST / highest,
-            "rater": _raters(sheet) if "rater" in sheet.columns else single,
-            "scale": scale,
+            "value": (value - lowest) * HIGHEST_POINTS / (highest - lowest),
+            "rater": rater,
+            "scale": pd.Series([scale.label for scale in scales], dtype="str"),
         }
     )
-    repeated = rows.duplicated(["recording", "rater", "start_s", "end_s"]).to_numpy()
+    repeated = rows.duplicated(_IDENTITY).to_numpy()
     if repeated.any():
         raise sheet.fault(
             repeated,
             "the same recording, rater and time as an earlier row",
             "keep one of them, or name the raters in a column `rater`",
         )
-    return Ratings(sheet.file, rows, tuple(map(str, rows["scale"].unique())), tuple(map(str, rows["rater"].unique())))
+    scale_labels, raters = (tuple(map(str, rows[name].unique())) for name in ("scale", "rater"))
+    return Ratings(sheet.file, rows, scale_labels, raters, notices)
 
 
-def _raters(sheet: Sheet) -> pd.Series[str]:
-    """Names without surrounding blanks, which are invisible in a spreadsheet."""
-    return sheet.strings("rater").str.strip().replace("", DEFAULT_RATER).fillna(DEFAULT_RATER)
+def _raters(sheet: Sheet) -> tuple[pd.Series[str], tuple[str, ...]]:
+    """The rater of each row, and what was merged."""
+    if "rater" not in sheet.columns:
+        return pd.Series([DEFAULT_RATER] * sheet.rows, dtype="str"), ()
+    written = sheet.strings("rater").fillna(DEFAULT_RATER)
+    spellings = merge_spellings(written)
+    return written.map(spellings.names).astype("str"), spellings.notice(sheet.path.name, "rater")
 
 
 def _times(sheet: Sheet) -> tuple[Floats, Floats]:
@@ -153,56 +173,16 @@ def _times(sheet: Sheet) -> tuple[Floats, Floats]:
     return start_s, end_s
 
 
-def _scales(sheet: Sheet) -> tuple[pd.Series[str], Floats]:
-    """Name and highest value of each rating's scale."""
-    if "scale" not in sheet.columns:
-        return pd.Series([DEFAULT_SCALE] * sheet.rows, dtype="str"), np.full(sheet.rows, SCALES[DEFAULT_SCALE])
-    names = sheet.strings("scale").fillna(DEFAULT_SCALE)
-    known: dict[str, tuple[str, float]] = {}
+def _scales(sheet: Sheet) -> list[Scale]:
+    """The scale of each row."""
+    names = sheet.strings("scale").fillna("") if "scale" in sheet.columns else pd.Series([""] * sheet.rows, dtype="str")
+    known: dict[str, Scale] = {}
     for name in map(str, names.unique()):
-        upper = name.strip().upper() or DEFAULT_SCALE
-        with_max = _NAMED_SCALE.fullmatch(upper)
-        highest = float(with_max[2]) if with_max else SCALES.get(upper, 0.0)
-        if not 0.0 < highest < np.inf:
-            raise sheet.fault((names == name).to_numpy(), f"unknown scale {quoted(name)}", _SCALES_REMEDY)
-        # `NIPS:7` and `nips` are the same scale; `VAS:10` is not the VAS of 100 mm.
-        standard = with_max is not None and SCALES.get(with_max[1]) == highest
-        label = upper
-        if with_max:
-            label = with_max[1] if standard else f"{with_max[1]}:{highest:g}"
-        known[name] = (label, highest)
-    scale = names.map({name: label for name, (label, _) in known.items()})
-    highest_of = names.map({name: maximum for name, (_, maximum) in known.items()})
-    return scale.astype("str"), np.asarray(highest_of, dtype=np.float64)
-
-
-def read_subjects(source: Table) -> Subjects:
-    """Read the subjects of the recordings, and columns to stratify by.
-
-    Args:
-        source: .csv, .parquet or .jsonl, or a DataFrame, with `recording`, `subject` and any other columns.
-
-    Raises:
-        SettingsError: a table that cannot be read or lacks columns, an empty recording or subject, or a recording with
-            two rows that differ.
-    """
-    sheet = read_sheet(source, ("recording", "subject"), "table of subjects")
-    sheet.require(("recording", "subject"), "table of subjects", "it needs recording and subject")
-    for name in ("recording", "subject"):
-        sheet.filled(name)
-    columns = tuple(name for name in sheet.columns if name not in ("recording", "subject"))
-    whole = pd.DataFrame({name: sheet.strings(name) for name in sheet.columns})
-    whole[list(columns)] = whole[list(columns)].fillna(NOT_STATED)
-    first = ~whole.duplicated().to_numpy()
-    conflicting = first & whole.duplicated("recording").to_numpy()
-    if conflicting.any():
-        recording = quoted(whole["recording"].iloc[int(np.flatnonzero(conflicting)[0])])
-        raise sheet.fault(
-            conflicting, f"recording {recording} has an earlier row that differs", "keep one row for each recording"
-        )
-    table = whole[first].set_index("recording")
-    subject_of = dict(zip(map(str, table.index), map(str, table["subject"]), strict=True))
-    return Subjects(sheet.file, subject_of, columns, table[list(columns)])
+        try:
+            known[name] = parse_scale(tidy(name))
+        except ScaleError as error:
+            raise sheet.fault((names == name).to_numpy(), error.problem, error.remedy) from None
+    return [known[name] for name in names]
 
 
 def read_events(source: Table) -> Events:

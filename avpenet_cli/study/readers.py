@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
+import io
 import json
-import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,30 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.study.sheets import Rows, Sheet, Table, csv_rows, quoted, to_numpy
+from avpenet_cli.phrasing import plural
+from avpenet_cli.study.csv_text import CsvText, normalise_header, read_csv_text
+from avpenet_cli.study.sheets import Rows, Sheet, Table, quoted, to_numpy
 from avpenet_cli.tables import SUFFIXES
+from avpenet_cli.textfiles import decode_text
 
 _JSON_ROWS = 50_000
-_PEEK_BYTES = 1 << 16
 _FRAME = Path("DataFrame")
 """Stands for a file name in messages and provenance."""
 
 
-def read_sheet(table: Table, known: Collection[str], description: str) -> Sheet:
+def read_sheet(
+    table: Table, known: Collection[str], description: str, required: Collection[str] | None = None
+) -> Sheet:
     """Read a .csv, .parquet or .jsonl file, or a DataFrame.
 
     Args:
-        table: a path, or a DataFrame, whose index is left out. A CSV file is UTF-8, with or without a byte order mark,
-            separated by commas, semicolons or tabs.
-        known: columns that the caller reads; a header that differs from one of them in letter case is taken for it.
+        table: a path, or a DataFrame, whose index is left out. Text is UTF-8 or UTF-16. A CSV file is separated by
+            commas, semicolons or tabs, or as its first line `sep=;` says.
+        known: columns that the caller reads; a header that differs from one of them in letter case or white space is
+            taken for it.
         description: what the file is, for messages: `score table`.
+        required: columns whose cell must be there in every row of a CSV file; spreadsheets leave out empty cells at a
+            row's end. None: all columns.
 
     Raises:
         SettingsError: no such file, another suffix, not readable as what its suffix says, columns without a name or
@@ -44,38 +50,44 @@ def read_sheet(table: Table, known: Collection[str], description: str) -> Sheet:
     if isinstance(table, pd.DataFrame):
         return _read_frame(table, known, description)
     path = table
-    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_jsonl}
-    reader = readers.get(path.suffix.lower())
     if not path.is_file():
         raise SettingsError(f"{path}: no such file", f"give the {description}'s path")
-    if reader is None:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise SettingsError(f"{path}: cannot tell the format", f"a {description} ends in one of {', '.join(SUFFIXES)}")
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        arrow, delimiter = reader(path, known, description)
+        if suffix == ".csv":
+            return _read_csv(path, digest, known, description, required)
+        if suffix == ".jsonl":
+            arrow, lines = _read_jsonl(path)
+            columns = _named_columns(path, arrow, known)
+            return _sheet(path, digest, columns, "", np.arange(arrow.num_rows), description, lines)
+        arrow = _without_dictionaries(pq.read_table(path))
+        columns = _named_columns(path, arrow, known)
+        return _sheet(path, digest, columns, "", np.arange(arrow.num_rows), description, None)
     except OSError as error:
         reason = error.strerror or _one_line(error)
         raise SettingsError(f"{path} cannot be read: {reason}", "check the file") from None
     except (UnicodeError, pa.ArrowInvalid) as error:
-        utf8 = "utf" in str(error).lower()
-        reason = "it is not in UTF-8" if utf8 else _one_line(error)
-        remedy = "save it as CSV UTF-8" if utf8 else f"check that it is a {path.suffix} file"
-        raise SettingsError(f"{path} cannot be read as a {description}: {reason}", remedy) from None
-    columns = _named_columns(path, arrow, known)
-    kept = np.arange(arrow.num_rows)
-    if delimiter and columns:
-        empty = np.logical_and.reduce([to_numpy(pc.is_null(column)) for column in columns.values()])
-        if empty.any():
-            kept = np.flatnonzero(~empty)
-            columns = {name: column.filter(pa.array(~empty)) for name, column in columns.items()}
-    return _sheet(path, digest, columns, delimiter, kept, description)
+        raise SettingsError(
+            f"{path} cannot be read as a {description}: {_one_line(error)}", f"check that it is a {suffix} file"
+        ) from None
 
 
-def _sheet(path: Path, digest: str, columns: dict[str, Any], delimiter: str, kept: Rows, description: str) -> Sheet:
+def _sheet(
+    path: Path,
+    digest: str,
+    columns: dict[str, Any],
+    delimiter: str,
+    kept: Rows,
+    description: str,
+    lines: Callable[[], Rows] | None,
+) -> Sheet:
     if not kept.size:
         raise SettingsError(f"{path} is empty: a {description} without a row", "check how it was made")
-    return Sheet(path, digest, columns, delimiter, kept)
+    return Sheet(path, digest, columns, delimiter, kept, lines)
 
 
 def _read_frame(frame: pd.DataFrame, known: Collection[str], description: str) -> Sheet:
@@ -88,7 +100,7 @@ def _read_frame(frame: pd.DataFrame, known: Collection[str], description: str) -
             f"{_FRAME} cannot be read as a {description}: {_one_line(error)}", "give each column values of one type"
         ) from None
     columns = _named_columns(_FRAME, _without_dictionaries(arrow), known)
-    return _sheet(_FRAME, digest, columns, "", np.arange(arrow.num_rows), description)
+    return _sheet(_FRAME, digest, columns, "", np.arange(arrow.num_rows), description, None)
 
 
 def _one_line(error: Exception) -> str:
@@ -99,8 +111,7 @@ def _named_columns(path: Path, table: Any, known: Collection[str]) -> dict[str, 
     columns: dict[str, Any] = {}
     for place, header in enumerate(table.column_names):
         column = table.column(place)
-        name = header.strip()
-        name = name.lower() if name.lower() in known else name
+        name = normalise_header(header, known)
         if not name:
             # Spreadsheets write separators for columns that were once selected.
             if column.null_count < len(column):
@@ -112,16 +123,10 @@ def _named_columns(path: Path, table: Any, known: Collection[str]) -> dict[str, 
     return columns
 
 
-def _read_csv(path: Path, known: Collection[str], description: str) -> tuple[Any, str]:
-    with path.open("rb") as file:
-        # The last character read may be incomplete.
-        peek = file.read(_PEEK_BYTES)
-        start = peek.decode("utf-8-sig", errors="strict" if len(peek) < _PEEK_BYTES else "ignore")
-    first = next((line for line in re.split(r"[\r\n]+", start) if line), "")
-    if not first:
-        raise SettingsError(f"{path} is empty", f"give a {description} with a header and rows")
-    headers = {mark: next(csv.reader([first], delimiter=mark)) for mark in (",", ";", "\t")}
-    delimiter = max(headers, key=lambda mark: sum(name.strip().lower() in known for name in headers[mark]))
+def _read_csv(
+    path: Path, digest: str, known: Collection[str], description: str, required: Collection[str] | None
+) -> Sheet:
+    content = read_csv_text(path, known, description)
     ragged: list[object] = []
 
     def skip(row: object) -> str:
@@ -129,34 +134,68 @@ def _read_csv(path: Path, known: Collection[str], description: str) -> tuple[Any
         return "skip"
 
     table = pyarrow.csv.read_csv(
-        path,
+        pa.BufferReader(content.text.encode()),
         read_options=pyarrow.csv.ReadOptions(use_threads=False),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter=content.delimiter, newlines_in_values=True, invalid_row_handler=skip
+        ),
         convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(headers[delimiter], pa.string()),
+            column_types=dict.fromkeys(content.header, pa.string()),
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         ),
     )
+    _check_quotes(path, content, table)
     if ragged:
-        width = len(headers[delimiter])
-        line, cells = next(((n, len(c)) for n, c in csv_rows(path, delimiter) if len(c) != width), (0, 0))
-        where = f"line {line} has {cells} cells" if line else "a row has another number of cells"
-        raise SettingsError(
-            f"{path}: {where}, the header {width} ({len(ragged)} such rows)", "check its separators and quotes"
-        )
-    if table.num_rows and path.read_bytes().count(b'"') % 2:
+        table = _padded(path, content, known, required, table.num_rows + len(ragged))
+    columns = _named_columns(path, table, known)
+    kept = np.arange(table.num_rows)
+    if columns:
+        empty = np.logical_and.reduce([to_numpy(pc.is_null(column)) for column in columns.values()])
+        if empty.any():
+            kept = np.flatnonzero(~empty)
+            columns = {name: column.filter(pa.array(~empty)) for name, column in columns.items()}
+
+    def lines() -> Rows:
+        # Read again, so that the text of a large table does not stay in memory for messages that are rarely needed.
+        return read_csv_text(path, known, description).lines()
+
+    return _sheet(path, digest, columns, content.delimiter, kept, description, lines)
+
+
+def _check_quotes(path: Path, content: CsvText, table: Any) -> None:
+    """Everything after an unclosed quote becomes one cell, and its rows would be lost without a message."""
+    if table.num_rows and content.text.count('"') % 2:
         last = [str(column[-1].as_py()) for column in table.columns]
-        # Everything after an unclosed quote becomes one cell, and its rows would be lost without a message.
         if any("\n" in cell or "\r" in cell for cell in last):
             raise SettingsError(f"{path}: a quote is opened and not closed before the end", "check its quotes")
-    return table, delimiter
 
 
-def _read_parquet(path: Path, known: Collection[str], description: str) -> tuple[Any, str]:
-    table = pq.read_table(path)
-    return _without_dictionaries(table), ""
+def _padded(path: Path, content: CsvText, known: Collection[str], required: Collection[str] | None, n_rows: int) -> Any:
+    """A table of `n_rows` of different lengths, where what is missing or too much is empty cells at a row's end.
+
+    Raises:
+        SettingsError: a row lacks a required cell, or has a cell too much that is not empty.
+    """
+    header = content.header
+    names = [normalise_header(name, known) for name in header]
+    fewest = max((place + 1 for place, name in enumerate(names) if required is None or name in required), default=0)
+    rows: list[list[str]] = []
+    wrong: list[tuple[int, int]] = []
+    for line, cells in content.rows():
+        if len(cells) < fewest or any(cell.strip() for cell in cells[len(header) :]):
+            wrong.append((line, len(cells)))
+        rows.append((cells + [""] * len(header))[: len(header)])
+    if wrong or len(rows) != n_rows:
+        line, count = wrong[0] if wrong else (0, 0)
+        where = f"line {line} has {plural(count, 'cell')}" if line else "a row has another number of cells"
+        raise SettingsError(
+            f"{path}: {where}, the header {len(header)} ({plural(max(len(wrong), 1), 'such row')})",
+            "check its separators and quotes",
+        )
+    columns = [pa.array([cell or None for cell in column], pa.string()) for column in zip(*rows, strict=True)]
+    return pa.table(columns, names=header)
 
 
 def _without_dictionaries(table: Any) -> Any:
@@ -165,23 +204,25 @@ def _without_dictionaries(table: Any) -> Any:
     return pa.table(plain, names=table.column_names)
 
 
-def _read_jsonl(path: Path, known: Collection[str], description: str) -> tuple[Any, str]:
+def _read_jsonl(path: Path) -> tuple[Any, Callable[[], Rows]]:
+    """The table, and a function that gives the line of each row."""
     parts: list[tuple[int, dict[str, Any]]] = []
     rows: list[dict[str, Any]] = []
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError:
-                row = None
-            if not isinstance(row, dict):
-                raise SettingsError(f"{path}: line {number} is not a JSON object", "write one object on each line")
-            rows.append(row)
-            if len(rows) == _JSON_ROWS:
-                parts.append(_columnwise(rows))
-                rows = []
+    numbers: list[int] = []
+    for number, line in enumerate(io.StringIO(decode_text(path.read_bytes(), str(path)).text, newline=None), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise SettingsError(f"{path}: line {number} is not a JSON object", "write one object on each line")
+        rows.append(row)
+        numbers.append(number)
+        if len(rows) == _JSON_ROWS:
+            parts.append(_columnwise(rows))
+            rows = []
     parts += [_columnwise(rows)] if rows else []
     # A column may have integers in one part and fractions, text or nothing in the next.
     names = list(dict.fromkeys(name for _, part in parts for name in part))
@@ -191,7 +232,8 @@ def _read_jsonl(path: Path, known: Collection[str], description: str) -> tuple[A
         kinds = {piece.type for piece in pieces if not pa.types.is_null(piece.type)}
         kind = kinds.pop() if len(kinds) == 1 else pa.string() if pa.string() in kinds else pa.float64()
         arrays[name] = pa.chunked_array([piece.cast(kind) for piece in pieces], type=kind)
-    return pa.table(arrays), ""
+    lines = np.array(numbers, dtype=np.int64)
+    return pa.table(arrays), lambda: lines
 
 
 def _columnwise(rows: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.keys import describe_difference, match_names, normalise_key, shown
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Status
 from avpenet_cli.study.readers import read_sheet
@@ -30,6 +31,7 @@ ManifestState = Literal["verified", "absent", "altered", "unreadable"]
 Mask = npt.NDArray[np.bool_]
 
 _DESCRIPTION = "score table"
+_ONE_SPELLING = "keep one of them if they are one recording; if they are two, give one another name"
 DIGEST_CHARACTERS = 12
 """Of the weights' digest, in a table's column `weights`."""
 
@@ -59,15 +61,36 @@ class Scores:
             cells being NaN. Columns of `tables.COLUMNS` that a table lacks are missing in its rows. `source` is the
             index of the row's table in `sources`.
         sources: the files.
-        weights: with which the tables were scored, as they state it; empty where they do not.
+        weights: with which the tables were scored, as they state it, in full where one says more than another; empty
+            where they do not.
         cut_points: upper ends of the classes low and moderate, points; from a manifest of these weights, otherwise 3
             and 6.
+        notices: what was matched in spite of its spelling.
     """
 
     segments: pd.DataFrame
     sources: tuple[ScoreSource, ...]
     weights: str
     cut_points: tuple[float, float]
+    notices: tuple[str, ...] = ()
+
+    def matched_to(self, recordings: Sequence[str]) -> Scores:
+        """These scores with another table's spelling of the recordings' names.
+
+        Raises:
+            SettingsError: several recordings could be meant, or one by two names.
+        """
+        where = ", ".join(source.name for source in self.sources)
+        names = self.segments["recording"].cat.categories
+        matches = match_names(map(str, names), recordings, where)
+        if not matches.respelt:
+            return self
+        renamed = [matches.names[str(name)] for name in names]
+        twice = next((name for place, name in enumerate(renamed) if name in renamed[:place]), None)
+        if twice is not None:
+            raise SettingsError(f"{where}: {shown(twice)} is there in two spellings", _ONE_SPELLING)
+        segments = self.segments.assign(recording=self.segments["recording"].cat.rename_categories(renamed))
+        return replace(self, segments=segments, notices=self.notices + matches.notice(where, "the score tables"))
 
 
 def read_scores(tables: Sequence[Table]) -> Scores:
@@ -79,7 +102,7 @@ def read_scores(tables: Sequence[Table]) -> Scores:
     Raises:
         SettingsError: a table that is absent, empty, of another format or not a score table; a row with text for a
             number, a score outside 0 to 10 or inconsistent with its status, or an end before its start; the same
-            segment twice; tables of different weights or with different cut points.
+            segment or recording twice, also under two spellings; tables of different weights or cut points.
     """
     if not tables:
         raise SettingsError("no score table was given", "name at least one")
@@ -87,7 +110,9 @@ def read_scores(tables: Sequence[Table]) -> Scores:
     sources = tuple(_source(sheet) for sheet in sheets)
     weights = _common_weights(sheets)
     cut_points = _common_cut_points(sources, weights)
-    return Scores(_joined(sheets), sources, weights, cut_points)
+    segments = _joined(sheets)
+    _check_names([sheet.path for sheet in sheets], sources, segments)
+    return Scores(segments, sources, weights, cut_points)
 
 
 def _checked(table: Table) -> Sheet:
@@ -161,21 +186,34 @@ def _well_formed(manifest: dict[str, Any]) -> bool:
         return False
 
 
+def weights_identity(mark: str) -> str:
+    """Name and start of the digest, `name@digest12`, of what a column `weights` states; its remarks differ between
+    versions of the program."""
+    return mark.split(" ", maxsplit=1)[0]
+
+
+def described_identity(weights: Mapping[str, Any]) -> str:
+    """The same of the weights that a manifest describes."""
+    return f"{weights.get('name')}@{str(weights.get('digest'))[:DIGEST_CHARACTERS]}"
+
+
 def _common_weights(sheets: Sequence[Sheet]) -> str:
-    paths: dict[str, Path] = {}
+    marks: dict[str, tuple[str, Path]] = {}
     for sheet in sheets:
         values = sheet.text("weights").unique().to_pylist() if "weights" in sheet.columns else [None]
         for value in values:
-            paths.setdefault(value or "", sheet.path)
-    if len(paths) > 1:
-        (weights, path), (other_weights, other_path) = list(paths.items())[:2]
+            mark = value or ""
+            other, path = marks.get(weights_identity(mark), ("", sheet.path))
+            marks[weights_identity(mark)] = (max(mark, other, key=len), path)
+    if len(marks) > 1:
+        (weights, path), (other_weights, other_path) = list(marks.values())[:2]
         raise SettingsError(
             f"{path} was scored with {_quoted_weights(weights)}, {other_path} with {_quoted_weights(other_weights)}"
             if path != other_path
             else f"{path} mixes scores of {_quoted_weights(weights)} and {_quoted_weights(other_weights)}",
             "make a report of each, or give one of them with --compare",
         )
-    return next(iter(paths))
+    return next(iter(marks.values()))[0]
 
 
 def _quoted_weights(weights: str) -> str:
@@ -189,9 +227,8 @@ def _common_cut_points(sources: Sequence[ScoreSource], weights: str) -> tuple[fl
         described = (source.manifest or {}).get("weights")
         if not isinstance(described, dict):
             continue
-        mark = f"{described.get('name')}@{str(described.get('digest'))[:DIGEST_CHARACTERS]}"
         # A table edited in a spreadsheet is altered, but its weights are still the same.
-        if source.manifest_state != "verified" and weights.split(" ", maxsplit=1)[0] != mark:
+        if source.manifest_state != "verified" and weights_identity(weights) != described_identity(described):
             continue
         match described.get("cut_points"):
             case [int() | float() as low, int() | float() as high] if 0.0 < low < high < HIGHEST:
@@ -231,26 +268,42 @@ def _joined(sheets: Sequence[Sheet]) -> pd.DataFrame:
     same = np.logical_and.reduce([array[1:] == array[:-1] for array in ordered])
     if same.any():
         raise _duplicate_segment(sheets, np.repeat(np.arange(len(sheets)), rows), order, np.flatnonzero(same))
-    _check_one_table_per_recording(sheets, segments)
     if (np.diff(order) != 1).any():
         segments = segments.take(order)
     return segments.reset_index(drop=True)
 
 
-def _check_one_table_per_recording(sheets: Sequence[Sheet], segments: pd.DataFrame) -> None:
-    """Segments of two runs over a recording may start at slightly different times and would be counted twice."""
-    if len(sheets) < 2:
-        return
+def _check_names(paths: Sequence[Path], sources: Sequence[ScoreSource], segments: pd.DataFrame) -> None:
+    """Check that each recording is in one table, under one name.
+
+    Segments of two runs over a recording may start at slightly different times and would be counted twice.
+
+    Raises:
+        SettingsError: a recording in two tables; two spellings of a name, unless the table's manifest has both.
+    """
+    groups: dict[str, list[tuple[str, int]]] = {}
     where = segments[["recording", "source"]].drop_duplicates()
-    twice = where["recording"].duplicated()
-    if twice.any():
-        name = where["recording"][twice].iloc[0]
-        first, second = where.loc[where["recording"] == name, "source"].iloc[:2]
-        raise SettingsError(
-            f"{sheets[first].path} and {sheets[second].path}: both contain {quoted(str(name))} "
-            f"({plural(int(twice.sum()), 'such recording')})",
-            "give each recording in one table",
-        )
+    for name, source in zip(map(str, where["recording"]), where["source"].tolist(), strict=True):
+        groups.setdefault(normalise_key(name), []).append((name, source))
+    across = [group for group in groups.values() if len({source for _, source in group}) > 1]
+    if across:
+        name, source = across[0][0]
+        other, other_source = next(item for item in across[0] if item[1] != source)
+        both = f"{paths[source]} and {paths[other_source]}"
+        if name == other:
+            problem = f"both contain {quoted(name)} ({plural(len(across), 'such recording')})"
+            raise SettingsError(f"{both}: {problem}", "give each recording in one table")
+        raise _two_spellings(both, name, other)
+    for group in groups.values():
+        manifest = sources[group[0][1]].manifest or {}
+        known = {entry["recording"] for entry in manifest.get("recordings", ())} if len(group) > 1 else set()
+        if len(group) > 1 and not known.issuperset(name for name, _ in group):
+            raise _two_spellings(str(paths[group[0][1]]), group[0][0], group[1][0])
+
+
+def _two_spellings(where: str, name: str, other: str) -> SettingsError:
+    difference = describe_difference(name, other)
+    return SettingsError(f"{where}: {shown(name)} and {shown(other)} differ only in {difference}", _ONE_SPELLING)
 
 
 def _text(sheet: Sheet, name: str) -> Any:

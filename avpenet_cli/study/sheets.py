@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.keys import normalise_key
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -28,8 +26,8 @@ _NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 _NAMED_LINES = 3
 """Offending lines that a message names; the rest are counted."""
 _QUOTED_CHARACTERS = 40
-_LINES = (".csv", ".jsonl")
-"""Suffixes of files whose rows have line numbers."""
+_DECIMAL_COMMA = (";", "\t")
+"""Separators beside which a comma is the decimal mark."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,8 @@ class Sheet:
         columns: name to pyarrow column, in the file's order.
         delimiter: of a CSV file; otherwise empty.
         kept: (rows,) indices of these rows in the file, from 0; the file's other rows are empty.
+        find_lines: returns the line of the file in which each of its rows starts, from 1, the empty ones included; None
+            where rows have no lines, as in Parquet.
     """
 
     path: Path
@@ -64,6 +64,7 @@ class Sheet:
     columns: dict[str, Any]
     delimiter: str
     kept: Rows
+    find_lines: Callable[[], Rows] | None = None
 
     @property
     def rows(self) -> int:
@@ -78,13 +79,10 @@ class Sheet:
     @cached_property
     def lines(self) -> Rows:
         """(rows,) line of the file in which each row starts, from 1; for Parquet and DataFrames, the row from 1."""
-        if not self._has_lines:
+        if self.find_lines is None:
             return self.kept + 1
-        return _lines(self.path, self.delimiter, self.kept)
-
-    @property
-    def _has_lines(self) -> bool:
-        return self.path.suffix.lower() in _LINES
+        lines = self.find_lines()
+        return lines[self.kept] if lines.size > self.kept[-1] else self.kept + 1
 
     def fault(self, wrong: npt.NDArray[Any], problem: str, remedy: str) -> SettingsError:
         """An error that names the first offending lines and counts the others.
@@ -96,13 +94,13 @@ class Sheet:
         """
         places = np.flatnonzero(wrong) if wrong.dtype == np.bool_ else wrong
         named = [str(line) for line in self.lines[places[:_NAMED_LINES]]]
-        word = "line" if self._has_lines else "row"
+        word = "row" if self.find_lines is None else "line"
         listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
         more = f" and {places.size - len(named)} more" if places.size > len(named) else ""
         return SettingsError(f"{self.path}: {word}{'s' * (len(named) > 1)} {listed}{more}: {problem}", remedy)
 
     def text(self, name: str) -> Any:
-        """A column as a pyarrow string column; an empty cell is null.
+        """A column as a pyarrow string column; a cell that is empty or blank is null.
 
         Raises:
             SettingsError: the column has values that are not text, such as lists.
@@ -115,14 +113,15 @@ class Sheet:
                 raise SettingsError(
                     f"{self.path}: column {name} has {column.type}, not text", "save it as text"
                 ) from None
-        return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+        empty = pc.equal(pc.utf8_trim_whitespace(column), "")
+        return pc.if_else(empty, pa.scalar(None, pa.string()), column)
 
     def strings(self, name: str) -> pd.Series[str]:
         """A column as a pandas text column; an empty cell is missing; raises as `text`."""
         return pd.Series(self.text(name).to_pandas(), name=name)
 
     def numbers(self, name: str) -> Floats:
-        """(rows,) float64, a column as numbers; NaN in empty cells. In a file with semicolons, decimals have commas.
+        """(rows,) float64, a column as numbers; NaN in empty cells. Between semicolons or tabs, commas are decimal.
 
         Raises:
             SettingsError: text or an infinite value where a number belongs, naming the lines.
@@ -136,7 +135,7 @@ class Sheet:
             return np.full(self.rows, np.nan)
         else:
             column = pc.utf8_trim_whitespace(self.text(name))
-            if self.delimiter == ";":
+            if self.delimiter in _DECIMAL_COMMA:
                 column = pc.replace_substring(column, ",", ".")
             try:
                 numbers = to_numpy(pc.cast(column, pa.float64()))
@@ -168,7 +167,8 @@ class Sheet:
             SettingsError: a cell is empty; the message names the lines.
         """
         column = self.text(name)
-        empty = to_numpy(pc.is_null(column))
+        invisible = [value for value in column.unique().to_pylist() if value is not None and not normalise_key(value)]
+        empty = to_numpy(pc.or_(pc.is_null(column), pc.is_in(column, pa.array(invisible, pa.string()))))
         if empty.any():
             raise self.fault(empty, f"{name} is empty", "fill it in or remove the row")
         return column
@@ -184,31 +184,3 @@ def to_numpy(column: Any) -> npt.NDArray[Any]:
     """A pyarrow array, chunked or not, as a NumPy array."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     return np.asarray(array.to_numpy(zero_copy_only=False))
-
-
-def csv_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row below the header with the line in which it starts, without empty lines.
-
-    Ends at a cell longer than Python's reader accepts, for example after an unclosed quote.
-    """
-    with path.open(encoding="utf-8-sig", newline="") as file, contextlib.suppress(csv.Error):
-        reader = csv.reader(file, delimiter=delimiter)
-        before, header = 0, True
-        for cells in reader:
-            line, before = before + 1, reader.line_num
-            if cells and not header:
-                yield line, cells
-            header = header and not cells
-
-
-def _lines(path: Path, delimiter: str, kept: Rows) -> Rows:
-    header = 1 if delimiter else 0
-    data = path.read_bytes()
-    ends = data.count(b"\n") + (not data.endswith(b"\n"))
-    if ends == header + int(kept[-1]) + 1:
-        return kept + header + 1
-    if delimiter:
-        numbers = [line for line, _ in csv_rows(path, delimiter)]
-    else:
-        numbers = [number for number, line in enumerate(io.BytesIO(data), 1) if line.strip()]
-    return np.array(numbers, dtype=np.int64)[kept] if len(numbers) > kept[-1] else kept + header + 1

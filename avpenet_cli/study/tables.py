@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from avpenet_cli.study.ratings import Events, Ratings, Subjects
-from avpenet_cli.study.score_tables import DIGEST_CHARACTERS, Scores
+from avpenet_cli.study.ratings import Events, Ratings
+from avpenet_cli.study.score_tables import Scores, described_identity, weights_identity
+from avpenet_cli.study.subjects import Subjects
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,42 @@ class Inputs:
     subjects: Subjects | None = None
     events: Events | None = None
     other: Scores | None = None
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was merged, or matched in spite of its spelling, in every table."""
+        tables = (self.ratings, self.subjects, self.events, self.other)
+        return tuple(notice for table in tables if table is not None for notice in table.notices)
+
+
+def match_tables(
+    scores: Scores,
+    ratings: Ratings | None = None,
+    subjects: Subjects | None = None,
+    events: Events | None = None,
+    other: Scores | None = None,
+) -> Inputs:
+    """Bring all tables to the score tables' spelling of the recordings' names.
+
+    Raises:
+        SettingsError: several recordings could be meant by a name; rows of different spellings contradict each other.
+    """
+    names = list(dict.fromkeys(_recordings(scores)))
+    return Inputs(
+        scores,
+        ratings and ratings.matched_to(names),
+        subjects and subjects.matched_to(names),
+        events and events.matched_to(names),
+        other and other.matched_to(names),
+    )
+
+
+def _recordings(scores: Scores) -> Iterator[str]:
+    """Recordings of the tables, then those of which only the manifests tell: they failed."""
+    yield from map(str, scores.segments["recording"].cat.categories)
+    for source in scores.sources:
+        for entry in (source.manifest or {}).get("recordings", ()):
+            yield str(entry["recording"])
 
 
 @dataclass(frozen=True)
@@ -51,13 +89,13 @@ class WeightsSummary:
 
 def summarise_weights(scores: Scores) -> WeightsSummary:
     """What the first manifest of these weights says about them."""
-    name, _, rest = scores.weights.partition("@")
-    digest = rest.partition(" ")[0]
+    identity = weights_identity(scores.weights)
+    name, _, digest = identity.rpartition("@")
     described: dict[str, Any] = {}
     for source in scores.sources:
         candidate = (source.manifest or {}).get("weights", {})
         # A manifest of other weights that was left in the folder does not describe these.
-        if f"{candidate.get('name')}@{str(candidate.get('digest'))[:DIGEST_CHARACTERS]}" == f"{name}@{digest}":
+        if described_identity(candidate) == identity:
             described = candidate
             break
 

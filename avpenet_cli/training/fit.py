@@ -129,15 +129,11 @@ def _trainer(
 ) -> lightning.Trainer:
     all_gpus = settings.device == "auto" and device.type == "cuda"
     count = torch.cuda.device_count() if all_gpus else 1
-    # Frozen encoders take no part in the backward pass; synchronised batch norm keeps its own statistics equal.
-    strategy: Strategy | str = (
-        DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if count > 1 else "auto"
-    )
     devices: int | list[int] = 1 if device.type == "cpu" else count if all_gpus else [device.index or 0]
     return lightning.Trainer(
         accelerator="cpu" if device.type == "cpu" else "gpu",
         devices=devices,
-        strategy=strategy,
+        strategy=strategy_for(count),
         sync_batchnorm=count > 1,
         precision=_precision(settings.precision, device),  # type: ignore[arg-type]
         max_epochs=settings.epochs,
@@ -152,6 +148,14 @@ def _trainer(
         enable_model_summary=False,
         default_root_dir=folder,
     )
+
+
+def strategy_for(processes: int) -> Strategy | str:
+    """Lightning's strategy for a run in this many processes, one for each GPU."""
+    if processes == 1:
+        return "auto"
+    # Frozen encoders take no part in the backward pass; synchronised batch norm keeps its own statistics equal.
+    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
 
 
 def _precision(wanted: str, device: torch.device) -> str:

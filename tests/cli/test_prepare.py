@@ -277,6 +277,17 @@ def test_subjects_that_change_splits_are_reported(place: Workspace) -> None:
     assert f"subject{'s' if len(moved) > 1 else ''}, such as {moved[0]}: weights trained on this store" in answer.err
 
 
+@pytest.mark.parametrize("options", [[], ["--prune"]])
+def test_a_finished_store_is_kept_when_no_input_exists(options: list[str], place: Workspace) -> None:
+    place.archive = place.folder / "share"  # as it is while nothing is mounted there
+    place.archive.mkdir()
+    before = _bytes(place.store)
+    answer = place.prepare(*options)
+    assert answer.code == 2
+    assert f"nothing was changed: {place.archive}: a folder without recordings" in answer.last_line
+    assert _bytes(place.store) == before
+
+
 @pytest.mark.slow
 def test_a_changed_recording_gets_a_new_shard(place: Workspace, archive: Workspace) -> None:
     place.archive = place.folder / "archive"
@@ -285,8 +296,13 @@ def test_a_changed_recording_gets_a_new_shard(place: Workspace, archive: Workspa
     assert first.code == 0
     (place.archive / "3.mp4").unlink()
     os.utime(place.archive / "1.mp4", ns=(0, 0))
-    answer = place.prepare(store=place.folder / "other")
+    refused = place.prepare(store=place.folder / "other")
+    assert refused.code == 2
+    assert "would lose 1 recording that it holds: 1 not among the inputs (such as 3.mp4)" in refused.last_line
+    assert len(SegmentStore.open(place.folder / "other")) == 4
+    os.utime(place.archive / "1.mp4", ns=(1, 1))
+    answer = place.prepare("--prune", store=place.folder / "other")
     assert answer.code == 0
     assert answer.err.count("from an earlier run") == 1  # 2.mp4
-    assert "2 shards of recordings that are not among the inputs now, unused" in answer.err
+    assert "3 shards of recordings that are not among the inputs now, unused" in answer.err
     assert SegmentStore.open(place.folder / "other").index["recording"].tolist() == ["1.mp4", "2.mp4", "2.mp4"]

@@ -176,19 +176,77 @@ def test_rows_are_in_input_order(first: FirstRun, avpenet_here: Avpenet, tmp_pat
 
 def test_recording_that_is_no_input_leaves_the_table(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
-    fewer = avpenet_here("score", *first.recordings[:2], "--out", out, "--weights", "untrained")
-    assert fewer.code == 0
-    assert "1 recording scored earlier but not among the inputs now" in fewer.err
+    command = ["score", *first.recordings[:2], "--out", out, "--weights", "untrained"]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    refused = avpenet_here(*command)
+    assert refused.code == 2
+    assert f"{out} would lose 1 recording that it holds: 1 not among the inputs" in refused.last_line
+    assert "--prune" in refused.last_line
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    pruned = avpenet_here(*command, "--prune")
+    assert pruned.code == 0
+    assert "1 recording dropped from scores.csv (--prune)" in pruned.err
     assert {row["recording"] for row in rows(out)} == {"cry.mp4", "dumb.mp4"}
+    # It is forgotten, so that the next night's run needs no --prune.
+    assert avpenet_here(*command).code == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--prune"], ["--overwrite"]])
+def test_finished_table_is_kept_when_no_input_exists(
+    options: list[str], first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    out = first.copy(tmp_path / "out")
+    share = tmp_path / "share"  # as it is while nothing is mounted there
+    share.mkdir()
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+    for inputs in ([tmp_path / "mistyped"], [share], [f"{tmp_path}/*.mp4"], [share / "1.mp4", share / "2.mp4"]):
+        refused = avpenet_here("score", *inputs, "--out", out, "--weights", "untrained", *options)
+        assert refused.code == 2
+        assert "nothing to do, and nothing was changed: " in refused.last_line
+        assert str(inputs[0]) in refused.last_line
+        assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
+
+
+def test_table_keeps_a_recording_that_can_no_longer_be_read(
+    first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    for source in first.recordings[1:]:
+        shutil.copy2(source, archive)
+    (archive / "new.mp4").write_bytes(b"no recording")
+    out = tmp_path / "scores.csv"
+    files = [archive / name for name in ("dumb.mp4", "moan.mp4", "new.mp4")]
+    command = ["score", *files, "--out", out, "--weights", "untrained"]
+    assert avpenet_here(*command).code == 1
+    before = out.read_bytes()
+    (archive / "dumb.mp4").rename(tmp_path / "away.mp4")
+    missing = avpenet_here(*command)
+    assert missing.code == 2
+    assert "would lose 1 recording that it holds: 1 missing or unreadable now (such as dumb.mp4)" in missing.last_line
+    assert "failed: " not in missing.err
+    # A file that is there, but is no recording any more, is noticed when it is read.
+    (archive / "dumb.mp4").write_bytes(b"a copy that was cut off")
+    unreadable = avpenet_here(*command)
+    assert unreadable.code == 2
+    assert "1 missing or unreadable now (such as dumb.mp4)" in unreadable.last_line
+    assert out.read_bytes() == before
+    pruned = avpenet_here(*command, "--prune")
+    assert pruned.code == 1
+    assert {row["recording"] for row in rows(out)} == {"moan.mp4"}
+    shutil.move(tmp_path / "away.mp4", archive / "dumb.mp4")
+    assert avpenet_here(*command).code == 1
+    assert out.read_bytes() == before
 
 
 def test_strict_run_exits_1_on_unscorable_segments(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
     strict = avpenet_here("score", *first.recordings, "--out", out, "--weights", "untrained", "--strict")
     assert strict.code == 1
-    answer = avpenet_here("score", first.recordings[2], "--out", out, "--weights", "untrained", "--strict", "-q")
+    options = ["--weights", "untrained", "--strict", "--prune", "-q"]
+    answer = avpenet_here("score", first.recordings[2], "--out", out, *options)
     assert answer.code == 0
-    assert [line[26:33] for line in answer.err.splitlines()] == ["warning"] * 2 + [answer.last_line[26:33]]
+    assert [line[26:33] for line in answer.err.splitlines()] == ["warning", answer.last_line[26:33]]
 
 
 @pytest.mark.slow

@@ -137,6 +137,7 @@ def test_dry_run_lists_and_writes_nothing(recording: Path, avpenet_here: Avpenet
     assert plain.err == ""
     assert "\x1b" not in plain.out
     assert any(r"a\n\x1b[31mb\xff.mp4" in line for line in plain.out.splitlines())
+    assert plain.out.splitlines()[-2:-1] == ["left aside: 1 file with another suffix (none 1)"]
     assert plain.out.splitlines()[-1] == "3 recordings, 2 unreadable, 0.5 min by their headers, 10 segments"
     both = avpenet_here("score", tmp_path, "--dry-run", "--pseudonymise", key)
     (line,) = [line for line in both.out.splitlines() if "recording.mp4" in line]

@@ -21,7 +21,8 @@ from avpenet_cli.phantom.head.built_in import built_in_head
 from avpenet_cli.phantom.make import PhantomRequest, make_phantoms, scenes
 from avpenet_cli.phantom.scene import draw_scene, render_audio, render_frames
 from avpenet_cli.phantom.subjects import draw_subject
-from avpenet_cli.study.ratings import read_events, read_ratings, read_subjects
+from avpenet_cli.study.ratings import read_events, read_ratings
+from avpenet_cli.study.subjects import read_subjects
 from tests.conftest import REPOSITORY, Answer
 
 SMALL = ("--size", "160x120", "--fps", "5", "--minutes", "0.1", "-q")

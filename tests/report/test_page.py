@@ -21,8 +21,9 @@ from avpenet_cli.report.figures import Figure
 from avpenet_cli.report.page import render
 from avpenet_cli.stats.bootstrap import Resampling
 from avpenet_cli.stats.verdict import Result
-from avpenet_cli.study.ratings import read_events, read_ratings, read_subjects
+from avpenet_cli.study.ratings import read_events, read_ratings
 from avpenet_cli.study.score_tables import read_scores
+from avpenet_cli.study.subjects import read_subjects
 from avpenet_cli.study.tables import Inputs
 from examples.make_study import make_study
 

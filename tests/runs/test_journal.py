@@ -129,11 +129,18 @@ def test_failure_keeps_the_earlier_score(out: Path, clip: Path, reopened: Callab
     assert journal.latest(_recording(1)) == _outcome()
 
 
-def test_recordings_left_out_are_kept_and_counted(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+def test_recordings_are_held_until_they_are_pruned(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
     journal = reopened(out)
     for number in range(3):
         journal.note(_recording(number), _facts(clip), _outcome())
-    assert journal.others((_recording(0), _recording(7))) == 2
+    assert journal.held() == {"key-0", "key-1", "key-2"}
+    journal.note(_recording(1), None, RecordingOutcome(Status.FAILED, reason="missing", message="no such file"))
+    assert journal.held_but_failed() == {"key-1"}
+    assert journal.prune((_recording(0), _recording(1), _recording(7))) == 2
+    assert journal.held() == {"key-0"}
+    assert journal.latest(_recording(1)) is not None
+    assert journal.prune((_recording(0),)) == 0
+    assert journal.latest(_recording(1)) is None
 
 
 def test_other_settings_are_refused(out: Path) -> None:
@@ -253,7 +260,7 @@ def test_ten_thousand_recordings_fit_in_memory(
     recordings = tuple(_recording(number) for number in range(10_000))
     for recording in recordings:
         journal.note(recording, _facts(clip), _outcome(segments=4))
-    assert journal.others(recordings[1:]) == 1
+    assert len(journal.held()) == 10_000
     tracemalloc.start()
     rows = (
         row(recording.name, segment, "untrained")

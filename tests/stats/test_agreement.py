@@ -198,6 +198,25 @@ def test_clusters_widen_the_slope_of_the_proportional_bias() -> None:
     assert width[0] > 3 * width[1]
 
 
+def test_an_inconclusive_verdict_says_how_many_subjects_would_decide_it() -> None:
+    rng = np.random.default_rng(5)
+    subject = np.repeat(np.arange(12), 10)
+    d = rng.normal(0, 0.5, 12)[subject] + rng.normal(0, 0.8, 120)
+    found = limits(Pairs.of(d, np.zeros(120), subject), None)
+    assert found.pairs_per_subject == pytest.approx(10)
+    outermost = abs(found.bias.value) + 1.96 * found.sd
+    for limit, expected in ((outermost + 0.3, "PASS"), (outermost - 0.1, "FAIL")):
+        undecided = verdict(found, None, limit, "protocol")
+        assert undecided.result == "INCONCLUSIVE" and undecided.more_subjects is not None
+        more = undecided.more_subjects
+        assert (more.expected, more.present) == (expected, 12)
+        assert more.needed is not None and more.needed > 12
+        assert f"about {more.needed} subjects in all ({more.needed - 12} more) with about 10 rated" in more.explanation
+    close = verdict(found, None, outermost + 0.001, "protocol").more_subjects
+    assert close is not None and close.needed is None and "even 10000 subjects" in close.explanation
+    assert verdict(found, None, 9.0, "protocol").more_subjects is None
+
+
 def limits_with(lower: tuple[float, float], upper: tuple[float, float]) -> Limits:
     return Limits("independent pairs", 9, 9, Estimate(0.0), 1.0, Estimate(-1.0, lower), Estimate(1.0, upper))
 

@@ -10,8 +10,9 @@ import pytest
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.study.pairing import BEYOND, IN_NONE, NO_RECORDING, Pairing, pair, row_medians
-from avpenet_cli.study.ratings import read_events, read_ratings, read_subjects
+from avpenet_cli.study.ratings import read_events, read_ratings
 from avpenet_cli.study.score_tables import read_scores
+from avpenet_cli.study.subjects import read_subjects
 from examples.make_study import make_study
 
 THREE = "a,0,3,5,scored\na,3,6,,unscorable\na,6,9,5,scored\n"

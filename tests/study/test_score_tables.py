@@ -16,8 +16,9 @@ import pytest
 from avpenet_cli import schemas
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.records import Flag, Quality, SegmentScore, Status
-from avpenet_cli.study.ratings import NOT_STATED, read_events, read_ratings, read_subjects
+from avpenet_cli.study.ratings import read_events, read_ratings
 from avpenet_cli.study.score_tables import Scores, read_scores
+from avpenet_cli.study.subjects import NOT_STATED, read_subjects
 from avpenet_cli.tables import COLUMNS, Row, row, write_table
 from examples.make_study import make_study
 
@@ -151,14 +152,15 @@ def test_spreadsheet_exports_with_semicolons_commas_and_empty_rows_are_read(tmp_
         (HEADER + ",0,3,4,scored\n", "line 2: recording is empty"),
         (HEADER + "\n\na,0,3,4,scored\n\n" + '"b\nc",0,3,4,scored\nd,0,3,x,scored\n', "line 8: score is 'x'"),
         (HEADER + "a,0,3,x,scored\n" * 5, "lines 2, 3 and 4 and 2 more: score is 'x'"),
-        (HEADER + "a,0,3,4,scored,\n", "line 2 has 6 cells, the header 5"),
-        (HEADER + 'a,0,3,4,scored\n"b,0,3,4,scored\n', "line 3 has 1 cells, the header 5"),
+        (HEADER + "a,0,3,4,scored,x\n", "line 2 has 6 cells, the header 5"),
+        (HEADER + 'a,0,3,4,scored\n"b,0,3,4,scored\n', "line 3 has 1 cell, the header 5"),
         (HEADER + 'a,0,3,4,scored\n"b' + ",0,3,4,scored\n" * 20_000, "has another number of cells"),
         (HEADER.replace("\n", ",flags\n") + 'a,0,3,4,scored,"\nb,0,3,4,scored,\n', "a quote is opened and not closed"),
         (HEADER + "a,0,3,4,scored\nb,0,3,4,scored\na,0,3.0,5,scored\n", "line 2 and "),
         ("recording,recording\na,b\n", "two columns are named 'recording'"),
         ("recording,\na,b\n", "column 2 has no name"),
-        (b"\xff\xfe" + "recording".encode("utf-16-le"), "not in UTF-8"),
+        ("recording".encode("utf-32"), "is in UTF-32"),
+        (HEADER + "a,0,3,4,sco\0red\n", "line 2 has a NUL character"),
         ((HEADER + "M\u00fcller,0,3,4,scored\n").encode("cp1252"), "not in UTF-8"),
     ],
 )
@@ -260,14 +262,14 @@ def test_manifests_with_different_cut_points_are_refused(tmp_path: Path) -> None
 def test_ratings_of_every_scale_are_rescaled_to_ten_points(tmp_path: Path) -> None:
     text = (
         "recording,time_s,value,scale,rater\n"
-        "a,0,7,nips,x\na,1,4,NIPS:7,x\na,2,8,CPOT,x\na,3,10,FLACC,x\na,4,100,VAS,y\na,5,5, VAS:10 ,y\n"
-        "a,6,6,bps:12,\na,7,3,,\n"
+        "a,0,7,nips,x\na,1,4,NIPS:7,x\na,2,8,CPOT,x\na,3,10,FLACC,x\na,4,100,VAS,y\na,5,5, VAS:0:10 ,y\n"
+        "a,6,7.5,bps,\na,7,3,,\n"
     )
     ratings = read_ratings(written(tmp_path, text))
     expected = [10.0, 40 / 7, 10.0, 10.0, 10.0, 5.0, 5.0, 3.0]
     assert ratings.rows["value"].to_list() == pytest.approx(expected, abs=1e-12)
     assert ratings.rows["value"].max() == 10.0
-    assert ratings.scales == ("NIPS", "CPOT", "FLACC", "VAS", "VAS:10", "BPS:12", "NRS")
+    assert ratings.scales == ("NIPS", "CPOT", "FLACC", "VAS", "VAS:10", "BPS", "NRS")
     assert ratings.raters == ("x", "y", "rater")
     assert ratings.rows["line"].to_list() == list(range(2, 10))
     assert ratings.rows["end_s"].isna().all()
@@ -292,8 +294,8 @@ def test_ratings_of_every_scale_are_rescaled_to_ten_points(tmp_path: Path) -> No
         ("recording,time_s,value\na,,1\n", "line 2: time_s is empty or negative"),
         ("recording,time_s,value\na,-1,1\n", "line 2: time_s is empty or negative"),
         ("recording,start_s,end_s,value\na,3,3,1\n", "line 2: end_s is empty or not after start_s"),
-        ("recording,time_s,value,scale\na,1,1,PAINAD\n", "line 2: unknown scale 'PAINAD'"),
-        ("recording,time_s,value,scale\na,1,1,X:0\n", "line 2: unknown scale 'X:0'"),
+        ("recording,time_s,value,scale\na,1,1,COMFORT\n", "line 2: unknown scale 'COMFORT'"),
+        ("recording,time_s,value,scale\na,1,1,X:0\n", "line 2: scale 'X:0' has no range"),
         ("recording,time_s,value\na,1,1\na,1.0,2\n", "line 3: the same recording, rater and time"),
         ("recording,time_s,value\n", "is empty"),
     ],

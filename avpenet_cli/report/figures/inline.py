@@ -29,7 +29,7 @@ def inline_svg(canvas: matplotlib.figure.Figure, *, name: str, title: str, alter
         width_px: maximum width, CSS pixels, so that all figures of a page have the same font size.
     """
     file = io.BytesIO()
-    canvas.savefig(file, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
+    canvas.savefig(file, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
     root = ET.fromstring(file.getvalue())
     _drop_metadata(root)
     _rename_ids(root, name)

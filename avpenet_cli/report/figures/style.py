@@ -64,6 +64,7 @@ _RC_PARAMS: dict[Any, Any] = {
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.facecolor": "none",
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.formatter.useoffset": False,
@@ -121,8 +122,8 @@ def drawn(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def sheet(width_in: float, height_in: float) -> Sheet:
-    """A white sheet of the given size, inches."""
-    return Sheet(figsize=(width_in, height_in), dpi=PX_PER_IN, facecolor="white")
+    """A transparent sheet of the given size, inches."""
+    return Sheet(figsize=(width_in, height_in), dpi=PX_PER_IN, facecolor="none")
 
 
 def panel(canvas: Sheet, *, left: float, right: float, bottom: float, top: float) -> Axes:

@@ -1,0 +1,152 @@
+"""Parts of the GPU check that score whole recordings with the program's `Scorer`."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from avpenet_cli.errors import EnvironmentUnavailableError
+from avpenet_cli.records import RecordingOutcome
+from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.scorer import Scorer
+from avpenet_cli.settings import RunSettings, from_dict
+
+if TYPE_CHECKING:
+    from tests.gpu.parts import Job
+
+_MIB = 1 << 20
+_MEMORY_BATCH = 256
+_MEMORY_ALLOWED = 1024 * _MIB
+"""Too little for a batch of 256 faces in float32, whose activations take some gigabytes."""
+
+
+@dataclass(frozen=True)
+class ScoredAll:
+    """All recordings, scored in one way.
+
+    Attributes:
+        outcomes: in order.
+        wall_s: seconds that they took.
+        peak_mib: most memory that tensors held on the GPU, MiB.
+    """
+
+    outcomes: list[RecordingOutcome]
+    wall_s: float
+    peak_mib: float
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Of all segments; NaN for an unscorable segment."""
+        return np.array([math.nan if s.score is None else s.score for o in self.outcomes for s in o.segments])
+
+    @property
+    def recorded_s(self) -> float:
+        """Seconds of recording."""
+        return sum(outcome.balance.nominal_s for outcome in self.outcomes if outcome.balance)
+
+
+def score_all(job: Job, network: Network, batch_size: int = 32) -> ScoredAll:
+    """Score every recording."""
+    run = from_dict(RunSettings, {"device": str(network.device), "batch_size": batch_size}, "gpu-check")
+    scorer = Scorer(network, run)
+    if job.on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    started = time.perf_counter()
+    outcomes = [scorer.score(path) for path in job.paths]
+    peak = torch.cuda.max_memory_allocated() / _MIB if job.on_gpu else math.nan
+    return ScoredAll(outcomes, time.perf_counter() - started, peak)
+
+
+def recordings(job: Job) -> None:
+    """Scores of whole recordings on the GPU against the CPU's, and the speed of both."""
+    scored = {}
+    for name, device, precision in (
+        ("GPU, float32", job.device, "float32"),
+        ("GPU, bfloat16", job.device, "bfloat16"),
+        ("CPU, float32", "cpu", "float32"),
+    ):
+        with job.step(f"scoring whole recordings: {name}"):
+            network = job.network(device, precision)
+            network.encode_faces(job.crops(32))  # loads and chooses kernels
+            scored[name] = result = score_all(job, network)
+            peak = "" if math.isnan(result.peak_mib) or device == "cpu" else f", GPU memory {result.peak_mib:.0f} MiB"
+            speed = f"{result.recorded_s / result.wall_s:.1f} x real time{peak}"
+            job.row(f"{len(job.paths)} recordings of {result.recorded_s:.0f} s: {name}", speed)
+            stages: dict[str, float] = {}
+            for outcome in result.outcomes:
+                for stage, spent_s in outcome.stage_s.items():
+                    stages[stage] = stages.get(stage, 0.0) + spent_s
+            largest = sorted(stages.items(), key=lambda item: -item[1])[:5]
+            job.row(f"seconds by stage: {name}", ", ".join(f"{stage} {spent_s:.2f}" for stage, spent_s in largest))
+    for name, limit in (("GPU, float32", 0.01), ("GPU, bfloat16", 0.06)):
+        if name in scored and "CPU, float32" in scored:
+            _compare(job, f"scores, {name} against CPU, float32", scored[name], scored["CPU, float32"], limit)
+        else:
+            job.not_run(f"scores, {name} against CPU, float32", "not scored, see above")
+
+
+def _compare(job: Job, check: str, result: ScoredAll, reference: ScoredAll, limit: float) -> None:
+    differences = np.abs(result.scores - reference.scores)
+    same_plan = np.array_equal(np.isnan(result.scores), np.isnan(reference.scores))
+    scorable = differences[~np.isnan(differences)]
+    text = f"{scorable.max(initial=0):.4f}, mean {scorable.mean():.4f} ({scorable.size} segments)"
+    # Scores are rounded to three decimals.
+    passed = same_plan and scorable.size > 0 and float(scorable.max()) <= limit + 1e-9
+    job.row(check, text if same_plan else f"{text}; other segments are scorable", f"{limit:g}", passed)
+
+
+def memory(job: Job) -> None:
+    """With too little memory for the batch, the run halves it and gives the same scores."""
+    if not job.on_gpu:
+        job.not_run("out of memory", "needs a GPU")
+        return
+    with job.step("out of memory"):
+        plenty = score_all(job, job.network(job.device), 32)
+        network = job.network(job.device, batch_size=_MEMORY_BATCH)
+        with limited_memory(_MEMORY_ALLOWED):
+            little = score_all(job, network, _MEMORY_BATCH)
+        text = f"{_MEMORY_BATCH} became {network.batch_size}"
+        job.row(
+            f"batch size with {_MEMORY_ALLOWED // _MIB} MiB more than the weights",
+            text,
+            f"under {_MEMORY_BATCH}",
+            network.batch_size < _MEMORY_BATCH,
+        )
+        _compare(
+            job, f"scores, {network.batch_size} faces at once for lack of memory, against 32", little, plenty, 0.001
+        )
+    with job.step("out of memory for a single face"):
+        network = job.network(job.device)
+        with limited_memory(4 * _MIB):
+            try:
+                network.encode_faces(job.crops(8))
+                job.row("no memory even for one face", "it was encoded all the same", "an error with a remedy", False)
+            except EnvironmentUnavailableError as error:
+                job.row("no memory even for one face", str(error), "an error with a remedy", True)
+        network.encode_faces(job.crops(1))
+        job.row("after that, with memory again", "a face is encoded", "no error", True)
+
+
+class limited_memory:  # noqa: N801 - used like a function
+    """Let this process hold only so much more GPU memory than now, within the block.
+
+    Args:
+        allowed: bytes.
+    """
+
+    def __init__(self, allowed: int) -> None:
+        self._allowed = allowed
+
+    def __enter__(self) -> None:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + self._allowed) / total)
+
+    def __exit__(self, *_: object) -> None:
+        torch.cuda.set_per_process_memory_fraction(1.0)

@@ -1,0 +1,109 @@
+"""The part of the GPU check that times networks and detection."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from avpenet_cli.face.detect import CHUNK_FRAMES, FaceDetector
+from avpenet_cli.model.inference import mc_scores
+from avpenet_cli.scoring.network import Network
+from avpenet_cli.settings import FRAMES_PER_WINDOW
+from avpenet_cli.weights import default_entry
+
+if TYPE_CHECKING:
+    from tests.gpu.parts import Job
+
+_SEGMENT_GOAL_MS = 5.0
+_DROPOUT_GOAL_MS = 2.0
+_DROPOUT_SAMPLES = 50
+_TOGETHER = 8
+_MIB = 1 << 20
+
+
+def median_ms(call: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """Median wall-clock time of a call in ms, the device synchronised before and after, after two calls untimed."""
+    times_s = []
+    for number in range(repeats + 2):
+        _synchronise(device)
+        started = time.perf_counter()
+        call()
+        _synchronise(device)
+        if number >= 2:
+            times_s.append(time.perf_counter() - started)
+    return 1000 * statistics.median(times_s)
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def speed(job: Job) -> None:
+    """Time by part of the network and for detection; the GPU, then the CPU for comparison."""
+    repeats = 2 if job.quick else 30
+    for precision in ("float32", "bfloat16"):
+        for segments in (1, _TOGETHER) if not job.quick else (1,):
+            with job.step(f"network time, {precision}, {segments} segments"):
+                _time_network(job, job.device, precision, segments, repeats)
+    for precision in ("float32", "bfloat16"):
+        with job.step(f"network time on the CPU, {precision}"):
+            _time_network(job, "cpu", precision, 1, min(repeats, 3))
+    with job.step("detection"):
+        _time_detection(job, job.device, repeats)
+        _time_detection(job, "cpu", min(repeats, 3))
+
+
+@torch.inference_mode()
+def _time_network(job: Job, device_name: str, precision: str, segments: int, repeats: int) -> None:
+    network = job.network(device_name, precision, batch_size=segments * FRAMES_PER_WINDOW)
+    device, model = network.device, network.model
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    crops = job.crops(segments * FRAMES_PER_WINDOW)
+    pixels = torch.from_numpy(np.stack(crops)).to(device).permute(0, 3, 1, 2).float() / 255
+    mel = torch.rand(segments, 1, 128, 300, device=device)
+    faces_ms = median_ms(lambda: model.encode_faces(pixels), device, repeats) / segments
+    audio_ms = median_ms(lambda: model.encode_audio(mel), device, repeats) / segments
+    face_tokens = model.encode_faces(pixels).float().unflatten(0, (segments, FRAMES_PER_WINDOW))
+    audio_tokens = model.encode_audio(mel).float()
+    fusion_ms = median_ms(lambda: model.score(audio_tokens, face_tokens, None), device, repeats) / segments
+    whole_ms = faces_ms + audio_ms + fusion_ms
+    where = "GPU" if device.type == "cuda" else "CPU"
+    name = f"{where}, {precision}, {segments} {'segment' if segments == 1 else 'segments'} at once"
+    text = f"{whole_ms:.2f} ms: faces {faces_ms:.2f}, audio {audio_ms:.2f}, fusion {fusion_ms:.2f}"
+    goal = f"under {_SEGMENT_GOAL_MS:g} ms" if where == "GPU" else ""
+    job.row(f"network time per segment of 30 faces: {name}", text, goal, whole_ms < _SEGMENT_GOAL_MS if goal else None)
+    if segments == 1:
+        _time_dropout(job, network, audio_tokens, face_tokens, f"{where}, {precision}", repeats)
+    whole_call_ms = median_ms(lambda: network.encode_faces(crops), device, repeats) / segments
+    peak = f"; GPU memory {torch.cuda.max_memory_allocated(device) / _MIB:.0f} MiB" if where == "GPU" else ""
+    job.row(f"faces with upload and download, per segment: {name}", f"{whole_call_ms:.2f} ms{peak}")
+
+
+def _time_dropout(
+    job: Job, network: Network, audio: torch.Tensor, faces: torch.Tensor, where: str, repeats: int
+) -> None:
+    def sample() -> torch.Tensor:
+        return mc_scores(network.model, audio, faces, None, _DROPOUT_SAMPLES, 1)
+
+    dropout_ms = median_ms(sample, network.device, repeats)
+    goal = f"under {_DROPOUT_GOAL_MS:g} ms" if where.startswith("GPU") else ""
+    passed = dropout_ms < _DROPOUT_GOAL_MS if goal else None
+    job.row(f"MC dropout of {_DROPOUT_SAMPLES} samples, per segment: {where}", f"{dropout_ms:.2f} ms", goal, passed)
+
+
+def _time_detection(job: Job, device_name: str, repeats: int) -> None:
+    device = torch.device("cuda:0" if device_name.startswith("cuda") else device_name)
+    detector = FaceDetector(default_entry().description.preprocessing.face, device)
+    for count in (CHUNK_FRAMES, 6 * CHUNK_FRAMES) if device.type == "cuda" else (CHUNK_FRAMES,):
+        frames = job.frames(count)
+        spent_ms = median_ms(lambda frames=frames: detector.detect(frames), device, min(repeats, 10)) / len(frames)  # type: ignore[misc]
+        height, width = frames[0].shape[:2]
+        where = "GPU" if device.type == "cuda" else "CPU"
+        job.row(f"detection per frame of {width} x {height}, {len(frames)} at once: {where}", f"{spent_ms:.2f} ms")

@@ -1,0 +1,69 @@
+"""Batches for which the GPU's memory runs out are halved, and the result stays the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from avpenet_cli.errors import EnvironmentUnavailableError
+from avpenet_cli.scoring.network import Network, encode_in_batches
+from avpenet_cli.settings import RunSettings
+from avpenet_cli.weights import UNTRAINED, find
+
+ITEMS = [np.full((2, 2), number, np.float32) for number in range(11)]
+
+
+def encoder_with_room_for(room: int, sizes: list[int]) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+    """Encodes at most `room` items at a time, as a GPU with little memory does; `sizes` collects all attempts."""
+
+    def encode(batch: Sequence[np.ndarray]) -> np.ndarray:
+        sizes.append(len(batch))
+        if len(batch) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return np.stack([item.ravel() for item in batch])
+
+    return encode
+
+
+@pytest.mark.parametrize(
+    ("room", "fitting", "attempts"),
+    [(8, 8, [8, 3]), (5, 4, [8, 4, 4, 3]), (1, 1, [8, 4, 2, *[1] * 11])],
+)
+def test_batch_is_halved_until_it_fits_and_no_item_is_lost_or_repeated(
+    room: int, fitting: int, attempts: list[int]
+) -> None:
+    sizes: list[int] = []
+    rows, size = encode_in_batches(encoder_with_room_for(room, sizes), ITEMS, 8)
+    assert rows[:, 0].tolist() == list(range(11))
+    assert (size, sizes) == (fitting, attempts)
+
+
+def test_incomplete_batch_that_does_not_fit_is_halved_from_its_own_length() -> None:
+    sizes: list[int] = []
+    rows, size = encode_in_batches(encoder_with_room_for(2, sizes), ITEMS[:3], 32)
+    assert (len(rows), size, sizes) == (3, 1, [3, 1, 1, 1])
+
+
+def test_single_item_that_does_not_fit_ends_with_a_remedy() -> None:
+    with pytest.raises(EnvironmentUnavailableError, match="batch of one; end other programs on this GPU"):
+        encode_in_batches(encoder_with_room_for(0, []), ITEMS, 8)
+
+
+def test_other_errors_of_the_encoder_are_not_taken_for_lack_of_memory() -> None:
+    def encode(batch: Sequence[np.ndarray]) -> np.ndarray:
+        raise RuntimeError("a kernel failed")
+
+    with pytest.raises(RuntimeError, match="a kernel failed"):
+        encode_in_batches(encode, ITEMS, 8)
+
+
+def test_network_encodes_equally_in_batches_of_every_size() -> None:
+    crops = [np.random.default_rng(number).integers(0, 256, (224, 224, 3), np.uint8) for number in range(3)]
+    network = Network(find(UNTRAINED), RunSettings(device="cpu"))
+    together = network.encode_faces(crops)
+    network.batch_size = 2
+    assert np.abs(network.encode_faces(crops) - together).max() < 1e-5
+    assert network.batch_size == 2
