@@ -38,7 +38,26 @@ class Flag(StrEnum):
     SHORT_TAIL = "short_tail"
     TRUNCATED = "truncated"
     DAMAGED = "damaged"
+    UNREADABLE_STREAM = "unreadable_stream"
+    PIXEL_ASPECT = "pixel_aspect"
 
+
+THIN_EVIDENCE: frozenset[Flag] = frozenset(
+    {
+        Flag.VIDEO_GAP,
+        Flag.LOW_FACE_RATE,
+        Flag.LOW_CONFIDENCE,
+        Flag.SMALL_FACE,
+        Flag.SEVERAL_FACES,
+        Flag.OTHER_FACE,
+        Flag.AUDIO_GAP,
+        Flag.SILENT,
+        Flag.CLIPPED,
+        Flag.LOW_SNR,
+        Flag.DAMAGED,
+    }
+)
+"""Flags of segments whose evidence was poor or incomplete."""
 
 FLAG_MEANINGS: dict[Flag, str] = {
     Flag.NO_VIDEO: "the recording has no video stream, or no frame in this segment",
@@ -60,6 +79,8 @@ FLAG_MEANINGS: dict[Flag, str] = {
     Flag.SHORT_TAIL: "the recording's last window, padded to full length",
     Flag.TRUNCATED: "the recording is shorter than its header states, or its decoder stopped early",
     Flag.DAMAGED: "the decoder reported damage; video or audio may be distorted",
+    Flag.UNREADABLE_STREAM: "the recording has a video or an audio track, but it cannot be read; the message says why",
+    Flag.PIXEL_ASPECT: "the header states pixels over four times as wide as high, or the reverse; taken as square",
 }
 
 

@@ -51,6 +51,12 @@ def score(
             help="Where recorded_at comes from: container, name:PATTERN, a table, or none. [default: container]",
         ),
     ] = None,
+    subjects: Annotated[
+        Path | None, typer.Option(help="Table of recordings and subjects: also write a table of subjects.")
+    ] = None,
+    csv_bom: Annotated[
+        bool, typer.Option("--csv-bom", help="Begin CSV files with a byte order mark, so that Excel reads UTF-8.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
     ] = False,
@@ -119,6 +125,8 @@ def score(
             overwrite=overwrite,
             prune=prune,
             recorded_at=recorded_at,
+            subjects=subjects,
+            csv_bom=csv_bom,
         )
         totals = _score(request, reporter)
     typer.echo(_last_line(totals, time.monotonic() - started), err=True)
@@ -160,9 +168,15 @@ def _log_outcome(scored: ScoredRecording, reporter: Reporter) -> None:
     how = "scored by an earlier run" if scored.reused else f"{seconds:.1f} s in {spent:.1f} s"
     counts = plural(len(outcome.segments), "segment") + (f", {unscorable} unscorable" if unscorable else "")
     rotated = f", image rotated by {outcome.orientation_deg} degrees" if outcome.orientation_deg else ""
+<<<<<<< HEAD
     reporter.info(f"{name}: {counts}, {how}{rotated}", **fields)
     if corrections := _audio_corrections(outcome):
         reporter.info(f"{name}: audio: {'; '.join(corrections)}", **fields, audio_corrections=corrections)
+=======
+    notes = outcome.facts.get("notes")
+    chosen = "".join(f"; {note}" for note in notes) if isinstance(notes, list) else ""
+    reporter.info(f"{name}: {counts}, {how}{rotated}{chosen}", **fields)
+>>>>>>> main
     if outcome.message:
         reporter.warning(f"{name}: {outcome.message}", **fields)
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in outcome.stage_s.items())

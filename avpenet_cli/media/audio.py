@@ -16,8 +16,13 @@ import numpy as np
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.channels import BLOCK_S, ChannelStatistics, Mixdown
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
+<<<<<<< HEAD
 from avpenet_cli.media.probe import AudioStream, Probe, last_line
 from avpenet_cli.media.timeline import TOLERANCE_S, Packet, PacketPlacer
+=======
+from avpenet_cli.media.header import last_line
+from avpenet_cli.media.probe import AudioStream, Probe
+>>>>>>> main
 from avpenet_cli.media.tools import tool
 from avpenet_cli.media.video import complete_command
 from avpenet_cli.settings import DecodingSettings
@@ -202,7 +207,7 @@ class WaveformStream:
         samples = counted.output("pipe:1", format="f32le", acodec="pcm_f32le")
         clock = stream[1].output(f"pipe:{side}", format="framecrc", acodec="pcm_f32le", flush_packets=1)
         command: list[str] = ffmpeg.merge_outputs(samples, clock).compile(cmd=tool("ffmpeg"))
-        return complete_command(command, self._audio.start_s)
+        return complete_command(command, self._audio)
 
     def _survey_command(self, _side: int, source: str) -> list[str]:
         # AU states the number of channels that follow. Times do not matter here, so nothing but the stream is read.

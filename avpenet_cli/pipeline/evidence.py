@@ -23,6 +23,7 @@ from avpenet_cli.media.audio import WaveformStream
 from avpenet_cli.media.prefetch import prefetch
 from avpenet_cli.media.probe import Probe, probe
 from avpenet_cli.media.video import FrameStream, TimedFrame
+from avpenet_cli.media.wholeness import is_whole
 from avpenet_cli.model.architecture import Modality
 from avpenet_cli.pipeline.faces import FaceCollector, FaceEvidence, Pool
 from avpenet_cli.pipeline.timer import StageTimer
@@ -73,9 +74,15 @@ class RecordingEvidence(Generic[T]):
         return tuple(_decode_errors(self.frames, self.audio))
 
     @property
+<<<<<<< HEAD
     def audio_notes(self) -> tuple[str, ...]:
         """What had to be corrected in the audio, one phrase each."""
         return self.audio.notes if self.audio else ()
+=======
+    def problems(self) -> tuple[str, ...]:
+        """What could not be read of the recording, and why decoders stopped early."""
+        return (*self.facts.problems, *self.decode_errors)
+>>>>>>> main
 
     @property
     def orientation_deg(self) -> int | None:
@@ -154,8 +161,11 @@ class FrontEnd:
         matches_header = abs(facts.nominal_s - decoded_s) <= _HEADER_TOLERANCE_S
         length_s = facts.nominal_s if matches_header else decoded_s
         nominal_s = max(facts.nominal_s, length_s)
+        if nominal_s > length_s and not _decode_errors(frames, audio):
+            # A header may state more than there ever was. Where the file is whole, nothing is missing.
+            nominal_s = length_s if facts.is_estimate or is_whole(path, facts.container) else nominal_s
         plan = tuple(windows(length_s, self._run.stride_s, self._run.quality.short_tail_share))
-        flags = _recording_flags(nominal_s - length_s, frames, audio)
+        flags = (*facts.flags, *_recording_flags(nominal_s - length_s, frames, audio))
         return RecordingEvidence(path, facts, frames, audio, faces, profile, nominal_s, length_s, plan, flags)
 
     def iter_segment_audio(self, evidence: RecordingEvidence[T]) -> Iterator[SegmentAudio]:

@@ -35,16 +35,14 @@ def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_un
         rated: the pairs.
         n_unmatched: ratings that match no segment.
     """
-    collected = [*_about_scores(inputs.scores, "")]
-    if inputs.other is not None:
-        collected += _about_scores(inputs.other, "The other table: ")
+    collected = [*_about_weights(inputs), *_about_manifests(inputs)]
     warnings = [*inputs.notices, *_about_modalities(coverage), *_about_subjects(rated), *_about_ratings(inputs)]
     n_ratings = inputs.ratings.file.rows if inputs.ratings is not None else 0
     if n_unmatched > _MANY_UNMATCHED * n_ratings:
         warnings.append(f"{n_unmatched} of {n_ratings} ratings match no segment: are names and times right?")
     collected += [Notice("warning", text) for text in warnings]
     if coverage.source == "table":
-        text = "Without verified manifests, seconds outside the segments and failed recordings are not known."
+        text = "Without verified run manifests, time outside the segments and unreadable recordings are not known."
         collected.append(Notice("note", text))
     elif not coverage.balanced:
         text = f"The balance of seconds does not add up: {coverage.unaccounted_s:.1f} s are missing."
@@ -52,15 +50,29 @@ def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_un
     return tuple(collected)
 
 
-def _about_scores(scores: Scores, prefix: str) -> Iterator[Notice]:
+def _about_weights(inputs: Inputs) -> Iterator[Notice]:
+    first = _weights_notice(inputs.scores)
+    second = None if inputs.other is None else _weights_notice(inputs.other)
+    if first is not None and first == second:
+        yield Notice(first.level, f"Both score tables: {first.text}")
+        return
+    if first is not None:
+        yield first
+    if second is not None:
+        yield Notice(second.level, f"The other score table: {second.text}")
+
+
+def _weights_notice(scores: Scores) -> Notice | None:
     weights = summarise_weights(scores)
     if weights.status == "untrained" or "untrained" in scores.weights.lower():
-        yield Notice("danger", prefix + _UNTRAINED)
-    elif weights.status == "demonstration" or "demonstration" in scores.weights:
-        yield Notice("danger", prefix + _DEMONSTRATION)
-    elif weights.notice:
-        yield Notice("warning", prefix + weights.notice)
-    for source in scores.sources:
+        return Notice("danger", _UNTRAINED)
+    if weights.status == "demonstration" or "demonstration" in scores.weights:
+        return Notice("danger", _DEMONSTRATION)
+    return Notice("warning", weights.notice) if weights.notice else None
+
+
+def _about_manifests(inputs: Inputs) -> Iterator[Notice]:
+    for source in (*inputs.scores.sources, *(inputs.other.sources if inputs.other is not None else ())):
         if source.manifest_state == "altered":
             text = f"{source.name} is not the table that its manifest certifies: it was changed after the run."
             yield Notice("danger", text)
@@ -92,7 +104,7 @@ def _about_subjects(rated: pd.DataFrame) -> list[str]:
     if n_subjects > 1 and most > total / 2:
         share = 100 * most / total
         texts.append(
-            f"One subject has {share:.0f} % of the pairs: statistics that weight all pairs equally mainly describe it."
+            f"One subject has {share:.0f} % of the pairs: numbers in which all pairs count equally mainly describe it."
         )
     return texts
 
@@ -110,6 +122,6 @@ def _about_ratings(inputs: Inputs) -> list[str]:
     if late:
         verb = "ends" if late == 1 else "end"
         texts.append(
-            f"{counted(late, 'rating')} {verb} over {_LATE_S:.0f} s after the recording: are times in seconds?"
+            f"{counted(late, 'rating')} {verb} more than {_LATE_S:.0f} s after the recording: are times in seconds?"
         )
     return texts

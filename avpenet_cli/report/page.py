@@ -22,10 +22,10 @@ from avpenet_cli.stats.estimate import Estimate, Interval
 # Made by `missing`, which escapes the reason.
 _REASON = re.compile(r': <span class="why">(.*?)</span>')
 _MARKS = string.ascii_lowercase
-# After a separator that is followed by a letter or a digit.
-_SEPARATED = re.compile(r"(?<=[/\\_.\-])(?=\w)")
+# After a separator that is followed by a letter or a digit, but not before a file's extension.
+_SEPARATED = re.compile(r"(?<=[/\\_.\-])(?=\w)(?!(?<=\.)\w{1,4}$)")
 # Shorter names fit into every column.
-_LONG_NAME = 16
+LONG_NAME = 20
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,11 @@ def sections(document: ReportDocument, figures: Mapping[str, Figure]) -> list[Se
     rated = document.agreement is not None
     candidates = (
         ("scored", "What was scored", True),
+        ("recordings", "Scores of each recording", not rated and bool(document.recordings)),
         ("pairing", "How ratings and scores were matched", document.pairing is not None),
         ("distributions", "Range and spread of the scores", True),
         ("agreement", "Agreement: bias and limits of agreement", rated),
-        ("trend", "Does the difference change with the amount of pain?", rated),
+        ("trend", "Does the difference depend on the amount of pain?", rated),
         ("error", "Size of the error, and reliability", document.error is not None),
         ("classes", "Agreement on low, moderate and high", document.classes is not None),
         ("calibration", "Calibration", document.calibration is not None),
@@ -123,7 +124,7 @@ def reasons_once(rows: str) -> tuple[Markup, list[tuple[str, Markup]]]:
 def breakable(text: str) -> Markup:
     """A name that breaks at its separators: browsers break only at hyphens and some slashes."""
     parts = _SEPARATED.split(phrasing.printable(text))
-    return Markup("<wbr>").join(parts) if len(text) > _LONG_NAME else Markup.escape("".join(parts))
+    return Markup("<wbr>").join(parts) if len(text) > LONG_NAME else Markup.escape("".join(parts))
 
 
 def _with_ci(estimate: Estimate, ci: Interval) -> Estimate:
@@ -147,6 +148,7 @@ def _environment(confidence: float) -> Environment:
         missing=missing,
         reasons_once=reasons_once,
         breakable=breakable,
+        long_name=LONG_NAME,
         interval=interval,
         with_ci=_with_ci,
         number=phrasing.number,

@@ -33,19 +33,21 @@ def weights_mark(description: WeightsDescription) -> str:
 
 @dataclass(frozen=True)
 class TableEntry:
-    """The score table that a manifest certifies.
+    """A table that a manifest certifies.
 
     Attributes:
         file: its name, without a folder.
         sha256: digest of the file, hexadecimal.
-        rows: number of segments in it.
+        rows: number of rows; in the score table, of segments.
         schema_version: of its columns, `tables.SCHEMA_VERSION`.
+        escaped_names: in a CSV file, recordings before whose names an apostrophe stands, see `tables.escape_cell`.
     """
 
     file: str
     sha256: str
     rows: int
     schema_version: int = SCHEMA_VERSION
+    escaped_names: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ class Manifest:
         preprocessing: what frames and audio went through, from that description.
         settings: the settings of the run.
         recordings: in input order.
+        summaries: the tables of recordings and of subjects, where a run wrote them.
         recorded_at: where the times come from; None if `avpenet evaluate` wrote the table.
         store: the segment store; only if `avpenet evaluate` wrote the table.
     """
@@ -167,6 +170,7 @@ class Manifest:
     totals: TotalsEntry
     timing: Timing
     recordings: list[RecordingEntry]
+    summaries: list[TableEntry] = field(default_factory=list)
     recorded_at: RecordedAtEntry | None = None
     store: StoreEntry | None = None
 
@@ -181,6 +185,7 @@ class Manifest:
         totals: TotalsEntry,
         timing: Timing,
         recordings: Sequence[RecordingEntry],
+        summaries: Sequence[TableEntry] = (),
         recorded_at: RecordedAtEntry | None = None,
         warning: str = "",
     ) -> Manifest:
@@ -204,6 +209,7 @@ class Manifest:
             totals=totals,
             timing=timing,
             recordings=list(recordings),
+            summaries=list(summaries),
             recorded_at=recorded_at,
         )
 

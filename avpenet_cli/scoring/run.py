@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, RecordingError
@@ -20,23 +19,17 @@ from avpenet_cli.runs.guard import refuse_dropping, require_inputs, unreadable
 from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.manifest import (
-    Manifest,
-    RecordedAtEntry,
-    TableEntry,
-    Timing,
     Totals,
     manifest_path,
     read_table_name,
-    recording_entry,
-    weights_mark,
-    write_manifest,
 )
 from avpenet_cli.scoring.network import Network
-from avpenet_cli.scoring.recorded_at import CONTAINER, NOWHERE, StartTimes, iso, start_times
+from avpenet_cli.scoring.recorded_at import CONTAINER
+from avpenet_cli.scoring.results import Results, RunFacts, partial_path, tables_of
 from avpenet_cli.scoring.scorer import Scorer, failed_outcome
 from avpenet_cli.settings import RunSettings, result_settings
 from avpenet_cli.storage import storage_fault, temporary_prefix
-from avpenet_cli.tables import Row, check_format, row, write_table
+from avpenet_cli.tables import check_format
 from avpenet_cli.weights import WeightsEntry
 
 
@@ -53,6 +46,8 @@ class ScoreRequest:
         overwrite: start over, whatever `out` and its journal contain.
         prune: drop from `out` what is no longer among the inputs or can no longer be read.
         recorded_at: where the recordings' times come from; see `recorded_at.start_times`.
+        subjects: a table of recordings and subjects, for a table of subjects.
+        csv_bom: begin CSV files with a byte order mark, by which Excel recognises UTF-8.
     """
 
     inputs: Inputs
@@ -63,6 +58,8 @@ class ScoreRequest:
     overwrite: bool = False
     prune: bool = False
     recorded_at: str | None = None
+    subjects: Path | None = None
+    csv_bom: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
     check_format(request.out)
     require_inputs(request.inputs, pseudonymised=request.pseudonymised)
     started = time.monotonic()
-    starts = start_times(request.recorded_at, request.settings.decoding, pseudonymised=request.pseudonymised)
+    results = Results(request)
     choose_device(request.settings.device)
     with output_lock(request.out):
         _check_manifest_owner(request.out)
@@ -120,18 +117,22 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
             if not request.prune:
                 _check_nothing_is_dropped(request, journal)
             _announce(request, network, callbacks)
-            totals, reused = Totals(), set[str]()
-            with_times = not request.pseudonymised or starts.source == CONTAINER
+            totals, seen, reused = Totals(), set[str](), set[str]()
+            with_times = not request.pseudonymised or results.starts.source == CONTAINER
             scorer = Scorer(network, request.settings, callbacks, with_times=with_times)
-            for scored in iter_scored(request.inputs.recordings, scorer, journal, callbacks):
-                totals.add(scored.outcome)
-                if scored.reused:
-                    reused.add(scored.recording.key)
-                yield scored
+            try:
+                for scored in iter_scored(request.inputs.recordings, scorer, journal, callbacks):
+                    totals.add(scored.outcome)
+                    seen.add(scored.recording.key)
+                    if scored.reused:
+                        reused.add(scored.recording.key)
+                    yield scored
+            except Interrupted as stop:
+                raise _with_partial_tables(stop, results, journal, seen) from None
             if not request.prune:
                 _check_nothing_has_failed(request, journal)
-            times = _recorded_at(request, journal, starts, callbacks)
-            _write(request, journal, network, totals, reused, times, time.monotonic() - started)
+            facts = RunFacts(device_name(network.device), totals, reused, time.monotonic() - started)
+            results.write(journal, facts, callbacks)
             if request.prune and (dropped := journal.prune(request.inputs.recordings)):
                 callbacks.info(f"{plural(dropped, 'recording')} dropped from {request.out.name} (--prune)")
         finally:
@@ -183,6 +184,15 @@ def _score_one(recording: Recording, scorer: Scorer, journal: Journal) -> Scored
     return scored
 
 
+def _with_partial_tables(stop: Interrupted, results: Results, journal: Journal, seen: set[str]) -> Interrupted:
+    """Write what is finished as tables, and say where; the journal has it in any case."""
+    try:
+        path = results.write_partial(journal, seen)
+    except AvpenetError as error:
+        return Interrupted(f"{stop.message}; {error.message}", stop.remedy)
+    return Interrupted(f"{stop.message}; what is finished is in {path.name}", stop.remedy) if path else stop
+
+
 def _check_manifest_owner(out: Path) -> None:
     """Raise where `scores.csv` and `scores.parquet` would share a manifest, which can certify only one of them."""
     path = manifest_path(out)
@@ -193,11 +203,12 @@ def _check_manifest_owner(out: Path) -> None:
 
 def _remove_leftovers(out: Path, *, journal_too: bool) -> None:
     """Remove the temporary files of killed runs; an old table and manifest stay until new ones replace them."""
-    prefixes = (temporary_prefix(out), temporary_prefix(manifest_path(out)))
+    written = (manifest_path(out), *tables_of(out), *tables_of(partial_path(out)))
+    prefixes = tuple(map(temporary_prefix, written))
     try:
         leftovers = [p for p in out.parent.iterdir() if p.name.startswith(prefixes) and p.suffix == ".tmp"]
         if journal_too:
-            leftovers.append(journal_path(out))
+            leftovers += [journal_path(out), *tables_of(partial_path(out))]
         for path in leftovers:
             path.unlink(missing_ok=True)
     except OSError as error:
@@ -228,62 +239,3 @@ def _announce(request: ScoreRequest, network: Network, callbacks: RunCallbacks) 
         callbacks.info(f"left aside: {left_aside}")
     total = plural(len(inputs.recordings), "recording")
     callbacks.info(f"scoring {total} on {device_name(network.device)}", device=str(network.device))
-
-
-@dataclass(frozen=True)
-class _RecordedAt:
-    """When each recording started, by its key; only recordings whose time is known."""
-
-    source: str
-    starts: dict[str, datetime]
-
-
-def _recorded_at(request: ScoreRequest, journal: Journal, times: StartTimes, callbacks: RunCallbacks) -> _RecordedAt:
-    starts = {}
-    for recording in request.inputs.recordings:
-        outcome = journal.latest(recording)
-        if outcome is not None and (start := times.find(recording, outcome)) is not None:
-            starts[recording.key] = start
-    unknown = len(request.inputs.recordings) - len(starts)
-    if unknown and request.recorded_at not in (None, NOWHERE):
-        callbacks.warning(f"{plural(unknown, 'recording')} without recorded_at: not known from {times.source}")
-    return _RecordedAt(times.source, starts)
-
-
-def _write(
-    request: ScoreRequest,
-    journal: Journal,
-    network: Network,
-    totals: Totals,
-    reused: set[str],
-    times: _RecordedAt,
-    taken_s: float,
-) -> None:
-    """Write the table, then the manifest that certifies it."""
-    digest = write_table(request.out, _rows(request, journal, times))
-    finished = datetime.now().astimezone().isoformat(timespec="seconds")
-    entries = [
-        recording_entry(recording, outcome, recording.key in reused, iso(times.starts.get(recording.key)))
-        for recording in request.inputs.recordings
-        if (outcome := journal.latest(recording)) is not None
-    ]
-    manifest = Manifest.of(
-        request.settings,
-        request.weights.description,
-        device=device_name(network.device),
-        table=TableEntry(request.out.name, digest, sum(totals.segments.values())),
-        totals=totals.entry(),
-        timing=Timing(finished, round(taken_s, 1)),
-        recordings=entries,
-        recorded_at=RecordedAtEntry(times.source, len(times.starts), len(entries) - len(times.starts)),
-    )
-    write_manifest(manifest_path(request.out), manifest)
-
-
-def _rows(request: ScoreRequest, journal: Journal, times: _RecordedAt) -> Iterator[Row]:
-    """The table's rows in input order, straight from the journal."""
-    mark = weights_mark(request.weights.description)
-    for recording in request.inputs.recordings:
-        outcome, start = journal.latest(recording), times.starts.get(recording.key)
-        for segment in outcome.segments if outcome else ():
-            yield row(recording.name, segment, mark, iso(start, segment.start_s))

@@ -19,7 +19,7 @@ import pytest
 from tests.conftest import REPOSITORY, Answer, ClipMaker
 from tests.support.processes import ffmpegs_with
 
-AFTER_A_RUN = {"scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.run.json"}
+AFTER_A_RUN = {"scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.recordings.csv", "scores.run.json"}
 
 
 @pytest.fixture(autouse=True)
@@ -101,8 +101,19 @@ def test_interrupted_run_keeps_finished_recordings(
     run.process.send_signal(signal.SIGTERM)
     status, last = run.end()
     assert status == 130
-    assert last == "avpenet: interrupted after 1 of 2 recordings; run the same command again to resume"
-    assert {path.name for path in tmp_path.iterdir()} == {"scores.csv.journal", "scores.csv.lock"}
+    assert last == (
+        "avpenet: interrupted after 1 of 2 recordings; what is finished is in scores.partial.csv; "
+        "run the same command again to resume"
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "scores.csv.journal",
+        "scores.csv.lock",
+        "scores.partial.csv",
+        "scores.partial.recordings.csv",
+    }
+    assert [row["recording"] for row in _rows(tmp_path / "scores.partial.csv")] == ["1.mp4"]
+    states = {row["recording"]: row["status"] for row in _rows(tmp_path / "scores.partial.recordings.csv")}
+    assert states == {"1.mp4": "scored", "2.mp4": "to do"}
     assert ffmpegs_with(archive) == []
     again = avpenet_here("score", archive, "--out", out, "--weights", "untrained")
     assert again.code == 0

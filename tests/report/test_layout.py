@@ -61,6 +61,25 @@ def test_the_first_screen_has_verdict_sentence_and_six_cards(
     assert places[-1] < page.index('class="contents"')
 
 
+def test_without_ratings_every_recording_has_a_row_with_the_highest_score_first(unrated_page: str) -> None:
+    section = unrated_page[unrated_page.index('<section id="recordings"') :]
+    rows = re.findall(r'<th scope="row"><bdi class="name">(.*?)</bdi></th><td class="n">(\d+) of (\d+)</td>', section)
+    assert {name for name, *_ in rows} == {f"rec{place}.mp4" for place in range(12)}
+    assert {(scored, segments) for _, scored, segments in rows} == {("5", "5")}
+    peaks = [float(peak) for peak in re.findall(r"of 5</td><td class=\"n\">([\d.]+)</td>", section)]
+    assert len(peaks) == 12 and peaks == sorted(peaks, reverse=True)
+
+
+def test_the_same_danger_in_both_tables_is_one_notice(tmp_path: Path) -> None:
+    tables = []
+    for name in ("scores.csv", "new.csv"):
+        tables.append(write_scores(tmp_path / name, twelve_recordings(), weights="w@0123456789ab demonstration"))
+    inputs = Inputs(read_scores(tables[:1]), other=read_scores(tables[1:]))
+    document = analyse_tables(inputs, ReportSettings(resampling=Resampling(200))).document
+    dangers = [notice.text for notice in document.notices if notice.level == "danger"]
+    assert len(dangers) == 1 and dangers[0].startswith("Both score tables: DEMONSTRATION WEIGHTS")
+
+
 def test_every_danger_stands_in_the_line_that_opens_the_other_notices(
     rated_page: tuple[ReportDocument, str],
 ) -> None:
@@ -123,7 +142,7 @@ def test_a_reason_that_occurs_several_times_in_a_table_is_set_once() -> None:
     ("name", "expected"),
     [
         ("rec-0001.mp4", "rec-0001.mp4"),
-        ("ward-3/2026_heel<lance>.left.mp4", "ward-<wbr>3/<wbr>2026_<wbr>heel&lt;lance&gt;.<wbr>left.<wbr>mp4"),
+        ("ward-3/2026_heel<lance>.left.mp4", "ward-<wbr>3/<wbr>2026_<wbr>heel&lt;lance&gt;.<wbr>left.mp4"),
         ("a name with no separators at all", "a name with no separators at all"),
     ],
 )

@@ -85,7 +85,7 @@ def bland_altman(
     against: Literal["mean", "reference"],
     limits: AgreementLines,
     delta: float | None = None,
-    sides: tuple[str, str] = ("model", "reference"),
+    sides: tuple[str, str] = ("score", "rating"),
     name: str | None = None,
 ) -> Figure:
     """Differences against the measured value (Bland and Altman 1986, 1999).
@@ -96,7 +96,7 @@ def bland_altman(
         against: the x axis: the mean of both, or the reference.
         limits: bias and limits of agreement with their intervals.
         delta: acceptance limit, points, above 0; None or NaN without one.
-        sides: names of model and reference in axis labels and caption.
+        sides: names of `model` and `reference` in axis labels and caption.
         name: start of the figure's ids; `bland-altman-mean` or `bland-altman-reference` when None.
 
     Raises:
@@ -128,7 +128,11 @@ def bland_altman(
         canvas,
         name or f"bland-altman-{against}",
         title=f"Differences against the {'mean of the two' if against == 'mean' else sides[1]} (Bland-Altman)",
-        caption=_bland_altman_caption(d, limits, delta, curves, sides=sides, dense=dense)
+        caption=(
+            _bland_altman_caption(d, limits, delta, curves, sides=sides, dense=dense)
+            if against == "mean"
+            else f"The same differences and lines as in the plot against the mean, by the {sides[1]} alone."
+        )
         + ("" if complete else " The shaded intervals extend beyond the figure.")
         + left_out(missing),
         alternative=_bland_altman_alternative(x, d, limits, against=sides[1] if against == "reference" else "mean"),
@@ -195,12 +199,12 @@ def _horizontal_lines(axes: Axes, limits: AgreementLines, delta: float | None) -
         (limits.lower, ORANGE, DASHED, "lower limit"),
     ]
     if delta is not None:
-        lines += [(delta, INK, DASH_DOT, "allowed"), (-delta, INK, DASH_DOT, "allowed")]
+        lines += [(delta, INK, DASH_DOT, "accepted"), (-delta, INK, DASH_DOT, "accepted")]
     named = []
     for value, color, dashes, label in lines:
         if math.isfinite(value):
             axes.axhline(value, color=color, linestyle=dashes, linewidth=1.6, zorder=5, path_effects=with_outline())
-            named.append((value, f"{label}{' ' if label == 'allowed' else chr(10)}{signed(value)}", color))
+            named.append((value, f"{label}{' ' if label == 'accepted' else chr(10)}{signed(value)}", color))
     name_in_margin(axes, named)
 
 
@@ -226,16 +230,16 @@ def _bland_altman_caption(
         text += f" Solid line: mean difference {signed(limits.bias)} points (95 % CI {interval(*limits.bias_ci)})."
     if math.isfinite(limits.lower) and math.isfinite(limits.upper):
         text += (
-            f" Dashed lines: limits of agreement {interval(limits.lower, limits.upper)}, between which about 95 % of"
-            f" the differences are expected (95 % CI of the lower {interval(*limits.lower_ci)}, of the upper"
-            f" {interval(*limits.upper_ci)}). Shading shows the uncertainty of each line."
+            f" Dashed lines: limits of agreement, {interval(limits.lower, limits.upper)}; about 95 % of the"
+            f" differences lie between them (95 % CI of the lower {interval(*limits.lower_ci)}, of the upper"
+            f" {interval(*limits.upper_ci)}). Shading: 95 % CI of each line."
         )
     elif d.size:
         text += " There are too few pairs to draw limits of agreement."
     if delta is not None:
-        text += f" Dash-dotted lines: the difference accepted beforehand, {number(delta)} points in either direction."
+        text += f" Dash-dotted lines: accepted difference, ±{number(delta)} points."
     if curves:
-        text += " Dotted lines: the same, allowed to change along the scale."
+        text += " Dotted lines: mean difference and limits that may change along the scale."
     return text
 
 
@@ -258,7 +262,7 @@ def scatter(
     model: npt.ArrayLike,
     reference: npt.ArrayLike,
     *,
-    sides: tuple[str, str] = ("model", "reference"),
+    sides: tuple[str, str] = ("score", "rating"),
     name: str = "scatter",
 ) -> Figure:
     """Model against reference with the line of identity, both axes equal and at least 0-10.
@@ -266,7 +270,7 @@ def scatter(
     Args:
         model: (pairs,) points of the 0-10 scale, on y; pairs with a NaN are omitted and counted in the caption.
         reference: (pairs,) points, on x.
-        sides: names of model and reference.
+        sides: names of `model` and `reference`.
         name: start of the figure's ids.
 
     Raises:
@@ -289,12 +293,12 @@ def scatter(
     higher = float((model > reference).mean()) if model.size else math.nan
     near = float((np.abs(model - reference) <= 1).mean()) if model.size else math.nan
     mark = "Each hexagon counts pairs (the darker, the more)" if dense else "Each dot is a pair"
-    numbers = f"{percent(near)} of {counted(model.size, 'pair')} lie within 1 point of it; {percent(higher)} lie above."
+    numbers = f"{percent(near)} of {counted(model.size, 'pair')} lie within 1 point of it, {percent(higher)} above it."
     return finish(
         canvas,
         name,
         title=f"{sides[0].capitalize()} against {sides[1]}",
-        caption=f"{mark}. On the dashed line both are equal; above it the {sides[0]} is higher."
+        caption=f"{mark}. On the dashed line the two are equal; above it the {sides[0]} is higher."
         + (f" {numbers}" if model.size else " There are no pairs.")
         + left_out(missing),
         alternative=(

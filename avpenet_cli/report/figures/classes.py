@@ -39,8 +39,8 @@ def confusion(
     matrix: npt.ArrayLike,
     labels: Sequence[str],
     *,
-    axis_names: tuple[str, str] = ("reference", "model"),
-    title: str = "Classes of model and reference",
+    axis_names: tuple[str, str] = ("rating", "score"),
+    title: str = "Classes by score and by rating",
     name: str = "confusion",
 ) -> Figure:
     """Counts and row shares of a square table of classes.
@@ -79,8 +79,8 @@ def confusion(
         name,
         title=title,
         caption=(
-            f"Rows: class by {rows}; columns: class by {columns}. Each cell gives the number of"
-            " segments and their share of the row. On the diagonal, from upper left to lower right, the two agree:"
+            f"Rows: class by {rows}; columns: class by {columns}. Each cell: number of segments and"
+            " share of the row. On the diagonal the two agree:"
             f" {agreeing}."
             if every
             else "There are no segments to compare."

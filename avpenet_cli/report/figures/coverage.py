@@ -70,8 +70,7 @@ def balance(parts: Sequence[tuple[str, float]], *, name: str = "balance") -> Fig
         name,
         title="Balance of seconds",
         caption=(
-            f"Parts of the {duration(whole)} recorded: the first bar was scored, each other bar was lost for the"
-            f" reason given. {listed}."
+            f"{duration(whole)} were recorded. First bar: time with a score; other bars: time without one, by reason."
             if parts
             else "No seconds were recorded."
         ),

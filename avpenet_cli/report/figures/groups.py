@@ -83,10 +83,9 @@ def strata(rows: Sequence[tuple[str, str, float, float, float, float, float]], *
         name,
         title="Bias by group",
         caption=(
-            "Each square is the mean difference of model and reference in one group, with its 95 % confidence interval,"
-            " which takes the subject as the unit. Groups whose intervals do not include zero are scored too high"
-            " (right) or too low (left). MAE: mean absolute error; n: subjects. Groups that are too small are not"
-            " computed." + (f" The first {len(drawn_rows)} of {len(rows)} groups are drawn." if hidden else "")
+            "Square: mean of score minus rating in one group, with its 95 % confidence interval. An interval right of"
+            " zero: scores are higher than the ratings in this group; left of zero: lower. MAE: mean absolute error;"
+            " n: subjects." + (f" The first {len(drawn_rows)} of {len(rows)} groups are drawn." if hidden else "")
         ),
         alternative=joined(
             [
@@ -202,9 +201,9 @@ def drift(rows: Sequence[tuple[str, float, float, float, float, float]], *, name
         name,
         title="Drift: bias and coverage by batch",
         caption=(
-            "Above: mean difference of model and reference in each batch with its 95 % confidence interval; a steady"
-            " rise or fall means that camera, ward or practice changed. Below: share of the recorded seconds with a"
-            " score." + first_and_last
+            "Above: mean of score minus rating in each batch, with its 95 % confidence interval. A steady rise or fall"
+            " may mean other devices, patients or raters. Below: share of the recorded time with a score."
+            + first_and_last
         ),
         alternative=joined(
             [

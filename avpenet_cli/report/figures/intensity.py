@@ -68,7 +68,7 @@ def error_by_intensity(
         ],
     )
     axes.grid(axis="x", visible=False)
-    axes.set_xlabel("reference (points, 0-10 scale)")
+    axes.set_xlabel("rating (points, 0-10 scale)")
     name_y(axes, "points")
     legend_above(axes, [error, side], ["mean absolute error, 95 % CI", "mean difference (bias)"])
     if not bins:
@@ -78,9 +78,8 @@ def error_by_intensity(
         name,
         title="Error by pain intensity",
         caption=(
-            "Size of the error where the reference is low and where it is high. Dots: mean absolute error with"
-            " its 95 % confidence interval. Diamonds: mean difference; above zero the model is higher than the"
-            " reference." + _extremes(names, mae)
+            "Size of the error from low to high ratings. Dots: mean absolute error with its 95 % confidence interval."
+            " Diamonds: mean of score minus rating." + _extremes(names, mae)
         ),
         alternative="; ".join(
             f"{label}: mean absolute error {number(row[0])} (95 % CI {number(row[1])} to {number(row[2])}), mean"
@@ -136,23 +135,23 @@ def calibration(
         handles.append(line)
         labels.append("fit")
     axes.set(xlim=span, ylim=span, aspect="equal")
-    axes.set_xlabel("model (points, 0-10)")
-    name_y(axes, "mean reference (points, 0-10)")
+    axes.set_xlabel("score (points, 0-10)")
+    name_y(axes, "mean rating (points, 0-10)")
     legend_above(axes, handles, labels)
     if not np.isfinite(rated).any():
         note(axes, "no pairs")
-    line_text = f"reference = {number(intercept)} {'-' if slope < 0 else '+'} {number(abs(slope))} x score"
+    line_text = f"rating = {number(intercept)} {'-' if slope < 0 else '+'} {number(abs(slope))} x score"
     return finish(
         canvas,
         name,
         title="Calibration",
         caption=(
-            "Mean reference where the model gives a certain score. On the thin line both agree; dots above it: the"
-            " model is too low there. Bars: 95 % confidence intervals."
-            + (f" Dashed: {line_text}; perfect would be intercept 0, slope 1." if fitted else "")
+            "Mean rating of the segments with a certain score. On the thin line the two agree; a dot above it: scores"
+            " are lower than the ratings there. Bars: 95 % confidence intervals."
+            + (f" Dashed: {line_text}; perfect calibration: intercept 0, slope 1." if fitted else "")
         ),
         alternative="; ".join(
-            f"score {number(row[0])}: reference {number(row[1])} (95 % CI {number(row[2])} to {number(row[3])}),"
+            f"score {number(row[0])}: mean rating {number(row[1])} (95 % CI {number(row[2])} to {number(row[3])}),"
             f" {counted(row[4], 'pair')}"
             for row in table.tolist()
         )

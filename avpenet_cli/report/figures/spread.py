@@ -80,7 +80,7 @@ def error_histogram(d: npt.ArrayLike, *, name: str = "error-histogram") -> Figur
     else:
         note(axes, "too few values for a curve" if d.size < 3 else "all values are equal")
     axes.set(xlim=(min(edges[0], -1.25), max(edges[-1], 1.25)), ylim=(0, 112 * tallest or 1.0))
-    axes.set_xlabel("model minus reference (points)")
+    axes.set_xlabel("score minus rating (points)")
     name_y(axes, "share of pairs (%)")
     mean_and_sd = f"mean {signed(mean)} points, standard deviation {number(sd)}"
     return finish(
@@ -88,13 +88,9 @@ def error_histogram(d: npt.ArrayLike, *, name: str = "error-histogram") -> Figur
         name,
         title="Distribution of the errors",
         caption=(
-            f"How often each error occurs, in steps of {number(edges[1] - edges[0], 1)} points; the grey line is no"
-            f" error ({mean_and_sd})."
-            + (
-                " The dashed curve is the normal distribution with this mean and standard deviation."
-                if has_curve
-                else ""
-            )
+            f"How often each error occurs, in steps of {number(edges[1] - edges[0], 1)} points; grey line: no error"
+            f" ({mean_and_sd})."
+            + (" Dashed curve: normal distribution with this mean and standard deviation." if has_curve else "")
             + _missing_note(missing)
         ),
         alternative=(
@@ -144,7 +140,7 @@ def qq(d: npt.ArrayLike, *, name: str = "error-quantiles") -> Figure:
         axes.set_ylim(padded(d))
     axes.set_xlim(-width, width)
     axes.set_xlabel("expected if they were normal (SD)")
-    name_y(axes, "model minus reference (points)")
+    name_y(axes, "score minus rating (points)")
     return finish(
         canvas,
         name,
@@ -152,8 +148,8 @@ def qq(d: npt.ArrayLike, *, name: str = "error-quantiles") -> Figure:
         caption=(
             (
                 "Dots on the dashed line: the errors follow a normal distribution, as the limits of agreement assume."
-                " Dots off the line at its ends: extreme errors are more, or less, frequent than that; the percentile"
-                " limits do not assume normality."
+                " Dots far from it at the ends: large errors are more, or less, frequent than that; then use the limits"
+                " from percentiles."
                 if d.size > 2 and sd > 0
                 else "There are too few errors, or they are all equal, to assess their distribution."
             )
@@ -201,7 +197,7 @@ def distributions(
     model: npt.ArrayLike,
     reference: npt.ArrayLike | None,
     *,
-    sides: tuple[str, str] = ("model", "reference"),
+    sides: tuple[str, str] = ("score", "rating"),
     name: str = "distributions",
 ) -> Figure:
     """Histogram of the scores, and of the reference where there is one, in steps of half a point.
@@ -209,7 +205,7 @@ def distributions(
     Args:
         model: (segments,) points of the 0-10 scale; NaN are omitted and counted in the caption.
         reference: (any,) points, not paired with `model`; None without ratings.
-        sides: names of model and reference.
+        sides: names of `model` and `reference`.
         name: start of the figure's ids.
     """
     sides = side_names(sides)
@@ -246,7 +242,6 @@ def distributions(
         caption=(
             "How often each value occurs, in steps of half a point."
             + (f" Filled: {sides[1]}. Bold outline: {sides[0]}." if rated.size else "")
-            + "".join(f" {text}" for text in texts)
             + _missing_note(missing + missing_rated)
         ),
         alternative="Histogram. " + (" ".join(texts) or "There are no values."),

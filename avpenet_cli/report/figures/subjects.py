@@ -104,7 +104,7 @@ def _caption(names: Sequence[str], mean: FloatArray, bias: float, loa: Interval)
         else "Whiskers: ± one standard deviation of the subject's errors."
     )
     text = (
-        f"{'Each dot is' if few else 'From left to right:'} a subject's mean difference of model and reference, sorted."
+        f"{'Each dot is' if few else 'From left to right:'} a subject's mean of score minus rating, sorted."
         f" {whiskers} Solid line: mean difference of all ({signed(bias)} points); dashed: limits of agreement"
         f" ({interval(*loa)})."
     )
@@ -154,7 +154,7 @@ def _named_strip(
         axes.set(xlim=span, ylim=(rows - 0.4, -0.6))
         axes.set_yticks(place, [shorten(name, name_in - 0.16, SMALL_PT) for name in names[here]])
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("model minus reference (points)" if panels == 1 else "mean error (points)")
+        axes.set_xlabel("score minus rating (points)" if panels == 1 else "mean error (points)")
         if not names:
             note(axes, "no subjects with pairs")
     return canvas
@@ -178,7 +178,7 @@ def _ranked_strip(mean: FloatArray, sd: FloatArray, span: Interval, bias: float,
         axes.plot(rank, mean, color=INK, linewidth=2.0)
     axes.set(xlim=(1 - 0.01 * mean.size, 1.01 * mean.size), ylim=span)
     axes.set_xlabel("subjects, by their mean error (rank)")
-    name_y(axes, "model minus reference (points)")
+    name_y(axes, "score minus rating (points)")
     return canvas
 
 

@@ -124,7 +124,7 @@ def trajectory(
         canvas,
         identifier("trajectory", name),
         title=f"Scores over time: {in_sentence(name)}",
-        caption=_caption(timeline, list(raters), thin=thin, outside=outside) + event_text(marks),
+        caption=_caption(timeline, thin=thin, outside=outside) + event_text(marks),
         alternative=_alternative(in_sentence(name), timeline, cut_points) + event_text(marks),
     )
 
@@ -226,7 +226,7 @@ def _legend_entries(timeline: Timeline, raters: Sequence[str]) -> list[tuple[obj
     if np.isfinite(timeline.band_lo).any():
         entries.append((Patch(facecolor=PALE_BLUE), "uncertainty"))
     if np.isfinite(timeline.reference).any():
-        entries.append((Line2D([], [], color=ORANGE, linewidth=2.6), "reference"))
+        entries.append((Line2D([], [], color=ORANGE, linewidth=2.6), "rating"))
     if not np.isfinite(timeline.score).all():
         entries.append((Patch(facecolor=PALE_GREY, edgecolor="#b3b9c0", hatch="////", linewidth=0), "no score"))
     if len(raters) <= MOST_RATERS_NAMED:
@@ -252,7 +252,7 @@ def _time_axis(axes: Axes, span: tuple[float, float]) -> None:
     axes.set_xlabel(f"time after the recording's start ({unit})")
 
 
-def _caption(timeline: Timeline, raters: Sequence[str], *, thin: bool, outside: int) -> str:
+def _caption(timeline: Timeline, *, thin: bool, outside: int) -> str:
     scored = int(np.isfinite(timeline.score).sum())
     text = f"{count(scored)} of {counted(timeline.score.size, 'segment')} scored."
     if thin:
@@ -261,15 +261,6 @@ def _caption(timeline: Timeline, raters: Sequence[str], *, thin: bool, outside: 
             f" {number((timeline.span_s[1] - timeline.span_s[0]) / COLUMNS, 1)} s: lines, the mean of each; dark area,"
             " lowest to highest score; marks along the bottom, columns in which some segments have no score."
         )
-    if scored < timeline.score.size:
-        text += " Hatched: no score; the line is broken there."
-    if np.isfinite(timeline.band_lo).any():
-        text += " Light area: uncertainty of the score according to the model."
-    if np.isfinite(timeline.reference).any():
-        text += " Bold line: the reference, median of the ratings."
-    if raters:
-        text += f" Thin broken lines: ratings by {counted(len(raters), 'rater')}."
-    text += " Dotted lines: the cut points between low, moderate and high."
     if outside:
         text += f" {counted(outside, 'rating')} outside the recording not drawn."
     return text
@@ -290,5 +281,5 @@ def _alternative(name: str, timeline: Timeline, cut_points: tuple[float, float])
     both = np.isfinite(timeline.score) & np.isfinite(timeline.reference)
     if both.any():
         d = timeline.score[both] - timeline.reference[both]
-        text += f" Mean difference from the reference {signed(d.mean())} points in {counted(d.size, 'segment')}."
+        text += f" Mean difference from the rating {signed(d.mean())} points in {counted(d.size, 'segment')}."
     return text
