@@ -168,15 +168,11 @@ def _log_outcome(scored: ScoredRecording, reporter: Reporter) -> None:
     how = "scored by an earlier run" if scored.reused else f"{seconds:.1f} s in {spent:.1f} s"
     counts = plural(len(outcome.segments), "segment") + (f", {unscorable} unscorable" if unscorable else "")
     rotated = f", image rotated by {outcome.orientation_deg} degrees" if outcome.orientation_deg else ""
-<<<<<<< HEAD
-    reporter.info(f"{name}: {counts}, {how}{rotated}", **fields)
-    if corrections := _audio_corrections(outcome):
-        reporter.info(f"{name}: audio: {'; '.join(corrections)}", **fields, audio_corrections=corrections)
-=======
     notes = outcome.facts.get("notes")
     chosen = "".join(f"; {note}" for note in notes) if isinstance(notes, list) else ""
     reporter.info(f"{name}: {counts}, {how}{rotated}{chosen}", **fields)
->>>>>>> main
+    if corrections := _audio_corrections(outcome):
+        reporter.info(f"{name}: audio: {'; '.join(corrections)}", **fields, audio_corrections=corrections)
     if outcome.message:
         reporter.warning(f"{name}: {outcome.message}", **fields)
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in outcome.stage_s.items())

@@ -273,11 +273,7 @@ class Preparer:
                 nominal_s=round(evidence.nominal_s, 3),
                 length_s=round(evidence.length_s, 3),
                 orientation_deg=evidence.orientation_deg,
-<<<<<<< HEAD
-                message="; ".join([*evidence.decode_errors, *(f"audio: {note}" for note in evidence.audio_notes)]),
-=======
-                message="; ".join(evidence.problems),
->>>>>>> main
+                message="; ".join([*evidence.problems, *(f"audio: {note}" for note in evidence.audio_notes)]),
             )
             with timer.stage("audio"), atomic_write(shard) as file:
                 writer = ShardWriter(file, header)

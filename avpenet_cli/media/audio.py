@@ -16,13 +16,9 @@ import numpy as np
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.channels import BLOCK_S, ChannelStatistics, Mixdown
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
-<<<<<<< HEAD
-from avpenet_cli.media.probe import AudioStream, Probe, last_line
-from avpenet_cli.media.timeline import TOLERANCE_S, Packet, PacketPlacer
-=======
 from avpenet_cli.media.header import last_line
 from avpenet_cli.media.probe import AudioStream, Probe
->>>>>>> main
+from avpenet_cli.media.timeline import TOLERANCE_S, Packet, PacketPlacer
 from avpenet_cli.media.tools import tool
 from avpenet_cli.media.video import complete_command
 from avpenet_cli.settings import DecodingSettings
@@ -210,10 +206,10 @@ class WaveformStream:
         return complete_command(command, self._audio)
 
     def _survey_command(self, _side: int, source: str) -> list[str]:
-        # AU states the number of channels that follow. Times do not matter here, so nothing but the stream is read.
+        # AU states the number of channels that follow.
         stream = ffmpeg.input(source, nostdin=None, v="error")[str(self._audio.index)]
         command: list[str] = stream.output("pipe:1", format="au", acodec="pcm_f32be").compile(cmd=tool("ffmpeg"))
-        return complete_command(command, 0.0)
+        return complete_command(command, self._audio)
 
 
 def working_rate(audio: AudioStream) -> int:

@@ -74,15 +74,14 @@ class RecordingEvidence(Generic[T]):
         return tuple(_decode_errors(self.frames, self.audio))
 
     @property
-<<<<<<< HEAD
     def audio_notes(self) -> tuple[str, ...]:
         """What had to be corrected in the audio, one phrase each."""
         return self.audio.notes if self.audio else ()
-=======
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What could not be read of the recording, and why decoders stopped early."""
         return (*self.facts.problems, *self.decode_errors)
->>>>>>> main
 
     @property
     def orientation_deg(self) -> int | None:
