@@ -25,6 +25,8 @@ INVERTED_CORRELATION = -1 / 3
 _LOUD_PERCENTILE = 99
 """A channel's level is what it exceeds in 1 % of the blocks: a voice counts however rare, a click does not."""
 _QUIET_SHARE = 0.1
+_MIN_QUIET_BLOCKS = 10
+"""A second: in less, rumble can pass for an offset."""
 _OFFSET_POWER = 1e-7
 """Mean square of the smallest offset that is removed, -70 dBFS: well below where a segment is called silent."""
 _OFFSET_SHARE = 0.25
@@ -133,7 +135,8 @@ def _offset(offsets: np.ndarray, powers: np.ndarray) -> float:
     if not audible.any():
         return 0.0
     power = np.where(audible, powers, np.inf)
-    quiet = np.argsort(power, kind="stable")[: max(1, round(_QUIET_SHARE * np.count_nonzero(audible)))]
+    order = np.argsort(power, kind="stable")[: np.count_nonzero(audible)]
+    quiet = order[: max(_MIN_QUIET_BLOCKS, round(_QUIET_SHARE * np.count_nonzero(audible)))]
     padded = np.pad(offsets, 2, "edge")
     shared = [
         float(np.mean(offsets[quiet] * (padded[quiet + 2 - lag] + padded[quiet + 2 + lag]) / 2)) for lag in (1, 2)
