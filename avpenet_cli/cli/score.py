@@ -13,7 +13,7 @@ from avpenet_cli.cli.options import Debug, Quiet, Recursive, WeightsName
 from avpenet_cli.cli.reporter import LogOptions, Reporter, Tracebacks, log_format_named, run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
-from avpenet_cli.records import Modalities
+from avpenet_cli.records import Modalities, RecordingOutcome
 
 if TYPE_CHECKING:
     from avpenet_cli.runs.manifest import Totals
@@ -178,10 +178,17 @@ def _log_outcome(scored: ScoredRecording, reporter: Reporter) -> None:
     notes = outcome.facts.get("notes")
     chosen = "".join(f"; {note}" for note in notes) if isinstance(notes, list) else ""
     reporter.info(f"{name}: {counts}, {how}{rotated}{chosen}", **fields)
+    if corrections := _audio_corrections(outcome):
+        reporter.info(f"{name}: audio: {'; '.join(corrections)}", **fields, audio_corrections=corrections)
     if outcome.message:
         reporter.warning(f"{name}: {outcome.message}", **fields)
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in outcome.stage_s.items())
     reporter.detail(f"{name}: seconds by stage: {stages}", **fields, stage_s=outcome.stage_s)
+
+
+def _audio_corrections(outcome: RecordingOutcome) -> list[str]:
+    audio = outcome.facts.get("audio")
+    return list(audio.get("corrections", [])) if isinstance(audio, dict) else []
 
 
 def _last_line(totals: Totals, taken_s: float) -> str:

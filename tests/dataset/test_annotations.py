@@ -44,6 +44,7 @@ def test_names_in_another_unicode_form_have_their_ratings_and_subject(tmp_path: 
     assert annotations.table.index.to_list() == [on_disk]
     assert annotations.ratings.rows["recording"].to_list() == [on_disk]
     assert [notice.split(":")[0] for notice in annotations.notices] == ["ratings.csv", "subjects.csv"]
+    assert "1 recording is written differently in the inputs (Unicode form)" in annotations.notices[0]
 
 
 def test_recordings_that_differ_in_letter_case_need_rows_of_their_own(tmp_path: Path) -> None:
