@@ -1,4 +1,4 @@
-"""Write the score table as CSV, Parquet or JSON Lines."""
+"""The columns of the score table, and writing tables as CSV, Parquet or JSON Lines."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, cast
 
@@ -24,7 +26,7 @@ Row = dict[str, Value]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the score table; `decimals` applies to floats."""
+    """A column of a table; `decimals` applies to floats."""
 
     name: str
     kind: Literal["text", "integer", "float"]
@@ -57,7 +59,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("faces", "integer", "most faces on screen at once"),
     Column("voiced", "float", "share of the segment in which there is voice or another sound of its kind"),
     Column("snr_db", "float", "level over the recording's own noise floor, dB", 1),
-    Column("level_dbfs", "float", "level before any processing, dB of full scale", 1),
+    Column("level_dbfs", "float", "level before noise reduction, dB of full scale", 1),
     Column("flags", "text", "what to know about this segment, separated by blanks; see Flags"),
     Column(
         "weights",
@@ -70,6 +72,10 @@ COLUMNS: tuple[Column, ...] = (
 SCHEMA_VERSION = 2
 """Version of the columns, stated by the manifest; where it states none, the table is of 0.1.0. Version 2 added
 `recorded_at` and `modalities` and shortened `weights`."""
+
+ESCAPED_CELL = r"^'('*[=+\-@\t\r])"
+"""Regular expression of text that `escape_cell` has changed; the group and what follows it is the text."""
+_ESCAPED = re.compile(ESCAPED_CELL)
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
@@ -117,19 +123,43 @@ def row(recording: str, segment: SegmentScore, weights: str, recorded_at: str = 
         "flags": " ".join(segment.flags),
         "weights": weights,
     }
-    return {column.name: _rounded(values[column.name], column) for column in COLUMNS}
+    return rounded(values, COLUMNS)
+
+
+def rounded(values: Row, columns: Sequence[Column]) -> Row:
+    """These columns' values in their order, floats rounded to the column's decimals."""
+    return {column.name: _rounded(values[column.name], column) for column in columns}
 
 
 def _rounded(value: Value, column: Column) -> Value:
     return round(value, column.decimals) + 0.0 if isinstance(value, float) else value
 
 
-def write_table(path: Path, rows: Iterable[Row]) -> str:
-    """Write the table atomically in the format of `path`'s suffix, readable by its owner only.
+def escape_cell(text: str) -> str:
+    """Text for a cell of a CSV file: an apostrophe before what a spreadsheet would take for a formula.
+
+    `unescape_cell` gives back the text, whatever it was.
+    """
+    return f"'{text}" if _ESCAPED.match(f"'{text}") else text
+
+
+def unescape_cell(text: str) -> str:
+    """The text that `escape_cell` made safe."""
+    return text[1:] if _ESCAPED.match(text) else text
+
+
+def write_table(
+    path: Path, rows: Iterable[Row], columns: Sequence[Column] = COLUMNS, *, byte_order_mark: bool = False
+) -> str:
+    """Write a table atomically in the format of `path`'s suffix, readable by its owner only.
+
+    Text in CSV goes through `escape_cell`.
 
     Args:
         path: ends in .csv, .parquet or .jsonl.
         rows: consumed one by one; the table need not fit in memory.
+        columns: of the table, in order.
+        byte_order_mark: begin a CSV file with one, by which Excel recognises UTF-8.
 
     Returns:
         SHA-256 of the file, hexadecimal.
@@ -140,27 +170,28 @@ def write_table(path: Path, rows: Iterable[Row]) -> str:
         OutputError: the folder cannot be written.
     """
     check_format(path)
-    writers: dict[str, Callable[[IO[bytes], Iterable[Row]], None]] = {
-        ".csv": _write_csv,
+    writers: dict[str, Callable[[IO[bytes], Iterable[Row], Sequence[Column]], None]] = {
+        ".csv": partial(_write_csv, byte_order_mark=byte_order_mark),
         ".jsonl": _write_jsonl,
         ".parquet": _write_parquet,
     }
     with atomic_write(path) as file:
-        writers[path.suffix](file, rows)
+        writers[path.suffix](file, rows, columns)
         file.flush()
         file.seek(0)
         digest = hashlib.file_digest(cast(io.BufferedRandom, file), "sha256").hexdigest()
     return digest
 
 
-def _write_csv(file: IO[bytes], rows: Iterable[Row]) -> None:
+def _write_csv(file: IO[bytes], rows: Iterable[Row], columns: Sequence[Column], *, byte_order_mark: bool) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
     writer = csv.writer(text, lineterminator="\n")
     # Python before 3.13 does not quote a carriage return, which readers take for the end of the row.
     quoting_all = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(column.name for column in COLUMNS)
+    text.write("\ufeff" * byte_order_mark)
+    writer.writerow(column.name for column in columns)
     for fields in rows:
-        values = [_csv_value(fields[column.name], column) for column in COLUMNS]
+        values = [_csv_value(fields[column.name], column) for column in columns]
         (quoting_all if any("\r" in value for value in values) else writer).writerow(values)
     text.detach()
 
@@ -168,20 +199,23 @@ def _write_csv(file: IO[bytes], rows: Iterable[Row]) -> None:
 def _csv_value(value: Value, column: Column) -> str:
     if value is None:
         return ""
-    return f"{value:.{column.decimals}f}" if column.kind == "float" else str(value)
+    if column.kind == "float":
+        return f"{value:.{column.decimals}f}"
+    return escape_cell(str(value)) if column.kind == "text" else str(value)
 
 
-def _write_jsonl(file: IO[bytes], rows: Iterable[Row]) -> None:
+def _write_jsonl(file: IO[bytes], rows: Iterable[Row], columns: Sequence[Column]) -> None:
     for fields in rows:
-        file.write(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
+        ordered = {column.name: fields[column.name] for column in columns}
+        file.write(json.dumps(ordered, ensure_ascii=False).encode() + b"\n")
 
 
-def _write_parquet(file: IO[bytes], rows: Iterable[Row]) -> None:
+def _write_parquet(file: IO[bytes], rows: Iterable[Row], columns: Sequence[Column]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     kinds: dict[str, pa.DataType] = {"text": pa.string(), "integer": pa.int64(), "float": pa.float64()}
-    schema = pa.schema([(column.name, kinds[column.kind]) for column in COLUMNS])
+    schema = pa.schema([(column.name, kinds[column.kind]) for column in columns])
     with pq.ParquetWriter(file, schema) as writer:
         for batch in _batches(rows, 50_000):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))

@@ -21,9 +21,10 @@ from avpenet_cli.cli import app
 from avpenet_cli.dataset.prepare import PrepareSettings
 from avpenet_cli.errors import ExitCode
 from avpenet_cli.records import FLAG_MEANINGS, Reason
+from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.study.scales import SCALES
-from avpenet_cli.tables import COLUMNS
+from avpenet_cli.tables import COLUMNS, Column
 from avpenet_cli.training.settings import TrainSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -116,11 +117,11 @@ def _argument_name(argument: Any) -> str:
 # --- tables of words -------------------------------------------------------------------------------------------------
 
 
-def columns() -> str:
-    """The score table's columns, in order."""
+def columns(described: Sequence[Column] = COLUMNS) -> str:
+    """A table's columns, in order."""
     kinds = {"text": "text", "integer": "integer", "float": "number"}
     return table(
-        ["column", "type", "meaning"], ([code(column.name), kinds[column.kind], column.meaning] for column in COLUMNS)
+        ["column", "type", "meaning"], ([code(column.name), kinds[column.kind], column.meaning] for column in described)
     )
 
 
@@ -345,6 +346,8 @@ def api() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "commands": command_pages,
     "columns": columns,
+    "recording-columns": partial(columns, RECORDING_COLUMNS),
+    "subject-columns": partial(columns, SUBJECT_COLUMNS),
     "flags": flags,
     "reasons": reasons,
     "failures": failures,

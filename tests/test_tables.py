@@ -18,7 +18,7 @@ import pytest
 from avpenet_cli.errors import AvpenetError, EnvironmentUnavailableError, ExitCode, OutputError, SettingsError
 from avpenet_cli.records import Flag, Quality, SegmentScore, Status
 from avpenet_cli.storage import atomic_write, write_json
-from avpenet_cli.tables import COLUMNS, Row, check_format, row, write_table
+from avpenet_cli.tables import COLUMNS, Column, Row, check_format, escape_cell, row, unescape_cell, write_table
 
 COLUMN_NAMES = (
     "recording segment start_s end_s recorded_at score label status reason modalities score_sd score_lo score_hi "
@@ -36,6 +36,9 @@ ODD_NAMES = [
     "müde Ärztin 日本.mp4",
     "m\\xfcde.mp4",
     "-dash.mp4",
+    "=1+1.mp4",
+    "'=quoted formula.mp4",
+    "'apostrophe.mp4",
     " blanks ",
 ]
 
@@ -91,11 +94,38 @@ def test_odd_names_survive_every_format(tmp_path: Path) -> None:
     for suffix in (".csv", ".jsonl", ".parquet"):
         write_table(tmp_path / f"t{suffix}", _rows())
     expected = [name for name in ODD_NAMES for _ in range(2)]
-    assert [fields["recording"] for fields in _csv(tmp_path / "t.csv")] == expected
-    assert pd.read_csv(tmp_path / "t.csv")["recording"].tolist() == expected
+    in_csv = [fields["recording"] for fields in _csv(tmp_path / "t.csv")]
+    assert in_csv == pd.read_csv(tmp_path / "t.csv")["recording"].tolist()
+    assert [unescape_cell(name) for name in in_csv] == expected
     assert pd.read_parquet(tmp_path / "t.parquet")["recording"].tolist() == expected
     lines = (tmp_path / "t.jsonl").read_text(encoding="utf-8").split("\n")
     assert [json.loads(line)["recording"] for line in lines if line] == expected
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_a_csv_file_starts_like_a_formula(first: str, tmp_path: Path) -> None:
+    texts = [f"{first}cmd", f"'{first}cmd", f"''{first}", first]
+    assert [escape_cell(text) for text in texts] == [f"'{text}" for text in texts]
+    assert [unescape_cell(escape_cell(text)) for text in texts] == texts
+    columns = (Column("text", "text", ""), Column("number", "float", ""))
+    for suffix in (".csv", ".jsonl"):
+        write_table(tmp_path / f"t{suffix}", [{"text": texts[0], "number": -1.0}], columns)
+    assert _csv(tmp_path / "t.csv") == [{"text": f"'{first}cmd", "number": "-1.000"}]
+    assert json.loads((tmp_path / "t.jsonl").read_text()) == {"text": f"{first}cmd", "number": -1.0}
+
+
+@pytest.mark.parametrize("text", ["plain", "'", "'plain", "", "a=b", " =b"])
+def test_other_text_stays_as_it_is(text: str) -> None:
+    assert escape_cell(text) == unescape_cell(text) == text
+
+
+def test_byte_order_mark_comes_first_where_asked_for(tmp_path: Path) -> None:
+    digest = write_table(tmp_path / "t.csv", _rows(), byte_order_mark=True)
+    content = (tmp_path / "t.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbfrecording,")
+    assert digest == hashlib.sha256(content).hexdigest()
+    write_table(tmp_path / "plain.csv", _rows())
+    assert (tmp_path / "plain.csv").read_bytes() == content[3:]
 
 
 def test_formats_have_equal_values(tmp_path: Path) -> None:
@@ -105,6 +135,7 @@ def test_formats_have_equal_values(tmp_path: Path) -> None:
     assert " ".join(from_parquet.columns) == COLUMN_NAMES
     text = [column.name for column in COLUMNS if column.kind == "text"]
     from_csv = pd.read_csv(tmp_path / "t.csv", dtype=dict.fromkeys(text, str)).fillna(dict.fromkeys(text, ""))
+    from_csv["recording"] = from_csv["recording"].map(unescape_cell)
     pd.testing.assert_frame_equal(from_csv, from_parquet, check_dtype=False)
     lines = (tmp_path / "t.jsonl").read_text(encoding="utf-8").splitlines()
     from_lines = pd.DataFrame([json.loads(line) for line in lines])

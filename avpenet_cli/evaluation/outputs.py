@@ -35,6 +35,7 @@ from avpenet_cli.study.ratings import read_ratings
 from avpenet_cli.study.score_tables import read_scores
 from avpenet_cli.study.subjects import read_subjects
 from avpenet_cli.study.tables import match_tables
+from avpenet_cli.tables import escape_cell
 
 EVALUATION_FILE = "evaluation.json"
 SCORES_FILE, RATINGS_FILE, SUBJECTS_FILE = "scores.csv", "ratings.csv", "subjects.csv"
@@ -150,6 +151,12 @@ def _headline(clean: ConditionResult, split: EvaluationSplit) -> str:
 
 def _write_frame(path: Path, frame: pd.DataFrame) -> None:
     # All text is quoted: Python before 3.13 leaves a name with a carriage return bare, which ends the row for readers.
+    def escaped(cell: object) -> object:
+        return escape_cell(cell) if isinstance(cell, str) else cell
+
+    frame = frame.copy()
+    for name in frame.select_dtypes(exclude="number").columns:
+        frame[name] = frame[name].astype(object).map(escaped)
     text = frame.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     with atomic_write(path) as file:
         file.write(text.encode("utf-8"))

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from avpenet_cli.records import Status
+from avpenet_cli.records import THIN_EVIDENCE, Status
 from avpenet_cli.report.document.data import FailedRecording, RecordingSummary
-from avpenet_cli.report.review import THIN_EVIDENCE
 from avpenet_cli.stats.classes import class_of
 
 

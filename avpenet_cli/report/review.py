@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from avpenet_cli.records import Flag
+from avpenet_cli.records import THIN_EVIDENCE
 from avpenet_cli.report.document.review import ReviewRow, ReviewSection
 from avpenet_cli.report.modalities import modalities_of
 from avpenet_cli.stats.classes import class_of
 from avpenet_cli.storage import atomic_write
+from avpenet_cli.tables import escape_cell
 
 COLUMNS = ["recording", "start_s", "end_s", "score", "reference", "difference", "modalities", "flags", "why"]
 
@@ -25,21 +26,6 @@ RATED_CRITERION = (
     "low on one side and high on the other; the largest differences first."
 )
 UNRATED_CRITERION = "Segments without a score, and scored segments flagged for thin evidence; the highest scores first."
-
-THIN_EVIDENCE = {
-    Flag.VIDEO_GAP,
-    Flag.LOW_FACE_RATE,
-    Flag.LOW_CONFIDENCE,
-    Flag.SMALL_FACE,
-    Flag.SEVERAL_FACES,
-    Flag.OTHER_FACE,
-    Flag.AUDIO_GAP,
-    Flag.SILENT,
-    Flag.CLIPPED,
-    Flag.LOW_SNR,
-    Flag.DAMAGED,
-}
-"""Flags of segments whose evidence was poor or incomplete."""
 
 
 def disagreements(
@@ -120,8 +106,7 @@ def _thin(flags: Iterable[str]) -> str:
 def write_review(path: Path, rows: pd.DataFrame) -> None:
     """Write CSV atomically, readable by its owner only."""
     text = [name for name in rows.columns if name in ("recording", "modalities", "flags", "why")]
-    # A spreadsheet would take text that starts like this for a formula.
-    escaped = {name: rows[name].astype(str).str.replace(r"^(?=[=+@\t\r-])", "'", regex=True) for name in text}
+    escaped = {name: rows[name].astype(str).map(escape_cell) for name in text}
     csv = rows.assign(**escaped).to_csv(index=False, float_format="%.3f", lineterminator="\n")
     with atomic_write(path) as file:
         file.write(csv.encode("utf-8", "surrogateescape"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from avpenet_cli.records import THIN_EVIDENCE
 from avpenet_cli.report.document.agreement import AgreementSection, CalibrationSection, ErrorSection, LimitsAtMean
-from avpenet_cli.report.review import THIN_EVIDENCE
 from avpenet_cli.stats.accuracy import accuracy, by_intensity
 from avpenet_cli.stats.agreement import independent_limits, limits, percentile_limits
 from avpenet_cli.stats.bootstrap import Resampling

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,7 +11,9 @@ from pathlib import Path
 
 from avpenet_cli.errors import RecordingError, SettingsError
 from avpenet_cli.inputs import Recording
+from avpenet_cli.keys import match_names, shown
 from avpenet_cli.media.probe import probe
+from avpenet_cli.phrasing import plural
 from avpenet_cli.records import CREATION_TIME, RecordingOutcome
 from avpenet_cli.settings import DecodingSettings
 
@@ -50,19 +52,24 @@ class StartTimes:
     Attributes:
         source: as the manifest states it: `container`, `name:PATTERN`, `table FILE (sha256 ...)` or `none`.
         find: the start of a recording, with its offset from UTC where that is known; None where it is not known.
+        notices: rows of the table that were matched in spite of their spelling, or not at all.
     """
 
     source: str
     find: Finder
+    notices: tuple[str, ...] = ()
 
 
-def start_times(option: str | None, decoding: DecodingSettings, *, pseudonymised: bool) -> StartTimes:
+def start_times(
+    option: str | None, decoding: DecodingSettings, *, pseudonymised: bool, names: Sequence[str] = ()
+) -> StartTimes:
     """What `--recorded-at` asks for.
 
     Args:
         option: `container`, `none`, `name:PATTERN` or the path of a table; None for the default, which is `container`,
             or `none` under pseudonyms, because times can identify a patient.
         decoding: for containers whose time is not known yet.
+        names: of the recordings, which a table must name.
 
     Raises:
         SettingsError: the pattern or the table cannot be used.
@@ -79,8 +86,23 @@ def start_times(option: str | None, decoding: DecodingSettings, *, pseudonymised
         raise SettingsError(
             f"--recorded-at {wanted}: no such table", "give container, none, name:PATTERN or the path of a table"
         )
-    starts, digest = _read_table(path)
-    return StartTimes(f"table {path.name} (sha256 {digest})", lambda recording, outcome: starts.get(recording.name))
+    table, digest = _read_table(path)
+    matches = match_names(table, names, path.name)
+    written_of: dict[str, str] = {}
+    for written, name in matches.names.items():
+        other = written_of.setdefault(name, written)
+        if table[other] != table[written]:
+            raise SettingsError(
+                f"{path.name}: {shown(other)} and {shown(written)} are one recording, but have different times",
+                "give each recording once",
+            )
+    starts = {matches.names[name]: start for name, start in table.items()}
+    notices = matches.notice(path.name, "the inputs")
+    if strangers := len(starts.keys() - set(names)):
+        notices = (*notices, f"{path.name}: {plural(strangers, 'row')} of recordings that are not among the inputs")
+    return StartTimes(
+        f"table {path.name} (sha256 {digest})", lambda recording, outcome: starts.get(recording.name), notices
+    )
 
 
 def iso(start: datetime | None, after_s: float = 0.0) -> str:
@@ -139,7 +161,7 @@ def _read_table(path: Path) -> tuple[Mapping[str, datetime], str]:
     from avpenet_cli.study.readers import read_sheet
 
     columns = ("recording", "recorded_at", "device", "clock_offset_s")
-    sheet = read_sheet(path, columns, "table of recording times")
+    sheet = read_sheet(path, columns, "table of recording times", columns[:1])
     sheet.require(columns[:2], "table of recording times", "give it the columns recording and recorded_at")
     recordings = sheet.filled("recording").to_pylist()
     stated = sheet.text("recorded_at").to_pylist()

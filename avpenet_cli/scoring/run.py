@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -20,24 +20,21 @@ from avpenet_cli.runs.guard import refuse_dropping, require_inputs, unreadable
 from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.manifest import (
-    Manifest,
-    RecordedAtEntry,
-    TableEntry,
-    Timing,
     Totals,
     manifest_path,
     read_table_name,
-    recording_entry,
-    weights_mark,
-    write_manifest,
 )
 from avpenet_cli.scoring.network import Network
-from avpenet_cli.scoring.recorded_at import CONTAINER, NOWHERE, StartTimes, iso, start_times
+from avpenet_cli.scoring.recorded_at import CONTAINER
+from avpenet_cli.scoring.results import Results, RunFacts, partial_path, tables_of
 from avpenet_cli.scoring.scorer import Scorer, failed_outcome
 from avpenet_cli.settings import RunSettings, result_settings
 from avpenet_cli.storage import storage_fault, temporary_prefix
-from avpenet_cli.tables import Row, check_format, row, write_table
+from avpenet_cli.tables import check_format
+from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsEntry
+
+_DIGEST_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,10 @@ class ScoreRequest:
         overwrite: start over, whatever `out` and its journal contain.
         prune: drop from `out` what is no longer among the inputs or can no longer be read.
         recorded_at: where the recordings' times come from; see `recorded_at.start_times`.
+        subjects: a table of recordings and subjects, for a table of subjects.
+        csv_bom: begin CSV files with a byte order mark, by which Excel recognises UTF-8.
+        digests: read every scored file once more, for its SHA-256 in the manifest.
+        command: the command line, for the manifest; without paths.
     """
 
     inputs: Inputs
@@ -63,6 +64,10 @@ class ScoreRequest:
     overwrite: bool = False
     prune: bool = False
     recorded_at: str | None = None
+    subjects: Path | None = None
+    csv_bom: bool = False
+    digests: bool = True
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,8 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
     """
     check_format(request.out)
     require_inputs(request.inputs, pseudonymised=request.pseudonymised)
-    started = time.monotonic()
-    starts = start_times(request.recorded_at, request.settings.decoding, pseudonymised=request.pseudonymised)
+    started = datetime.now().astimezone()
+    results = Results(request)
     choose_device(request.settings.device)
     with output_lock(request.out):
         _check_manifest_owner(request.out)
@@ -119,19 +124,25 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         try:
             if not request.prune:
                 _check_nothing_is_dropped(request, journal)
+            _begin(request, journal, started)
             _announce(request, network, callbacks)
-            totals, reused = Totals(), set[str]()
-            with_times = not request.pseudonymised or starts.source == CONTAINER
+            totals, seen, reused = Totals(), set[str](), set[str]()
+            with_times = not request.pseudonymised or results.starts.source == CONTAINER
             scorer = Scorer(network, request.settings, callbacks, with_times=with_times)
-            for scored in iter_scored(request.inputs.recordings, scorer, journal, callbacks):
-                totals.add(scored.outcome)
-                if scored.reused:
-                    reused.add(scored.recording.key)
-                yield scored
+            try:
+                recordings = request.inputs.recordings
+                for scored in iter_scored(recordings, scorer, journal, callbacks, digests=request.digests):
+                    totals.add(scored.outcome)
+                    seen.add(scored.recording.key)
+                    if scored.reused:
+                        reused.add(scored.recording.key)
+                    yield scored
+            except Interrupted as stop:
+                raise _with_partial_tables(stop, results, journal, seen) from None
             if not request.prune:
                 _check_nothing_has_failed(request, journal)
-            times = _recorded_at(request, journal, starts, callbacks)
-            _write(request, journal, network, totals, reused, times, time.monotonic() - started)
+            facts = RunFacts(device_name(network.device), totals, reused, started)
+            journal.end_run(results.write(journal, facts, callbacks))
             if request.prune and (dropped := journal.prune(request.inputs.recordings)):
                 callbacks.info(f"{plural(dropped, 'recording')} dropped from {request.out.name} (--prune)")
         finally:
@@ -139,9 +150,17 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
 
 
 def iter_scored(
-    recordings: Sequence[Recording], scorer: Scorer, journal: Journal, callbacks: RunCallbacks = NO_CALLBACKS
+    recordings: Sequence[Recording],
+    scorer: Scorer,
+    journal: Journal,
+    callbacks: RunCallbacks = NO_CALLBACKS,
+    *,
+    digests: bool = False,
 ) -> Generator[ScoredRecording, None, None]:
     """Score every recording that is not in the journal yet, in order; each is stored before it is yielded.
+
+    Args:
+        digests: store the digests of the scored files, too.
 
     Raises:
         Interrupted: on request; says how many recordings were finished.
@@ -150,7 +169,7 @@ def iter_scored(
     for position, recording in enumerate(recordings):
         try:
             callbacks.check_stop()
-            scored = _score_one(recording, scorer, journal)
+            scored = _score_one(recording, scorer, journal, callbacks.should_stop if digests else None)
         except Interrupted:
             raise Interrupted(
                 f"interrupted after {position} of {plural(len(recordings), 'recording')}",
@@ -162,8 +181,11 @@ def iter_scored(
         yield scored
 
 
-def _score_one(recording: Recording, scorer: Scorer, journal: Journal) -> ScoredRecording:
+def _score_one(
+    recording: Recording, scorer: Scorer, journal: Journal, stop_digest: Callable[[], bool] | None
+) -> ScoredRecording:
     file_state: os.stat_result | None = None
+    sha256 = ""
     try:
         if recording.problem:
             raise RecordingError("no_recordings", recording.problem)
@@ -172,6 +194,8 @@ def _score_one(recording: Recording, scorer: Scorer, journal: Journal) -> Scored
         if known is not None:
             return ScoredRecording(recording, known, reused=True)
         scored = ScoredRecording(recording, scorer.score(recording.path))
+        if stop_digest is not None:
+            sha256 = _digest(recording.path, file_state, stop_digest)
     except RecordingError as error:
         scored = ScoredRecording(recording, failed_outcome(error), error=error)
     except AvpenetError:
@@ -179,8 +203,50 @@ def _score_one(recording: Recording, scorer: Scorer, journal: Journal) -> Scored
     except Exception as error:  # one recording must not end a night's run; --debug shows the traceback
         failure = RecordingError.from_unexpected(error, "scored")
         scored = ScoredRecording(recording, failed_outcome(failure), error=error)
-    journal.note(recording, file_state, scored.outcome)
+    journal.note(recording, file_state, scored.outcome, sha256)
     return scored
+
+
+def _digest(path: Path, file_state: os.stat_result, should_stop: Callable[[], bool]) -> str:
+    """SHA-256 of a file that was read a moment ago, so that most of it is still in memory.
+
+    Returns:
+        Hexadecimal; empty where the file has changed since `file_state`, can no longer be read, or the run should end.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(_DIGEST_BLOCK_BYTES):
+                digest.update(block)
+                if should_stop():
+                    return ""
+            now = os.fstat(file.fileno())
+    except OSError:
+        return ""
+    unchanged = (now.st_size, now.st_mtime_ns) == (file_state.st_size, file_state.st_mtime_ns)
+    return digest.hexdigest() if unchanged else ""
+
+
+def _begin(request: ScoreRequest, journal: Journal, started: datetime) -> None:
+    """Note in the journal what this run is asked to do, for `avpenet status`."""
+    inputs = request.inputs
+    facts = {
+        "started": started.isoformat(timespec="seconds"),
+        "version": __version__,
+        "command": request.command,
+        "left_aside": asdict(inputs.left_aside),
+        "pseudonymised": request.pseudonymised,
+    }
+    journal.begin_run(inputs.recordings, facts, with_paths=not request.pseudonymised)
+
+
+def _with_partial_tables(stop: Interrupted, results: Results, journal: Journal, seen: set[str]) -> Interrupted:
+    """Write what is finished as tables, and say where; the journal has it in any case."""
+    try:
+        path = results.write_partial(journal, seen)
+    except AvpenetError as error:
+        return Interrupted(f"{stop.message}; {error.message}", stop.remedy)
+    return Interrupted(f"{stop.message}; what is finished is in {path.name}", stop.remedy) if path else stop
 
 
 def _check_manifest_owner(out: Path) -> None:
@@ -193,11 +259,12 @@ def _check_manifest_owner(out: Path) -> None:
 
 def _remove_leftovers(out: Path, *, journal_too: bool) -> None:
     """Remove the temporary files of killed runs; an old table and manifest stay until new ones replace them."""
-    prefixes = (temporary_prefix(out), temporary_prefix(manifest_path(out)))
+    written = (manifest_path(out), *tables_of(out), *tables_of(partial_path(out)))
+    prefixes = tuple(map(temporary_prefix, written))
     try:
         leftovers = [p for p in out.parent.iterdir() if p.name.startswith(prefixes) and p.suffix == ".tmp"]
         if journal_too:
-            leftovers.append(journal_path(out))
+            leftovers += [journal_path(out), *tables_of(partial_path(out))]
         for path in leftovers:
             path.unlink(missing_ok=True)
     except OSError as error:
@@ -209,7 +276,10 @@ def _check_nothing_is_dropped(request: ScoreRequest, journal: Journal) -> None:
     held = journal.held()
     missing = unreadable([recording for recording in request.inputs.recordings if recording.key in held])
     others = held - {recording.key for recording in request.inputs.recordings}
-    refuse_dropping(request.out, [""] * len(others), [recording.name for recording in missing])
+    names = journal.names() if others else {}
+    refuse_dropping(
+        request.out, [names.get(key, "") for key in sorted(others)], [recording.name for recording in missing]
+    )
 
 
 def _check_nothing_has_failed(request: ScoreRequest, journal: Journal) -> None:
@@ -228,62 +298,3 @@ def _announce(request: ScoreRequest, network: Network, callbacks: RunCallbacks) 
         callbacks.info(f"left aside: {left_aside}")
     total = plural(len(inputs.recordings), "recording")
     callbacks.info(f"scoring {total} on {device_name(network.device)}", device=str(network.device))
-
-
-@dataclass(frozen=True)
-class _RecordedAt:
-    """When each recording started, by its key; only recordings whose time is known."""
-
-    source: str
-    starts: dict[str, datetime]
-
-
-def _recorded_at(request: ScoreRequest, journal: Journal, times: StartTimes, callbacks: RunCallbacks) -> _RecordedAt:
-    starts = {}
-    for recording in request.inputs.recordings:
-        outcome = journal.latest(recording)
-        if outcome is not None and (start := times.find(recording, outcome)) is not None:
-            starts[recording.key] = start
-    unknown = len(request.inputs.recordings) - len(starts)
-    if unknown and request.recorded_at not in (None, NOWHERE):
-        callbacks.warning(f"{plural(unknown, 'recording')} without recorded_at: not known from {times.source}")
-    return _RecordedAt(times.source, starts)
-
-
-def _write(
-    request: ScoreRequest,
-    journal: Journal,
-    network: Network,
-    totals: Totals,
-    reused: set[str],
-    times: _RecordedAt,
-    taken_s: float,
-) -> None:
-    """Write the table, then the manifest that certifies it."""
-    digest = write_table(request.out, _rows(request, journal, times))
-    finished = datetime.now().astimezone().isoformat(timespec="seconds")
-    entries = [
-        recording_entry(recording, outcome, recording.key in reused, iso(times.starts.get(recording.key)))
-        for recording in request.inputs.recordings
-        if (outcome := journal.latest(recording)) is not None
-    ]
-    manifest = Manifest.of(
-        request.settings,
-        request.weights.description,
-        device=device_name(network.device),
-        table=TableEntry(request.out.name, digest, sum(totals.segments.values())),
-        totals=totals.entry(),
-        timing=Timing(finished, round(taken_s, 1)),
-        recordings=entries,
-        recorded_at=RecordedAtEntry(times.source, len(times.starts), len(entries) - len(times.starts)),
-    )
-    write_manifest(manifest_path(request.out), manifest)
-
-
-def _rows(request: ScoreRequest, journal: Journal, times: _RecordedAt) -> Iterator[Row]:
-    """The table's rows in input order, straight from the journal."""
-    mark = weights_mark(request.weights.description)
-    for recording in request.inputs.recordings:
-        outcome, start = journal.latest(recording), times.starts.get(recording.key)
-        for segment in outcome.segments if outcome else ():
-            yield row(recording.name, segment, mark, iso(start, segment.start_s))

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import normalise_key
+from avpenet_cli.tables import ESCAPED_CELL
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -113,6 +114,9 @@ class Sheet:
                 raise SettingsError(
                     f"{self.path}: column {name} has {column.type}, not text", "save it as text"
                 ) from None
+        if self.delimiter:
+            # What `tables.escape_cell` put before text that a spreadsheet would take for a formula.
+            column = pc.replace_substring_regex(column, ESCAPED_CELL, r"\1")
         empty = pc.equal(pc.utf8_trim_whitespace(column), "")
         return pc.if_else(empty, pa.scalar(None, pa.string()), column)
 

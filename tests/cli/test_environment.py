@@ -70,6 +70,7 @@ def test_no_frames_or_audio_are_written_anywhere(somewhere: Path, tmp_path: Path
         "scores.csv",
         "scores.csv.journal",
         "scores.csv.lock",
+        "scores.recordings.csv",
         "scores.run.json",
     }
 

@@ -115,6 +115,7 @@ def test_killed_runs_end_with_the_file_of_an_unbroken_one(archive: Path, starter
         "scores.csv",
         "scores.csv.journal",
         "scores.csv.lock",
+        "scores.recordings.csv",
         "scores.run.json",
     }
     assert sorted(path.name for path in archive.iterdir()) == ["0.mp4", "1.mp4", "2.mp4", "broken.mp4"]

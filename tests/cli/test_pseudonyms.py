@@ -85,7 +85,14 @@ def test_names_appear_in_no_output(secret: Secret) -> None:
     assert secret.answer.code == 1
     assert "Traceback" in secret.answer.err or 'File "' in secret.answer.err  # --debug was heard
     left = {path.name: path.read_bytes() for path in secret.out.parent.iterdir()}
-    assert set(left) == {"scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.run.json", "scores.log"}
+    assert set(left) == {
+        "scores.csv",
+        "scores.csv.journal",
+        "scores.csv.lock",
+        "scores.recordings.csv",
+        "scores.run.json",
+        "scores.log",
+    }
     said = {"stdout": secret.answer.out.encode(), "stderr": secret.answer.err.encode()}
     for where, raw in (left | said).items():
         # A name may be cut in a line of ffmpeg's; half of it tells enough.

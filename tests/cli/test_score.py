@@ -71,7 +71,9 @@ def first(clips: ClipMaker, avpenet_here: Avpenet, tmp_path_factory: pytest.Temp
 
 def test_run_leaves_only_its_documented_files(first: FirstRun) -> None:
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in first.folder.iterdir()}
-    assert modes == dict.fromkeys(["scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.run.json"], 0o600)
+    assert modes == dict.fromkeys(
+        ["scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.recordings.csv", "scores.run.json"], 0o600
+    )
 
 
 def test_standard_output_stays_empty(first: FirstRun) -> None:
@@ -112,7 +114,13 @@ def test_every_untrained_score_is_marked(first: FirstRun) -> None:
 def test_manifest_certifies_the_table(first: FirstRun) -> None:
     content = manifest(first.folder / "scores.csv")
     digest = hashlib.sha256((first.folder / "scores.csv").read_bytes()).hexdigest()
-    assert content["table"] == {"file": "scores.csv", "sha256": digest, "rows": 4, "schema_version": 2}
+    assert content["table"] == {
+        "file": "scores.csv",
+        "sha256": digest,
+        "rows": 4,
+        "schema_version": 2,
+        "escaped_names": 0,
+    }
     assert content["settings"] == to_dict(RunSettings())
     assert {"avpenet", "python", "platform", "ffmpeg", "torch", "facenet-pytorch"} <= content["software"].keys()
     assert "absent" not in content["software"].values()
@@ -123,6 +131,20 @@ def test_manifest_certifies_the_table(first: FirstRun) -> None:
     assert content["totals"]["recordings"] == {"scored": 2, "unscorable": 1}
     assert [recording["recording"] for recording in content["recordings"]] == ["cry.mp4", "dumb.mp4", "moan.mp4"]
     assert [recording["orientation_deg"] for recording in content["recordings"]] == [0, 0, 0]
+
+
+def test_recordings_table_agrees_with_the_manifest(first: FirstRun) -> None:
+    content = manifest(first.folder / "scores.csv")
+    path = first.folder / "scores.recordings.csv"
+    (entry,) = content["summaries"]
+    assert (entry["file"], entry["rows"]) == (path.name, 3)
+    assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    for row, recording in zip(rows(path), content["recordings"], strict=True):
+        assert [row["recording"], row["status"]] == [recording["recording"], recording["status"]]
+        assert float(row["nominal_s"]) == recording["balance_s"]["nominal_s"]
+        assert int(row["audio_face"]) == recording["modalities"].get("audio+face", 0)
+        assert int(row["segments"]) == sum(recording["segments"].values())
+    assert [row["unscorable_reasons"] for row in rows(path)] == ["", "no_audio", ""]
 
 
 def test_every_second_is_in_the_balance(first: FirstRun) -> None:
@@ -312,6 +334,7 @@ def test_overwrite_starts_over(first: FirstRun, avpenet_here: Avpenet, tmp_path:
         "scores.csv",
         "scores.csv.journal",
         "scores.csv.lock",
+        "scores.recordings.csv",
         "scores.run.json",
     }
 
@@ -332,7 +355,7 @@ def test_two_tables_never_share_a_manifest(first: FirstRun, avpenet_here: Avpene
     assert not (tmp_path / "scores.jsonl").exists()
 
 
-@pytest.mark.parametrize(("room_bytes", "where"), [(500, "scores.csv"), (2000, "scores.run.json"), (50, "holder")])
+@pytest.mark.parametrize(("room_bytes", "where"), [(2000, "scores.csv.journal"), (50, "holder")])
 def test_full_disk_leaves_the_old_output_whole(
     room_bytes: int, where: str, first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
 ) -> None:

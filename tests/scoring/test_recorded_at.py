@@ -16,7 +16,7 @@ from tests.conftest import ClipMaker
 
 def found(option: str | None, name: str = "a.mp4", *, pseudonymised: bool = False, **facts: object) -> str:
     """The start of a recording under `--recorded-at OPTION`."""
-    times = start_times(option, DecodingSettings(), pseudonymised=pseudonymised)
+    times = start_times(option, DecodingSettings(), pseudonymised=pseudonymised, names=[name])
     outcome = RecordingOutcome(Status.SCORED, facts={"container": "mp4", **facts})
     return iso(times.find(Recording(Path("/archive") / name, name, "key"), outcome))
 
@@ -109,6 +109,14 @@ def test_table_gives_times_and_corrects_a_devices_clock(tmp_path: Path) -> None:
     assert source.startswith("table times.csv (sha256 ")
 
 
+def test_table_may_spell_names_differently_and_have_other_rows(tmp_path: Path) -> None:
+    option = table(tmp_path, "recording,recorded_at\nA.MP4 ,2026-03-04T10:15:00\nz.mp4,2026-03-04T10:15:00\n")
+    assert found(option, "a.mp4") == "2026-03-04T10:15:00.000"
+    times = start_times(option, DecodingSettings(), pseudonymised=False, names=["a.mp4"])
+    assert "written differently in the inputs" in times.notices[0]
+    assert times.notices[1] == "times.csv: 1 row of recordings that are not among the inputs"
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -120,3 +128,12 @@ def test_table_gives_times_and_corrects_a_devices_clock(tmp_path: Path) -> None:
 )
 def test_tables_that_could_mislead_are_refused(rows: str, message: str, tmp_path: Path) -> None:
     assert message in refusal(table(tmp_path, f"recording,recorded_at,device,clock_offset_s\n{rows}\n"))
+
+
+def test_two_spellings_of_a_recording_must_have_the_same_time(tmp_path: Path) -> None:
+    header, time = "recording,recorded_at\n", "2026-03-04T10:15"
+    assert found(table(tmp_path, f"{header}A.MP4,{time}\na.mp4,{time}\n")) == f"{time}:00.000"
+    with pytest.raises(
+        SettingsError, match=r"times\.csv: A\.MP4 and a\.mp4 are one recording, but have different times"
+    ):
+        found(table(tmp_path, f"{header}A.MP4,{time}\na.mp4,2026-03-05T10:15\n"))

@@ -84,6 +84,14 @@ def test_tables_read_the_same_in_every_format(tmp_path: Path, suffix: str) -> No
     assert source.manifest_state == "absent" and source.manifest is None
 
 
+def test_names_that_look_like_formulas_are_read_back_from_a_file_for_excel(tmp_path: Path) -> None:
+    names = ["=1+1.mp4", "-dash.mp4", "'@at.mp4", "'quoted'.mp4"]
+    rows = [segment for name in names for segment in table_rows(name)]
+    for name in ("t.csv", "t.parquet"):
+        write_table(tmp_path / name, rows, byte_order_mark=True)
+        assert list(read_one(tmp_path / name).segments["recording"].cat.categories) == names
+
+
 def test_data_frames_read_like_files(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     write_table(path, table_rows())

@@ -1,0 +1,273 @@
+"""The files of a run, written from its journal: score table, tables of recordings and subjects, manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.inputs import Recording
+from avpenet_cli.phrasing import plural
+from avpenet_cli.records import RecordingOutcome, Status
+from avpenet_cli.runs.callbacks import RunCallbacks
+from avpenet_cli.runs.journal import Journal
+from avpenet_cli.runs.manifest import (
+    Manifest,
+    RecordedAtEntry,
+    RecordingEntry,
+    TableEntry,
+    Timing,
+    Totals,
+    file_entry,
+    manifest_path,
+    recording_entry,
+    weights_mark,
+    write_manifest,
+)
+from avpenet_cli.runs.outputs import refuse_overwriting
+from avpenet_cli.scoring.recorded_at import NOWHERE, StartTimes, iso, start_times
+from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS, Summary, recording_row, subject_row
+from avpenet_cli.storage import storage_fault
+from avpenet_cli.tables import Row, escape_cell, row, write_table
+
+if TYPE_CHECKING:
+    from avpenet_cli.scoring.run import ScoreRequest
+
+
+def recordings_path(table: Path) -> Path:
+    """`scores.recordings.csv` for `scores.csv`."""
+    return table.with_suffix(".recordings.csv")
+
+
+def subjects_path(table: Path) -> Path:
+    """`scores.subjects.csv` for `scores.csv`."""
+    return table.with_suffix(".subjects.csv")
+
+
+def partial_path(table: Path) -> Path:
+    """`scores.partial.csv` for `scores.csv`: what an interrupted run had finished."""
+    return table.with_name(f"{table.stem}.partial{table.suffix}")
+
+
+def tables_of(table: Path) -> tuple[Path, ...]:
+    """A score table and the tables beside it."""
+    return table, recordings_path(table), subjects_path(table)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run knows at its end beside its journal.
+
+    Attributes:
+        device: the device that scored.
+        totals: sums over all recordings.
+        reused: keys of the recordings that an earlier run had scored.
+        started: when the run began, with offset.
+    """
+
+    device: str
+    totals: Totals
+    reused: set[str]
+    started: datetime
+
+
+@dataclass
+class _Written:
+    """Tables that were written, and what the manifest states about them."""
+
+    table: TableEntry
+    summaries: list[TableEntry]
+    entries: list[RecordingEntry] = field(default_factory=list)
+    known_starts: int = 0
+
+
+class Results:
+    """Writes the files of one request.
+
+    Args:
+        request: its `recorded_at` and `subjects` are read here, before anything is scored.
+
+    Raises:
+        SettingsError: the times or the subjects cannot be read, or a table would be replaced that the run reads.
+    """
+
+    def __init__(self, request: ScoreRequest) -> None:
+        self._request = request
+        names = [recording.name for recording in request.inputs.recordings]
+        self.starts = start_times(
+            request.recorded_at, request.settings.decoding, pseudonymised=request.pseudonymised, names=names
+        )
+        times = Path(request.recorded_at) if self.starts.source.startswith("table ") and request.recorded_at else None
+        refuse_overwriting(tables_of(request.out), [times, request.subjects])
+        self._notices = self.starts.notices
+        self._subject_of: Mapping[str, str] = {}
+        if request.subjects is not None:
+            from avpenet_cli.study.subjects import read_subjects
+
+            subjects = read_subjects(request.subjects).matched_to(names)
+            self._subject_of = subjects.subject_of
+            self._notices += subjects.notices
+            if not any(recording.name in self._subject_of for recording in request.inputs.recordings):
+                raise SettingsError(
+                    f"--subjects {request.subjects}: names none of the recordings",
+                    "name them as the score table does, e.g. as --dry-run lists them",
+                )
+
+    def write(self, journal: Journal, facts: RunFacts, callbacks: RunCallbacks) -> str:
+        """Write all tables, then the manifest that certifies them; remove what an interrupted run left.
+
+        Returns:
+            When the tables were written, ISO 8601 with offset.
+
+        Raises:
+            EnvironmentUnavailableError, OutputError: a file cannot be written.
+        """
+        request = self._request
+        written = self._write_tables(request.out, journal, journal.latest, facts.reused)
+        unknown = len(written.entries) - written.known_starts
+        if unknown and request.recorded_at not in (None, NOWHERE):
+            callbacks.warning(
+                f"{plural(unknown, 'recording')} without recorded_at: not known from {self.starts.source}"
+            )
+        self._report_names(written, callbacks)
+        manifest = Manifest.of(
+            request.settings,
+            request.weights.description,
+            device=facts.device,
+            table=written.table,
+            totals=facts.totals.entry(),
+            timing=Timing.between(facts.started, datetime.now().astimezone()),
+            recordings=written.entries,
+            recorded_at=RecordedAtEntry(self.starts.source, written.known_starts, unknown),
+            summaries=written.summaries,
+            command=request.command,
+            left_aside=request.inputs.left_aside,
+        )
+        write_manifest(manifest_path(request.out), manifest)
+        self.remove_partial()
+        return manifest.timing.finished
+
+    def _report_names(self, written: _Written, callbacks: RunCallbacks) -> None:
+        request = self._request
+        for notice in self._notices:
+            callbacks.warning(notice)
+        if request.subjects is not None:
+            without = sum(recording.name not in self._subject_of for recording in request.inputs.recordings)
+            if without:
+                callbacks.warning(f"{plural(without, 'recording')} without a subject in {request.subjects.name}")
+        if escaped := max(table.escaped_names for table in (written.table, *written.summaries)):
+            callbacks.info(
+                f"{plural(escaped, 'recording name')} with = + - @ or a tab in front: CSV files have an apostrophe "
+                "before it, so that spreadsheets do not take it for a formula"
+            )
+
+    def write_partial(self, journal: Journal, seen: set[str]) -> Path | None:
+        """Write the tables of what an interrupted run has finished, beside the tables of the last complete run.
+
+        Args:
+            seen: keys of the recordings that this run has reached.
+
+        Returns:
+            The partial score table; None where no recording is finished.
+
+        Raises:
+            EnvironmentUnavailableError, OutputError: a file cannot be written.
+        """
+
+        def finished(recording: Recording) -> RecordingOutcome | None:
+            outcome = journal.latest(recording)
+            # A recording that failed in an earlier run is tried again.
+            tried = outcome is not None and (recording.key in seen or outcome.status is not Status.FAILED)
+            return outcome if tried else None
+
+        path = partial_path(self._request.out)
+        written = self._write_tables(path, journal, finished, set())
+        if written.entries:
+            return path
+        self.remove_partial()
+        return None
+
+    def remove_partial(self) -> None:
+        """Remove the tables of an interrupted run.
+
+        Raises:
+            EnvironmentUnavailableError, OutputError: one cannot be removed.
+        """
+        for path in tables_of(partial_path(self._request.out)):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise storage_fault(path, error) from None
+
+    def _write_tables(
+        self,
+        out: Path,
+        journal: Journal,
+        outcome_of: Callable[[Recording], RecordingOutcome | None],
+        reused: set[str],
+    ) -> _Written:
+        """Write the score table and, from the same pass over the journal, the tables beside it."""
+        request = self._request
+        collected = _Collected(request, journal, self.starts, self._subject_of, reused)
+        bom = request.csv_bom
+        digest = write_table(out, collected.segment_rows(outcome_of), byte_order_mark=bom)
+        tables = [(recordings_path(out), RECORDING_COLUMNS, collected.recordings)]
+        if request.subjects is not None:
+            tables.append((subjects_path(out), SUBJECT_COLUMNS, collected.subject_rows()))
+        escaped = sum(escape_cell(recording.name) != recording.name for recording in request.inputs.recordings)
+        return _Written(
+            TableEntry(out.name, digest, collected.segments, escaped_names=escaped if out.suffix == ".csv" else 0),
+            [
+                TableEntry(
+                    path.name,
+                    write_table(path, rows, columns, byte_order_mark=bom),
+                    len(rows),
+                    escaped_names=escaped if path == recordings_path(out) else 0,
+                )
+                for path, columns, rows in tables
+            ],
+            collected.entries,
+            collected.known_starts,
+        )
+
+
+@dataclass
+class _Collected:
+    """One pass over a run's recordings: the segments stream through it, the rest stays."""
+
+    request: ScoreRequest
+    journal: Journal
+    starts: StartTimes
+    subject_of: Mapping[str, str]
+    reused: set[str]
+    entries: list[RecordingEntry] = field(default_factory=list)
+    recordings: list[Row] = field(default_factory=list)
+    subjects: dict[str, Summary] = field(default_factory=dict)
+    segments: int = 0
+    known_starts: int = 0
+
+    def segment_rows(self, outcome_of: Callable[[Recording], RecordingOutcome | None]) -> Iterator[Row]:
+        """The score table's rows in input order."""
+        weights = self.request.weights.description
+        mark = weights_mark(weights)
+        for recording in self.request.inputs.recordings:
+            outcome = outcome_of(recording)
+            start = None if outcome is None else self.starts.find(recording, outcome)
+            self.recordings.append(recording_row(recording.name, outcome, iso(start), weights.cut_points))
+            if subject := self.subject_of.get(recording.name):
+                self.subjects.setdefault(subject, Summary(weights.cut_points)).add(recording.name, outcome)
+            if outcome is None:
+                continue
+            self.known_starts += start is not None
+            file = file_entry(self.journal.file_facts(recording))
+            self.entries.append(recording_entry(recording, outcome, recording.key in self.reused, iso(start), file))
+            self.segments += len(outcome.segments)
+            for segment in outcome.segments:
+                yield row(recording.name, segment, mark, iso(start, segment.start_s))
+
+    def subject_rows(self) -> list[Row]:
+        """The rows of the table of subjects, in the order of their first recordings."""
+        return [subject_row(subject, summary) for subject, summary in self.subjects.items()]
