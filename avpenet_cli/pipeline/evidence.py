@@ -234,7 +234,8 @@ class FrontEnd:
             return None, None
         stream = FrameStream(path, facts, self._run.decoding, self._callbacks.check_stop)
         face = self._preprocessing.face
-        collector = FaceCollector(RotatingDetector(self._detector, face), self._landmarks, face, pool, timer)
+        detector = RotatingDetector(self._detector, face)
+        collector = FaceCollector(detector, self._landmarks, face, pool, timer, facts.video.reduction)
         frame_bytes = 3 * facts.video.width_px * facts.video.height_px
         depth = max(1, min(self._run.decoding.queue_frames, _QUEUE_BYTES // frame_bytes))
         frames = prefetch(stream, depth)
