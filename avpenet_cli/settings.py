@@ -207,7 +207,7 @@ class RunSettings:
         return round(self.stride_s / FRAME_STEP_S)
 
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Incremented whenever a change to the program changes scores, so that no table mixes the two."""
 
 _NOT_IN_FINGERPRINT = {"device", "batch_size", "decoding.stall_s", "decoding.probe_timeout_s", "decoding.queue_frames"}

@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RecordingEvidence(Generic[T]):
-    """Evidence from one pass over the frames and one over the audio.
+    """Evidence from one pass over the frames and two over the audio.
 
     Attributes:
         path, facts: the recording and what its header says.
@@ -72,6 +72,11 @@ class RecordingEvidence(Generic[T]):
     def decode_errors(self) -> tuple[str, ...]:
         """Why each decoder that stopped early did so."""
         return tuple(_decode_errors(self.frames, self.audio))
+
+    @property
+    def audio_notes(self) -> tuple[str, ...]:
+        """What had to be corrected in the audio, one phrase each."""
+        return self.audio.notes if self.audio else ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -129,7 +134,7 @@ class FrontEnd:
         self._landmarks = ShapePredictor(face) if face.landmarks == "dlib68" else None
 
     def read(self, path: Path, pool: Pool[T], timer: StageTimer) -> RecordingEvidence[T]:
-        """Decode all frames and all of the audio once.
+        """Decode all frames once, and the audio twice: for its channels, and for its noise.
 
         Args:
             path: a regular file.
@@ -147,7 +152,7 @@ class FrontEnd:
         profile = None
         if audio is not None:
             with timer.stage("audio"):
-                profile = survey(self._checked(audio), audio.rate_hz, self._preprocessing.audio)
+                profile = self._survey(audio)
         video_end_s = frames.slots_end * FRAME_STEP_S if frames else 0.0
         decoded_s = max(video_end_s, audio.end_s if audio else 0.0)
         if decoded_s <= 0:
@@ -163,10 +168,10 @@ class FrontEnd:
         return RecordingEvidence(path, facts, frames, audio, faces, profile, nominal_s, length_s, plan, flags)
 
     def iter_segment_audio(self, evidence: RecordingEvidence[T]) -> Iterator[SegmentAudio]:
-        """The audio of each planned segment, in a second read; nothing where there is no audio.
+        """The audio of each planned segment, in another read; nothing where there is no audio.
 
         Raises:
-            RecordingError: at the end, if the second read stopped early and the first did not.
+            RecordingError: at the end, if this read stopped early and the one before it did not.
             Interrupted: the callbacks asked for it.
         """
         audio, profile = evidence.audio, evidence.profile
@@ -174,7 +179,9 @@ class FrontEnd:
             return
         places = [(window.start_s, WINDOW_S) for window in evidence.plan]
         # A second stream object: what the first found out about the recording stays as it was.
-        again = WaveformStream(evidence.path, evidence.facts, self._run.decoding, self._callbacks.check_stop)
+        again = WaveformStream(
+            evidence.path, evidence.facts, self._run.decoding, self._callbacks.check_stop, audio.mixdown
+        )
         full_scale = self._run.quality.full_scale
         settings = self._preprocessing.audio
         yield from segments(self._checked(again), audio.rate_hz, places, profile, settings, full_scale)
@@ -288,6 +295,12 @@ class FrontEnd:
             flags.add(Flag.LOW_SNR)
         return flags
 
+    def _survey(self, audio: WaveformStream) -> NoiseProfile:
+        """Decode the audio once for the way its channels are mixed, and once for its noise."""
+        mixdown = audio.survey_channels()
+        settings = self._preprocessing.audio
+        return survey(self._checked(audio), audio.rate_hz, settings, has_offset=mixdown.has_offset)
+
     def _checked(self, blocks: WaveformStream) -> Iterator[np.ndarray]:
         for block in blocks:
             self._callbacks.check_stop()
@@ -328,6 +341,8 @@ def _recording_flags(missing_s: float, frames: FrameStream | None, audio: Wavefo
         flags.append(Flag.TRUNCATED)
     if any(stream is not None and stream.decoder_warning for stream in (frames, audio)):
         flags.append(Flag.DAMAGED)
+    if audio is not None and audio.notes:
+        flags.append(Flag.AUDIO_CORRECTED)
     return tuple(flags)
 
 

@@ -180,6 +180,7 @@ def _facts(evidence: RecordingEvidence[np.ndarray], device: str) -> dict[str, ob
         present = [[round(a, 3), round(b, 3)] for a, b in audio.present[:100]]
         entry["audio"] = _stream_facts(facts.audio) | {
             "present_s": present,
+            "corrections": list(audio.notes),
             "decoder_warning": audio.decoder_warning,
         }
     return entry

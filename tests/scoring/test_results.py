@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def complete(request: ScoreRequest, journal: Journal) -> list[str]:
     lines = Lines()
-    Results(request).write(journal, RunFacts("cpu", Totals(), set(), 1.0), lines)
+    Results(request).write(journal, RunFacts("cpu", Totals(), set(), datetime.now(UTC)), lines)
     return lines.lines
 
 
