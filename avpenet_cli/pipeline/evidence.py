@@ -160,8 +160,8 @@ class FrontEnd:
         matches_header = abs(facts.nominal_s - decoded_s) <= _HEADER_TOLERANCE_S
         length_s = facts.nominal_s if matches_header else decoded_s
         nominal_s = max(facts.nominal_s, length_s)
-        if nominal_s > length_s and not _decode_errors(frames, audio):
-            # A header may state more than there ever was. Where the file is whole, nothing is missing.
+        if nominal_s > length_s and not _recording_flags(0.0, frames, audio):
+            # A header may state more than there ever was. Of a file that is whole and intact, nothing is missing.
             nominal_s = length_s if facts.is_estimate or is_whole(path, facts.container) else nominal_s
         plan = tuple(windows(length_s, self._run.stride_s, self._run.quality.short_tail_share))
         flags = (*facts.flags, *_recording_flags(nominal_s - length_s, frames, audio))
