@@ -105,15 +105,21 @@ def iso(start: datetime | None, after_s: float = 0.0) -> str:
     return "" if start is None else (start + timedelta(seconds=after_s)).isoformat(timespec="milliseconds")
 
 
-def _from_container(decoding: DecodingSettings, recording: Recording, outcome: RecordingOutcome) -> Start:
+def container_start(outcome: RecordingOutcome) -> datetime | None:
+    """The creation time that the container states; None where it states none."""
     stated = outcome.facts.get(CREATION_TIME)
-    if stated is None and outcome.facts:
-        # A journal of pseudonyms keeps no time.
-        try:
-            stated = probe(recording.path, decoding).creation_time
-        except RecordingError:
-            return None
     return datetime.fromisoformat(str(stated)) if stated else None
+
+
+def _from_container(decoding: DecodingSettings, recording: Recording, outcome: RecordingOutcome) -> Start:
+    if CREATION_TIME in outcome.facts or not outcome.facts:
+        return container_start(outcome)
+    # A journal of pseudonyms keeps no time.
+    try:
+        stated = probe(recording.path, decoding).creation_time
+    except RecordingError:
+        return None
+    return datetime.fromisoformat(stated) if stated else None
 
 
 def _from_name(pattern: str) -> Finder:
