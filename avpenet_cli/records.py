@@ -34,9 +34,12 @@ class Flag(StrEnum):
     SILENT = "silent"
     CLIPPED = "clipped"
     LOW_SNR = "low_snr"
+    AUDIO_CORRECTED = "audio_corrected"
     SHORT_TAIL = "short_tail"
     TRUNCATED = "truncated"
     DAMAGED = "damaged"
+    UNREADABLE_STREAM = "unreadable_stream"
+    PIXEL_ASPECT = "pixel_aspect"
 
 
 THIN_EVIDENCE: frozenset[Flag] = frozenset(
@@ -71,9 +74,13 @@ FLAG_MEANINGS: dict[Flag, str] = {
     Flag.SILENT: "level under -60 dBFS; a quiet patient, or a dead microphone",
     Flag.CLIPPED: "more than 0.1 % of the samples are at full scale",
     Flag.LOW_SNR: "signal-to-noise ratio under 5 dB",
+    Flag.AUDIO_CORRECTED: "the recording's audio was corrected: inverted or empty channels, a DC offset, or jittering "
+    "timestamps; the log and the manifest say which",
     Flag.SHORT_TAIL: "the recording's last window, padded to full length",
     Flag.TRUNCATED: "the recording is shorter than its header states, or its decoder stopped early",
     Flag.DAMAGED: "the decoder reported damage; video or audio may be distorted",
+    Flag.UNREADABLE_STREAM: "the recording has a video or an audio track, but it cannot be read; the message says why",
+    Flag.PIXEL_ASPECT: "the header states pixels over four times as wide as high, or the reverse; taken as square",
 }
 
 
@@ -102,7 +109,7 @@ class Quality:
         faces: largest number of faces visible at once.
         voiced: share of the segment's voice-activity frames that are voiced, [0, 1].
         snr_db: level of the segment over the recording's noise floor, dB.
-        level_dbfs: RMS level of the segment before any processing, dB re full scale.
+        level_dbfs: RMS level of the segment before noise reduction, dB re full scale.
     """
 
     face_rate: float | None = None

@@ -161,8 +161,12 @@ class DecodingSettings:
 
     backend: Literal["auto", "ffmpeg", "decord"] = "auto"
     """`auto` is ffmpeg; decord reads plain files only."""
-    audio_track: Annotated[int, Field(ge=0)] = 0
-    """Which audio stream to read, counted from 0."""
+    video_track: Annotated[int, Field(ge=0)] | None = None
+    """Which video stream to read, counted from 0 among those that are no cover image; if left out, the one marked
+    default, else the first that can be decoded."""
+    audio_track: Annotated[int, Field(ge=0)] | None = None
+    """Which audio stream to read, counted from 0; if left out, the one marked default, else the first that can be
+    decoded."""
     stall_s: Positive = 60.0
     """A decoder that delivers nothing for this long is stopped."""
     probe_timeout_s: Positive = 60.0
@@ -203,7 +207,7 @@ class RunSettings:
         return round(self.stride_s / FRAME_STEP_S)
 
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Incremented whenever a change to the program changes scores, so that no table mixes the two."""
 
 _NOT_IN_FINGERPRINT = {"device", "batch_size", "decoding.stall_s", "decoding.probe_timeout_s", "decoding.queue_frames"}

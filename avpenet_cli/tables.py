@@ -59,7 +59,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("faces", "integer", "most faces on screen at once"),
     Column("voiced", "float", "share of the segment in which there is voice or another sound of its kind"),
     Column("snr_db", "float", "level over the recording's own noise floor, dB", 1),
-    Column("level_dbfs", "float", "level before any processing, dB of full scale", 1),
+    Column("level_dbfs", "float", "level before noise reduction, dB of full scale", 1),
     Column("flags", "text", "what to know about this segment, separated by blanks; see Flags"),
     Column(
         "weights",

@@ -19,6 +19,7 @@ import pandas as pd
 from avpenet_cli.inputs import Recording
 from avpenet_cli.pipeline.windows import Window, balance, windows
 from avpenet_cli.records import Balance, Flag, Modalities, Quality, Reason, RecordingOutcome, SegmentScore, Status
+from avpenet_cli.runs.host import HostFacts
 from avpenet_cli.runs.manifest import (
     Manifest,
     TableEntry,
@@ -284,10 +285,11 @@ def _manifest(
         device="none",
         table=table,
         totals=totals.entry(),
-        timing=Timing("2026-10-01T08:00:00+00:00", 0.0),
+        timing=Timing("2026-10-01T08:00:00+00:00", "2026-10-01T08:00:00+00:00", 0.0),
         recordings=entries,
     )
-    return replace(manifest, software={"avpenet": __version__, "simulated with": "examples/make_study.py"})
+    software = {"avpenet": __version__, "simulated with": "examples/make_study.py"}
+    return replace(manifest, software=software, host=HostFacts("none", 0, None, "none"))
 
 
 def _outcome(recording: SimulatedRecording, scores: list[SegmentScore]) -> RecordingOutcome:

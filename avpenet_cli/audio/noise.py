@@ -10,6 +10,7 @@ import scipy.fft
 
 from avpenet_cli.audio.framing import Framer, block_samples, fixed_blocks, hann
 from avpenet_cli.audio.levels import DIGITAL_SILENCE_DBFS, DIGITAL_SILENCE_POWER, mean_square, power_dbfs
+from avpenet_cli.audio.offset import without_offset
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.settings import AudioSettings
 
@@ -34,6 +35,7 @@ class NoiseProfile:
             recording, while the rule belongs to the weights. None when the recording holds only digital silence or
             less than one frame.
         excerpt: (samples,) float32, the quietest second, kept only for the `noisereduce` rule; else empty.
+        has_offset: whether a DC offset was removed before estimating, and must be removed before cleaning.
     """
 
     rule: str
@@ -42,9 +44,12 @@ class NoiseProfile:
     magnitude: np.ndarray
     floor_dbfs: float | None
     excerpt: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    has_offset: bool = False
 
 
-def survey(blocks: Iterable[np.ndarray], rate_hz: int, settings: AudioSettings) -> NoiseProfile:
+def survey(
+    blocks: Iterable[np.ndarray], rate_hz: int, settings: AudioSettings, *, has_offset: bool = False
+) -> NoiseProfile:
     """Estimate the noise of a recording in one pass and bounded memory.
 
     `quietest-frames` takes the quietest `quiet_share` of all frames, without those under `DIGITAL_SILENCE_DBFS` (muted
@@ -57,6 +62,7 @@ def survey(blocks: Iterable[np.ndarray], rate_hz: int, settings: AudioSettings) 
         blocks: contiguous (samples,) float blocks of any length, full scale 1, at `rate_hz`.
         rate_hz: sampling rate of `blocks`.
         settings: of the audio front end.
+        has_offset: whether to remove a DC offset first. Otherwise it would count as noise, and quiet as loud.
 
     Raises:
         RecordingError: `sample_rate`, the rate is not positive.
@@ -68,7 +74,8 @@ def survey(blocks: Iterable[np.ndarray], rate_hz: int, settings: AudioSettings) 
     framer = Framer(settings.denoise_fft_samples, settings.denoise_hop_samples)
     estimator = _NoiseEstimator(settings)
     quietest_second = _QuietestBlock()
-    for block in fixed_blocks(blocks, block_samples(rate_hz, settings)):
+    working_blocks = fixed_blocks(blocks, block_samples(rate_hz, settings))
+    for block in without_offset(working_blocks, rate_hz) if has_offset else working_blocks:
         batch = framer.push(block)
         estimator.add(batch.frames, batch.whole)
         if settings.denoise == "noisereduce":
@@ -82,6 +89,7 @@ def survey(blocks: Iterable[np.ndarray], rate_hz: int, settings: AudioSettings) 
         magnitude=estimator.magnitude(),
         floor_dbfs=estimator.floor_dbfs(),
         excerpt=quietest_second.samples,
+        has_offset=has_offset,
     )
 
 

@@ -14,6 +14,7 @@ from avpenet_cli.audio.framing import block_samples, fixed_blocks
 from avpenet_cli.audio.levels import mean_square, power_dbfs
 from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.audio.noise import NoiseProfile
+from avpenet_cli.audio.offset import without_offset
 from avpenet_cli.audio.voice import voice_activity
 from avpenet_cli.settings import WINDOW_S, AudioSettings
 
@@ -27,10 +28,10 @@ class SegmentAudio:
         cleaned: (samples,) = (48000,) float32, full scale 1, 16 kHz: the denoised audio of the mel; all zeros for a
             segment without audio.
         voiced: share of the segment's voice-activity frames that are voiced, [0, 1].
-        level_dbfs: RMS level of the raw native samples, over the part of the window that lies before the recording's
-            end. None for digital silence, and for a window beyond the end.
+        level_dbfs: RMS level of the native samples before noise reduction, without a DC offset, over the part of the
+            window that lies before the recording's end. None for digital silence, and for a window beyond the end.
         snr_db: level of the same samples above the recording's noise floor, dB. None without level or floor.
-        clipped_share: share of the same samples at or above full scale, [0, 1].
+        clipped_share: share of the samples as recorded, a DC offset included, at or above full scale, [0, 1].
     """
 
     mel: np.ndarray
@@ -76,20 +77,24 @@ def segments(
     if starts_s != sorted(starts_s) or (starts_s and starts_s[0] < 0):
         raise ValueError("windows must start at 0 or later, in increasing order")
     raw, cleaned = _Span(rate_hz), _Span(settings.sample_rate_hz)
+    centred = _Span(rate_hz) if profile.has_offset else raw
+    working_blocks = _kept(fixed_blocks(blocks, block_samples(rate_hz, settings)), raw)
+    if profile.has_offset:
+        working_blocks = _kept(without_offset(working_blocks, rate_hz), centred)
+    pieces = clean(working_blocks, rate_hz, profile, settings)
+    return _cut(pieces, _Spans(raw, centred, cleaned), starts_s, profile, settings, full_scale)
 
-    def kept_blocks() -> Iterator[np.ndarray]:
-        for block in fixed_blocks(blocks, block_samples(rate_hz, settings)):
-            raw.append(block)
-            yield block
 
-    pieces = clean(kept_blocks(), rate_hz, profile, settings)
-    return _cut(pieces, raw, cleaned, starts_s, profile, settings, full_scale)
+def _kept(blocks: Iterator[np.ndarray], span: _Span) -> Iterator[np.ndarray]:
+    """Pass blocks on and keep them in a span."""
+    for block in blocks:
+        span.append(block)
+        yield block
 
 
 def _cut(
     pieces: Iterator[np.ndarray],
-    raw: _Span,
-    cleaned: _Span,
+    spans: _Spans,
     starts_s: Sequence[float],
     profile: NoiseProfile,
     settings: AudioSettings,
@@ -99,35 +104,30 @@ def _cut(
     if not pending_starts_s:
         return
     for piece in pieces:
-        cleaned.append(piece)
-        while (
-            pending_starts_s
-            and raw.reaches(pending_starts_s[0] + WINDOW_S)
-            and cleaned.reaches(pending_starts_s[0] + WINDOW_S)
-        ):
-            yield _describe(raw, cleaned, pending_starts_s.popleft(), profile, settings, full_scale)
+        spans.cleaned.append(piece)
+        while pending_starts_s and spans.reach(pending_starts_s[0] + WINDOW_S):
+            yield _describe(spans, pending_starts_s.popleft(), profile, settings, full_scale)
         if not pending_starts_s:
             return
-        raw.forget_before(pending_starts_s[0])
-        cleaned.forget_before(pending_starts_s[0])
+        spans.forget_before(pending_starts_s[0])
     for start_s in pending_starts_s:
-        yield _describe(raw, cleaned, start_s, profile, settings, full_scale)
+        yield _describe(spans, start_s, profile, settings, full_scale)
 
 
 def _describe(
-    raw: _Span, cleaned: _Span, start_s: float, profile: NoiseProfile, settings: AudioSettings, full_scale: float
+    spans: _Spans, start_s: float, profile: NoiseProfile, settings: AudioSettings, full_scale: float
 ) -> SegmentAudio:
-    audio = raw.window(start_s)
+    cleaned, as_recorded, audio = spans.cleaned, spans.raw.window(start_s), spans.centred.window(start_s)
     power = mean_square(audio) if audio.size else 0.0
     level_dbfs = power_dbfs(power)
-    clipped_share = float(np.mean(np.abs(audio) >= full_scale)) if audio.size else 0.0
+    clipped_share = float(np.mean(np.abs(as_recorded) >= full_scale)) if as_recorded.size else 0.0
     if level_dbfs is None:
         # Filters and neighbouring frames leak traces of audio into a muted interval, which must not be amplified.
         silent = np.zeros((settings.mel_bands, settings.mel_frames), np.float32)
         return SegmentAudio(silent, np.zeros(cleaned.window_samples, np.float32), 0.0, None, None, clipped_share)
     segment = cleaned.window(start_s)
     segment = np.pad(segment, (0, cleaned.window_samples - segment.size))
-    activity = voice_activity(segment, settings, native_rate_hz=raw.rate_hz)
+    activity = voice_activity(segment, settings, native_rate_hz=spans.raw.rate_hz)
     return SegmentAudio(
         mel=log_mel(segment, settings),
         cleaned=segment,
@@ -168,3 +168,19 @@ class _Span:
         first = round(time_s * self.rate_hz)
         while self._blocks and self._begin + self._blocks[0].size <= first:
             self._begin += self._blocks.popleft().size
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """The same audio as recorded, without a DC offset (the same span where there is none), and cleaned."""
+
+    raw: _Span
+    centred: _Span
+    cleaned: _Span
+
+    def reach(self, time_s: float) -> bool:
+        return self.centred.reaches(time_s) and self.cleaned.reaches(time_s)
+
+    def forget_before(self, time_s: float) -> None:
+        for span in (self.raw, self.centred, self.cleaned):
+            span.forget_before(time_s)

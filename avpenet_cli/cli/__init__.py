@@ -16,7 +16,7 @@ import typer
 import typer.main
 from typer.exceptions import TyperException
 
-from avpenet_cli.cli import bench, doctor, evaluate, phantom, prepare, report, score, train, weights
+from avpenet_cli.cli import bench, doctor, evaluate, phantom, prepare, report, score, status, train, weights
 from avpenet_cli.cli.memory import keep_freed_memory
 from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import AvpenetError, ExitCode
@@ -34,6 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("score", short_help="Score recordings: one row for every 3-second segment.")(score.score)
+app.command("status", short_help="Show what is done, failed and still to do; also during a run.")(status.status)
 app.command("report", short_help="Compare scores with human ratings, on a page to sign.")(report.report)
 app.command("prepare", short_help="Make a segment store of recordings and ratings, to train on.")(prepare.prepare)
 app.command("train", short_help="Train a network on a segment store.")(train.train)

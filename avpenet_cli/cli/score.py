@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import CsvBom, Debug, Quiet, Recursive, WeightsName
 from avpenet_cli.cli.reporter import LogOptions, Reporter, Tracebacks, log_format_named, run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
-from avpenet_cli.records import Modalities
+from avpenet_cli.records import Modalities, RecordingOutcome
 
 if TYPE_CHECKING:
     from avpenet_cli.runs.manifest import Totals
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def score(
+    context: typer.Context,
     paths: Annotated[list[str] | None, typer.Argument(help="Recordings, folders, or quoted patterns.")] = None,
     out: Annotated[Path | None, typer.Option(help="The table to write: .csv, .parquet or .jsonl.")] = None,
     weights: WeightsName = None,
@@ -60,6 +62,9 @@ def score(
     ] = False,
     prune: Annotated[
         bool, typer.Option("--prune", help="Drop from OUT what is no longer among the inputs or cannot be read.")
+    ] = False,
+    no_digests: Annotated[
+        bool, typer.Option("--no-digests", help="Do not read files once more for their SHA-256; for slow shares.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only read the headers and show what would be scored.")
@@ -123,6 +128,8 @@ def score(
             overwrite=overwrite,
             prune=prune,
             recorded_at=recorded_at,
+            digests=not no_digests,
+            command=recorded_command(context, private=pseudonymise is not None),
             subjects=subjects,
             csv_bom=csv_bom,
         )
@@ -166,11 +173,20 @@ def _log_outcome(scored: ScoredRecording, reporter: Reporter) -> None:
     how = "scored by an earlier run" if scored.reused else f"{seconds:.1f} s in {spent:.1f} s"
     counts = plural(len(outcome.segments), "segment") + (f", {unscorable} unscorable" if unscorable else "")
     rotated = f", image rotated by {outcome.orientation_deg} degrees" if outcome.orientation_deg else ""
-    reporter.info(f"{name}: {counts}, {how}{rotated}", **fields)
+    notes = outcome.facts.get("notes")
+    chosen = "".join(f"; {note}" for note in notes) if isinstance(notes, list) else ""
+    reporter.info(f"{name}: {counts}, {how}{rotated}{chosen}", **fields)
+    if corrections := _audio_corrections(outcome):
+        reporter.info(f"{name}: audio: {'; '.join(corrections)}", **fields, audio_corrections=corrections)
     if outcome.message:
         reporter.warning(f"{name}: {outcome.message}", **fields)
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in outcome.stage_s.items())
     reporter.detail(f"{name}: seconds by stage: {stages}", **fields, stage_s=outcome.stage_s)
+
+
+def _audio_corrections(outcome: RecordingOutcome) -> list[str]:
+    audio = outcome.facts.get("audio")
+    return list(audio.get("corrections", [])) if isinstance(audio, dict) else []
 
 
 def _last_line(totals: Totals, taken_s: float) -> str:

@@ -66,7 +66,8 @@ def read_annotations(
             sites; a column that the index has too.
     """
     names = [recording.name for recording in recordings if not recording.problem]
-    ratings, subjects = read_ratings(ratings_path).matched_to(names), read_subjects(subjects_path).matched_to(names)
+    ratings = read_ratings(ratings_path).matched_to(names, "the inputs")
+    subjects = read_subjects(subjects_path).matched_to(names, "the inputs")
     without = [name for name in names if name not in subjects.subject_of]
     if without:
         more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""

@@ -273,7 +273,7 @@ class Preparer:
                 nominal_s=round(evidence.nominal_s, 3),
                 length_s=round(evidence.length_s, 3),
                 orientation_deg=evidence.orientation_deg,
-                message="; ".join(evidence.decode_errors),
+                message="; ".join([*evidence.problems, *(f"audio: {note}" for note in evidence.audio_notes)]),
             )
             with timer.stage("audio"), atomic_write(shard) as file:
                 writer = ShardWriter(file, header)

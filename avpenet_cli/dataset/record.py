@@ -89,7 +89,8 @@ class RecordingRecord:
     Attributes:
         status: `prepared` or `failed`.
         shard, shard_bytes: its file in the store and the file's size; empty and 0 if it failed.
-        reason, message: code and description of the failure; `message` of a prepared one: decoder errors.
+        reason, message: code and description of the failure; `message` of a prepared one: decoder
+            errors, and what was corrected in its audio.
         sha256: digest of the recording's file.
         nominal_s, length_s: length that its header states, and length that decodes, s.
         orientation_deg: clockwise rotation under which the patient's face was found.

@@ -73,7 +73,7 @@ class ShardHeader:
         sha256: digest of the recording's bytes, hexadecimal.
         nominal_s, length_s: length that its header states, and length that decodes, s.
         orientation_deg: clockwise rotation under which the patient's face was found; None without a face.
-        message: decoder errors; mostly empty.
+        message: decoder errors, and what was corrected in the audio; mostly empty.
     """
 
     version: int

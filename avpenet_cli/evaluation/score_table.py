@@ -65,14 +65,14 @@ def write_score_table(
         entries.append(recording_entry(Recording(Path(name), name, name), outcome, reused=False))
     rows = (row(name, segment, mark) for name, segments in segments_of.items() for segment in segments)
     table = TableEntry(path.name, write_table(path, rows), len(evaluation.segments))
-    finished = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    finished = datetime.datetime.now().astimezone()
     manifest = Manifest.of(
         run,
         description,
         device=device,
         table=table,
         totals=totals.entry(),
-        timing=Timing(finished, round(evaluation.seconds, 1)),
+        timing=Timing.between(finished - datetime.timedelta(seconds=evaluation.seconds), finished),
         recordings=entries,
         # The report repeats the notice of the weights, so that its page cannot pass for a test.
         warning=split.warning,

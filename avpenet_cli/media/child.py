@@ -110,7 +110,10 @@ class DecoderChild:
         deadline = time.monotonic() + self._stall_s
         while not self._closed.is_set():
             try:
-                return self._lines.get(timeout=_POLL_S) if wait else self._lines.get_nowait()
+                line = self._lines.get(timeout=_POLL_S) if wait else self._lines.get_nowait()
+                if line is None:
+                    self._lines.put(None)  # the end stays the end, however often it is asked for
+                return line
             except queue.Empty:
                 if not wait:
                     return None

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
-import re
 import stat
-import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from avpenet_cli.errors import RecordingError
-from avpenet_cli.media.tools import SAFE_INPUT, descriptor_path, open_recording, tool
+from avpenet_cli.media.boxes import TrackBox, read_tracks
+from avpenet_cli.media.duration import stated_duration
+from avpenet_cli.media.encryption import encrypted_streams, identifier
+from avpenet_cli.media.header import Header, Stream, codec_name, has_parameters, number, read_headers
+from avpenet_cli.media.tracks import Track, choose_tracks
+from avpenet_cli.records import Flag
 from avpenet_cli.settings import DecodingSettings
 
 MAX_PIXELS = 100_000_000
 """A larger frame size comes from a damaged header, not from a camera."""
 
+_MAX_PIXEL_ASPECT = Fraction(4)
+"""Pixels that are wider or narrower by more than this come from a damaged header; broadcast formats stay within 1:2."""
 _CLOCK_ZERO_YEAR = 1970
 """Containers count time from 1904 or 1970; a date up to then means that the clock was not set."""
 
-_STILL_IMAGE_CODECS = frozenset({"mjpeg", "png", "bmp", "gif", "webp"})
-"""Codecs of cover images; some recordings use them too, mostly mjpeg."""
+
+@dataclass(frozen=True)
+class StreamAccess:
+    """What a decoder must be told to find a stream and its time.
+
+    Attributes:
+        depth_bytes: how far it must look into the file for the stream's parameters; 0 for ffmpeg's default.
+        clock_streams: numbers of the audio and video streams that it knows then; in program and transport streams,
+            time is counted from the first of those in use.
+        blank_bytes: start and end of a place in the file that it must not see.
+    """
+
+    depth_bytes: int = 0
+    clock_streams: tuple[int, ...] = ()
+    blank_bytes: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,9 @@ class VideoStream:
         pixel_format: ffmpeg's name of the pixel format.
         interlaced: whether frames consist of two fields.
         start_s: first presentation time, from the container's start.
+        track: counted from 0 among the video streams.
+        access: how a decoder finds the stream.
+        has_implausible_aspect: the header states another pixel aspect, which cannot be true.
     """
 
     index: int
@@ -54,17 +75,22 @@ class VideoStream:
     pixel_format: str
     interlaced: bool
     start_s: float
+    track: int = 0
+    access: StreamAccess = StreamAccess()
+    has_implausible_aspect: bool = False
 
 
 @dataclass(frozen=True)
 class AudioStream:
-    """One audio stream. `start_s` counts from the container's start."""
+    """One audio stream; attributes as for `VideoStream`."""
 
     index: int
     codec: str
     sample_rate_hz: int
     channels: int
     start_s: float
+    track: int = 0
+    access: StreamAccess = StreamAccess()
 
 
 @dataclass(frozen=True)
@@ -73,12 +99,17 @@ class Probe:
 
     Attributes:
         container: ffprobe's format name.
-        nominal_s: duration stated by the header, seconds; 0 where it states none.
+        nominal_s: duration that the header states for the streams to decode, seconds; 0 where it states none.
         start_s: the container's first timestamp, seconds; presentation times are counted from it.
         video, audio: the streams to decode; None where there is none.
         audio_tracks: number of audio streams.
         creation_time: when the container says that the recording was made, ISO 8601, with an offset where it states
             one; empty where it does not say, or states the zero of its clock (1904 or 1970).
+        video_tracks: number of video streams; cover images do not count.
+        is_estimate: the format states no duration, and `nominal_s` promises nothing.
+        notes: which tracks are decoded, where there was a choice.
+        problems: what cannot be read, or not as the header says.
+        flags: the same for the score table.
     """
 
     container: str
@@ -88,6 +119,11 @@ class Probe:
     audio: AudioStream | None
     audio_tracks: int
     creation_time: str = ""
+    video_tracks: int = 0
+    is_estimate: bool = False
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
 
 def check_file(path: Path) -> os.stat_result:
@@ -133,97 +169,51 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
 
     Args:
         path: the recording.
-        decoding: which audio track, and how long ffprobe may take.
+        decoding: which tracks, and how long ffprobe may take.
 
     Raises:
-        RecordingError: the file cannot be read, is no recording, or has neither video nor audio.
+        RecordingError: the file cannot be read, is no recording, or has neither video nor audio that can be decoded.
     """
     check_file(path)
-    source = open_recording(path)
-    # ffmpeg-python's probe() leaves a hung ffprobe running after its timeout; subprocess.run kills it.
-    command = [
-        tool("ffprobe"),
-        "-v",
-        "error",
-        *SAFE_INPUT,
-        "-show_format",
-        "-show_streams",
-        "-of",
-        "json",
-        descriptor_path(source),
-    ]
-    try:
-        completed = subprocess.run(
-            command,
-            capture_output=True,
-            timeout=decoding.probe_timeout_s,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(source,),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise RecordingError(
-            "probe_timeout", f"its header could not be read in {decoding.probe_timeout_s:g} s", "check the file"
-        ) from None
-    finally:
-        os.close(source)
-    try:
-        facts = json.loads(completed.stdout or b"{}")
-    except json.JSONDecodeError:
-        facts = {}
-    streams = facts.get("streams", [])
-    if completed.returncode != 0 or not streams:
-        detail = last_line(completed.stderr.decode("utf-8", "replace"))
-        raise RecordingError(
-            "unreadable", f"not a recording that ffmpeg can read ({detail or 'no streams'})", "check the file"
-        )
-    return _read(facts, decoding)
-
-
-def last_line(messages: str) -> str:
-    """Last line of ffmpeg's messages, without the descriptor path of the file and the addresses of ffmpeg's objects."""
-    lines = [line.strip() for line in messages.splitlines() if line.strip()]
-    if not lines:
-        return ""
-    return re.sub(r"/dev/fd/\d+(: )?|(?<=\w) @ 0x[0-9a-f]+", "", lines[-1])
-
-
-def _read(facts: dict[str, Any], decoding: DecodingSettings) -> Probe:
-    form, streams = facts.get("format", {}), facts["streams"]
-    container = str(form.get("format_name", ""))
-    if container.endswith("_pipe") or container == "image2":
+    deadline = time.monotonic() + decoding.probe_timeout_s
+    headers = read_headers(path, decoding.probe_timeout_s)
+    header = headers[-1]
+    if header.container.endswith("_pipe") or header.container == "image2":
         raise RecordingError("image", "an image, not a recording", "name a video file")
-    start_s = _number(form.get("start_time"))
-    videos = [s for s in streams if s.get("codec_type") == "video" and not _is_cover(s) and not _is_text(s)]
-    # A stream in a still-image codec before the actual video may be a cover that is not marked as one.
-    videos.sort(key=lambda s: s.get("codec_name") in _STILL_IMAGE_CODECS)
-    audios = [s for s in streams if s.get("codec_type") == "audio" and _number(s.get("sample_rate")) > 0]
-    if not videos and not audios:
-        raise RecordingError("no_streams", "neither video nor audio in it", "check the file")
-    if audios and decoding.audio_track >= len(audios):
-        raise RecordingError(
-            "no_such_track",
-            f"audio track {decoding.audio_track} was requested, counting from 0; the recording has {len(audios)}",
-            "set audio_track",
-        )
+    boxes = read_tracks(path) if "mp4" in header.container.split(",") else []
+    encrypted = encrypted_streams(path, header, boxes)
+    tracks = choose_tracks(header, encrypted, decoding.video_track, decoding.audio_track)
+    start_s = number(header.content["format"].get("start_time"))
+    chosen = [track.stream for track in (tracks.chosen_video, tracks.chosen_audio) if track]
+    nominal_s, is_estimate = stated_duration(path, header, chosen, max(0.1, deadline - time.monotonic()))
+    video = _video(tracks.chosen_video, headers, boxes, start_s) if tracks.chosen_video else None
+    problems, flags = tracks.problems, [Flag.UNREADABLE_STREAM] if tracks.problems else []
+    if video is not None and video.has_implausible_aspect:
+        problems = (*problems, "the header states an impossible pixel aspect; pixels are taken as square")
+        flags.append(Flag.PIXEL_ASPECT)
     return Probe(
-        container=container,
-        nominal_s=max(_number(form.get("duration")), 0.0),
+        container=header.container,
+        nominal_s=nominal_s,
         start_s=start_s,
-        video=_video(videos[0], start_s) if videos else None,
-        audio=_audio(audios[decoding.audio_track], start_s) if audios else None,
-        audio_tracks=len(audios),
-        creation_time=_creation_time([form, *streams]),
+        video=video,
+        audio=_audio(tracks.chosen_audio, headers, start_s) if tracks.chosen_audio else None,
+        audio_tracks=len(tracks.audio),
+        creation_time=_creation_time(header),
+        video_tracks=len(tracks.video),
+        is_estimate=is_estimate,
+        notes=tracks.notes,
+        problems=problems,
+        flags=tuple(flags),
     )
 
 
-def _creation_time(described: Sequence[dict[str, Any]]) -> str:
+def _creation_time(header: Header) -> str:
     """The first complete date and time in the tags of a container and its streams."""
-    for entry in described:
+    for entry in (header.content["format"], *header.streams):
         tags = {name.lower(): str(value).strip() for name, value in entry.get("tags", {}).items()}
-        date, time = tags.get("date", ""), tags.get("creation_time", "")
+        date, time_of_day = tags.get("date", ""), tags.get("creation_time", "")
         # Apple's tag states the local time's offset. Broadcast WAV has date and time in two tags.
-        for text in (tags.get("com.apple.quicktime.creationdate", ""), time, date, f"{date}T{time}"):
+        for text in (tags.get("com.apple.quicktime.creationdate", ""), time_of_day, date, f"{date}T{time_of_day}"):
             try:
                 moment = datetime.fromisoformat(text)
             except ValueError:
@@ -233,33 +223,34 @@ def _creation_time(described: Sequence[dict[str, Any]]) -> str:
     return ""
 
 
-def _is_cover(stream: dict[str, Any]) -> bool:
-    """Cover images are video streams; some files mark them, others only hold a single frame in a still-image codec."""
-    disposition = stream.get("disposition", {})
-    single_image = stream.get("codec_name") in _STILL_IMAGE_CODECS - {"mjpeg"} and stream.get("nb_frames") == "1"
-    return bool(disposition.get("attached_pic")) or bool(disposition.get("timed_thumbnails")) or single_image
+def _access(index: int, headers: Sequence[Header]) -> StreamAccess:
+    """The least deep look at the file that shows a stream's parameters."""
+    header = next(header for header in headers if has_parameters(header.stream(index)))
+    known = [
+        int(stream["index"])
+        for stream in header.streams
+        if stream.get("codec_type") in {"audio", "video"} and has_parameters(stream)
+    ]
+    return StreamAccess(header.depth_bytes, tuple(known))
 
 
-def _is_text(stream: dict[str, Any]) -> bool:
-    """ffmpeg renders text files of certain suffixes (.txt, .nfo, .bin) as video."""
-    return stream.get("codec_name") in {"ansi", "bintext", "xbin", "idf"}
-
-
-def _video(stream: dict[str, Any], container_start_s: float) -> VideoStream | None:
-    width, height = int(stream.get("width") or 0), int(stream.get("height") or 0)
-    if width < 2 or height < 2:
-        return None
+def _video(track: Track, headers: Sequence[Header], boxes: Sequence[TrackBox], container_start_s: float) -> VideoStream:
+    stream = track.stream
+    width, height = int(stream["width"]), int(stream["height"])
     if width * height > MAX_PIXELS:
         raise RecordingError(
             "too_large", f"its header says {width}x{height} pixels", "check the file; the header is probably damaged"
         )
-    aspect = _ratio(stream.get("sample_aspect_ratio", "1:1").replace(":", "/")) or Fraction(1)
+    aspect, overflow = _aspect(stream), _overflowing_size(stream, boxes)
+    implausible = overflow is not None or not 1 / _MAX_PIXEL_ASPECT <= aspect <= _MAX_PIXEL_ASPECT
+    if implausible:
+        aspect = Fraction(1)
     rotation = _rotation(stream)
     display_w = max(2, round(width * aspect))
     size = (height, display_w) if rotation in (90, 270) else (display_w, height)
     return VideoStream(
-        index=int(stream["index"]),
-        codec=str(stream.get("codec_name", "unknown")),
+        index=track.index,
+        codec=codec_name(stream),
         width_px=size[0],
         height_px=size[1],
         rotation_deg=rotation,
@@ -267,33 +258,45 @@ def _video(stream: dict[str, Any], container_start_s: float) -> VideoStream | No
         fps=float(_ratio(stream.get("avg_frame_rate", "")) or _ratio(stream.get("r_frame_rate", "")) or 0),
         pixel_format=str(stream.get("pix_fmt", "")),
         interlaced=stream.get("field_order", "progressive") in {"tt", "bb", "tb", "bt"},
-        start_s=_number(stream.get("start_time"), container_start_s) - container_start_s,
+        start_s=number(stream.get("start_time"), container_start_s) - container_start_s,
+        track=track.number,
+        access=dataclasses.replace(_access(track.index, headers), blank_bytes=overflow),
+        has_implausible_aspect=implausible,
     )
 
 
-def _audio(stream: dict[str, Any], container_start_s: float) -> AudioStream:
+def _audio(track: Track, headers: Sequence[Header], container_start_s: float) -> AudioStream:
+    stream = track.stream
     return AudioStream(
-        index=int(stream["index"]),
-        codec=str(stream.get("codec_name", "unknown")),
-        sample_rate_hz=int(_number(stream.get("sample_rate"))),
-        channels=int(stream.get("channels") or 1),
-        start_s=_number(stream.get("start_time"), container_start_s) - container_start_s,
+        index=track.index,
+        codec=codec_name(stream),
+        sample_rate_hz=int(number(stream["sample_rate"])),
+        channels=int(stream["channels"]),
+        start_s=number(stream.get("start_time"), container_start_s) - container_start_s,
+        track=track.number,
+        access=_access(track.index, headers),
     )
 
 
-def _rotation(stream: dict[str, Any]) -> int:
+def _aspect(stream: Stream) -> Fraction:
+    """Width over height of a stored pixel; 1 where the header states none."""
+    return _ratio(stream.get("sample_aspect_ratio", "1:1").replace(":", "/")) or Fraction(1)
+
+
+def _overflowing_size(stream: Stream, boxes: Sequence[TrackBox]) -> tuple[int, int] | None:
+    """Start and end of a display size in the header that ffmpeg reads as negative, and then decodes nothing."""
+    for track in boxes:
+        if track.identifier == identifier(stream) and max(track.display_size) >= 1 << 31:
+            return track.display_size_at, track.display_size_at + 8
+    return None
+
+
+def _rotation(stream: Stream) -> int:
     """Clockwise rotation for display, to the nearest quarter turn; ffprobe's matrix rotation is anticlockwise."""
     for side in stream.get("side_data_list", []):
         if "rotation" in side:
-            return round(-_number(side["rotation"]) / 90) * 90 % 360
-    return round(_number(stream.get("tags", {}).get("rotate")) / 90) * 90 % 360
-
-
-def _number(value: object, default: float = 0.0) -> float:
-    try:
-        return float(str(value))
-    except ValueError:
-        return default
+            return round(-number(side["rotation"]) / 90) * 90 % 360
+    return round(number(stream.get("tags", {}).get("rotate")) / 90) * 90 % 360
 
 
 def _ratio(text: str) -> Fraction | None:

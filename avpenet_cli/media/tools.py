@@ -46,6 +46,21 @@ def open_recording(path: Path) -> int:
         raise RecordingError("unreadable", f"cannot be opened: {error.strerror or error}", "check the file") from None
 
 
+def blanked_input(source: str, start: int, end: int) -> tuple[list[str], str]:
+    """Input options and path by which ffmpeg reads a file with the bytes from `start` up to `end` as zeros.
+
+    Args:
+        source: descriptor path of the recording.
+        start, end: positions in it, with bytes of it before and after.
+    """
+    parts = [
+        f"subfile,,start,0,end,{start},,:{source}",
+        f"subfile,,start,0,end,{end - start},,:/dev/zero",
+        f"subfile,,start,{end},end,0,,:{source}",
+    ]
+    return ["-protocol_whitelist", f"{SAFE_INPUT[1]},subfile,concat"], f"concat:{'|'.join(parts)}"
+
+
 def descriptor_path(descriptor: int) -> str:
     """Path by which a child process that inherits `descriptor` opens the recording without knowing its name."""
     return f"/dev/fd/{descriptor}"

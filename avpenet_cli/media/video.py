@@ -22,8 +22,9 @@ import numpy as np
 
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
-from avpenet_cli.media.probe import Probe, VideoStream, last_line
-from avpenet_cli.media.tools import SAFE_INPUT, passthrough_option, tool
+from avpenet_cli.media.header import depth_options, last_line
+from avpenet_cli.media.probe import AudioStream, Probe, VideoStream
+from avpenet_cli.media.tools import SAFE_INPUT, blanked_input, passthrough_option, tool
 from avpenet_cli.settings import FRAME_STEP_S, MAX_HOLD_S, DecodingSettings
 
 _TICKS_PER_S = 1_000_000
@@ -170,6 +171,8 @@ def decord_reads_well(facts: Probe) -> bool:
         video is not None
         and video.rotation_deg == 0
         and video.pixel_aspect == 1.0
+        and not video.has_implausible_aspect
+        and facts.video_tracks <= 1
         and not video.interlaced
         and video.codec in {"h264", "hevc"}
         and video.pixel_format in {"yuv420p", "yuvj420p"}
@@ -217,31 +220,40 @@ def ffmpeg_command(source: str, video: VideoStream, side: int) -> list[str]:
     # deinterlacer and the rotation that ffmpeg inserts handle the change.
     changeable = not video.interlaced and video.rotation_deg == 0
     per_input = ["-reinit_filter", "0"] if changeable else []
-    return complete_command(command, video.start_s, per_input, passthrough_option())
+    return complete_command(command, video, per_input, passthrough_option())
 
 
 def complete_command(
-    command: list[str], start_s: float, per_input: Sequence[str] = (), per_output: Sequence[str] = ()
+    command: list[str],
+    stream: VideoStream | AudioStream,
+    per_input: Sequence[str] = (),
+    per_output: Sequence[str] = (),
 ) -> list[str]:
     """Add the options that ffmpeg-python cannot express.
 
     Args:
         command: as ffmpeg-python compiled it.
-        start_s: first presentation time of the stream decoded, from the container's start.
-        per_input: options before the input, besides `SAFE_INPUT`, which is always added.
+        stream: the stream decoded.
+        per_input: options before the input, besides those that make it safe and find the stream.
         per_output: options before each output.
     """
-    result: list[str] = []
+    blank, safe, result = stream.access.blank_bytes, list(SAFE_INPUT), []
+    if blank is not None:
+        at = command.index("-i") + 1
+        safe, blanked = blanked_input(command[at], *blank)
+        command = [*command[:at], blanked, *command[at + 1 :]]
     for word in command:
         if word == "-i":
-            result += [*SAFE_INPUT, *per_input]
+            result += [*safe, *depth_options(stream.access.depth_bytes), *per_input]
         elif word == "-map":
             result += per_output
         result.append(word)
-    if start_s > 0:
+    if stream.start_s > 0:
         # In program and transport streams ffmpeg counts from the first of the streams in use, not from the
         # container's start. So all are in use; copying packets to a null output costs almost nothing.
-        result += ["-map", "0:v?", "-map", "0:a?", "-c", "copy", "-f", "null", "-"]
+        for index in stream.access.clock_streams:
+            result += ["-map", f"0:{index}"]
+        result += ["-c", "copy", "-f", "null", "-"]
     return result
 
 

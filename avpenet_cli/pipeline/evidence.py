@@ -23,6 +23,7 @@ from avpenet_cli.media.audio import WaveformStream
 from avpenet_cli.media.prefetch import prefetch
 from avpenet_cli.media.probe import Probe, probe
 from avpenet_cli.media.video import FrameStream, TimedFrame
+from avpenet_cli.media.wholeness import is_whole
 from avpenet_cli.model.architecture import Modality
 from avpenet_cli.pipeline.faces import FaceCollector, FaceEvidence, Pool
 from avpenet_cli.pipeline.timer import StageTimer
@@ -43,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RecordingEvidence(Generic[T]):
-    """Evidence from one pass over the frames and one over the audio.
+    """Evidence from one pass over the frames and two over the audio.
 
     Attributes:
         path, facts: the recording and what its header says.
@@ -71,6 +72,16 @@ class RecordingEvidence(Generic[T]):
     def decode_errors(self) -> tuple[str, ...]:
         """Why each decoder that stopped early did so."""
         return tuple(_decode_errors(self.frames, self.audio))
+
+    @property
+    def audio_notes(self) -> tuple[str, ...]:
+        """What had to be corrected in the audio, one phrase each."""
+        return self.audio.notes if self.audio else ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be read of the recording, and why decoders stopped early."""
+        return (*self.facts.problems, *self.decode_errors)
 
     @property
     def orientation_deg(self) -> int | None:
@@ -123,7 +134,7 @@ class FrontEnd:
         self._landmarks = ShapePredictor(face) if face.landmarks == "dlib68" else None
 
     def read(self, path: Path, pool: Pool[T], timer: StageTimer) -> RecordingEvidence[T]:
-        """Decode all frames and all of the audio once.
+        """Decode all frames once, and the audio twice: for its channels, and for its noise.
 
         Args:
             path: a regular file.
@@ -141,7 +152,7 @@ class FrontEnd:
         profile = None
         if audio is not None:
             with timer.stage("audio"):
-                profile = survey(self._checked(audio), audio.rate_hz, self._preprocessing.audio)
+                profile = self._survey(audio)
         video_end_s = frames.slots_end * FRAME_STEP_S if frames else 0.0
         decoded_s = max(video_end_s, audio.end_s if audio else 0.0)
         if decoded_s <= 0:
@@ -149,15 +160,18 @@ class FrontEnd:
         matches_header = abs(facts.nominal_s - decoded_s) <= _HEADER_TOLERANCE_S
         length_s = facts.nominal_s if matches_header else decoded_s
         nominal_s = max(facts.nominal_s, length_s)
+        if nominal_s > length_s and not _decode_errors(frames, audio):
+            # A header may state more than there ever was. Where the file is whole, nothing is missing.
+            nominal_s = length_s if facts.is_estimate or is_whole(path, facts.container) else nominal_s
         plan = tuple(windows(length_s, self._run.stride_s, self._run.quality.short_tail_share))
-        flags = _recording_flags(nominal_s - length_s, frames, audio)
+        flags = (*facts.flags, *_recording_flags(nominal_s - length_s, frames, audio))
         return RecordingEvidence(path, facts, frames, audio, faces, profile, nominal_s, length_s, plan, flags)
 
     def iter_segment_audio(self, evidence: RecordingEvidence[T]) -> Iterator[SegmentAudio]:
-        """The audio of each planned segment, in a second read; nothing where there is no audio.
+        """The audio of each planned segment, in another read; nothing where there is no audio.
 
         Raises:
-            RecordingError: at the end, if the second read stopped early and the first did not.
+            RecordingError: at the end, if this read stopped early and the one before it did not.
             Interrupted: the callbacks asked for it.
         """
         audio, profile = evidence.audio, evidence.profile
@@ -165,7 +179,9 @@ class FrontEnd:
             return
         places = [(window.start_s, WINDOW_S) for window in evidence.plan]
         # A second stream object: what the first found out about the recording stays as it was.
-        again = WaveformStream(evidence.path, evidence.facts, self._run.decoding, self._callbacks.check_stop)
+        again = WaveformStream(
+            evidence.path, evidence.facts, self._run.decoding, self._callbacks.check_stop, audio.mixdown
+        )
         full_scale = self._run.quality.full_scale
         settings = self._preprocessing.audio
         yield from segments(self._checked(again), audio.rate_hz, places, profile, settings, full_scale)
@@ -278,6 +294,12 @@ class FrontEnd:
             flags.add(Flag.LOW_SNR)
         return flags
 
+    def _survey(self, audio: WaveformStream) -> NoiseProfile:
+        """Decode the audio once for the way its channels are mixed, and once for its noise."""
+        mixdown = audio.survey_channels()
+        settings = self._preprocessing.audio
+        return survey(self._checked(audio), audio.rate_hz, settings, has_offset=mixdown.has_offset)
+
     def _checked(self, blocks: WaveformStream) -> Iterator[np.ndarray]:
         for block in blocks:
             self._callbacks.check_stop()
@@ -318,6 +340,8 @@ def _recording_flags(missing_s: float, frames: FrameStream | None, audio: Wavefo
         flags.append(Flag.TRUNCATED)
     if any(stream is not None and stream.decoder_warning for stream in (frames, audio)):
         flags.append(Flag.DAMAGED)
+    if audio is not None and audio.notes:
+        flags.append(Flag.AUDIO_CORRECTED)
     return tuple(flags)
 
 

@@ -10,7 +10,8 @@ import dataclasses
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,32 @@ _OUTCOME = TypeAdapter(RecordingOutcome)
 def journal_path(output: Path) -> Path:
     """`scores.csv.journal` for `scores.csv`."""
     return output.with_name(output.name + ".journal")
+
+
+# Tables of their own, so that version 0.1.0, which does not know them, can still use the journal.
+_LATER_TABLES = (
+    "CREATE TABLE IF NOT EXISTS file (recording TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, "
+    "sha256 TEXT NOT NULL)",
+    # The latest run: facts as JSON, and its inputs. `retry` marks a recording that failed before this run and has not
+    # been tried again yet; `path` is NULL under pseudonyms.
+    "CREATE TABLE IF NOT EXISTS latest_run (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS input (position INTEGER PRIMARY KEY, recording TEXT NOT NULL UNIQUE, "
+    "name TEXT NOT NULL, path BLOB, retry INTEGER NOT NULL)",
+)
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """The file of a recording as it was when it was read.
+
+    Attributes:
+        size_bytes, mtime_ns: size, and time of the last modification since 1970.
+        sha256: digest, hexadecimal; empty where it was not computed.
+    """
+
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
 
 
 class Journal:
@@ -64,6 +91,8 @@ class Journal:
                 self._db.execute(
                     "CREATE TABLE IF NOT EXISTS failed (recording TEXT PRIMARY KEY, outcome TEXT NOT NULL)"
                 )
+                for statement in _LATER_TABLES:
+                    self._db.execute(statement)
             if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("quick_check failed")
             self._check_settings(settings, replacing)
@@ -155,16 +184,30 @@ class Journal:
         except ValueError as error:
             raise self._damaged(f"an entry cannot be read: {type(error).__name__}") from None
 
-    def note(self, recording: Recording, file_state: os.stat_result | None, outcome: RecordingOutcome) -> None:
+    def note(
+        self,
+        recording: Recording,
+        file_state: os.stat_result | None,
+        outcome: RecordingOutcome,
+        sha256: str = "",
+    ) -> None:
         """Store one recording's outcome; it is on disk when this returns.
 
         Args:
             file_state: size and time of the file before it was read; None where there is no file, which only a failed
                 recording may have.
+            sha256: digest of the file; empty where it was not computed.
         """
         text = _OUTCOME.dump_json(outcome).decode()
         with self._guarded(), self._transaction():
             self._db.execute("DELETE FROM failed WHERE recording = ?", (recording.key,))
+            self._db.execute("UPDATE input SET retry = 0 WHERE recording = ?", (recording.key,))
+            self._db.execute("DELETE FROM file WHERE recording = ?", (recording.key,))
+            if file_state is not None:
+                self._db.execute(
+                    "INSERT INTO file VALUES (?, ?, ?, ?)",
+                    (recording.key, file_state.st_size, file_state.st_mtime_ns, sha256),
+                )
             if outcome.status is Status.FAILED:
                 self._db.execute("INSERT INTO failed VALUES (?, ?)", (recording.key, text))
                 return
@@ -173,6 +216,52 @@ class Journal:
                 "INSERT OR REPLACE INTO finished VALUES (?, ?, ?, ?)",
                 (recording.key, file_state.st_size, file_state.st_mtime_ns, text),
             )
+
+    def begin_run(self, recordings: Sequence[Recording], facts: Mapping[str, object], *, with_paths: bool) -> None:
+        """Store what the run that begins is asked to do, in place of what the run before it was.
+
+        Args:
+            recordings: its inputs.
+            facts: JSON values, for `avpenet status`.
+            with_paths: store the recordings' paths, which pseudonymised names forbid.
+        """
+        with self._guarded(), self._transaction():
+            self._db.execute("DELETE FROM latest_run")
+            self._db.executemany(
+                "INSERT INTO latest_run VALUES (?, ?)", [(name, json.dumps(value)) for name, value in facts.items()]
+            )
+            self._db.execute("DELETE FROM input")
+            self._db.executemany(
+                "INSERT INTO input VALUES (?, ?, ?, ?, EXISTS (SELECT 1 FROM failed WHERE recording = ?))",
+                [
+                    (number, item.key, item.name, os.fsencode(item.path) if with_paths else None, item.key)
+                    for number, item in enumerate(recordings)
+                ],
+            )
+
+    def end_run(self, finished: str) -> None:
+        """Store when the run ended well; its table and manifest are in place.
+
+        Args:
+            finished: ISO 8601 with offset.
+        """
+        with self._guarded():
+            self._db.execute("INSERT OR REPLACE INTO latest_run VALUES ('finished', ?)", (json.dumps(finished),))
+
+    def names(self) -> dict[str, str]:
+        """Names of the latest run's recordings by their keys; empty where an earlier version made the journal."""
+        with self._guarded():
+            return dict(self._db.execute("SELECT recording, name FROM input"))
+
+    def file_facts(self, recording: Recording) -> FileFacts | None:
+        """A recording's file as it was when it was last read; None where that is not known."""
+        with self._guarded():
+            query = "SELECT size, mtime_ns, sha256 FROM file WHERE recording = ?"
+            row = self._db.execute(query, (recording.key,)).fetchone()
+            if row is None:  # finished by an earlier version
+                query = "SELECT size, mtime_ns, '' FROM finished WHERE recording = ?"
+                row = self._db.execute(query, (recording.key,)).fetchone()
+        return FileFacts(*row) if row else None
 
     def held(self) -> frozenset[str]:
         """Keys of the recordings whose segments are in the journal."""
@@ -198,7 +287,8 @@ class Journal:
                 "DELETE FROM finished WHERE recording NOT IN (SELECT recording FROM wanted) "
                 "OR recording IN (SELECT recording FROM failed)"
             ).rowcount
-            self._db.execute("DELETE FROM failed WHERE recording NOT IN (SELECT recording FROM wanted)")
+            for table in ("failed", "file"):
+                self._db.execute(f"DELETE FROM {table} WHERE recording NOT IN (SELECT recording FROM wanted)")
             self._db.execute("DROP TABLE wanted")
         return dropped
 

@@ -6,11 +6,14 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from avpenet_cli.inputs import Recording
+from avpenet_cli.inputs import LeftAside, Recording
 from avpenet_cli.records import CREATION_TIME, Balance, Modalities, RecordingOutcome, Status
+from avpenet_cli.runs.host import HostFacts, host_facts
+from avpenet_cli.runs.journal import FileFacts
 from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.settings import Preprocessing, RunSettings, to_dict
 from avpenet_cli.storage import write_json
@@ -88,10 +91,33 @@ class TotalsEntry:
 
 @dataclass(frozen=True)
 class Timing:
-    """When a run finished (ISO 8601 with offset) and how many seconds of wall clock it took."""
+    """When a run began and finished (ISO 8601 with offset), and how many seconds passed between."""
 
+    started: str
     finished: str
     seconds: float
+
+    @classmethod
+    def between(cls, started: datetime, finished: datetime) -> Timing:
+        """From two times with offsets."""
+        seconds = round((finished - started).total_seconds(), 1)
+        return cls(started.isoformat(timespec="seconds"), finished.isoformat(timespec="seconds"), seconds)
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """The file of a recording as it was when it was read.
+
+    Attributes:
+        size_bytes: its size.
+        modified: when it was last modified, ISO 8601 in UTC.
+        sha256: its digest, hexadecimal; empty where it was not computed (`--no-digests`, a failed recording, or one
+            that version 0.1.0 scored).
+    """
+
+    size_bytes: int
+    modified: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -110,6 +136,7 @@ class RecordingEntry:
         streams: container, codecs and decoders.
         stage_s: seconds spent by stage.
         from_earlier_run: not scored by this run.
+        file: its file; None where there is none, or where that is not known.
     """
 
     recording: str
@@ -124,6 +151,7 @@ class RecordingEntry:
     streams: dict[str, object]
     stage_s: dict[str, float]
     from_earlier_run: bool
+    file: FileEntry | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +182,11 @@ class Manifest:
         preprocessing: what frames and audio went through, from that description.
         settings: the settings of the run.
         recordings: in input order.
+        host: what kind of computer scored; neither its name nor its user's.
+        command: the command that scored, with its options; of recordings their number, of other paths the last part,
+            and nothing of them under pseudonyms. Empty where the library was used without the command.
+        left_aside: what was found among the inputs and is not scored, by reason and by suffix; None if `avpenet
+            evaluate` wrote the table.
         summaries: the tables of recordings and of subjects, where a run wrote them.
         recorded_at: where the times come from; None if `avpenet evaluate` wrote the table.
         store: the segment store; only if `avpenet evaluate` wrote the table.
@@ -170,6 +203,9 @@ class Manifest:
     totals: TotalsEntry
     timing: Timing
     recordings: list[RecordingEntry]
+    host: HostFacts
+    command: str = ""
+    left_aside: LeftAside | None = None
     summaries: list[TableEntry] = field(default_factory=list)
     recorded_at: RecordedAtEntry | None = None
     store: StoreEntry | None = None
@@ -187,6 +223,8 @@ class Manifest:
         recordings: Sequence[RecordingEntry],
         summaries: Sequence[TableEntry] = (),
         recorded_at: RecordedAtEntry | None = None,
+        command: str = "",
+        left_aside: LeftAside | None = None,
         warning: str = "",
     ) -> Manifest:
         """The manifest of a run with these weights and settings, made by the software that is running now.
@@ -209,6 +247,9 @@ class Manifest:
             totals=totals,
             timing=timing,
             recordings=list(recordings),
+            host=host_facts(),
+            command=command,
+            left_aside=left_aside,
             summaries=list(summaries),
             recorded_at=recorded_at,
         )
@@ -283,8 +324,20 @@ def count_modalities(outcome: RecordingOutcome) -> dict[str, int]:
     return {kind.value: counts[kind.value] for kind in Modalities if counts[kind.value]}
 
 
+def file_entry(facts: FileFacts | None) -> FileEntry | None:
+    """A recording's file as the manifest states it."""
+    if facts is None:
+        return None
+    modified = datetime.fromtimestamp(facts.mtime_ns // 1_000_000_000, UTC).isoformat()
+    return FileEntry(facts.size_bytes, modified, facts.sha256)
+
+
 def recording_entry(
-    recording: Recording, outcome: RecordingOutcome, reused: bool, recorded_at: str = ""
+    recording: Recording,
+    outcome: RecordingOutcome,
+    reused: bool,
+    recorded_at: str = "",
+    file: FileEntry | None = None,
 ) -> RecordingEntry:
     """One recording as the manifest states it."""
     return RecordingEntry(
@@ -301,4 +354,5 @@ def recording_entry(
         streams={name: value for name, value in outcome.facts.items() if name != CREATION_TIME},
         stage_s=outcome.stage_s,
         from_earlier_run=reused,
+        file=file,
     )

@@ -18,9 +18,11 @@ def schemas() -> dict[str, dict[str, Any]]:
 
     from avpenet_cli.report.schema import report_schema
     from avpenet_cli.runs.manifest import MANIFEST_VERSION, Manifest
+    from avpenet_cli.runs.status import STATUS_VERSION, OutputStatus
 
     documents: dict[str, tuple[type, str]] = {
         "manifest.schema.json": (Manifest, f"avpenet run manifest (*.run.json), version {MANIFEST_VERSION}"),
+        "status.schema.json": (OutputStatus, f"avpenet status --json, version {STATUS_VERSION}"),
     }
     generated = {
         name: TypeAdapter(kind).json_schema(mode="serialization") | {"title": title}

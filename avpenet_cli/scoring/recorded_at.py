@@ -11,7 +11,7 @@ from pathlib import Path
 
 from avpenet_cli.errors import RecordingError, SettingsError
 from avpenet_cli.inputs import Recording
-from avpenet_cli.keys import match_names
+from avpenet_cli.keys import match_names, shown
 from avpenet_cli.media.probe import probe
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import CREATION_TIME, RecordingOutcome
@@ -50,7 +50,8 @@ class StartTimes:
     """Where the starts of the recordings come from.
 
     Attributes:
-        source: as the manifest states it: `container`, `name:PATTERN`, `table FILE (sha256 ...)` or `none`.
+        source: as the manifest states it: `container`, `name:PATTERN`, `table FILE (sha256 ...)` or `none`; under
+            pseudonyms without FILE.
         find: the start of a recording, with its offset from UTC where that is known; None where it is not known.
         notices: rows of the table that were matched in spite of their spelling, or not at all.
     """
@@ -88,13 +89,21 @@ def start_times(
         )
     table, digest = _read_table(path)
     matches = match_names(table, names, path.name)
+    written_of: dict[str, str] = {}
+    for written, name in matches.names.items():
+        other = written_of.setdefault(name, written)
+        if table[other] != table[written]:
+            raise SettingsError(
+                f"{path.name}: {shown(other)} and {shown(written)} are one recording, but have different times",
+                "give each recording once",
+            )
     starts = {matches.names[name]: start for name, start in table.items()}
     notices = matches.notice(path.name, "the inputs")
     if strangers := len(starts.keys() - set(names)):
         notices = (*notices, f"{path.name}: {plural(strangers, 'row')} of recordings that are not among the inputs")
-    return StartTimes(
-        f"table {path.name} (sha256 {digest})", lambda recording, outcome: starts.get(recording.name), notices
-    )
+    # Under pseudonyms no name stays that somebody gave to a file.
+    name = "" if pseudonymised else f"{path.name} "
+    return StartTimes(f"table {name}(sha256 {digest})", lambda recording, outcome: starts.get(recording.name), notices)
 
 
 def iso(start: datetime | None, after_s: float = 0.0) -> str:
@@ -159,7 +168,7 @@ def _read_table(path: Path) -> tuple[Mapping[str, datetime], str]:
     from avpenet_cli.study.readers import read_sheet
 
     columns = ("recording", "recorded_at", "device", "clock_offset_s")
-    sheet = read_sheet(path, columns, "table of recording times")
+    sheet = read_sheet(path, columns, "table of recording times", columns[:1])
     sheet.require(columns[:2], "table of recording times", "give it the columns recording and recorded_at")
     recordings = sheet.filled("recording").to_pylist()
     stated = sheet.text("recorded_at").to_pylist()

@@ -21,6 +21,7 @@ from avpenet_cli.runs.manifest import (
     TableEntry,
     Timing,
     Totals,
+    file_entry,
     manifest_path,
     recording_entry,
     weights_mark,
@@ -64,13 +65,13 @@ class RunFacts:
         device: the device that scored.
         totals: sums over all recordings.
         reused: keys of the recordings that an earlier run had scored.
-        taken_s: wall-clock time, s.
+        started: when the run began, with offset.
     """
 
     device: str
     totals: Totals
     reused: set[str]
-    taken_s: float
+    started: datetime
 
 
 @dataclass
@@ -115,14 +116,17 @@ class Results:
                     "name them as the score table does, e.g. as --dry-run lists them",
                 )
 
-    def write(self, journal: Journal, facts: RunFacts, callbacks: RunCallbacks) -> None:
+    def write(self, journal: Journal, facts: RunFacts, callbacks: RunCallbacks) -> str:
         """Write all tables, then the manifest that certifies them; remove what an interrupted run left.
+
+        Returns:
+            When the tables were written, ISO 8601 with offset.
 
         Raises:
             EnvironmentUnavailableError, OutputError: a file cannot be written.
         """
         request = self._request
-        written = self._write_tables(request.out, journal.latest, facts.reused)
+        written = self._write_tables(request.out, journal, journal.latest, facts.reused)
         unknown = len(written.entries) - written.known_starts
         if unknown and request.recorded_at not in (None, NOWHERE):
             callbacks.warning(
@@ -135,13 +139,16 @@ class Results:
             device=facts.device,
             table=written.table,
             totals=facts.totals.entry(),
-            timing=Timing(datetime.now().astimezone().isoformat(timespec="seconds"), round(facts.taken_s, 1)),
+            timing=Timing.between(facts.started, datetime.now().astimezone()),
             recordings=written.entries,
             recorded_at=RecordedAtEntry(self.starts.source, written.known_starts, unknown),
             summaries=written.summaries,
+            command=request.command,
+            left_aside=request.inputs.left_aside,
         )
         write_manifest(manifest_path(request.out), manifest)
         self.remove_partial()
+        return manifest.timing.finished
 
     def _report_names(self, written: _Written, callbacks: RunCallbacks) -> None:
         request = self._request
@@ -177,7 +184,7 @@ class Results:
             return outcome if tried else None
 
         path = partial_path(self._request.out)
-        written = self._write_tables(path, finished, set())
+        written = self._write_tables(path, journal, finished, set())
         if written.entries:
             return path
         self.remove_partial()
@@ -196,11 +203,15 @@ class Results:
                 raise storage_fault(path, error) from None
 
     def _write_tables(
-        self, out: Path, outcome_of: Callable[[Recording], RecordingOutcome | None], reused: set[str]
+        self,
+        out: Path,
+        journal: Journal,
+        outcome_of: Callable[[Recording], RecordingOutcome | None],
+        reused: set[str],
     ) -> _Written:
         """Write the score table and, from the same pass over the journal, the tables beside it."""
         request = self._request
-        collected = _Collected(request, self.starts, self._subject_of, reused)
+        collected = _Collected(request, journal, self.starts, self._subject_of, reused)
         bom = request.csv_bom
         digest = write_table(out, collected.segment_rows(outcome_of), byte_order_mark=bom)
         tables = [(recordings_path(out), RECORDING_COLUMNS, collected.recordings)]
@@ -228,6 +239,7 @@ class _Collected:
     """One pass over a run's recordings: the segments stream through it, the rest stays."""
 
     request: ScoreRequest
+    journal: Journal
     starts: StartTimes
     subject_of: Mapping[str, str]
     reused: set[str]
@@ -250,7 +262,8 @@ class _Collected:
             if outcome is None:
                 continue
             self.known_starts += start is not None
-            self.entries.append(recording_entry(recording, outcome, recording.key in self.reused, iso(start)))
+            file = file_entry(self.journal.file_facts(recording))
+            self.entries.append(recording_entry(recording, outcome, recording.key in self.reused, iso(start), file))
             self.segments += len(outcome.segments)
             for segment in outcome.segments:
                 yield row(recording.name, segment, mark, iso(start, segment.start_s))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, RecordingError
@@ -30,7 +31,10 @@ from avpenet_cli.scoring.scorer import Scorer, failed_outcome
 from avpenet_cli.settings import RunSettings, result_settings
 from avpenet_cli.storage import storage_fault, temporary_prefix
 from avpenet_cli.tables import check_format
+from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsEntry
+
+_DIGEST_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class ScoreRequest:
         recorded_at: where the recordings' times come from; see `recorded_at.start_times`.
         subjects: a table of recordings and subjects, for a table of subjects.
         csv_bom: begin CSV files with a byte order mark, by which Excel recognises UTF-8.
+        digests: read every scored file once more, for its SHA-256 in the manifest.
+        command: the command line, for the manifest; without paths.
     """
 
     inputs: Inputs
@@ -60,6 +66,8 @@ class ScoreRequest:
     recorded_at: str | None = None
     subjects: Path | None = None
     csv_bom: bool = False
+    digests: bool = True
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
     """
     check_format(request.out)
     require_inputs(request.inputs, pseudonymised=request.pseudonymised)
-    started = time.monotonic()
+    started = datetime.now().astimezone()
     results = Results(request)
     choose_device(request.settings.device)
     with output_lock(request.out):
@@ -116,12 +124,14 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         try:
             if not request.prune:
                 _check_nothing_is_dropped(request, journal)
+            _begin(request, journal, started)
             _announce(request, network, callbacks)
             totals, seen, reused = Totals(), set[str](), set[str]()
             with_times = not request.pseudonymised or results.starts.source == CONTAINER
             scorer = Scorer(network, request.settings, callbacks, with_times=with_times)
             try:
-                for scored in iter_scored(request.inputs.recordings, scorer, journal, callbacks):
+                recordings = request.inputs.recordings
+                for scored in iter_scored(recordings, scorer, journal, callbacks, digests=request.digests):
                     totals.add(scored.outcome)
                     seen.add(scored.recording.key)
                     if scored.reused:
@@ -131,8 +141,8 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
                 raise _with_partial_tables(stop, results, journal, seen) from None
             if not request.prune:
                 _check_nothing_has_failed(request, journal)
-            facts = RunFacts(device_name(network.device), totals, reused, time.monotonic() - started)
-            results.write(journal, facts, callbacks)
+            facts = RunFacts(device_name(network.device), totals, reused, started)
+            journal.end_run(results.write(journal, facts, callbacks))
             if request.prune and (dropped := journal.prune(request.inputs.recordings)):
                 callbacks.info(f"{plural(dropped, 'recording')} dropped from {request.out.name} (--prune)")
         finally:
@@ -140,9 +150,17 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
 
 
 def iter_scored(
-    recordings: Sequence[Recording], scorer: Scorer, journal: Journal, callbacks: RunCallbacks = NO_CALLBACKS
+    recordings: Sequence[Recording],
+    scorer: Scorer,
+    journal: Journal,
+    callbacks: RunCallbacks = NO_CALLBACKS,
+    *,
+    digests: bool = False,
 ) -> Generator[ScoredRecording, None, None]:
     """Score every recording that is not in the journal yet, in order; each is stored before it is yielded.
+
+    Args:
+        digests: store the digests of the scored files, too.
 
     Raises:
         Interrupted: on request; says how many recordings were finished.
@@ -151,7 +169,7 @@ def iter_scored(
     for position, recording in enumerate(recordings):
         try:
             callbacks.check_stop()
-            scored = _score_one(recording, scorer, journal)
+            scored = _score_one(recording, scorer, journal, callbacks.should_stop if digests else None)
         except Interrupted:
             raise Interrupted(
                 f"interrupted after {position} of {plural(len(recordings), 'recording')}",
@@ -163,8 +181,11 @@ def iter_scored(
         yield scored
 
 
-def _score_one(recording: Recording, scorer: Scorer, journal: Journal) -> ScoredRecording:
+def _score_one(
+    recording: Recording, scorer: Scorer, journal: Journal, stop_digest: Callable[[], bool] | None
+) -> ScoredRecording:
     file_state: os.stat_result | None = None
+    sha256 = ""
     try:
         if recording.problem:
             raise RecordingError("no_recordings", recording.problem)
@@ -173,6 +194,8 @@ def _score_one(recording: Recording, scorer: Scorer, journal: Journal) -> Scored
         if known is not None:
             return ScoredRecording(recording, known, reused=True)
         scored = ScoredRecording(recording, scorer.score(recording.path))
+        if stop_digest is not None:
+            sha256 = _digest(recording.path, file_state, stop_digest)
     except RecordingError as error:
         scored = ScoredRecording(recording, failed_outcome(error), error=error)
     except AvpenetError:
@@ -180,8 +203,41 @@ def _score_one(recording: Recording, scorer: Scorer, journal: Journal) -> Scored
     except Exception as error:  # one recording must not end a night's run; --debug shows the traceback
         failure = RecordingError.from_unexpected(error, "scored")
         scored = ScoredRecording(recording, failed_outcome(failure), error=error)
-    journal.note(recording, file_state, scored.outcome)
+    journal.note(recording, file_state, scored.outcome, sha256)
     return scored
+
+
+def _digest(path: Path, file_state: os.stat_result, should_stop: Callable[[], bool]) -> str:
+    """SHA-256 of a file that was read a moment ago, so that most of it is still in memory.
+
+    Returns:
+        Hexadecimal; empty where the file has changed since `file_state`, can no longer be read, or the run should end.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(_DIGEST_BLOCK_BYTES):
+                digest.update(block)
+                if should_stop():
+                    return ""
+            now = os.fstat(file.fileno())
+    except OSError:
+        return ""
+    unchanged = (now.st_size, now.st_mtime_ns) == (file_state.st_size, file_state.st_mtime_ns)
+    return digest.hexdigest() if unchanged else ""
+
+
+def _begin(request: ScoreRequest, journal: Journal, started: datetime) -> None:
+    """Note in the journal what this run is asked to do, for `avpenet status`."""
+    inputs = request.inputs
+    facts = {
+        "started": started.isoformat(timespec="seconds"),
+        "version": __version__,
+        "command": request.command,
+        "left_aside": asdict(inputs.left_aside),
+        "pseudonymised": request.pseudonymised,
+    }
+    journal.begin_run(inputs.recordings, facts, with_paths=not request.pseudonymised)
 
 
 def _with_partial_tables(stop: Interrupted, results: Results, journal: Journal, seen: set[str]) -> Interrupted:
@@ -220,7 +276,10 @@ def _check_nothing_is_dropped(request: ScoreRequest, journal: Journal) -> None:
     held = journal.held()
     missing = unreadable([recording for recording in request.inputs.recordings if recording.key in held])
     others = held - {recording.key for recording in request.inputs.recordings}
-    refuse_dropping(request.out, [""] * len(others), [recording.name for recording in missing])
+    names = journal.names() if others else {}
+    refuse_dropping(
+        request.out, [names.get(key, "") for key in sorted(others)], [recording.name for recording in missing]
+    )
 
 
 def _check_nothing_has_failed(request: ScoreRequest, journal: Journal) -> None:

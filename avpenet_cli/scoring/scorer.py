@@ -11,6 +11,7 @@ import numpy as np
 
 from avpenet_cli.audio.segments import SegmentAudio
 from avpenet_cli.errors import RecordingError, SettingsError
+from avpenet_cli.media.probe import AudioStream, VideoStream
 from avpenet_cli.media.tools import ffmpeg_version
 from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence
 from avpenet_cli.pipeline.timer import StageTimer
@@ -85,7 +86,7 @@ class Scorer:
             status=Status.SCORED if any(s.status is Status.SCORED for s in scored) else Status.UNSCORABLE,
             segments=scored,
             balance=balance(evidence.nominal_s, evidence.length_s, scored),
-            message="; ".join(evidence.decode_errors),
+            message="; ".join(evidence.problems),
             orientation_deg=evidence.orientation_deg,
             facts=facts,
             stage_s=timer.rounded(),
@@ -164,19 +165,28 @@ def _facts(evidence: RecordingEvidence[np.ndarray], device: str) -> dict[str, ob
     entry: dict[str, object] = {
         "container": facts.container,
         CREATION_TIME: facts.creation_time,
+        "video_tracks": facts.video_tracks,
         "audio_tracks": facts.audio_tracks,
+        "notes": list(facts.notes),
         # A table may be finished on another machine or by a newer version than began it.
         "scored_with": {"avpenet": __version__, "ffmpeg": ".".join(map(str, ffmpeg_version())), "device": device},
     }
     if facts.video is not None and frames is not None:
-        entry["video"] = dataclasses.asdict(facts.video) | {
+        entry["video"] = _stream_facts(facts.video) | {
             "decoder": frames.backend,
             "decoder_warning": frames.decoder_warning,
         }
     if facts.audio is not None and audio is not None:
         present = [[round(a, 3), round(b, 3)] for a, b in audio.present[:100]]
-        entry["audio"] = dataclasses.asdict(facts.audio) | {
+        entry["audio"] = _stream_facts(facts.audio) | {
             "present_s": present,
+            "corrections": list(audio.notes),
             "decoder_warning": audio.decoder_warning,
         }
     return entry
+
+
+def _stream_facts(stream: VideoStream | AudioStream) -> dict[str, object]:
+    facts: dict[str, object] = dataclasses.asdict(stream)
+    del facts["access"]
+    return facts

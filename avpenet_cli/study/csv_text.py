@@ -21,6 +21,7 @@ SEPARATORS = (",", ";", "\t")
 _SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?[,;\t| ]*(?:\r?\n|\Z)', re.IGNORECASE)
 """First line by which Excel is told the separator."""
 _BLANK_LINE = re.compile(r'[,;\t| "]*\r?\n')
+_MOST_HEADER_CHARACTERS = 1 << 20
 _ARCHIVES = {
     b"PK\x03\x04": "a ZIP archive, such as an .xlsx workbook",
     b"\xd0\xcf\x11\xe0": "an .xls workbook",
@@ -88,7 +89,8 @@ def read_csv_text(path: Path, known: Collection[str], description: str) -> CsvTe
     for signature, kind in _ARCHIVES.items():
         if raw.startswith(signature):
             raise SettingsError(f"{path} cannot be read as a {description}: it is {kind}", "save it as CSV UTF-8")
-    text = decode_text(raw, str(path)).text
+    # Old DOS programs end a text file so.
+    text = decode_text(raw, str(path)).text.removesuffix("\x1a")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise SettingsError(f"{path}: line {line} has a NUL character: no text, or damaged", "save it as CSV UTF-8")
@@ -104,11 +106,16 @@ def read_csv_text(path: Path, known: Collection[str], description: str) -> CsvTe
         raise SettingsError(f"{path} is empty", f"give a {description} with a header and rows")
     separators = (stated[1],) if stated else SEPARATORS
     headers = {mark: _header(text, mark) for mark in separators}
-    delimiter = max(headers, key=lambda mark: sum(normalise_header(name, known) in known for name in headers[mark]))
+
+    def suitability(mark: str) -> tuple[int, int]:
+        names = [normalise_header(name, known) for name in headers[mark]]
+        return sum(name in known for name in names), len(names)
+
+    delimiter = max(headers, key=suitability)
     return CsvText(text, delimiter, headers[delimiter], skipped)
 
 
 def _header(text: str, delimiter: str) -> list[str]:
     with contextlib.suppress(csv.Error):
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+        return next(csv.reader(io.StringIO(text[:_MOST_HEADER_CHARACTERS], newline=""), delimiter=delimiter), [])
     return []

@@ -41,8 +41,8 @@ class Ratings:
     raters: tuple[str, ...]
     notices: tuple[str, ...] = ()
 
-    def matched_to(self, recordings: Sequence[str]) -> Ratings:
-        """These ratings with the recordings' own spelling of their names.
+    def matched_to(self, recordings: Sequence[str], source: str = "the scores") -> Ratings:
+        """These ratings with the recordings' own spelling of their names; `source` is where that is, for notices.
 
         Raises:
             SettingsError: several recordings could be meant; with its own spelling a row repeats an earlier one.
@@ -59,7 +59,7 @@ class Ratings:
                 "same rater at the same time, in which the recording's name is written differently",
                 "keep one of them",
             )
-        return replace(self, rows=rows, notices=self.notices + matches.notice(self.file.name, "the scores"))
+        return replace(self, rows=rows, notices=self.notices + matches.notice(self.file.name, source))
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,8 @@ def _read_csv(
         return "skip"
 
     table = pyarrow.csv.read_csv(
-        pa.BufferReader(content.text.encode()),
+        # Without a line end, a header alone would be an error of the reader.
+        pa.BufferReader(content.text.encode() + b"\n"),
         read_options=pyarrow.csv.ReadOptions(use_threads=False),
         parse_options=pyarrow.csv.ParseOptions(
             delimiter=content.delimiter, newlines_in_values=True, invalid_row_handler=skip
@@ -184,9 +185,10 @@ def _padded(path: Path, content: CsvText, known: Collection[str], required: Coll
     rows: list[list[str]] = []
     wrong: list[tuple[int, int]] = []
     for line, cells in content.rows():
-        if len(cells) < fewest or any(cell.strip() for cell in cells[len(header) :]):
+        blank = not any(cell.strip() for cell in cells)
+        if not blank and (len(cells) < fewest or any(cell.strip() for cell in cells[len(header) :])):
             wrong.append((line, len(cells)))
-        rows.append((cells + [""] * len(header))[: len(header)])
+        rows.append([""] * len(header) if blank else (cells + [""] * len(header))[: len(header)])
     if wrong or len(rows) != n_rows:
         line, count = wrong[0] if wrong else (0, 0)
         where = f"line {line} has {plural(count, 'cell')}" if line else "a row has another number of cells"

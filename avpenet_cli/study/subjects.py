@@ -54,8 +54,8 @@ class Subjects:
     table: pd.DataFrame
     notices: tuple[str, ...] = ()
 
-    def matched_to(self, recordings: Sequence[str]) -> Subjects:
-        """This table with the recordings' own spelling of their names.
+    def matched_to(self, recordings: Sequence[str], source: str = "the scores") -> Subjects:
+        """This table with the recordings' own spelling of their names; `source` is where that is, for notices.
 
         Raises:
             SettingsError: several recordings could be meant; rows of different spellings of a recording differ.
@@ -70,7 +70,7 @@ class Subjects:
                 self._check_same(other, written)
         table = self.table.loc[list(written_of.values())].set_axis(pd.Index(list(written_of), dtype="str"), axis=0)
         subject_of = {name: self.subject_of[written] for name, written in written_of.items()}
-        notices = self.notices + matches.notice(self.file.name, "the scores")
+        notices = self.notices + matches.notice(self.file.name, source)
         return replace(self, subject_of=subject_of, table=table, notices=notices)
 
     def _check_same(self, first: str, second: str) -> None:

@@ -115,6 +115,10 @@ def test_interrupted_run_keeps_finished_recordings(
     states = {row["recording"]: row["status"] for row in _rows(tmp_path / "scores.partial.recordings.csv")}
     assert states == {"1.mp4": "scored", "2.mp4": "to do"}
     assert ffmpegs_with(archive) == []
+    state = avpenet_here("status", out)
+    assert state.code == 0
+    assert "scores.csv: not running; interrupted (begun 20" in state.out
+    assert "recordings: 1 done, 0 failed, still to do: 1" in state.out
     again = avpenet_here("score", archive, "--out", out, "--weights", "untrained")
     assert again.code == 0
     assert re.search(r"1\.mp4: .* scored by an earlier run", again.err)
@@ -188,10 +192,15 @@ def test_second_run_on_one_output_is_refused(
         refused = avpenet_here(*command, *options)
         assert refused.code == 75
         assert f"avpenet: {out} is being written by process {holder.process.pid} on " in refused.last_line
+    running = avpenet_here("status", out)
+    assert f"scores.csv: running: process {holder.process.pid} on " in running.out
+    assert "recordings: 1 done, 0 failed, still to do: 1" in running.out
     holder.process.kill()
     holder.process.wait()
+    assert "scores.csv: not running; interrupted" in avpenet_here("status", out).out
     taken_over = avpenet_here(*command)
     assert taken_over.code == 0
     assert taken_over.err.count("scored by an earlier run") == 1
     assert len(_rows(out)) == 3
+    assert "recordings: 2 done, 0 failed, still to do: 0" in avpenet_here("status", out).out
     assert {path.name for path in tmp_path.iterdir()} == AFTER_A_RUN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from avpenet_cli.audio.mel import log_mel
@@ -250,6 +252,22 @@ def test_an_incomplete_or_altered_store_is_refused(copied: Path, tmp_path: Path)
     shard.write_bytes(b"\0" * len(whole))
     with pytest.raises(SettingsError, match="cannot be read"):
         SegmentStore.open(copied).segment(0)
+
+
+def test_a_store_that_has_a_patient_in_two_spellings_is_refused(copied: Path) -> None:
+    """Training and evaluation would count the patient twice, or test on what was trained on."""
+    content = json.loads((copied / STORE_FILE).read_text())
+    path = copied / content["index"]["file"]
+    index = pq.read_table(path).to_pandas()
+    subject = str(index["subject"].iloc[0])
+    index.loc[index["recording"] == index["recording"].iloc[-1], "subject"] = f"{subject.lower()}\u00a0"
+    index.to_parquet(path)
+    content["index"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (copied / STORE_FILE).write_text(json.dumps(content))
+    with pytest.raises(
+        SettingsError, match=r"\\xa0' as 2 subjects, but they differ only in spelling; prepare it again"
+    ):
+        SegmentStore.open(copied)
 
 
 def test_a_store_of_an_earlier_release_opens_with_the_same_digest(copied: Path) -> None:

@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 import torch
 
+from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.face.detect import CHUNK_FRAMES, FaceDetector
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.scoring.network import Network
-from avpenet_cli.settings import RunSettings, from_dict
+from avpenet_cli.settings import WINDOW_S, RunSettings, from_dict
 from avpenet_cli.weights import default_entry
 from tests.gpu.check import Row
 from tests.gpu.recordings import PreparedRecordings
@@ -56,6 +57,11 @@ class Job:
         """Whether the device is a GPU, which a rehearsal lacks."""
         return self.device != "cpu"
 
+    @property
+    def label(self) -> str:
+        """The device under test, in the rows' names."""
+        return "GPU" if self.on_gpu else "rehearsal on the CPU"
+
     def row(self, check: str, measured: str, limit: str = "", passed: bool | None = None) -> None:
         """Write one row; `passed` is None for a measurement without a limit."""
         result = "measured" if passed is None else "pass" if passed else "fail"
@@ -88,20 +94,23 @@ class Job:
         """Frames of the first recording, (height, width, 3) uint8 RGB."""
         return [frame.rgb for frame in islice(self.recordings.frames(self.paths[0]), 0, count * every, every)]
 
+    def mels(self, count: int) -> list[np.ndarray]:
+        """Spectrograms of the first recording at different places, (128, 300) float32 in [0, 1]."""
+        settings = default_entry().description.preprocessing.audio
+        waveform = self.recordings.audio(self.paths[0], settings.sample_rate_hz)
+        length = round(WINDOW_S * settings.sample_rate_hz)
+        starts = np.linspace(0, len(waveform) - length, count).astype(int)
+        return [log_mel(waveform[start : start + length], settings) for start in starts]
+
     def crops(self, count: int) -> list[np.ndarray]:
         """Different images of 224 x 224, from the first recording and mirrored."""
         images = [cv2.resize(frame, (224, 224), interpolation=cv2.INTER_AREA) for frame in self.frames(min(count, 60))]
         return [np.roll(images[i % len(images)], 7 * (i // len(images)), axis=1) for i in range(count)]
 
 
-def mels(count: int) -> list[np.ndarray]:
-    """Seeded spectrograms, (128, 300) float32 in [0, 1]."""
-    return list(np.random.default_rng(1).random((count, 128, 300), np.float32))
-
-
 def parity(job: Job) -> None:
     """Outputs of the networks in float32 on the same input; TF32 is off in the program's convolutions."""
-    crops, spectrograms = job.crops(4 if job.quick else 60), mels(2 if job.quick else 8)
+    crops, spectrograms = job.crops(4 if job.quick else 60), job.mels(2 if job.quick else 8)
     outputs = {}
     for device in ("cpu", job.device):
         network = job.network(device)
@@ -116,7 +125,7 @@ def parity(job: Job) -> None:
     for name, on_cpu, on_device in zip(names, outputs["cpu"], outputs[job.device], strict=True):
         difference = float(np.abs(on_cpu - on_device).max())
         text = f"{difference:.1e} (values up to {np.abs(on_cpu).max():.1f})"
-        job.row(f"GPU against CPU, float32: {name}", text, "1e-4", difference <= 1e-4)
+        job.row(f"{job.label} against CPU, float32: {name}", text, "1e-4", difference <= 1e-4)
     with job.step("detected faces, GPU against CPU"):
         _compare_faces(job)
 
@@ -138,7 +147,7 @@ def _compare_faces(job: Job) -> None:
         f"{differing} of {frames} frames differ in number; boxes of {len(moved_px) - 1} faces by {max(moved_px):.1e} px"
     )
     passed = differing == 0 and len(moved_px) > 1 and max(moved_px) <= 0.5
-    job.row("GPU against CPU, float32: detected faces", text, "0 frames, 0.5 px", passed)
+    job.row(f"{job.label} against CPU, float32: detected faces", text, "0 frames, 0.5 px", passed)
 
 
 def dropout(job: Job) -> None:
@@ -147,7 +156,7 @@ def dropout(job: Job) -> None:
 
     count = 250 if job.quick else 2000
     network = job.network(job.device)
-    audio, faces = network.encode_audio(mels(1)), network.encode_faces(job.crops(4 if job.quick else 30))[None]
+    audio, faces = network.encode_audio(job.mels(1)), network.encode_faces(job.crops(4 if job.quick else 30))[None]
 
     def sample(network: Network, seed: int) -> np.ndarray:
         tokens = [torch.from_numpy(array).to(network.device) for array in (audio, faces)]
@@ -155,22 +164,22 @@ def dropout(job: Job) -> None:
 
     first, again, on_cpu = sample(network, 42), sample(network, 42), sample(job.network("cpu"), 42)
     job.row(
-        f"MC dropout, {count} samples, same seed twice on the GPU",
+        f"MC dropout, {count} samples, same seed twice: {job.label}",
         f"{int((first != again).sum())} samples differ",
         "0",
         bool(np.array_equal(first, again)),
     )
     other = float((sample(network, 43) != first).mean())
     job.row("MC dropout, another seed", f"{100 * other:.1f} % of samples differ", "over 90 %", other > 0.9)
-    job.row("MC dropout, standard deviation on the GPU", f"{first.std(ddof=1):.3f}", "over 0", first.std() > 0)
+    job.row(f"MC dropout, standard deviation: {job.label}", f"{first.std(ddof=1):.3f}", "over 0", first.std() > 0)
     # Four standard errors of the difference of two means.
     tolerance = 4 * math.sqrt((first.var(ddof=1) + on_cpu.var(ddof=1)) / count)
     moved = abs(float(first.mean() - on_cpu.mean()))
-    job.row("MC dropout, mean on the GPU against the CPU", f"{moved:.4f}", f"{tolerance:.4f}", moved <= tolerance)
+    job.row(f"MC dropout, mean: {job.label} against CPU", f"{moved:.4f}", f"{tolerance:.4f}", moved <= tolerance)
     ratio = float(first.std(ddof=1) / on_cpu.std(ddof=1))
     limit = 4 / math.sqrt(count)
     text = f"1 +/- {limit:.2f}"
-    job.row("MC dropout, standard deviation, GPU over CPU", f"{ratio:.3f}", text, abs(ratio - 1) <= limit)
+    job.row(f"MC dropout, standard deviation: {job.label} over CPU", f"{ratio:.3f}", text, abs(ratio - 1) <= limit)
 
 
 def main() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from avpenet_cli.errors import EnvironmentUnavailableError
+from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.scorer import Scorer
@@ -50,14 +53,14 @@ class ScoredAll:
         return sum(outcome.balance.nominal_s for outcome in self.outcomes if outcome.balance)
 
 
-def score_all(job: Job, network: Network, batch_size: int = 32) -> ScoredAll:
-    """Score every recording."""
+def score_all(job: Job, network: Network, batch_size: int = 32, paths: Sequence[Path] | None = None) -> ScoredAll:
+    """Score every recording, or these."""
     run = from_dict(RunSettings, {"device": str(network.device), "batch_size": batch_size}, "gpu-check")
     scorer = Scorer(network, run)
     if job.on_gpu:
         torch.cuda.reset_peak_memory_stats()
     started = time.perf_counter()
-    outcomes = [scorer.score(path) for path in job.paths]
+    outcomes = [scorer.score(path) for path in (job.paths if paths is None else paths)]
     peak = torch.cuda.max_memory_allocated() / _MIB if job.on_gpu else math.nan
     return ScoredAll(outcomes, time.perf_counter() - started, peak)
 
@@ -66,24 +69,25 @@ def recordings(job: Job) -> None:
     """Scores of whole recordings on the GPU against the CPU's, and the speed of both."""
     scored = {}
     for name, device, precision in (
-        ("GPU, float32", job.device, "float32"),
-        ("GPU, bfloat16", job.device, "bfloat16"),
+        (f"{job.label}, float32", job.device, "float32"),
+        (f"{job.label}, bfloat16", job.device, "bfloat16"),
         ("CPU, float32", "cpu", "float32"),
     ):
         with job.step(f"scoring whole recordings: {name}"):
             network = job.network(device, precision)
-            network.encode_faces(job.crops(32))  # loads and chooses kernels
+            if job.on_gpu and device != "cpu":
+                score_all(job, network, paths=job.paths[:1])  # loads and chooses kernels
             scored[name] = result = score_all(job, network)
             peak = "" if math.isnan(result.peak_mib) or device == "cpu" else f", GPU memory {result.peak_mib:.0f} MiB"
             speed = f"{result.recorded_s / result.wall_s:.1f} x real time{peak}"
-            job.row(f"{len(job.paths)} recordings of {result.recorded_s:.0f} s: {name}", speed)
+            job.row(f"{plural(len(job.paths), 'recording')}, {result.recorded_s:.0f} s in all: {name}", speed)
             stages: dict[str, float] = {}
             for outcome in result.outcomes:
                 for stage, spent_s in outcome.stage_s.items():
                     stages[stage] = stages.get(stage, 0.0) + spent_s
             largest = sorted(stages.items(), key=lambda item: -item[1])[:5]
             job.row(f"seconds by stage: {name}", ", ".join(f"{stage} {spent_s:.2f}" for stage, spent_s in largest))
-    for name, limit in (("GPU, float32", 0.01), ("GPU, bfloat16", 0.06)):
+    for name, limit in ((f"{job.label}, float32", 0.01), (f"{job.label}, bfloat16", 0.06)):
         if name in scored and "CPU, float32" in scored:
             _compare(job, f"scores, {name} against CPU, float32", scored[name], scored["CPU, float32"], limit)
         else:

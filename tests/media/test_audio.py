@@ -100,6 +100,19 @@ def test_gap_in_the_middle_is_filled_with_zeros(clips: ClipMaker, codec: str) ->
     assert stream.present_share(0.0, 4.0) == pytest.approx(0.75, abs=0.02)
 
 
+def test_packets_stamped_in_bursts_are_heard_whole(clips: ClipMaker) -> None:
+    """A network recorder writes 5 packets of 23.2 ms at once and stamps them with the time of writing."""
+    stamps = "floor(N/5)*116.1+mod(N,5)"
+    tone = expression("0.5*sin(2*PI*440*t)", rate_hz=44_100)
+    path = clips.ffmpeg(*tone, "-c:a", "aac", "-bsf:a", f"setts=pts='{stamps}':dts='{stamps}'", suffix=".mkv")
+    samples, stream = read_audio(path)
+    assert len(stream.present) == 1
+    assert stream.end_s == pytest.approx(4.0, abs=0.1)
+    assert stream.notes == ("timestamps jitter by up to 0.09 s; the samples were placed one after another",)
+    envelope = np.abs(samples[4_410 : 4_410 + 98 * 1_690]).reshape(-1, 98).max(axis=1)
+    assert envelope.min() > 0.3, "a gap would be silent"
+
+
 def test_audio_that_ends_before_the_video_stays_short(clips: ClipMaker) -> None:
     path = clips.ffmpeg(*VIDEO, *expression(RAMP, seconds=1), *FLOAT_PCM, "-pix_fmt", "yuv420p", suffix=".mkv")
     samples, stream = read_audio(path)
@@ -138,6 +151,7 @@ def test_24_bit_samples_keep_their_precision(clips: ClipMaker, codec: str, suffi
     ],
 )
 def test_mono_is_the_mean_of_the_channels(clips: ClipMaker, channels: list[str], layout: str, mean: float) -> None:
+    """Constant channels carry nothing that could be told empty or inverted."""
     path = clips.ffmpeg(*expression(*channels, seconds=0.5, layout=layout), *FLOAT_PCM, suffix=".wav")
     samples, _ = read_audio(path)
     np.testing.assert_allclose(samples, mean, atol=1e-6)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from avpenet_cli.media.probe import probe
+from avpenet_cli.records import Flag
 from tests.conftest import ClipMaker
 from tests.support.numbered_clips import DECORD, FFMPEG, number_on, numbered, on_screen, read, slots_of, steady
 
@@ -98,6 +100,42 @@ def test_oblong_pixels_of_a_rotated_recording_scale_the_right_side(clips: ClipMa
     assert facts.video is not None
     assert (facts.video.width_px, facts.video.height_px) == (64, 128)
     assert_looks_like(frames[0].rgb, np.rot90(four_corners(128, 64), -1))
+
+
+@pytest.mark.parametrize("aspect", ["100", "5", "1/5"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_implausible_pixel_aspect_is_taken_as_square(clips: ClipMaker, aspect: str, suffix: str) -> None:
+    facts, stream, frames = read(corners_clip(clips, "-vf", f"setsar={aspect}", "-pix_fmt", "yuv420p", suffix=suffix))
+    assert facts.flags == (Flag.PIXEL_ASPECT,)
+    assert facts.problems == ("the header states an impossible pixel aspect; pixels are taken as square",)
+    assert stream.decode_error == ""
+    assert_looks_like(frames[4].rgb, four_corners(96, 64))
+
+
+@pytest.mark.parametrize(
+    "broadcast", ["64/45", "16/11", "12/11", "10/11", "8/9", "32/27", "40/33", "4/3", "59/54", "2/1", "1/2"]
+)
+def test_pixel_aspects_of_broadcast_formats_are_plausible(clips: ClipMaker, broadcast: str) -> None:
+    facts = probe(corners_clip(clips, "-vf", f"setsar={broadcast}", "-frames:v", "1", "-pix_fmt", "yuv420p"), FFMPEG)
+    assert facts.flags == ()
+    assert facts.video is not None
+    assert facts.video.width_px == round(96 * Fraction(broadcast))
+
+
+def test_display_size_beyond_what_ffmpeg_reads_is_ignored(clips: ClipMaker, tmp_path: Path) -> None:
+    """255 pixels wide for each one stored: ffmpeg takes the width as negative and decodes nothing."""
+    content = bytearray(corners_clip(clips, "-pix_fmt", "yuv420p").read_bytes())
+    at = content.index(b"tkhd") - 4
+    at += int.from_bytes(content[at : at + 4], "big") - 8
+    content[at : at + 4] = struct.pack(">I", (96 * 255 + 32768) << 16)
+    content = content.replace(b"pasp", b"free")
+    path = tmp_path / "stretched.mp4"
+    path.write_bytes(content)
+    facts, stream, frames = read(path)
+    assert facts.flags == (Flag.PIXEL_ASPECT,)
+    assert stream.decode_error == ""
+    assert [frame.slot for frame in frames] == list(range(10))
+    assert_looks_like(frames[4].rgb, four_corners(96, 64))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from avpenet_cli.errors import RecordingError
-from avpenet_cli.media.probe import Probe, check_file, last_line, probe
+from avpenet_cli.media.header import last_line
+from avpenet_cli.media.probe import Probe, check_file, probe
 from avpenet_cli.settings import DecodingSettings
 from tests.conftest import ClipMaker
 
@@ -278,6 +279,11 @@ def test_last_line_omits_descriptors_and_addresses() -> None:
     assert last_line("first\n/dev/fd/9: Invalid data found\n\n") == "Invalid data found"
     assert last_line("[mov,mp4 @ 0x55d0c8a1] moov atom not found") == "[mov,mp4] moov atom not found"
     assert last_line("") == ""
+    assert (
+        last_line("[h264 @ 0x1] no frame!\n    Last message repeated 12 times\nConversion failed!\n")
+        == "[h264] no frame!"
+    )
+    assert last_line("    Last message repeated 1 times\n") == ""
 
 
 @pytest.mark.parametrize("name", [b"Jane\nDoe.mp4", b"M\xfcller Hans.mp4", b"Jane: Doe %d.mp4"])

@@ -129,6 +129,29 @@ def test_a_rater_called_model_is_not_the_model(avpenet_here: Avpenet, study: Pat
     assert bias(found, "model", "rater model") == bias(plain, "model", "nurse-1")
 
 
+def test_spellings_are_merged_with_a_notice_and_months_are_in_order_of_time(
+    avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    rows = twelve_recordings()
+    scores = write_scores(tmp_path / "scores.csv", rows)
+    names = sorted({name for name, _, _ in rows})
+    spellings = ("P{}", "P{}\u00a0", "p{}")
+    months = ("Oct 2025", "2026/9", "April 2026")
+    lines = [f"{name.upper()},{spellings[i % 3].format(i // 3)},{months[i % 3]}" for i, name in enumerate(names)]
+    (tmp_path / "subjects.csv").write_text("\n".join(["sep=,", "recording,subject,month", *lines]), encoding="utf-16")
+    arguments: list[str | Path] = [scores, "--subjects", tmp_path / "subjects.csv", "--show", names[0].upper()]
+    document = run_report(avpenet_here, tmp_path / "r.html", *arguments)
+    assert document["headline"]["n_subjects"] == 4
+    assert [batch["name"] for batch in document["drift"]["batches"]] == ["2025-10", "2026-04", "2026-09"]
+    texts = [notice["text"] for notice in document["notices"]]
+    (merged,) = [text for text in texts if "one patient" in text]
+    assert merged.startswith(r"subjects.csv: P0, 'P0\xa0', p0 are read as one patient: P0; ")
+    assert any(
+        "12 recordings are written differently in the scores (letter case) and matched" in text for text in texts
+    )
+    assert "are read as one patient" in (tmp_path / "r.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("dates", "batches"),
     [(["2026-01-31", "2026-02-01"], ["2026-01", "2026-02"]), (["", "2026-02-01"], ["(not stated)", "2026-02"])],

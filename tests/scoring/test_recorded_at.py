@@ -105,8 +105,8 @@ def test_table_gives_times_and_corrects_a_devices_clock(tmp_path: Path) -> None:
     assert found(option, "c.mp4") == "2026-03-04T10:15:00.500"
     assert found(option, "d.mp4") == "2026-03-04T10:14:55.000"
     assert found(option, "e.mp4") == found(option, "not listed.mp4") == ""
-    source = start_times(option, DecodingSettings(), pseudonymised=True).source
-    assert source.startswith("table times.csv (sha256 ")
+    for pseudonymised, start in ((False, "table times.csv (sha256 "), (True, "table (sha256 ")):
+        assert start_times(option, DecodingSettings(), pseudonymised=pseudonymised).source.startswith(start)
 
 
 def test_table_may_spell_names_differently_and_have_other_rows(tmp_path: Path) -> None:
@@ -128,3 +128,12 @@ def test_table_may_spell_names_differently_and_have_other_rows(tmp_path: Path) -
 )
 def test_tables_that_could_mislead_are_refused(rows: str, message: str, tmp_path: Path) -> None:
     assert message in refusal(table(tmp_path, f"recording,recorded_at,device,clock_offset_s\n{rows}\n"))
+
+
+def test_two_spellings_of_a_recording_must_have_the_same_time(tmp_path: Path) -> None:
+    header, time = "recording,recorded_at\n", "2026-03-04T10:15"
+    assert found(table(tmp_path, f"{header}A.MP4,{time}\na.mp4,{time}\n")) == f"{time}:00.000"
+    with pytest.raises(
+        SettingsError, match=r"times\.csv: A\.MP4 and a\.mp4 are one recording, but have different times"
+    ):
+        found(table(tmp_path, f"{header}A.MP4,{time}\na.mp4,2026-03-05T10:15\n"))

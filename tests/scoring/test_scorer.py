@@ -79,6 +79,22 @@ def test_patient_out_of_frame_gets_no_score_there(scorer: Scorer, clips: ClipMak
     assert Flag.NO_FACE in away.flags
 
 
+def test_audio_that_had_to_be_corrected_is_flagged_and_described(scorer: Scorer, clips: ClipMaker) -> None:
+    voice = "0.2*sin(2*PI*400*t)*gt(sin(2*t),0)"
+    source = f"aevalsrc='0.1+{voice}|0.1-{voice}':s=16000:d=3"
+    outcome = scorer.score(clips.ffmpeg("-f", "lavfi", "-i", source, "-c:a", "pcm_s16le", suffix=".wav"))
+    (segment,) = outcome.segments
+    assert Flag.AUDIO_CORRECTED in segment.flags
+    assert Flag.SILENT not in segment.flags
+    assert segment.quality.level_dbfs == pytest.approx(-20, abs=1)
+    audio = outcome.facts["audio"]
+    assert isinstance(audio, dict)
+    assert audio["corrections"] == [
+        "channel 2 is inverted; its sign was changed",
+        "a DC offset of 10 % of full scale was removed",
+    ]
+
+
 def test_silence_is_scored_but_a_missing_audio_stream_is_not(scorer: Scorer, clips: ClipMaker) -> None:
     (mute,) = scorer.score(clips.face(seconds=3.0, audio=None)).segments
     assert (mute.status, mute.reason) == (Status.UNSCORABLE, "no_audio")

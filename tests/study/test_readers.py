@@ -59,7 +59,7 @@ def test_line_ends_of_old_macs_are_read_with_their_lines(tmp_path: Path) -> None
 
 
 def test_cells_that_spreadsheets_leave_out_or_add_at_the_end_of_a_row_are_empty(tmp_path: Path) -> None:
-    text = "recording;subject;site;note;;\r\na;P1;A;x;;\r\nb;P2\r\nc;P3;B;;;;;\r\n;;\r\n"
+    text = "recording;subject;site;note;;\r\na;P1;A;x;;\r\nb;P2\r\nc;P3;B;;;;;\r\n;;\r\n  \r\n\x1a"
     subjects = read_subjects(written(tmp_path, text))
     assert subjects.subject_of == {"a": "P1", "b": "P2", "c": "P3"}
     assert subjects.table["site"].to_list() == ["A", NOT_STATED, "B"]

@@ -65,14 +65,14 @@ class ChecklistItem:
 
     Attributes:
         source: the guideline.
-        number: in the guideline.
+        number: in the guideline; empty where it is not given here.
         item: in our words.
         status: where the answer comes from; `needs a person` where the program cannot know all of it.
         answer: full sentences, including what a person has to add.
     """
 
     source: str
-    number: int
+    number: str
     item: str
     status: AnswerStatus
     answer: str

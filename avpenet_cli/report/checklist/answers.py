@@ -1,8 +1,4 @@
-"""What two reporting guidelines ask of an agreement study, answered from the document as far as possible.
-
-GRRAS: Kottner et al. 2011, J Clin Epidemiol 64:96 (15 items). Bland-Altman items: the 13 of Abu-Arafeh et al. 2016
-(Br J Anaesth 117:569) as Gerke 2020 numbers them (Diagnostics 10:334, table 2). The items are in our own words.
-"""
+"""Answers to checklist items from the document, as far as it has them."""
 
 from __future__ import annotations
 
@@ -12,111 +8,60 @@ from avpenet_cli.phrasing import count, counted, number
 from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.document.agreement import AgreementSection
 from avpenet_cli.report.document.groups import MODALITIES, QUALITY_FLAGS
-from avpenet_cli.report.document.review import AnswerStatus, ChecklistItem
+from avpenet_cli.report.document.review import AnswerStatus
 from avpenet_cli.report.estimates import Style, format_estimate
 from avpenet_cli.stats.estimate import Estimate
 
-GRRAS = "GRRAS 2011"
-GERKE = "Gerke 2020"
-
-_NO_PAIRS = "There are no ratings to pair with the scores."
-
+NO_PAIRS = "There are no ratings to pair with the scores."
 
 Answer = tuple[AnswerStatus, str]
 """Where the answer comes from, and full sentences; they include what a person has to add."""
+Item = tuple[str, str, Answer]
+"""Number in the guideline, empty where not given here; the item in our words; the answer."""
 
 
-def checklist(document: ReportDocument) -> tuple[ChecklistItem, ...]:
-    """The 15 and the 13 items, in the order of their guidelines.
-
-    Args:
-        document: complete except for its checklist.
-    """
-    return tuple(
-        ChecklistItem(source, place, item, status, text)
-        for source, items in ((GRRAS, _grras(document)), (GERKE, _gerke(document)))
-        for place, (item, (status, text)) in enumerate(items, 1)
-    )
-
-
-def _grras(doc: ReportDocument) -> list[tuple[str, Answer]]:
-    return [
-        ("The title or abstract says that agreement or reliability was studied", _title(doc)),
-        ("The measuring device is named and described", _device(doc)),
-        ("The population of subjects is stated", _person("Say who the recorded patients are and where.")),
-        ("The population of raters is stated", _person("Say who the raters are and what they rate in daily work.")),
-        ("What was known before, and why the study was done", _person("Give the reason for this comparison.")),
-        ("How the numbers of subjects, raters and repetitions were chosen", _sample_size(doc)),
-        ("How subjects and raters were sampled", _person("Say whether all eligible recordings were taken, or which.")),
-        ("How ratings were made: timing, available information, blinding", _process(doc)),
-        (
-            "Whether ratings were made independently",
-            _person("The scores never use a rating. Say whether raters saw the scores or each other's ratings."),
-        ),
-        ("The statistical analysis is described", _analysis(doc)),
-        ("How many subjects, raters and repetitions were included", _included(doc)),
-        ("Characteristics of subjects and raters", _characteristics(doc)),
-        ("Agreement and reliability are given with their uncertainty", _estimates(doc)),
-        ("What the results mean in practice", _meaning(doc)),
-        ("Detailed results are available", _details(doc)),
-    ]
-
-
-def _gerke(doc: ReportDocument) -> list[tuple[str, Answer]]:
-    agreement = doc.agreement
-    return [
-        ("Acceptable limits were set beforehand", _limit(doc)),
-        ("The structure of the data is described: raters, repetitions", _structure(doc)),
-        ("The repeatability of each method is estimated where possible", _repeatability(doc)),
-        ("Plots show whether differences are normal, without trend and of even spread", _plots(agreement)),
-        ("Data were transformed where the plots call for it", _transformation(agreement)),
-        ("The bias is plotted and given as a number", _bias(agreement, precision=False)),
-        ("The bias has its precision", _bias(agreement, precision=True)),
-        ("The limits of agreement are plotted and given as numbers", _limits(agreement, precision=False)),
-        ("The limits of agreement have their precision", _limits(agreement, precision=True)),
-        ("The measured range is wide enough", _range(doc)),
-        ("Variance between and within subjects, or intervals that respect repeated measures", _variance(agreement)),
-        ("The software is named", _software(doc)),
-        ("Assumptions on the distribution are stated", _assumptions(agreement)),
-    ]
-
-
-def _person(text: str) -> Answer:
+def person(text: str) -> Answer:
+    """An answer that the authors have to give or complete."""
     return ("needs a person", text)
 
 
-def _title(doc: ReportDocument) -> Answer:
+def title(doc: ReportDocument) -> Answer:
+    """Title of the report."""
     return ("from configuration", f"This report is titled \u201c{doc.title}\u201d.")
 
 
-def _device(doc: ReportDocument) -> Answer:
+def device(doc: ReportDocument) -> Answer:
+    """The program and its weights."""
     text = f"avpenet {doc.software['avpenet']} with the weights {doc.weights.mark or 'of unknown name'}."
     if doc.weights.intended_use:
         return ("from configuration", f"{text} Intended use: {doc.weights.intended_use}")
-    return _person(f"{text} Their intended use is not known: no manifest describes them.")
+    return person(f"{text} Their intended use is not known: no manifest describes them.")
 
 
-def _sample_size(doc: ReportDocument) -> Answer:
+def sample_size(doc: ReportDocument) -> Answer:
+    """Numbers included; the reason for them is the authors'."""
     head = doc.headline
-    return _person(
+    return person(
         f"Included were {counted(head.n_subjects, 'subject')}, {counted(head.n_recordings, 'recording')} and "
         f"{counted(head.n_raters, 'rater')}. Say how these numbers were chosen."
     )
 
 
-def _process(doc: ReportDocument) -> Answer:
+def rating_process(doc: ReportDocument) -> Answer:
+    """Scales, times and the reference."""
     reference = doc.inputs.reference
     if reference is None:
-        return _person(_NO_PAIRS)
+        return person(NO_PAIRS)
     hold = number(doc.settings.hold_s, 1)
-    return _person(
+    return person(
         f"Scales: {', '.join(reference.scales)}, all rescaled to 0-10. A rating given at one time holds for {hold} s. "
         "A segment's reference is the median over raters of the median of each rater's ratings in it. Say what the "
         "raters saw and heard, and when."
     )
 
 
-def _analysis(doc: ReportDocument) -> Answer:
+def statistical_analysis(doc: ReportDocument) -> Answer:
+    """Method and intervals."""
     agreement = doc.agreement
     if not agreement:
         return ("from configuration", "Description only; see Methods and sources.")
@@ -129,7 +74,8 @@ def _analysis(doc: ReportDocument) -> Answer:
     )
 
 
-def _included(doc: ReportDocument) -> Answer:
+def included(doc: ReportDocument) -> Answer:
+    """Numbers included."""
     head = doc.headline
     text = (
         f"{counted(head.n_subjects, 'subject')}, {counted(head.n_recordings, 'recording')}, "
@@ -139,31 +85,35 @@ def _included(doc: ReportDocument) -> Answer:
     return ("from data", text)
 
 
-def _characteristics(doc: ReportDocument) -> Answer:
+def characteristics(doc: ReportDocument) -> Answer:
+    """Columns that describe subjects."""
     columns = [stratum.column for stratum in doc.strata or () if stratum.column not in (QUALITY_FLAGS, MODALITIES)]
     known = f"Subjects are described by {', '.join(columns)}; see Subjects and groups. " if columns else ""
-    return _person(f"{known}Describe the raters' training and experience{'.' if known else ' and the subjects.'}")
+    return person(f"{known}Describe the raters' training and experience{'.' if known else ' and the subjects.'}")
 
 
-def _estimates(doc: ReportDocument) -> Answer:
+def main_estimates(doc: ReportDocument) -> Answer:
+    """Bias, ICC and kappa with their intervals."""
     if doc.agreement is None or doc.reliability is None or doc.classes is None:
-        return _person(_NO_PAIRS)
+        return person(NO_PAIRS)
     bias = format_estimate(doc.agreement.limits.bias, "signed")
     icc = format_estimate(doc.reliability.icc_a1, "coefficient")
     kappa = format_estimate(doc.classes.kappa_quadratic, "coefficient")
     return ("from data", f"Bias {bias} points; ICC(A,1) {icc}; quadratically weighted kappa {kappa}.")
 
 
-def _meaning(doc: ReportDocument) -> Answer:
+def meaning(doc: ReportDocument) -> Answer:
+    """The verdict."""
     verdict = doc.verdict
     if verdict.result == "NOT ASKED":
-        return _person("No acceptance limit was given. Say what differences of this size mean for patients.")
-    return _person(
+        return person("No acceptance limit was given. Say what differences of this size mean for patients.")
+    return person(
         f"Verdict {verdict.result} against \u00b1{number(verdict.limit_points)} points. Say what it means for patients."
     )
 
 
-def _details(doc: ReportDocument) -> Answer:
+def details(doc: ReportDocument) -> Answer:
+    """Files with all numbers."""
     return (
         "from configuration",
         "The .json file beside this page has every number, the .review.csv file every segment to review, and the "
@@ -171,20 +121,22 @@ def _details(doc: ReportDocument) -> Answer:
     )
 
 
-def _limit(doc: ReportDocument) -> Answer:
+def acceptance_limit(doc: ReportDocument) -> Answer:
+    """The limit and its source."""
     verdict = doc.verdict
     if verdict.result == "NOT ASKED":
-        return _person("No limit was given to this report. If there is one, say where and when it was set.")
-    return _person(
+        return person("No limit was given to this report. If there is one, say where and when it was set.")
+    return person(
         f"\u00b1{number(verdict.limit_points)} points, source: {verdict.limit_source or 'not stated'}. Confirm "
         "that it was set before the scores were seen."
     )
 
 
-def _structure(doc: ReportDocument) -> Answer:
+def data_structure(doc: ReportDocument) -> Answer:
+    """Pairs per subject."""
     agreement = doc.agreement
     if not agreement:
-        return ("from data", _NO_PAIRS)
+        return ("from data", NO_PAIRS)
     limits = agreement.limits
     return (
         "from data",
@@ -194,10 +146,11 @@ def _structure(doc: ReportDocument) -> Answer:
     )
 
 
-def _repeatability(doc: ReportDocument) -> Answer:
+def repeatability(doc: ReportDocument) -> Answer:
+    """Of the program and between raters."""
     model = "A run repeated with the same software, weights and device gives the same scores."
     if doc.raters is None or not doc.raters.sets:
-        return _person(f"{model} No segment has two raters: their repeatability cannot be estimated from these data.")
+        return person(f"{model} No segment has two raters: their repeatability cannot be estimated from these data.")
     largest = doc.raters.sets[0]
     return (
         "from data",
@@ -207,9 +160,10 @@ def _repeatability(doc: ReportDocument) -> Answer:
     )
 
 
-def _plots(agreement: AgreementSection | None) -> Answer:
+def plots(agreement: AgreementSection | None) -> Answer:
+    """Plots and slopes."""
     if not agreement:
-        return ("from data", _NO_PAIRS)
+        return ("from data", NO_PAIRS)
     slope = format_estimate(agreement.proportional_bias.slope, "slope")
     spread = format_estimate(agreement.heteroscedasticity.slope, "slope")
     skew = format_estimate(agreement.shape.skew)
@@ -220,9 +174,10 @@ def _plots(agreement: AgreementSection | None) -> Answer:
     )
 
 
-def _transformation(agreement: AgreementSection | None) -> Answer:
+def transformation(agreement: AgreementSection | None) -> Answer:
+    """None is made."""
     if not agreement:
-        return ("from data", _NO_PAIRS)
+        return ("from data", NO_PAIRS)
     return (
         "from configuration",
         "No transformation: the scale has ends at 0 and 10. Limits that follow the trend and limits from percentiles "
@@ -230,9 +185,10 @@ def _transformation(agreement: AgreementSection | None) -> Answer:
     )
 
 
-def _bias(agreement: AgreementSection | None, *, precision: bool) -> Answer:
+def bias_given(agreement: AgreementSection | None, *, precision: bool) -> Answer:
+    """The bias, with or without its precision."""
     if not agreement:
-        return ("from data", _NO_PAIRS)
+        return ("from data", NO_PAIRS)
     limits = agreement.limits
     if precision:
         sd = _points(limits.sd_estimate, "points")
@@ -240,9 +196,10 @@ def _bias(agreement: AgreementSection | None, *, precision: bool) -> Answer:
     return ("from data", f"Bias {number(limits.bias.value, signed=True)} points; drawn in both Bland-Altman plots.")
 
 
-def _limits(agreement: AgreementSection | None, *, precision: bool) -> Answer:
+def limits_given(agreement: AgreementSection | None, *, precision: bool) -> Answer:
+    """The limits of agreement, with or without their precision."""
     if not agreement:
-        return ("from data", _NO_PAIRS)
+        return ("from data", NO_PAIRS)
     lower, upper = agreement.limits.lower, agreement.limits.upper
     if precision or not (lower.computable and upper.computable):
         return ("from data", f"Lower limit {_points(lower)}; upper limit {_points(upper)}.")
@@ -255,10 +212,11 @@ def _points(estimate: Estimate, style: Style = "signed") -> str:
     return f"{text} points" if text.computable and (text.bounded or not text.interval) else str(text)
 
 
-def _range(doc: ReportDocument) -> Answer:
+def measured_range(doc: ReportDocument) -> Answer:
+    """Range of the reference."""
     reference = doc.distribution.reference
     if reference is None or not reference.n:
-        return ("from data", _NO_PAIRS)
+        return ("from data", NO_PAIRS)
     return (
         "from data",
         f"The reference runs from {number(reference.min, 1)} to {number(reference.max, 1)} of 0 to 10, the "
@@ -267,9 +225,10 @@ def _range(doc: ReportDocument) -> Answer:
     )
 
 
-def _variance(agreement: AgreementSection | None) -> Answer:
+def variance(agreement: AgreementSection | None) -> Answer:
+    """Spread between and within subjects."""
     if not agreement:
-        return ("from data", _NO_PAIRS)
+        return ("from data", NO_PAIRS)
     limits = agreement.limits
     if not (isfinite(limits.between_sd) and isfinite(limits.within_sd)):
         return ("from data", f"Method: {limits.method}; the subject is the unit of every interval.")
@@ -280,14 +239,16 @@ def _variance(agreement: AgreementSection | None) -> Answer:
     )
 
 
-def _software(doc: ReportDocument) -> Answer:
+def software(doc: ReportDocument) -> Answer:
+    """Names and versions."""
     listed = ", ".join(f"{name} {version}" for name, version in doc.software.items())
     return ("from configuration", f"{listed}.")
 
 
-def _assumptions(agreement: AgreementSection | None) -> Answer:
+def assumptions(agreement: AgreementSection | None) -> Answer:
+    """On the distribution of the differences."""
     if not agreement:
-        return ("from data", _NO_PAIRS)
+        return ("from data", NO_PAIRS)
     return (
         "from configuration",
         "Limits of agreement and their intervals assume that differences are normal around each subject's mean; the "

@@ -1,0 +1,322 @@
+"""How far the scoring of an output is: what is done, what failed and why, what is still to do, and who is at work.
+
+Reads the journal, or where there is none the manifest, and changes nothing. A run that is writing goes on: the journal
+is read one recording at a time, so that the run never waits for longer than a moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from avpenet_cli.errors import OutputError, OutputLockedError, SettingsError
+from avpenet_cli.inputs import LeftAside
+from avpenet_cli.runs.journal import journal_path
+from avpenet_cli.runs.lock import LockHolder, lock_holder
+
+STATUS_VERSION = 1
+
+_BUSY_TIMEOUT_S = 30.0
+
+State = Literal["running", "finished", "interrupted", "unknown"]
+
+
+@dataclass(frozen=True)
+class FailedRecording:
+    """A recording that failed when it was last read.
+
+    Attributes:
+        recording: its name or pseudonym; None where an earlier version did not store it.
+        path: absolute, as `os.fsdecode` gives it; None where it is not stored.
+        reason, message: code and description of the failure.
+    """
+
+    recording: str | None
+    path: str | None
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class OutputStatus:
+    """The state of one output of `avpenet score`. `schemas/status.schema.json` in the package is its JSON Schema.
+
+    Attributes:
+        status_version: version of this format.
+        output: name of the table, without a folder.
+        state: `unknown` where an earlier version made the output and no run is writing it.
+        holder: the run that is writing; None where none is.
+        started, finished: when the latest run began and ended well, ISO 8601; None where it did not or that is not
+            known.
+        command: of the latest run; None where it is not known.
+        pseudonymised: whether names are pseudonyms, so that no path is stored; None where that is not known.
+        recordings: number by status: scored, unscorable, failed. Those that have changed since they were scored count
+            as scored until a run reaches them.
+        to_do: inputs of the latest run that it has not come to; None where the inputs are not known.
+        not_among_inputs: recordings in the journal that the latest run does not name; None where that is not known.
+        segments: number by status.
+        unscorable: number of unscorable segments by reason.
+        failed: number of failed recordings by reason.
+        failed_recordings: each of them, in input order.
+        left_aside: what was found among the inputs and is not scored; None where that is not known.
+        not_known: what an earlier version, or pseudonyms, keep from being known; a sentence each.
+    """
+
+    status_version: int
+    output: str
+    state: State
+    holder: LockHolder | None
+    started: str | None
+    finished: str | None
+    command: str | None
+    pseudonymised: bool | None
+    recordings: dict[str, int]
+    to_do: int | None
+    not_among_inputs: int | None
+    segments: dict[str, int]
+    unscorable: dict[str, int]
+    failed: dict[str, int]
+    failed_recordings: list[FailedRecording]
+    left_aside: LeftAside | None
+    not_known: list[str]
+
+
+def read_status(output: Path) -> OutputStatus:
+    """Read how far an output is.
+
+    Args:
+        output: the table that `avpenet score --out` names; it need not exist yet.
+
+    Raises:
+        SettingsError: no run of `avpenet score` has written this output.
+        OutputError: its journal or manifest is damaged or cannot be read.
+        OutputLockedError: another program holds the journal open.
+    """
+    holder = lock_holder(output)
+    manifest = _read_manifest(output.with_suffix(".run.json"), output.name)
+    journal = journal_path(output)
+    if journal.exists():
+        with _guarded(journal), _opened(journal) as database:
+            return _from_journal(output, database, holder, manifest)
+    if manifest is not None:
+        return _from_manifest(output, manifest, holder)
+    if holder is not None:
+        return _status(output, "running", holder, not_known=["the run has only begun: it has stored nothing yet"])
+    if output.exists():
+        raise SettingsError(f"{output} has neither journal nor manifest", "only outputs of avpenet score have a status")
+    raise SettingsError(f"{output}: no such output", "name the table that avpenet score --out names")
+
+
+def _read_manifest(path: Path, table: str) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        owner = content["table"]["file"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError):
+        raise OutputError(f"{path} cannot be read", "it is no manifest, or it is damaged") from None
+    return content if owner == table else None
+
+
+@contextlib.contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            raise OutputLockedError(
+                f"another program holds the journal {path} open", "close it, then try again"
+            ) from None
+        raise OutputError(f"the journal {path} cannot be read ({error})", "see avpenet score --overwrite") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        detail = type(error).__name__
+        raise OutputError(
+            f"the journal {path} is damaged (an entry cannot be read: {detail})", "see avpenet score --overwrite"
+        ) from None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The journal, read only; where a killed run left a transaction half done, SQLite has to roll that back first."""
+    for mode in ("ro", "rw"):
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        database = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError:
+            database.close()
+            if mode == "rw":
+                raise
+            continue
+        try:
+            yield database
+        finally:
+            database.close()
+        return
+
+
+@dataclass
+class _Counts:
+    """Sums over recordings."""
+
+    recordings: Counter[str] = field(default_factory=Counter)
+    segments: Counter[str] = field(default_factory=Counter)
+    unscorable: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Input:
+    name: str
+    path: bytes | None
+    waits: bool
+    """It failed before the latest run, which has not come to it yet."""
+
+
+def _from_journal(
+    output: Path, database: sqlite3.Connection, holder: LockHolder | None, manifest: dict[str, Any] | None
+) -> OutputStatus:
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master").fetchall()}
+    if "finished" not in tables:  # the run is about to create them
+        return _status(output, "running" if holder else "interrupted", holder, not_known=["nothing is stored yet"])
+    run: dict[str, Any] = {}
+    inputs: dict[str, _Input] = {}
+    if "latest_run" in tables:
+        rows = database.execute("SELECT name, value FROM latest_run").fetchall()
+        run = {name: json.loads(value) for name, value in rows}
+        rows = database.execute("SELECT recording, name, path, retry FROM input ORDER BY position").fetchall()
+        inputs = {key: _Input(name, path, bool(retry)) for key, name, path, retry in rows}
+    counts, failures = _Counts(), _failures(database)
+    finished = [key for (key,) in database.execute("SELECT recording FROM finished").fetchall()]
+    known = bool(run)
+    listed = inputs if known else dict.fromkeys([*finished, *failures])
+    for key in finished:
+        if key in listed and key not in failures:
+            _add_finished(database, key, counts)
+    done = {key for key in finished if key in listed and key not in failures}
+    failed = {key: failures[key] for key in listed if key in failures and not (known and inputs[key].waits)}
+    counts.recordings["failed"] = len(failed)
+    pseudonymised = bool(run["pseudonymised"]) if known else None
+    return _status(
+        output,
+        "running" if holder else _state_at_rest(run),
+        holder,
+        run=run,
+        finished_at=run.get("finished") if known else _finished_at(manifest),
+        pseudonymised=pseudonymised,
+        counts=counts,
+        to_do=len(listed) - len(done) - len(failed) if known else None,
+        not_among_inputs=len(set(finished) - set(listed)) if known else None,
+        failed=[_failed_recording(inputs.get(key), outcome) for key, outcome in failed.items()],
+        not_known=_not_known(known, pseudonymised),
+    )
+
+
+def _failures(database: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    rows = database.execute("SELECT recording, outcome FROM failed").fetchall()
+    return {key: json.loads(outcome) for key, outcome in rows}
+
+
+def _add_finished(database: sqlite3.Connection, key: str, counts: _Counts) -> None:
+    stored = database.execute("SELECT outcome FROM finished WHERE recording = ?", (key,)).fetchone()
+    if stored is None:  # a run has pruned it just now
+        return
+    outcome = json.loads(stored[0])
+    counts.recordings[str(outcome["status"])] += 1
+    for segment in outcome.get("segments", []):
+        counts.segments[str(segment["status"])] += 1
+        if segment["status"] == "unscorable":
+            counts.unscorable[str(segment["reason"])] += 1
+
+
+def _state_at_rest(run: dict[str, Any]) -> State:
+    if not run:
+        return "unknown"
+    return "finished" if run.get("finished") else "interrupted"
+
+
+def _finished_at(manifest: dict[str, Any] | None) -> str | None:
+    return str((manifest or {}).get("timing", {}).get("finished", "")) or None
+
+
+def _failed_recording(source: _Input | None, outcome: dict[str, Any]) -> FailedRecording:
+    path = os.fsdecode(source.path) if source and source.path is not None else None
+    return FailedRecording(source.name if source else None, path, str(outcome["reason"]), str(outcome["message"]))
+
+
+def _not_known(known: bool, pseudonymised: bool | None) -> list[str]:
+    if not known:
+        return [
+            "what is still to do, what was left aside and the paths of failed recordings: version 0.1.0 did not store "
+            "them; the next run does"
+        ]
+    if pseudonymised:
+        return [
+            "the paths of failed recordings, since names are pseudonyms: avpenet score --dry-run with the same inputs "
+            "and --pseudonymise KEYFILE lists them beside the pseudonyms"
+        ]
+    return []
+
+
+def _from_manifest(output: Path, manifest: dict[str, Any], holder: LockHolder | None) -> OutputStatus:
+    """From the manifest alone, where the journal is gone."""
+    counts, failed = _Counts(), []
+    for entry in manifest.get("recordings", []):
+        counts.recordings[entry["status"]] += 1
+        counts.segments.update(entry.get("segments", {}))
+        if entry["status"] == "failed":
+            failed.append(FailedRecording(entry["recording"], None, entry["reason"], entry["message"]))
+    return _status(
+        output,
+        "running" if holder else "finished",
+        holder,
+        run={name: manifest[name] for name in ("command", "left_aside") if manifest.get(name)},
+        finished_at=_finished_at(manifest),
+        counts=counts,
+        to_do=0,
+        failed=failed,
+        not_known=["reasons of unscorable segments and paths of recordings: the journal is gone"],
+    )
+
+
+def _status(
+    output: Path,
+    state: State,
+    holder: LockHolder | None,
+    *,
+    run: dict[str, Any] | None = None,
+    finished_at: str | None = None,
+    pseudonymised: bool | None = None,
+    counts: _Counts | None = None,
+    to_do: int | None = None,
+    not_among_inputs: int | None = None,
+    failed: list[FailedRecording] | None = None,
+    not_known: list[str] | None = None,
+) -> OutputStatus:
+    counts, run, failed = counts or _Counts(), run or {}, failed or []
+    left_aside = run.get("left_aside")
+    return OutputStatus(
+        status_version=STATUS_VERSION,
+        output=output.name,
+        state=state,
+        holder=holder,
+        started=run.get("started"),
+        finished=finished_at,
+        command=run.get("command"),
+        pseudonymised=pseudonymised,
+        recordings={name: counts.recordings[name] for name in ("scored", "unscorable", "failed")},
+        to_do=to_do,
+        not_among_inputs=not_among_inputs,
+        segments={name: counts.segments[name] for name in ("scored", "unscorable")},
+        unscorable=dict(counts.unscorable.most_common()),
+        failed=dict(Counter(recording.reason for recording in failed).most_common()),
+        failed_recordings=failed,
+        left_aside=LeftAside(**left_aside) if left_aside else None,
+        not_known=not_known or [],
+    )
