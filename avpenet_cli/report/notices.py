@@ -15,7 +15,7 @@ from avpenet_cli.study.score_tables import Scores
 from avpenet_cli.study.tables import Inputs, summarise_weights
 
 _UNTRAINED = "UNTRAINED WEIGHTS: the scores mean nothing and must not be used."
-_DEMONSTRATION = "DEMONSTRATION WEIGHTS: trained on simulated recordings, not for patients."
+_DEMONSTRATION = "DEMONSTRATION WEIGHTS: trained on simulations, not for patients."
 # Share of the ratings above which their names or times are probably wrong.
 _MANY_UNMATCHED = 0.05
 # A scale whose ratings never exceed this, points, is probably wrong where there are enough ratings.

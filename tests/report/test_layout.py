@@ -197,5 +197,7 @@ def test_dark_colours_are_for_screens_and_print_stays_light(unrated_page: str) -
     assert "@media screen and (prefers-color-scheme: dark)" in unrated_page
     printed = unrated_page[unrated_page.index("@media print") :]
     assert "thead { display: table-header-group; }" in printed
-    assert "footer { break-before: avoid;" in printed
+    assert "footer { display: none; }" in printed and ".printed { display: block;" in printed
+    sheet_to_sign = unrated_page[unrated_page.index('<div class="signature">') :].split("</div>\n<p", maxsplit=1)[0]
+    assert '<p class="printed">Made by avpenet' in sheet_to_sign
     assert "prefers-color-scheme" not in printed

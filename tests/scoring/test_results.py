@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from avpenet_cli.errors import SettingsError
+from avpenet_cli.errors import EnvironmentUnavailableError, SettingsError
 from avpenet_cli.inputs import Inputs, LeftAside, Recording
 from avpenet_cli.records import Balance, Quality, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.callbacks import RunCallbacks
@@ -148,3 +149,23 @@ def test_tables_that_a_run_reads_are_not_replaced(option: str, tmp_path: Path) -
     path.write_text("recording,recorded_at,subject\na.mp4,2026-03-04T10:15:00,P1\n")
     with pytest.raises(SettingsError, match=r"would overwrite .*scores\.recordings\.csv"):
         Results(requested(tmp_path, **{option: path if option == "subjects" else str(path)}))
+
+
+@pytest.mark.parametrize(("room_bytes", "where"), [(200, "scores.csv"), (2000, "scores.run.json")])
+def test_full_disk_leaves_the_old_files_whole(
+    room_bytes: int, where: str, journal: Journal, note: Note, tmp_path: Path
+) -> None:
+    note("a.mp4", SCORED)
+    results = Results(requested(tmp_path))
+    facts = RunFacts("cpu", Totals(), set(), datetime.now(UTC))
+    results.write(journal, facts, Lines())
+    before = (tmp_path / where).read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, limit[1]))
+    try:
+        with pytest.raises(EnvironmentUnavailableError, match=rf"no space left to write .*{where};"):
+            results.write(journal, facts, Lines())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert (tmp_path / where).read_bytes() == before
+    assert not list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*.tmp"))

@@ -131,7 +131,7 @@ def bland_altman(
         caption=(
             _bland_altman_caption(d, limits, delta, curves, sides=sides, dense=dense)
             if against == "mean"
-            else f"The same differences and lines as in the plot against the mean, by the {sides[1]} alone."
+            else f"The same differences and lines as above, with the {sides[1]} on the horizontal axis."
         )
         + ("" if complete else " The shaded intervals extend beyond the figure.")
         + left_out(missing),

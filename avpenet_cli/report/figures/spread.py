@@ -238,7 +238,7 @@ def distributions(
     return finish(
         canvas,
         name,
-        title=f"Distribution of {sides[0]}" + (f" and {sides[1]}" if rated.size else ""),
+        title=f"Distribution of {sides[0]}s" + (f" and {sides[1]}s" if rated.size else ""),
         caption=(
             "How often each value occurs, in steps of half a point."
             + (f" Filled: {sides[1]}. Bold outline: {sides[0]}." if rated.size else "")
