@@ -41,7 +41,7 @@ def score(
     ] = None,
     require: Annotated[
         str | None,
-        typer.Option(metavar="MODALITIES", help="Leave segments without audio, face or audio,face unscored."),
+        typer.Option(metavar="MODALITIES", help="Score only segments that have these: audio, face or audio,face."),
     ] = None,
     mc_samples: Annotated[
         int | None, typer.Option(help="Monte Carlo dropout samples for score_sd, score_lo, score_hi. [default: 0]")
