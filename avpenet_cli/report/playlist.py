@@ -45,8 +45,9 @@ def write_playlist(path: Path, rows: pd.DataFrame) -> None:
 
 
 def _entry(recording: str, start_s: float, end_s: float, score: float, why: str) -> Iterator[str]:
-    shown = "no score" if math.isnan(score) else f"score {score:.1f}"
-    title = f"{recording}, {clock(start_s)} to {clock(end_s)}, {shown}: {why.replace('_', ' ')}"
+    # Without a score, `why` says so.
+    shown = "" if math.isnan(score) else f"score {score:.1f}: "
+    title = f"{recording}, {clock(start_s)} to {clock(end_s)}, {shown}{why.replace('_', ' ')}"
     yield f"#EXTINF:{end_s - start_s:.3f},{printable(title)}"
     yield f"#EXTVLCOPT:start-time={start_s:.3f}"
     yield f"#EXTVLCOPT:stop-time={end_s:.3f}"

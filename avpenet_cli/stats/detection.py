@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
 from avpenet_cli.stats.bootstrap import FEWEST_SUBJECTS, SubjectBootstrap, studentised_interval
-from avpenet_cli.stats.estimate import NAN, NO_INTERVAL, Estimate, absent
+from avpenet_cli.stats.estimate import NO_INTERVAL, Estimate, absent
 from avpenet_cli.stats.levels import count_table, levels
 from avpenet_cli.stats.pairs import Array, Pairs
 
@@ -84,27 +85,15 @@ def auroc(pairs: Pairs, event: Events, bootstrap: SubjectBootstrap) -> Estimate:
     if n_subjects < FEWEST_SUBJECTS:
         return Estimate(value, NO_INTERVAL, pairs.n, f"fewer than {FEWEST_SUBJECTS} subjects: too few to resample")
     code, size = levels(pairs.model, _LEVELS)
-    tables = tuple(count_table(pairs.subject[which], code[which], (n_subjects, size)) for which in (event, ~event))
-
-    def areas(drawn: Array, with_error: bool) -> tuple[Array, Array]:
-        """Logit of the area in each resample, and its standard error."""
-        events, others = (drawn @ table for table in tables)
-        n_events, n_others = events.sum(axis=1, keepdims=True), others.sum(axis=1, keepdims=True)
-        below = (np.cumsum(others, axis=1) - others / 2) / n_others
-        area = (events * below).sum(axis=1, keepdims=True) / n_events
-        if not with_error:
-            return special.logit(area[:, 0]), np.full(len(area), NAN)
-        above = 1 - (np.cumsum(events, axis=1) - events / 2) / n_events
-        shares = ((below - area) @ tables[0].T) / n_events + ((above - area) @ tables[1].T) / n_others
-        variance = (drawn * shares**2).sum(axis=1) * n_subjects / (n_subjects - 1)
-        return special.logit(area[:, 0]), np.sqrt(variance) / (area * (1 - area))[:, 0]
-
+    tables = [count_table(pairs.subject[which], code[which], (n_subjects, size)) for which in (event, ~event)]
+    totals = [np.asarray(table.sum(axis=0)).reshape(1, -1) for table in tables]
     with np.errstate(all="ignore"):
-        centre = float(areas(np.ones((1, n_subjects)), False)[0][0])
-        without = np.concatenate([areas(drawn, False)[0] for drawn in _leaving_out(n_subjects)])
+        centre = float(special.logit(_areas(*totals))[0, 0])
+        without = np.concatenate(
+            [special.logit(_areas(*rest)) for rest in _leaving_out(tables, totals)],
+        )
         spread = float(np.sqrt((n_subjects - 1) / n_subjects * ((without - without.mean()) ** 2).sum()))
-        resampled = [areas(drawn, True) for drawn in bootstrap.weights()]
-        errors = np.concatenate([(logit - centre) / error for logit, error in resampled])
+        errors = np.concatenate([_studentised(drawn, tables, centre) for drawn in bootstrap.weights_for_ranks()])
     ci, reason = studentised_interval(centre, spread, errors, "logit")
     return Estimate(value, ci, pairs.n, reason)
 
@@ -116,13 +105,32 @@ def auroc_value(score: Array, event: Events) -> float:
     return float((ranks - n_events * (n_events + 1) / 2) / (n_events * n_others))
 
 
-def _leaving_out(n_subjects: int) -> Iterator[Array]:
-    """Weights of 1 with one subject left out, for each subject, in chunks."""
-    for first in range(0, n_subjects, _CHUNK):
-        rows = np.arange(first, min(first + _CHUNK, n_subjects))
-        drawn = np.ones((len(rows), n_subjects))
-        drawn[np.arange(len(rows)), rows] = 0
-        yield drawn
+def _leaving_out(tables: list[Any], totals: list[Array]) -> Iterator[list[Array]]:
+    """Counts of events and others by level without each subject, in chunks of (subjects, levels)."""
+    for first in range(0, tables[0].shape[0], _CHUNK):
+        yield [total - table[first : first + _CHUNK].toarray() for total, table in zip(totals, tables, strict=True)]
+
+
+def _areas(events: Array, others: Array) -> Array:
+    """(rows, 1) area of each row of counts by level, (rows, levels)."""
+    below = np.cumsum(others, axis=1) - others / 2
+    total: Array = events.sum(axis=1, keepdims=True) * others.sum(axis=1, keepdims=True)
+    area: Array = (events * below).sum(axis=1, keepdims=True) / total
+    return area
+
+
+def _studentised(drawn: Array, tables: list[Any], centre: float) -> Array:
+    """(resamples,) deviation of the area's logit from `centre` over its standard error."""
+    events, others = (drawn @ table for table in tables)
+    n_events, n_others = events.sum(axis=1, keepdims=True), others.sum(axis=1, keepdims=True)
+    below = (np.cumsum(others, axis=1) - others / 2) / n_others
+    above = 1 - (np.cumsum(events, axis=1) - events / 2) / n_events
+    area = _areas(events, others)
+    shares = ((below - area) @ tables[0].T) / n_events + ((above - area) @ tables[1].T) / n_others
+    n_subjects = drawn.shape[1]
+    error = np.sqrt((drawn * shares**2).sum(axis=1, keepdims=True) * n_subjects / (n_subjects - 1))
+    deviation: Array = (special.logit(area) - centre) / (error / (area * (1 - area)))
+    return deviation[:, 0]
 
 
 def _brier(pairs: Pairs, event: Events, bootstrap: SubjectBootstrap) -> tuple[Estimate, Estimate]:

@@ -90,7 +90,7 @@ def _intervals(pairs: Pairs, place: Array, error: Array, bootstrap: SubjectBoots
     shape = (pairs.n_subjects, n_coarse)
     tables = count_table(pairs.subject, coarse, shape), count_table(pairs.subject, coarse, shape, error)
     areas, gains = [], []
-    for drawn in bootstrap.weights():
+    for drawn in bootstrap.weights_for_ranks():
         counts, errors = (drawn @ table for table in tables)
         resampled = _area(counts, errors)
         areas.append(resampled)

@@ -41,9 +41,11 @@ def test_a_playlist_is_private(tmp_path: Path) -> None:
 
 
 def test_a_segment_without_a_score_says_so(tmp_path: Path) -> None:
-    row = pd.DataFrame({"recording": ["a.mp4"], "start_s": 0.0, "end_s": 3.0, "score": math.nan, "why": "no score"})
+    row = pd.DataFrame(
+        {"recording": ["a.mp4"], "start_s": 0.0, "end_s": 3.0, "score": math.nan, "why": "no score: no_face"}
+    )
     write_playlist(tmp_path / "p.m3u8", row)
-    assert "0:00.0 to 0:03.0, no score: no score" in (tmp_path / "p.m3u8").read_text()
+    assert "0:00.0 to 0:03.0, no score: no face" in (tmp_path / "p.m3u8").read_text()
 
 
 @pytest.mark.parametrize("name", ["#EXTVLCOPT:sout=x.mp4", "-x.mp4", "C:x.mp4", "\\\\host\\share\\x.mp4"])

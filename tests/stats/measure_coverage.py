@@ -18,10 +18,12 @@ from avpenet_cli.stats.agreement import percentile_limits, repeated_limits
 from avpenet_cli.stats.bootstrap import SubjectBootstrap, percentile_interval
 from avpenet_cli.stats.calibration import calibration_line
 from avpenet_cli.stats.classes import classes
-from avpenet_cli.stats.estimate import Interval
+from avpenet_cli.stats.detection import Events, auroc_value, detections, recalibrated_probabilities
+from avpenet_cli.stats.estimate import NO_INTERVAL, Interval
 from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.stats.regression import proportional_bias
 from avpenet_cli.stats.reliability import icc
+from avpenet_cli.stats.risk_coverage import risk_coverage
 
 BIAS, BETWEEN_SD, WITHIN_SD = 0.3, 0.6, 0.9
 HALF = 1.96 * float(np.hypot(BETWEEN_SD, WITHIN_SD))
@@ -70,6 +72,32 @@ def percentiles(pairs: Pairs, seed: int, replicates: int = 400) -> Found:
     }
 
 
+def added(pairs: Pairs, seed: int, replicates: int = 400) -> Found:
+    """AUROC and Brier score at the upper cut point, and the area under a risk-coverage curve."""
+    quality = -np.abs(pairs.reference - 5)
+    event = pairs.reference > 6
+    if pairs.n_subjects > 1000:
+        return _added_without_intervals(pairs, event, quality)
+    bootstrap = SubjectBootstrap(pairs.n_subjects, replicates, seed)
+    high = detections(pairs, bootstrap, (3.0, 6.0))[1]
+    aside = risk_coverage("quality", pairs, quality, bootstrap)
+    named = {"auroc": high.auroc, "brier": high.brier, "risk-coverage area": aside.area, "gain": aside.gain}
+    return {name: (estimate.value, estimate.ci) for name, estimate in named.items()}
+
+
+def _added_without_intervals(pairs: Pairs, event: Events, quality: np.ndarray) -> Found:
+    few = SubjectBootstrap(pairs.n_subjects, 2, 1)
+    probability = recalibrated_probabilities(pairs, event)
+    aside = risk_coverage("quality", pairs, quality, few)
+    values = {
+        "auroc": auroc_value(pairs.model, event),
+        "brier": float(((probability - event) ** 2).mean()),
+        "risk-coverage area": aside.area.value,
+        "gain": aside.gain.value,
+    }
+    return {name: (value, NO_INTERVAL) for name, value in values.items()}
+
+
 def alternatives(pairs: Pairs, seed: int, replicates: int = 400) -> Found:
     """Methods that the program does not use: percentile intervals of the MAE; Woodruff 1952 for a percentile of d."""
     bootstrap = SubjectBootstrap(pairs.n_subjects, replicates, seed)
@@ -106,6 +134,6 @@ def coverage(method: Method, n_subjects: int, studies: int, seed: int) -> dict[s
 
 
 if __name__ == "__main__":
-    for method_ in (closed_form, resampled, percentiles, alternatives):
+    for method_ in (closed_form, resampled, percentiles, added, alternatives):
         for statistic, share in coverage(method_, int(sys.argv[1]), int(sys.argv[2]), seed=1).items():
             print(f"{statistic:40} {share:.3f}")
