@@ -39,6 +39,7 @@ def score_file(
     from avpenet_cli.media.probe import check_file
     from avpenet_cli.runs.manifest import weights_mark
     from avpenet_cli.scoring.network import Network
+    from avpenet_cli.scoring.recorded_at import container_start, iso
     from avpenet_cli.scoring.scorer import Scorer
     from avpenet_cli.tables import COLUMNS, row
     from avpenet_cli.weights import default_entry, find
@@ -49,7 +50,8 @@ def score_file(
     entry = find(weights) if weights else default_entry()
     outcome = Scorer(Network(entry, run), run).score(recording)
     mark = weights_mark(entry.description)
-    rows = [row(recording.name, segment, mark) for segment in outcome.segments]
+    start = container_start(outcome)
+    rows = [row(recording.name, segment, mark, iso(start, segment.start_s)) for segment in outcome.segments]
     table = pd.DataFrame(rows, columns=[column.name for column in COLUMNS])
     table.attrs["notice"] = entry.description.notice
     return table

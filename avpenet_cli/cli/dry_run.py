@@ -51,7 +51,8 @@ def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
             continue
         count = len(windows(facts.nominal_s, run.stride_s, run.quality.short_tail_share))
         seconds, segments = seconds + facts.nominal_s, segments + count
-        table.add_row(*map(_cell, [*names, f"{facts.nominal_s:.1f}", str(count), _video(facts), _audio(facts), ""]))
+        streams = [_video(facts), _audio(facts), "; ".join(facts.problems)]
+        table.add_row(*map(_cell, [*names, f"{facts.nominal_s:.1f}", str(count), *streams]))
     # In a pipe, lines are not folded.
     console = Console() if Console().is_terminal else Console(width=10_000)
     console.print(table)
@@ -77,10 +78,17 @@ def _video(facts: Probe) -> str:
     if video is None:
         return "none"
     rotated = f" rotated {video.rotation_deg}" if video.rotation_deg else ""
-    return f"{video.codec} {video.width_px}x{video.height_px}{rotated} {video.fps:.4g} fps"
+    size = f"{video.width_px}x{video.height_px}"
+    return f"{video.codec} {size}{rotated} {video.fps:.4g} fps{_among(video.track, facts.video_tracks)}"
 
 
 def _audio(facts: Probe) -> str:
     audio = facts.audio
-    more = f", {facts.audio_tracks} tracks" if facts.audio_tracks > 1 else ""
-    return "none" if audio is None else f"{audio.codec} {audio.sample_rate_hz} Hz, {audio.channels} ch{more}"
+    if audio is None:
+        return "none"
+    return f"{audio.codec} {audio.sample_rate_hz} Hz, {audio.channels} ch{_among(audio.track, facts.audio_tracks)}"
+
+
+def _among(track: int, tracks: int) -> str:
+    """Which of several tracks is scored, counted from 0 as in the settings."""
+    return f", track {track} of {tracks} (from 0)" if tracks > 1 else ""

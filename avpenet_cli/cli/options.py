@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+CsvBom = Annotated[
+    bool, typer.Option("--csv-bom", help="Begin CSV files with a byte order mark, so that Excel reads UTF-8.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings, errors and the last line.")]
 Recursive = Annotated[bool, typer.Option("--recursive", help="Include subfolders.")]

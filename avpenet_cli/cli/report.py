@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avpenet_cli.cli.options import Debug
+from avpenet_cli.cli.options import CsvBom, Debug
 from avpenet_cli.cli.plan import PlanOptions, plan_lines
 from avpenet_cli.cli.reporter import printable
 from avpenet_cli.errors import ExitCode, SettingsError
@@ -87,6 +87,7 @@ def report(
     pilot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --plan: report.json of an earlier study, instead of --sd.")
     ] = None,
+    csv_bom: CsvBom = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the summary.")] = False,
     debug: Debug = False,
 ) -> int:
@@ -127,6 +128,7 @@ def report(
             resampling=Resampling(bootstrap, seed),
             command=_command(sys.argv[1:]),
         ),
+        csv_bom=csv_bom,
     )
     document = run_report(request)
     if not quiet:

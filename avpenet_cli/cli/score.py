@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avpenet_cli.cli.command_line import recorded_command
-from avpenet_cli.cli.options import Debug, Quiet, Recursive, WeightsName
+from avpenet_cli.cli.options import CsvBom, Debug, Quiet, Recursive, WeightsName
 from avpenet_cli.cli.reporter import LogOptions, Reporter, Tracebacks, log_format_named, run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
@@ -41,7 +41,7 @@ def score(
     ] = None,
     require: Annotated[
         str | None,
-        typer.Option(metavar="MODALITIES", help="Leave segments without audio, face or audio,face unscored."),
+        typer.Option(metavar="MODALITIES", help="Score only segments that have these: audio, face or audio,face."),
     ] = None,
     mc_samples: Annotated[
         int | None, typer.Option(help="Monte Carlo dropout samples for score_sd, score_lo, score_hi. [default: 0]")
@@ -56,9 +56,7 @@ def score(
     subjects: Annotated[
         Path | None, typer.Option(help="Table of recordings and subjects: also write a table of subjects.")
     ] = None,
-    csv_bom: Annotated[
-        bool, typer.Option("--csv-bom", help="Begin CSV files with a byte order mark, so that Excel reads UTF-8.")
-    ] = False,
+    csv_bom: CsvBom = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
     ] = False,

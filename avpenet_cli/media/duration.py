@@ -16,7 +16,7 @@ started with the recording."""
 
 _NO_STATED_DURATION = {
     "aac", "ac3", "amr", "amrnb", "amrwb", "dts", "dtshd", "eac3", "h261", "h263", "h264", "hevc", "loas", "m4v",
-    "mjpeg", "mp3", "mpeg", "mpegts", "mpegvideo", "ogg", "truehd", "vc1",
+    "mjpeg", "mpeg", "mpegts", "mpegvideo", "ogg", "truehd", "vc1",
 }  # fmt: skip
 """Formats that state no duration: ffmpeg works it out from the file's last time stamp or its bit rate."""
 
@@ -38,17 +38,16 @@ def stated_duration(path: Path, header: Header, chosen: Sequence[Stream], timeou
     """
     form = header.content.get("format", {})
     start_s, stated_s = number(form.get("start_time")), max(number(form.get("duration")), 0.0)
-    if header.container in _NO_STATED_DURATION:
-        return stated_s, True
     ends = [end_s for stream in chosen if (end_s := _stated_end(stream, start_s)) is not None]
     end_s = max(ends) - start_s if len(ends) == len(chosen) else None
-    if _is_fragmented(header, chosen) and start_s > _NEAR_S:
-        return _packets_duration(path, header, chosen, timeout_s) or stated_s, False
-    if end_s is None and stated_s > 0 and len(chosen) < len(_timed(header)):
+    is_estimate = header.container in _NO_STATED_DURATION
+    has_old_clock = _is_fragmented(header, chosen) and start_s > _NEAR_S
+    is_of_others = end_s is None and stated_s > 0 and len(chosen) < len(_timed(header))
+    if not is_estimate and (has_old_clock or is_of_others):
         return _packets_duration(path, header, chosen, timeout_s) or stated_s, False
     if end_s is None or abs(end_s - stated_s) <= _AGREEMENT_S:
-        return stated_s, False
-    return end_s, False
+        return stated_s, is_estimate
+    return end_s, is_estimate
 
 
 def _stated_end(stream: Stream, container_start_s: float) -> float | None:

@@ -26,10 +26,15 @@ DEPTHS_BYTES = (0, 64 << 20, 1 << 30)
 default, 5 MB or some seconds. A decoder keeps as much in memory as it has looked through."""
 
 _ANY_DURATION_US = 1 << 53
+_MERGING = ("-merge_pmt_versions", "1")
+"""Follow a stream to another packet identifier when the program's map of a transport stream changes."""
 _STREAMS_APPEAR_LATER = {"mpeg", "mpegts", "flv", "live_flv", "wtv", "ty", "nsv"}
 """Formats without a list of their streams at the start: one that is silent at first is announced later or never."""
 
-_NO_MESSAGE = re.compile(r"Last message repeated \d+ times|Conversion failed!|Consider increasing the value .*")
+_NO_MESSAGE = re.compile(
+    r"Last message repeated \d+ times|Conversion failed!|Consider increasing the value .*|\[null @ .*"
+)
+"""Lines of ffmpeg that say nothing of a recording; the last kind is about its output that nobody reads."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,23 @@ class Header:
 
     Attributes:
         content: ffprobe's `format`, `streams` and `programs`.
-        depth_bytes: how far it looked, one of `DEPTHS_BYTES`.
+        options: input options with which ffmpeg sees the same.
         messages: what it complained about.
     """
 
     content: Mapping[str, Any]
-    depth_bytes: int = 0
+    options: tuple[str, ...] = ()
     messages: str = ""
+
+    @property
+    def end_s(self) -> float | None:
+        """Where decoding must end, seconds from the container's start; None for the end of the file.
+
+        Of a stream that moved, the last packet from the former place comes after all others, and ffmpeg gives it a time
+        beyond the end.
+        """
+        duration_s = number(self.content.get("format", {}).get("duration"))
+        return duration_s if _MERGING[0] in self.options and duration_s > 0 else None
 
     @property
     def container(self) -> str:
@@ -75,9 +90,14 @@ def read_headers(path: Path, timeout_s: float) -> list[Header]:
     deadline = time.monotonic() + timeout_s
     size_bytes = path.stat().st_size
     headers: list[Header] = []
+    merging: tuple[str, ...] = ()
     for depth_bytes in DEPTHS_BYTES:
         try:
-            headers.append(_read(path, depth_bytes, max(0.1, deadline - time.monotonic())))
+            header = _read(path, depth_bytes, merging, deadline)
+            if not merging and _may_have_moved(header):
+                merged = _read(path, depth_bytes, _MERGING, deadline)
+                if len(merged.streams) < len(header.streams):
+                    merging, header = _MERGING, merged
         except subprocess.TimeoutExpired:
             if not headers:
                 raise RecordingError(
@@ -88,16 +108,18 @@ def read_headers(path: Path, timeout_s: float) -> list[Header]:
             if not headers:
                 raise
             break  # what is known stays known
-        if _complete(headers[-1]) or depth_bytes > size_bytes:
+        headers.append(header)
+        if _complete(header) or depth_bytes > size_bytes:
             break
     return headers
 
 
-def _read(path: Path, depth_bytes: int, timeout_s: float) -> Header:
+def _read(path: Path, depth_bytes: int, merging: tuple[str, ...], deadline: float) -> Header:
     wanted = ["-show_format", "-show_streams", "-show_programs", "-of", "json"]
+    options = (*merging, *_depth_options(depth_bytes))
     # Without the buffer ffprobe forgets what it has looked through instead of keeping it for a decoder.
-    deep = [*depth_options(depth_bytes), "-fflags", "nobuffer"] if depth_bytes else []
-    completed = _ffprobe(path, [*deep, *wanted], timeout_s)
+    unbuffered = ["-fflags", "nobuffer"] if depth_bytes else []
+    completed = _ffprobe(path, [*options, *unbuffered, *wanted], max(0.1, deadline - time.monotonic()))
     messages = completed.stderr.decode("utf-8", "replace")
     try:
         content = json.loads(completed.stdout or b"{}")
@@ -109,7 +131,13 @@ def _read(path: Path, depth_bytes: int, timeout_s: float) -> Header:
             f"not a recording that ffmpeg can read ({last_line(messages) or 'no streams'})",
             "check the file",
         )
-    return Header(content, depth_bytes, messages)
+    return Header(content, options, messages)
+
+
+def _may_have_moved(header: Header) -> bool:
+    """Whether a transport stream has several streams of a kind: one that moved to another place looks like two."""
+    kinds = [stream.get("codec_type") for stream in header.streams]
+    return header.container == "mpegts" and max(kinds.count("video"), kinds.count("audio")) > 1
 
 
 def _ffprobe(path: Path, options: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[bytes]:
@@ -128,9 +156,9 @@ def _ffprobe(path: Path, options: Sequence[str], timeout_s: float) -> subprocess
         os.close(source)
 
 
-def depth_options(depth_bytes: int) -> list[str]:
-    """Input options of ffmpeg and ffprobe that make them look `depth_bytes` into a file; none for 0."""
-    return ["-probesize", str(depth_bytes), "-analyzeduration", str(_ANY_DURATION_US)] if depth_bytes else []
+def _depth_options(depth_bytes: int) -> tuple[str, ...]:
+    """Input options that make ffmpeg look `depth_bytes` into a file; none for 0."""
+    return ("-probesize", str(depth_bytes), "-analyzeduration", str(_ANY_DURATION_US)) if depth_bytes else ()
 
 
 def packet_times(path: Path, timeout_s: float) -> dict[int, tuple[float, float]]:

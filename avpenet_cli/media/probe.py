@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import stat
 import time
@@ -24,6 +25,10 @@ from avpenet_cli.settings import DecodingSettings
 MAX_PIXELS = 100_000_000
 """A larger frame size comes from a damaged header, not from a camera."""
 
+MAX_DECODED_PIXELS = 4096 * 4096
+"""Larger frames are reduced to this before they leave the decoder, which bounds memory; a face still has more pixels
+than the network takes."""
+
 _MAX_PIXEL_ASPECT = Fraction(4)
 """Pixels that are wider or narrower by more than this come from a damaged header; broadcast formats stay within 1:2."""
 _CLOCK_ZERO_YEAR = 1970
@@ -35,15 +40,23 @@ class StreamAccess:
     """What a decoder must be told to find a stream and its time.
 
     Attributes:
-        depth_bytes: how far it must look into the file for the stream's parameters; 0 for ffmpeg's default.
+        options: input options of ffmpeg, such as how far to look into the file for the stream's parameters.
         clock_streams: numbers of the audio and video streams that it knows then; in program and transport streams,
             time is counted from the first of those in use.
+        end_s: where it must stop, seconds from the container's start; None for the end of the file.
         blank_bytes: start and end of a place in the file that it must not see.
     """
 
-    depth_bytes: int = 0
+    options: tuple[str, ...] = ()
     clock_streams: tuple[int, ...] = ()
+    end_s: float | None = None
     blank_bytes: tuple[int, int] | None = None
+
+
+_RAW_VIDEO = frozenset({"h261", "h263", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "vc1"})
+"""ffmpeg's formats of a video stream without a container."""
+_RAW_VIDEO_FPS = 25.0
+"""What ffmpeg assumes where a raw stream does not state a rate."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class VideoStream:
     Attributes:
         index: the stream's number in the file.
         codec: ffmpeg's name of the codec.
-        width_px, height_px: displayed size.
+        width_px, height_px: size of the decoded frames, as displayed.
         rotation_deg: clockwise rotation for display, 0, 90, 180 or 270; already applied to the displayed size.
         pixel_aspect: width over height of a stored pixel.
         fps: average frame rate, Hz; 0 where the header has none.
@@ -63,6 +76,7 @@ class VideoStream:
         track: counted from 0 among the video streams.
         access: how a decoder finds the stream.
         has_implausible_aspect: the header states another pixel aspect, which cannot be true.
+        reduction: pixels of the recording for one of a decoded frame, along a side; 1 up to `MAX_DECODED_PIXELS`.
     """
 
     index: int
@@ -78,6 +92,7 @@ class VideoStream:
     track: int = 0
     access: StreamAccess = StreamAccess()
     has_implausible_aspect: bool = False
+    reduction: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -191,6 +206,12 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
     if video is not None and video.has_implausible_aspect:
         problems = (*problems, "the header states an impossible pixel aspect; pixels are taken as square")
         flags.append(Flag.PIXEL_ASPECT)
+    if video is not None and header.container in _RAW_VIDEO:
+        problems = (
+            *problems,
+            f"a raw {video.codec} stream holds no times: {video.fps or _RAW_VIDEO_FPS:.4g} frames per second are "
+            "assumed; if the camera had another rate, make a file that states it: ffmpeg -r RATE -i IN -c copy OUT.mkv",
+        )
     return Probe(
         container=header.container,
         nominal_s=nominal_s,
@@ -231,7 +252,7 @@ def _access(index: int, headers: Sequence[Header]) -> StreamAccess:
         for stream in header.streams
         if stream.get("codec_type") in {"audio", "video"} and has_parameters(stream)
     ]
-    return StreamAccess(header.depth_bytes, tuple(known))
+    return StreamAccess(header.options, tuple(known), header.end_s)
 
 
 def _video(track: Track, headers: Sequence[Header], boxes: Sequence[TrackBox], container_start_s: float) -> VideoStream:
@@ -247,6 +268,9 @@ def _video(track: Track, headers: Sequence[Header], boxes: Sequence[TrackBox], c
         aspect = Fraction(1)
     rotation = _rotation(stream)
     display_w = max(2, round(width * aspect))
+    reduction = max(1.0, math.sqrt(display_w * height / MAX_DECODED_PIXELS))
+    if reduction > 1:
+        display_w, height = max(2, int(display_w / reduction)), max(2, int(height / reduction))
     size = (height, display_w) if rotation in (90, 270) else (display_w, height)
     return VideoStream(
         index=track.index,
@@ -262,6 +286,7 @@ def _video(track: Track, headers: Sequence[Header], boxes: Sequence[TrackBox], c
         track=track.number,
         access=dataclasses.replace(_access(track.index, headers), blank_bytes=overflow),
         has_implausible_aspect=implausible,
+        reduction=reduction,
     )
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
-from avpenet_cli.media.header import depth_options, last_line
+from avpenet_cli.media.header import last_line
 from avpenet_cli.media.probe import AudioStream, Probe, VideoStream
 from avpenet_cli.media.tools import SAFE_INPUT, blanked_input, passthrough_option, tool
 from avpenet_cli.settings import FRAME_STEP_S, MAX_HOLD_S, DecodingSettings
@@ -172,6 +172,7 @@ def decord_reads_well(facts: Probe) -> bool:
         and video.rotation_deg == 0
         and video.pixel_aspect == 1.0
         and not video.has_implausible_aspect
+        and video.reduction == 1.0
         and facts.video_tracks <= 1
         and not video.interlaced
         and video.codec in {"h264", "hevc"}
@@ -202,10 +203,11 @@ def ffmpeg_command(source: str, video: VideoStream, side: int) -> list[str]:
         .filter("setpts", f"PTS-{FRAME_STEP_S / 2}/TB")
         .filter_multi_output("split")
     )
+    grid = decoded[0].filter("fps", fps=round(1 / FRAME_STEP_S), round="up")
+    if video.access.end_s is not None:
+        grid = grid.filter("trim", end=video.access.end_s)
     stream = (
-        decoded[0]
-        .filter("fps", fps=round(1 / FRAME_STEP_S), round="up")
-        .filter("scale", w=video.width_px, h=video.height_px)
+        grid.filter("scale", w=video.width_px, h=video.height_px)
         .filter("setsar", 1)
         .filter("format", "rgb24")
         .filter_multi_output("split")
@@ -237,21 +239,23 @@ def complete_command(
         per_input: options before the input, besides those that make it safe and find the stream.
         per_output: options before each output.
     """
-    blank, safe, result = stream.access.blank_bytes, list(SAFE_INPUT), []
+    access = stream.access
+    blank, safe, result = access.blank_bytes, list(SAFE_INPUT), []
+    options = [*access.options, *(["-t", str(access.end_s)] if access.end_s is not None else []), *per_input]
     if blank is not None:
         at = command.index("-i") + 1
         safe, blanked = blanked_input(command[at], *blank)
         command = [*command[:at], blanked, *command[at + 1 :]]
     for word in command:
         if word == "-i":
-            result += [*safe, *depth_options(stream.access.depth_bytes), *per_input]
+            result += [*safe, *options]
         elif word == "-map":
             result += per_output
         result.append(word)
     if stream.start_s > 0:
         # In program and transport streams ffmpeg counts from the first of the streams in use, not from the
         # container's start. So all are in use; copying packets to a null output costs almost nothing.
-        for index in stream.access.clock_streams:
+        for index in access.clock_streams:
             result += ["-map", f"0:{index}"]
         result += ["-c", "copy", "-f", "null", "-"]
     return result

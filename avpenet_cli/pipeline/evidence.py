@@ -160,8 +160,8 @@ class FrontEnd:
         matches_header = abs(facts.nominal_s - decoded_s) <= _HEADER_TOLERANCE_S
         length_s = facts.nominal_s if matches_header else decoded_s
         nominal_s = max(facts.nominal_s, length_s)
-        if nominal_s > length_s and not _decode_errors(frames, audio):
-            # A header may state more than there ever was. Where the file is whole, nothing is missing.
+        if nominal_s > length_s and not _recording_flags(0.0, frames, audio):
+            # A header may state more than there ever was. Of a file that is whole and intact, nothing is missing.
             nominal_s = length_s if facts.is_estimate or is_whole(path, facts.container) else nominal_s
         plan = tuple(windows(length_s, self._run.stride_s, self._run.quality.short_tail_share))
         flags = (*facts.flags, *_recording_flags(nominal_s - length_s, frames, audio))
@@ -241,7 +241,8 @@ class FrontEnd:
             return None, None
         stream = FrameStream(path, facts, self._run.decoding, self._callbacks.check_stop)
         face = self._preprocessing.face
-        collector = FaceCollector(RotatingDetector(self._detector, face), self._landmarks, face, pool, timer)
+        detector = RotatingDetector(self._detector, face)
+        collector = FaceCollector(detector, self._landmarks, face, pool, timer, facts.video.reduction)
         frame_bytes = 3 * facts.video.width_px * facts.video.height_px
         depth = max(1, min(self._run.decoding.queue_frames, _QUEUE_BYTES // frame_bytes))
         frames = prefetch(stream, depth)

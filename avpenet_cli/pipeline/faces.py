@@ -86,6 +86,7 @@ class FaceCollector(Generic[T]):
         settings: crop and alignment, from the weights' description.
         pool: receives the crops.
         timer: adds up the stages `detect`, `crop` and `encode_faces`.
+        reduction: pixels of the recording for one of a frame, along a side.
     """
 
     def __init__(
@@ -95,7 +96,9 @@ class FaceCollector(Generic[T]):
         settings: FaceSettings,
         pool: Pool[T],
         timer: StageTimer,
+        reduction: float = 1.0,
     ) -> None:
+        self._reduction = reduction
         self._detector, self._landmarks, self._settings = detector, landmarks, settings
         self._pool, self._timer = pool, timer
         self._tracker = Tracker()
@@ -160,7 +163,7 @@ class FaceCollector(Generic[T]):
             video_coverage=sum(slot in self._slots_with_frame for slot in slots) / len(slots),
             rate=len(faces) / len(slots),
             confidence=float(np.mean([face.confidence for face in faces])) if faces else None,
-            width_px=float(np.median([face.width_px for face in faces])) if faces else None,
+            width_px=self._reduction * float(np.median([face.width_px for face in faces])) if faces else None,
             max_faces=max((self._count_at[slot] for slot in slots if slot in self._count_at), default=0),
             non_patient_visible=any(slot in self._count_at and slot not in self._patient for slot in slots),
             rotated=any(face.turn_deg != self._settings.rotations_deg[0] for face in faces),

@@ -103,10 +103,12 @@ def _thin(flags: Iterable[str]) -> str:
     return ", ".join(flag for flag in flags if flag in THIN_EVIDENCE)
 
 
-def write_review(path: Path, rows: pd.DataFrame) -> None:
-    """Write CSV atomically, readable by its owner only."""
+def write_review(path: Path, rows: pd.DataFrame, *, byte_order_mark: bool = False) -> None:
+    """Write CSV atomically, readable by its owner only; text goes through `tables.escape_cell`."""
     text = [name for name in rows.columns if name in ("recording", "modalities", "flags", "why")]
     escaped = {name: rows[name].astype(str).map(escape_cell) for name in text}
-    csv = rows.assign(**escaped).to_csv(index=False, float_format="%.3f", lineterminator="\n")
+    csv = "\ufeff" * byte_order_mark + rows.assign(**escaped).to_csv(
+        index=False, float_format="%.3f", lineterminator="\n"
+    )
     with atomic_write(path) as file:
         file.write(csv.encode("utf-8", "surrogateescape"))

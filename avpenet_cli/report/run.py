@@ -33,6 +33,7 @@ class ReportRequest:
         compare: score tables of the same segments by other weights.
         show: recordings whose trajectories are drawn in addition to those the program chooses.
         settings: what the numbers depend on besides the tables.
+        csv_bom: begin the table of segments to review with a byte order mark, by which Excel recognises UTF-8.
 
     Raises:
         SettingsError: `out` does not end in .html, or the report would overwrite one of its inputs.
@@ -46,6 +47,7 @@ class ReportRequest:
     compare: tuple[Path, ...] = ()
     show: tuple[str, ...] = ()
     settings: ReportSettings = field(default_factory=ReportSettings)
+    csv_bom: bool = False
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".html":
@@ -75,7 +77,7 @@ def run_report(request: ReportRequest) -> ReportDocument:
         EnvironmentUnavailableError, OutputError: a file cannot be written.
     """
     inputs = _read_inputs(request.scores, request.reference, request.subjects, request.events, request.compare)
-    return write_report(inputs, request.settings, request.out, request.show)
+    return write_report(inputs, request.settings, request.out, request.show, csv_bom=request.csv_bom)
 
 
 def analyse(

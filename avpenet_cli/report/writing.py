@@ -21,7 +21,9 @@ def output_paths(out: Path) -> tuple[Path, Path, Path, Path]:
     return out, out.with_suffix(".json"), out.with_suffix(".review.csv"), out.with_suffix(".review.m3u8")
 
 
-def write_report(inputs: Inputs, settings: ReportSettings, out: Path, show: tuple[str, ...] = ()) -> ReportDocument:
+def write_report(
+    inputs: Inputs, settings: ReportSettings, out: Path, show: tuple[str, ...] = (), *, csv_bom: bool = False
+) -> ReportDocument:
     """Analyse tables, draw the figures and write the files of `output_paths`, readable by their owner only.
 
     Args:
@@ -29,6 +31,7 @@ def write_report(inputs: Inputs, settings: ReportSettings, out: Path, show: tupl
         settings: what the numbers depend on besides the tables.
         out: the page, ending in .html.
         show: recordings whose trajectories are drawn in addition to those the program chooses.
+        csv_bom: begin the table with a byte order mark.
 
     Returns:
         The document, as written to the JSON file.
@@ -42,7 +45,7 @@ def write_report(inputs: Inputs, settings: ReportSettings, out: Path, show: tupl
     document = replace(analysis.document, trajectories=trajectories)
     page = render(document, figures)
     page_path, json_path, review_path, playlist_path = output_paths(out)
-    write_review(review_path, analysis.review)
+    write_review(review_path, analysis.review, byte_order_mark=csv_bom)
     write_playlist(playlist_path, analysis.review)
     write_json(json_path, to_json(document))
     with atomic_write(page_path) as file:

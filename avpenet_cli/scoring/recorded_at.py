@@ -50,7 +50,8 @@ class StartTimes:
     """Where the starts of the recordings come from.
 
     Attributes:
-        source: as the manifest states it: `container`, `name:PATTERN`, `table FILE (sha256 ...)` or `none`.
+        source: as the manifest states it: `container`, `name:PATTERN`, `table FILE (sha256 ...)` or `none`; under
+            pseudonyms without FILE.
         find: the start of a recording, with its offset from UTC where that is known; None where it is not known.
         notices: rows of the table that were matched in spite of their spelling, or not at all.
     """
@@ -98,11 +99,11 @@ def start_times(
             )
     starts = {matches.names[name]: start for name, start in table.items()}
     notices = matches.notice(path.name, "the inputs")
-    if strangers := len(starts.keys() - set(names)):
-        notices = (*notices, f"{path.name}: {plural(strangers, 'row')} of recordings that are not among the inputs")
-    return StartTimes(
-        f"table {path.name} (sha256 {digest})", lambda recording, outcome: starts.get(recording.name), notices
-    )
+    if unmatched := len(starts.keys() - set(names)):
+        notices = (*notices, f"{path.name}: {plural(unmatched, 'row')} of recordings that are not among the inputs")
+    # Under pseudonyms no name stays that somebody gave to a file.
+    name = "" if pseudonymised else f"{path.name} "
+    return StartTimes(f"table {name}(sha256 {digest})", lambda recording, outcome: starts.get(recording.name), notices)
 
 
 def iso(start: datetime | None, after_s: float = 0.0) -> str:
@@ -113,15 +114,21 @@ def iso(start: datetime | None, after_s: float = 0.0) -> str:
     return "" if start is None else (start + timedelta(seconds=after_s)).isoformat(timespec="milliseconds")
 
 
-def _from_container(decoding: DecodingSettings, recording: Recording, outcome: RecordingOutcome) -> Start:
+def container_start(outcome: RecordingOutcome) -> datetime | None:
+    """The creation time that the container states; None where it states none."""
     stated = outcome.facts.get(CREATION_TIME)
-    if stated is None and outcome.facts:
-        # A journal of pseudonyms keeps no time.
-        try:
-            stated = probe(recording.path, decoding).creation_time
-        except RecordingError:
-            return None
     return datetime.fromisoformat(str(stated)) if stated else None
+
+
+def _from_container(decoding: DecodingSettings, recording: Recording, outcome: RecordingOutcome) -> Start:
+    if CREATION_TIME in outcome.facts or not outcome.facts:
+        return container_start(outcome)
+    # A journal of pseudonyms keeps no time.
+    try:
+        stated = probe(recording.path, decoding).creation_time
+    except RecordingError:
+        return None
+    return datetime.fromisoformat(stated) if stated else None
 
 
 def _from_name(pattern: str) -> Finder:

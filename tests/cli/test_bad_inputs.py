@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from avpenet_cli.inputs import display_name
+from avpenet_cli.tables import unescape_cell
 from tests.conftest import REPOSITORY, Answer, ClipMaker
 from tests.support.privileges import drop_file_capabilities
 
@@ -106,7 +107,7 @@ def night(clips: ClipMaker, tmp_path_factory: pytest.TempPathFactory) -> Night:
         (archive / "closed").chmod(0o700)
     assert out.exists(), done.stderr
     with out.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row | {"recording": unescape_cell(row["recording"])} for row in csv.DictReader(file)]
     manifest = json.loads(out.with_suffix(".run.json").read_text(encoding="utf-8"))
     return Night(done.returncode, done.stdout, done.stderr, rows, manifest)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avpenet_cli.media.probe import probe
+from avpenet_cli.media.probe import MAX_DECODED_PIXELS, probe
 from avpenet_cli.records import Flag
 from tests.conftest import ClipMaker
 from tests.support.numbered_clips import DECORD, FFMPEG, number_on, numbered, on_screen, read, slots_of, steady
@@ -120,6 +120,26 @@ def test_pixel_aspects_of_broadcast_formats_are_plausible(clips: ClipMaker, broa
     assert facts.flags == ()
     assert facts.video is not None
     assert facts.video.width_px == round(96 * Fraction(broadcast))
+
+
+@pytest.mark.parametrize(("size", "aspect"), [("8192x4096", "1"), ("6000x2000", "4")])
+def test_large_frames_are_reduced_as_they_are_decoded(clips: ClipMaker, size: str, aspect: str) -> None:
+    large = ["-f", "lavfi", "-i", f"color=red:s={size}:r=10:d=0.1,setsar={aspect}", "-c:v", "mjpeg"]
+    facts, stream, (frame,) = read(clips.ffmpeg(*large, suffix=".mkv"))
+    assert facts.video is not None
+    width_px, height_px = (int(side) for side in size.split("x"))
+    assert frame.rgb.shape[0] * frame.rgb.shape[1] <= MAX_DECODED_PIXELS
+    assert frame.rgb.shape[0] * facts.video.reduction == pytest.approx(height_px, abs=2)
+    assert frame.rgb.shape[1] * facts.video.reduction == pytest.approx(width_px * int(aspect), abs=2)
+    assert stream.decode_error == ""
+
+
+@pytest.mark.parametrize("size", ["3840x2160", "4096x4096"])
+def test_ordinary_frames_keep_their_size(clips: ClipMaker, size: str) -> None:
+    large = ["-f", "lavfi", "-i", f"color=red:s={size}:r=10:d=0.1", "-c:v", "mjpeg"]
+    video = probe(clips.ffmpeg(*large, suffix=".mkv"), FFMPEG).video
+    assert video is not None
+    assert (f"{video.width_px}x{video.height_px}", video.reduction) == (size, 1.0)
 
 
 def test_display_size_beyond_what_ffmpeg_reads_is_ignored(clips: ClipMaker, tmp_path: Path) -> None:

@@ -59,12 +59,13 @@ def test_complete_header_is_read_once(clips: ClipMaker) -> None:
         facts = probe(clips.ffmpeg(*still, *tone(2), *CODECS, suffix=suffix), DECODING)
         assert facts.video is not None
         assert facts.audio is not None
-        assert facts.video.access.depth_bytes == facts.audio.access.depth_bytes == 0
+        assert facts.video.access.options == facts.audio.access.options == ()
     late = clips.ffmpeg(*still[:3], "color=s=64x48:r=25:d=10", "-itsoffset", "8", *tone(2), *CODECS, suffix=".ts")
     facts = probe(late, DECODING)
     assert facts.video is not None
     assert facts.audio is not None
-    assert (facts.video.access.depth_bytes, facts.audio.access.depth_bytes) == DEPTHS_BYTES[:2]
+    assert facts.video.access.options == ()
+    assert str(DEPTHS_BYTES[1]) in facts.audio.access.options
 
 
 def test_announced_stream_without_packets_is_named(clips: ClipMaker, tmp_path: Path) -> None:
@@ -80,3 +81,35 @@ def test_announced_stream_without_packets_is_named(clips: ClipMaker, tmp_path: P
     assert facts.flags == (Flag.UNREADABLE_STREAM,)
     assert len(frames) == pytest.approx(30, abs=1)
     assert stream.decode_error == ""
+
+
+def joined(clips: ClipMaker, path: Path, first: list[str], second: list[str]) -> Path:
+    """A transport stream whose program has another map from 3 s on."""
+    later = ["-output_ts_offset", "3", "-tables_version", "1"]
+    parts = [clips.ffmpeg(*first, *CODECS, suffix=".ts"), clips.ffmpeg(*second, *CODECS, *later, suffix=".ts")]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def test_stream_that_joins_the_program_later_is_found_and_placed(clips: ClipMaker, tmp_path: Path) -> None:
+    video = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=3"]
+    facts, stream, frames = read(joined(clips, tmp_path / "joined.ts", video, [*video, *tone(3)]))
+    assert facts.audio is not None
+    assert len(frames) == pytest.approx(60, abs=1)
+    audio = WaveformStream(tmp_path / "joined.ts", facts, DECODING)
+    list(audio)
+    assert (stream.decoder_warning, audio.decoder_warning) == ("", "")
+    assert audio.present[0][0] == pytest.approx(3.0, abs=0.1)
+    assert audio.end_s == pytest.approx(6.0, abs=0.1)
+
+
+def test_streams_that_move_to_other_packets_are_followed(clips: ClipMaker, tmp_path: Path) -> None:
+    both = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=3", *tone(3)]
+    moved = [*both, "-streamid", "0:0x200", "-streamid", "1:0x201"]
+    facts, stream, frames = read(joined(clips, tmp_path / "moved.ts", both, moved))
+    assert (facts.video_tracks, facts.audio_tracks, facts.notes) == (1, 1, ())
+    assert len(frames) == pytest.approx(60, abs=1)
+    assert stream.decode_error == ""
+    audio = WaveformStream(tmp_path / "moved.ts", facts, DECODING)
+    list(audio)
+    assert audio.end_s == pytest.approx(6.0, abs=0.1)

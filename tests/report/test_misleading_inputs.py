@@ -177,6 +177,9 @@ def test_the_review_table_has_no_spreadsheet_formulas(avpenet_here: Avpenet, tmp
     scores = write_scores(tmp_path / "scores.csv", [("=cmd|calc.mp4", 3.0 * i, None) for i in range(3)])
     run_report(avpenet_here, tmp_path / "r.html", scores)
     assert "\n'=cmd|calc.mp4,0.000," in (tmp_path / "r.review.csv").read_text()
+    run_report(avpenet_here, tmp_path / "excel.html", scores, "--csv-bom")
+    plain, for_excel = ((tmp_path / f"{name}.review.csv").read_bytes() for name in ("r", "excel"))
+    assert for_excel == b"\xef\xbb\xbf" + plain
 
 
 def test_folders_are_not_disclosed_and_manifests_not_overwritten(

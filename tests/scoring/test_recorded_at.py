@@ -105,8 +105,8 @@ def test_table_gives_times_and_corrects_a_devices_clock(tmp_path: Path) -> None:
     assert found(option, "c.mp4") == "2026-03-04T10:15:00.500"
     assert found(option, "d.mp4") == "2026-03-04T10:14:55.000"
     assert found(option, "e.mp4") == found(option, "not listed.mp4") == ""
-    source = start_times(option, DecodingSettings(), pseudonymised=True).source
-    assert source.startswith("table times.csv (sha256 ")
+    for pseudonymised, start in ((False, "table times.csv (sha256 "), (True, "table (sha256 ")):
+        assert start_times(option, DecodingSettings(), pseudonymised=pseudonymised).source.startswith(start)
 
 
 def test_table_may_spell_names_differently_and_have_other_rows(tmp_path: Path) -> None:
