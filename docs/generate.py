@@ -20,6 +20,7 @@ import avpenet_cli
 from avpenet_cli.cli import app
 from avpenet_cli.dataset.prepare import PrepareSettings
 from avpenet_cli.errors import ExitCode
+from avpenet_cli.inputs import RECORDING_SUFFIXES, Aside
 from avpenet_cli.records import FLAG_MEANINGS, Reason
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS
 from avpenet_cli.settings import RunSettings
@@ -138,6 +139,16 @@ def exit_codes() -> str:
 def reasons() -> str:
     """Why a segment has no score."""
     return table(["reason", "meaning"], ([code(member.value), said] for member, said in members(Reason)))
+
+
+def suffixes() -> str:
+    """Suffixes of recordings in a folder."""
+    return " ".join(code(suffix) for suffix in sorted(RECORDING_SUFFIXES))
+
+
+def left_aside() -> str:
+    """Why something that was found is not scored."""
+    return table(["reason", "what it is"], ([code(member.value), said] for member, said in members(Aside)))
 
 
 def failures() -> str:
@@ -351,6 +362,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "flags": flags,
     "reasons": reasons,
     "failures": failures,
+    "suffixes": suffixes,
+    "left-aside": left_aside,
     "scales": scales,
     "exit-codes": exit_codes,
     "layers": layer_table,

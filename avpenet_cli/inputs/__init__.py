@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from avpenet_cli.inputs.collecting import Inputs, Recording, collect, display_name
-from avpenet_cli.inputs.left_aside import LeftAside
+from avpenet_cli.inputs.left_aside import Aside, LeftAside
 from avpenet_cli.inputs.suffixes import RECORDING_SUFFIXES
 
-__all__ = ["RECORDING_SUFFIXES", "Inputs", "LeftAside", "Recording", "collect", "display_name"]
+__all__ = ["RECORDING_SUFFIXES", "Aside", "Inputs", "LeftAside", "Recording", "collect", "display_name"]

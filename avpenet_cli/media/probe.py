@@ -53,6 +53,12 @@ class StreamAccess:
     blank_bytes: tuple[int, int] | None = None
 
 
+_RAW_VIDEO = frozenset({"h261", "h263", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "vc1"})
+"""ffmpeg's formats of a video stream without a container."""
+_RAW_VIDEO_FPS = 25.0
+"""What ffmpeg assumes where a raw stream does not state a rate."""
+
+
 @dataclass(frozen=True)
 class VideoStream:
     """One video stream, geometry as displayed: after rotation and with square pixels.
@@ -200,6 +206,12 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
     if video is not None and video.has_implausible_aspect:
         problems = (*problems, "the header states an impossible pixel aspect; pixels are taken as square")
         flags.append(Flag.PIXEL_ASPECT)
+    if video is not None and header.container in _RAW_VIDEO:
+        problems = (
+            *problems,
+            f"a raw {video.codec} stream holds no times: {video.fps or _RAW_VIDEO_FPS:.4g} frames per second are "
+            "assumed; if the camera had another rate, make a file that states it: ffmpeg -r RATE -i IN -c copy OUT.mkv",
+        )
     return Probe(
         container=header.container,
         nominal_s=nominal_s,

@@ -99,8 +99,8 @@ def start_times(
             )
     starts = {matches.names[name]: start for name, start in table.items()}
     notices = matches.notice(path.name, "the inputs")
-    if strangers := len(starts.keys() - set(names)):
-        notices = (*notices, f"{path.name}: {plural(strangers, 'row')} of recordings that are not among the inputs")
+    if unmatched := len(starts.keys() - set(names)):
+        notices = (*notices, f"{path.name}: {plural(unmatched, 'row')} of recordings that are not among the inputs")
     # Under pseudonyms no name stays that somebody gave to a file.
     name = "" if pseudonymised else f"{path.name} "
     return StartTimes(f"table {name}(sha256 {digest})", lambda recording, outcome: starts.get(recording.name), notices)

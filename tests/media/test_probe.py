@@ -238,6 +238,16 @@ def test_header_facts_of_common_containers(clips: ClipMaker, suffix: str) -> Non
     assert min(facts.video.start_s, facts.audio.start_s) == pytest.approx(0, abs=1e-6)
 
 
+def test_raw_stream_says_which_frame_rate_is_assumed(clips: ClipMaker) -> None:
+    source = ["-f", "lavfi", "-i", "testsrc2=s=64x48:d=1:r=10"]
+    raw = clips.ffmpeg(*source, "-c:v", "libx264", "-preset", "ultrafast", suffix=".h264")
+    (problem,) = probe(raw, DECODING).problems
+    assert problem.startswith("a raw h264 stream holds no times: 10 frames per second are assumed")
+    mjpeg = clips.ffmpeg(*source, "-c:v", "mjpeg", "-f", "mjpeg", suffix=".mjpeg")
+    assert "25 frames per second are assumed" in probe(mjpeg, DECODING).problems[0]
+    assert probe(clips.ffmpeg("-i", str(raw), "-c", "copy", suffix=".mkv"), DECODING).problems == ()
+
+
 def test_header_without_a_duration_gives_zero(clips: ClipMaker) -> None:
     live = ["-f", "matroska", "-live", "1"]
     made = subprocess.run(
