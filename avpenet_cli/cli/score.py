@@ -97,7 +97,7 @@ def score(
         "precision": precision,
         "batch_size": batch_size,
         "stride_s": stride,
-        "require": None if require is None else [name.strip() for name in require.split(",")],
+        "require": None if require is None else _modalities(require),
         "mc_samples": mc_samples,
     }
     settings = read_settings(RunSettings, config, options)
@@ -138,6 +138,14 @@ def score(
     if totals.failed:
         return ExitCode.SOME_FAILED
     return ExitCode.SOME_FAILED if strict and (totals.segments["unscorable"] or totals.truncated) else ExitCode.OK
+
+
+def _modalities(text: str) -> list[str]:
+    """The modalities that `--require` names."""
+    names = [name.strip() for name in text.split(",")]
+    if not set(names) <= {Modalities.AUDIO.value, Modalities.FACE.value}:
+        raise SettingsError(f"--require {text}: no such modality", "use audio, face or audio,face")
+    return names
 
 
 def _score(request: ScoreRequest, reporter: Reporter) -> Totals:

@@ -35,6 +35,7 @@ def headline(segments: pd.DataFrame, rated: pd.DataFrame, inputs: Inputs, n_reco
         n_pair_subjects=int(rated["subject"].nunique()),
         n_recordings_scored=int(segments.loc[scored, "recording"].nunique()),
         n_raters=len(inputs.ratings.raters) if inputs.ratings else 0,
+        segment_s=float((segments["end_s"] - segments["start_s"]).median()) if len(segments) else None,
     )
 
 

@@ -8,7 +8,6 @@ from avpenet_cli.phrasing import number
 from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.document.agreement import AgreementSection
 from avpenet_cli.report.document.provenance import RatingsFile
-from avpenet_cli.settings import WINDOW_S
 from avpenet_cli.stats.agreement import Limits
 
 _HOW_OFTEN = " This holds for about 95 of 100 segments."
@@ -35,7 +34,7 @@ def summary(document: ReportDocument) -> str:
     limits = comparison.agreement.limits
     if not _known(limits):
         return f"How far the two tables differ for a single segment is not known: {limits.lower.reason}. {_UNRATED}"
-    distance = _distance(limits, "the other table's score", "this table's")
+    distance = _distance(limits, _segment(document), "the other table's score", "this table's")
     return f"{distance} There are no human ratings: nothing on this page says how right or wrong either is."
 
 
@@ -51,7 +50,7 @@ def rating_in_words(reference: RatingsFile) -> str:
 def _against_ratings(document: ReportDocument, agreement: AgreementSection, rating: str) -> str:
     limits = agreement.limits
     if _known(limits):
-        return _distance(limits, "the score", rating) + _HOW_OFTEN
+        return _distance(limits, _segment(document), "the score", rating) + _HOW_OFTEN
     if limits.n_subjects > 1 or document.error is None:
         return f"How far a single score may lie from {rating} is not known: {limits.lower.reason}."
     mae = document.error.accuracy.mae.value
@@ -66,9 +65,14 @@ def _known(limits: Limits) -> bool:
     return limits.lower.computable and limits.upper.computable
 
 
-def _distance(limits: Limits, score: str, rating: str) -> str:
+def _segment(document: ReportDocument) -> str:
+    length_s = document.headline.segment_s
+    return "segment" if length_s is None else f"{round(length_s, 1):g}-second segment"
+
+
+def _distance(limits: Limits, segment: str, score: str, rating: str) -> str:
     """Where `score` lies around `rating`, from the limits of agreement."""
-    segment = f"For a single {WINDOW_S:g}-second segment, {score}"
+    segment = f"For a single {segment}, {score}"
     lower, upper = limits.lower.value, limits.upper.value
     if lower < 0 < upper:
         return f"{segment} may lie up to {number(upper, 1)} points above or {number(-lower, 1)} below {rating}."

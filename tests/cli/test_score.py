@@ -189,6 +189,13 @@ def test_times_are_added_to_a_finished_table_without_scoring(
     assert out.read_bytes() == (first.folder / "scores.csv").read_bytes()
 
 
+@pytest.mark.parametrize("modalities", ["sound", "audio,faces", "", "audio+face"])
+def test_modalities_that_do_not_exist_cannot_be_required(modalities: str, avpenet_here: Avpenet) -> None:
+    refused = avpenet_here("score", "a.mp4", "--require", modalities, "--dry-run")
+    assert refused.code == 2
+    assert refused.last_line.endswith(f"--require {modalities}: no such modality; use audio, face or audio,face")
+
+
 def test_rows_are_in_input_order(first: FirstRun, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = first.copy(tmp_path)
     backwards = first.recordings[::-1]

@@ -14,6 +14,7 @@ import avpenet_cli.pipeline.evidence as evidence_module
 import avpenet_cli.runs.versions as versions_module
 import avpenet_cli.scoring.scorer as scorer_module
 from avpenet_cli.media.audio import WaveformStream
+from avpenet_cli.media.channels import Mixdown
 from avpenet_cli.media.probe import Probe
 from avpenet_cli.media.video import FrameStream, TimedFrame
 from avpenet_cli.settings import FRAME_STEP_S, from_dict
@@ -72,6 +73,9 @@ class PreparedRecordings:
                     yield frame
 
         class PreparedWaveform(WaveformStream):
+            def survey_channels(self) -> Mixdown:
+                return Mixdown()  # prepared audio is mixed
+
             def __iter__(self) -> Iterator[np.ndarray]:
                 waveform = prepared.audio(self._path, self.rate_hz)
                 self.present = [(0.0, len(waveform) / self.rate_hz)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _MIB = 1 << 20
 _MEMORY_BATCH = 256
+_SMALLEST_GAP = 4096
+"""No tensor of a face's encoding fits into fewer bytes."""
 _MEMORY_ALLOWED = 1024 * _MIB
 """Too little for a batch of 256 faces in float32, whose activations take some gigabytes."""
 
@@ -126,7 +129,7 @@ def memory(job: Job) -> None:
         )
     with job.step("out of memory for a single face"):
         network = job.network(job.device)
-        with limited_memory(4 * _MIB):
+        with limited_memory(0), full_memory():
             try:
                 network.encode_faces(job.crops(8))
                 job.row("no memory even for one face", "it was encoded all the same", "an error with a remedy", False)
@@ -154,3 +157,17 @@ class limited_memory:  # noqa: N801 - used like a function
 
     def __exit__(self, *_: object) -> None:
         torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@contextmanager
+def full_memory() -> Iterator[None]:
+    """Fill what is free in the allowed memory, including gaps between tensors, within the block."""
+    filling: list[torch.Tensor] = []
+    size = 64 * _MIB
+    while size >= _SMALLEST_GAP:
+        try:
+            filling.append(torch.empty(size, dtype=torch.uint8, device="cuda"))
+        except torch.OutOfMemoryError:
+            size //= 2
+    yield
+    filling.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from tests.conftest import ClipMaker
 from tests.gpu.check import ROOT, Row, as_table, run_part
-from tests.gpu.prepare import frame_numbers, frames_by_opencv, pack_audio, unpack_audio
+from tests.gpu.prepare import frame_numbers, frames_by_opencv, pack_audio, prepare, unpack_audio
 
 CHECK = ROOT / "tests" / "gpu" / "check.py"
 
@@ -31,6 +32,30 @@ def test_prepared_audio_is_rounded_to_16_bits_and_nothing_else() -> None:
     # Full scale itself, +1, is one step above the largest 16-bit sample.
     assert np.abs(unpacked - waveform)[:-1].max() <= 0.5 / 32_768
     assert unpacked[-1] == 32_767 / 32_768
+
+
+@pytest.mark.slow
+def test_prepared_recordings_are_read_without_ffmpeg(tmp_path: Path) -> None:
+    """As on a machine with a GPU but without ffmpeg: everything that the program decodes is replaced."""
+    prepare(tmp_path)
+    # A process of its own, because the decoders stay replaced.
+    code = (
+        "import sys; from pathlib import Path; from tests.gpu.recordings import PreparedRecordings\n"
+        "from avpenet_cli.scoring.network import Network; from avpenet_cli.scoring.scorer import Scorer\n"
+        "from avpenet_cli.settings import RunSettings; from avpenet_cli.weights import find\n"
+        "prepared = PreparedRecordings(Path(sys.argv[1]), 3.0); prepared.replace_decoders()\n"
+        "run = RunSettings(device='cpu'); scorer = Scorer(Network(find('untrained'), run), run)\n"
+        "print([segment.modalities for segment in scorer.score(prepared.paths[0]).segments])\n"
+    )
+    completed = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert completed.stdout == "['audio+face']\n", completed.stderr
 
 
 def test_table_has_a_line_for_every_row_and_a_dash_for_what_is_empty() -> None:

@@ -67,6 +67,11 @@ def test_the_sentence_follows_the_limits_of_agreement(
     assert sentence == f"For a single 3-second segment, {expected} This holds for about 95 of 100 segments."
 
 
+def test_the_sentence_names_the_length_of_the_segments(rated: ReportDocument) -> None:
+    longer = replace(rated, headline=replace(rated.headline, segment_s=12.04))
+    assert summary(longer).startswith("For a single 12-second segment, the score ")
+
+
 def test_one_subject_says_nothing_about_others(tmp_path: Path) -> None:
     write_scores(tmp_path / "scores.csv", [("a.mp4", 3.0 * n, 2.0 + n) for n in range(5)])
     write_ratings(tmp_path / "ratings.csv", [("a.mp4", 3.0 * n, 3.0) for n in range(5)])

@@ -21,6 +21,7 @@ class Headline:
         n_pair_subjects: subjects of the pairs.
         n_recordings_scored: recordings with at least one score.
         n_raters: in the table of ratings.
+        segment_s: median length of the segments, seconds; null without one.
     """
 
     n_subjects: int
@@ -31,6 +32,7 @@ class Headline:
     n_pair_subjects: int
     n_recordings_scored: int
     n_raters: int
+    segment_s: float | None
 
 
 @dataclass(frozen=True)
