@@ -21,6 +21,10 @@ _HEAD = (
 )
 
 
+# VLC reads an entry as a reference, in which these three mean something else than themselves.
+_ESCAPED = str.maketrans({"%": "%25", "#": "%23", "?": "%3F"})
+
+
 def write_playlist(path: Path, rows: pd.DataFrame) -> None:
     """Write a playlist atomically, readable by its owner only; paths are the recordings' names in the score table.
 
@@ -46,13 +50,14 @@ def write_playlist(path: Path, rows: pd.DataFrame) -> None:
 
 def _entry(recording: str, start_s: float, end_s: float, score: float, why: str) -> Iterator[str]:
     # Without a score, `why` says so.
-    shown = "" if math.isnan(score) else f"score {score:.1f}: "
-    title = f"{recording}, {clock(start_s)} to {clock(end_s)}, {shown}{why.replace('_', ' ')}"
-    yield f"#EXTINF:{end_s - start_s:.3f},{printable(title)}"
+    shown = "" if math.isnan(score) else f"score {score:.1f}; "
+    title = f"{recording} {clock(start_s)} to {clock(end_s)}: {shown}{why.replace('_', ' ')}"
+    # VLC takes what stands before a comma or a spaced hyphen for the artist.
+    yield f"#EXTINF:{end_s - start_s:.3f},{printable(title).replace(',', ';').replace(' - ', ' ')}"
     yield f"#EXTVLCOPT:start-time={start_s:.3f}"
     yield f"#EXTVLCOPT:stop-time={end_s:.3f}"
     # A name that starts with # would be a comment, one with a colon an address.
-    yield recording if recording.startswith("/") else f"./{recording}"
+    yield (recording if recording.startswith("/") else f"./{recording}").translate(_ESCAPED)
 
 
 def _playable(name: str) -> bool:

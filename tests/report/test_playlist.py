@@ -26,7 +26,7 @@ def test_an_entry_has_title_start_stop_and_a_relative_path(tmp_path: Path) -> No
     lines = written(tmp_path / "r.review.m3u8", "ward 3/a, b.mp4")
     assert lines[0] == "#EXTM3U"
     assert lines[-5:] == [
-        "#EXTINF:3.000,ward 3/a, b.mp4, 0:12.0 to 0:15.0, score 8.2: two classes",
+        "#EXTINF:3.000,ward 3/a; b.mp4 0:12.0 to 0:15.0: score 8.2; two classes",
         "#EXTVLCOPT:start-time=12.000",
         "#EXTVLCOPT:stop-time=15.000",
         "./ward 3/a, b.mp4",
@@ -45,12 +45,22 @@ def test_a_segment_without_a_score_says_so(tmp_path: Path) -> None:
         {"recording": ["a.mp4"], "start_s": 0.0, "end_s": 3.0, "score": math.nan, "why": "no score: no_face"}
     )
     write_playlist(tmp_path / "p.m3u8", row)
-    assert "0:00.0 to 0:03.0, no score: no face" in (tmp_path / "p.m3u8").read_text()
+    assert "a.mp4 0:00.0 to 0:03.0: no score: no face" in (tmp_path / "p.m3u8").read_text()
 
 
-@pytest.mark.parametrize("name", ["#EXTVLCOPT:sout=x.mp4", "-x.mp4", "C:x.mp4", "\\\\host\\share\\x.mp4"])
-def test_odd_names_are_paths(tmp_path: Path, name: str) -> None:
-    assert entries(written(tmp_path / "p.m3u8", name)) == [f"./{name}"]
+@pytest.mark.parametrize(
+    ("name", "written_as"),
+    [
+        ("#EXTVLCOPT:sout=x.mp4", "./%23EXTVLCOPT:sout=x.mp4"),
+        ("100%41?.mp4", "./100%2541%3F.mp4"),
+        ("-x.mp4", "./-x.mp4"),
+        ("C:x.mp4", "./C:x.mp4"),
+        ("\\\\host\\share\\x.mp4", "./\\\\host\\share\\x.mp4"),
+        ("/srv/a b.mp4", "/srv/a b.mp4"),
+    ],
+)
+def test_odd_names_are_paths(tmp_path: Path, name: str, written_as: str) -> None:
+    assert entries(written(tmp_path / "p.m3u8", name)) == [written_as]
 
 
 @pytest.mark.parametrize(

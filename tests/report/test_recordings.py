@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from avpenet_cli.report.document.data import FailedRecording, ModalityCount, RecordingSummary
 from avpenet_cli.report.modalities import modalities_of, modality_counts
 from avpenet_cli.report.recordings import recording_summaries
+from tests.support.reports import Avpenet, run_report
 
 SEGMENTS = pd.DataFrame(
     [
@@ -43,3 +47,22 @@ def test_the_column_outranks_the_flags() -> None:
 
 def test_modalities_are_not_guessed_without_column_and_flags() -> None:
     assert modality_counts(SEGMENTS.assign(flags=None)) == (ModalityCount("", 3, 1.0),)
+
+
+def test_scores_that_rest_on_audio_alone_are_counted_reviewed_and_noticed(
+    avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    rows = [("audio", "no_face silent"), ("audio+face", "silent"), *[("audio+face", "")] * 3]
+    lines = [
+        f"a.mp4,{place},{3 * place},{3 * place + 3},5.0,moderate,scored,,{made_from},{flags},w@0123456789ab"
+        for place, (made_from, flags) in enumerate(rows)
+    ]
+    header = "recording,segment,start_s,end_s,score,label,status,reason,modalities,flags,weights"
+    (tmp_path / "scores.csv").write_text("\n".join([header, *lines]) + "\n")
+    found = run_report(avpenet_here, tmp_path / "r.html", tmp_path / "scores.csv")
+    counted = {row["modalities"]: row["segments"] for row in found["coverage"]["modalities"]}
+    assert counted == {"audio+face": 4, "audio": 1}
+    assert [row["modalities"] for row in found["review"]["rows"]] == ["audio", "audio+face"]
+    with (tmp_path / "r.review.csv").open(newline="") as file:
+        assert [row["modalities"] for row in csv.DictReader(file)] == ["audio", "audio+face"]
+    assert any("1 of 5 scores" in notice["text"] and "audio alone" in notice["text"] for notice in found["notices"])
