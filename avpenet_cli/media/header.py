@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def read_headers(path: Path, timeout_s: float) -> list[Header]:
                 raise
             break  # what is known stays known
         headers.append(header)
-        if _complete(header) or depth_bytes > size_bytes:
+        if _is_complete(header, has_parameters if depth_bytes else _is_seen) or depth_bytes > size_bytes:
             break
     return headers
 
@@ -230,14 +230,14 @@ def is_text(stream: Stream) -> bool:
     return stream.get("codec_name") in {"ansi", "bintext", "xbin", "idf"}
 
 
-def _complete(header: Header) -> bool:
-    """Whether looking further cannot tell more: all parameters known, and both modalities where they may come late."""
+def _is_complete(header: Header, is_known: Callable[[Stream], bool]) -> bool:
+    """Whether looking further cannot tell more: all streams known, and of both kinds where they may come late."""
     media = [
         stream
         for stream in header.streams
         if stream.get("codec_type") in {"audio", "video"} and not is_cover(stream) and not is_text(stream)
     ]
-    if any(not _is_seen(stream) and is_decodable(stream) for stream in media):
+    if any(not is_known(stream) and is_decodable(stream) for stream in media):
         return False
     kinds = {stream["codec_type"] for stream in media}
     return kinds == {"audio", "video"} or header.container not in _STREAMS_APPEAR_LATER

@@ -163,7 +163,7 @@ def _asked_for(tracks: Sequence[Track], wish: int | None) -> Track | None:
         raise RecordingError(
             "no_such_track",
             f"{kind} track {wish} was requested, counting from 0; the recording has {len(tracks)}",
-            f"set {kind}_track",
+            f"set {kind}_track to one of them, or leave it out",
         )
     track = tracks[wish]
     if track.problem:

@@ -332,6 +332,12 @@ def test_missing_decoder_is_an_environment_error() -> None:
         DecoderChild(Path("/dev/null"), lambda side, source: ["/nowhere/ffmpeg", str(side)], 1.0)
 
 
+def test_end_of_the_clock_stays_the_end() -> None:
+    child = DecoderChild(Path("/dev/null"), lambda side, source: ["true"], 5.0)
+    assert [child.next_line() for _ in range(3)] == [None, None, None]
+    child.close()
+
+
 def test_closing_during_a_wait_ends_it() -> None:
     child = DecoderChild(
         Path("/dev/null"), lambda side, source: [sys.executable, "-c", "import time; time.sleep(60)"], 60.0
