@@ -38,7 +38,7 @@ def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
         "problem",
     ]:
         table.add_column(heading, overflow="fold", justify="right" if heading in {"seconds", "segments"} else "left")
-    problems, seconds, segments = 0, 0.0, 0
+    problems, seconds, segments, unknown = 0, 0.0, 0, 0
     for recording in inputs.recordings:
         names = [recording.name, *([display_name(str(recording.path))] if pseudonymised else [])]
         try:
@@ -52,7 +52,10 @@ def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
         count = len(windows(facts.nominal_s, run.stride_s, run.quality.short_tail_share))
         seconds, segments = seconds + facts.nominal_s, segments + count
         streams = [_video(facts), _audio(facts), "; ".join(facts.problems)]
-        table.add_row(*map(_cell, [*names, f"{facts.nominal_s:.1f}", str(count), *streams]))
+        length = [f"{facts.nominal_s:.1f}", str(count)]
+        if not facts.nominal_s:
+            unknown, length = unknown + 1, ["unknown", "unknown"]
+        table.add_row(*map(_cell, [*names, *length, *streams]))
     # In a pipe, lines are not folded.
     console = Console() if Console().is_terminal else Console(width=10_000)
     console.print(table)
@@ -62,7 +65,8 @@ def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
         console.print(f"left aside: {left_aside}", highlight=False, markup=False)
     total = len(inputs.recordings)
     console.print(
-        f"{plural(total, 'recording')}, {problems} unreadable, {seconds / 60:.1f} min by their headers, "
+        f"{plural(total, 'recording')}, {problems} unreadable, {seconds / 60:.1f} min by their headers"
+        f"{f' and {unknown} of unknown length' if unknown else ''}, "
         f"{plural(segments, 'segment')}",
         highlight=False,
     )

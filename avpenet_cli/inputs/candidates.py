@@ -13,6 +13,8 @@ from avpenet_cli.inputs.folders import FolderId, folder_id
 from avpenet_cli.inputs.left_aside import Aside
 from avpenet_cli.phrasing import plural
 
+_NAMED_PAIRS = 3
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -76,12 +78,16 @@ class Collection:
             notes.append(
                 f"{plural(self.respelt, 'input')} found under the same name in another Unicode form (NFC or NFD)"
             )
-        notes += [
-            f"{names[first]} and {names[second]} are two files whose names differ in their Unicode form only (NFC and "
-            "NFD); both are scored"
-            for first, second in self._look_alikes
-            if first in names and second in names
+        alike = [
+            (names[first], names[second]) for first, second in self._look_alikes if {first, second} <= names.keys()
         ]
+        notes += [
+            f"{first} and {second} are two files whose names differ in their Unicode form only (NFC and NFD); both are "
+            "scored"
+            for first, second in alike[:_NAMED_PAIRS]
+        ]
+        if len(alike) > _NAMED_PAIRS:
+            notes.append(f"{plural(len(alike) - _NAMED_PAIRS, 'more pair')} of files whose names look the same")
         return notes
 
 

@@ -116,7 +116,7 @@ def reasons_once(rows: str) -> tuple[Markup, list[tuple[str, Markup]]]:
     marks = dict(zip((reason for reason, n in counts.items() if n > 1), _MARKS, strict=False))
 
     def marked(match: re.Match[str]) -> str:
-        return f" <sup>{marks[match[1]]}</sup>" if match[1] in marks else match[0]
+        return f"{phrasing.NO_BREAK_SPACE}<sup>{marks[match[1]]}</sup>" if match[1] in marks else match[0]
 
     return Markup(_REASON.sub(marked, rows)), [(mark, Markup(reason)) for reason, mark in marks.items()]
 
