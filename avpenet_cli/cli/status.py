@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avpenet_cli.cli.options import Debug
-from avpenet_cli.cli.reporter import printable
+from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
 

@@ -169,6 +169,7 @@ def iter_scored(
     for position, recording in enumerate(recordings):
         try:
             callbacks.check_stop()
+            callbacks.item_started(recording.name)
             scored = _score_one(recording, scorer, journal, callbacks.should_stop if digests else None)
         except Interrupted:
             raise Interrupted(
@@ -296,5 +297,10 @@ def _announce(request: ScoreRequest, network: Network, callbacks: RunCallbacks) 
         callbacks.warning(note)
     if left_aside := inputs.left_aside.describe():
         callbacks.info(f"left aside: {left_aside}")
-    total = plural(len(inputs.recordings), "recording")
-    callbacks.info(f"scoring {total} on {device_name(network.device)}", device=str(network.device))
+    number = len(inputs.recordings)
+    callbacks.info(
+        f"scoring {plural(number, 'recording')} on {device_name(network.device)}",
+        event="start",
+        recordings=number,
+        device=str(network.device),
+    )
