@@ -102,8 +102,7 @@ def test_oblong_pixels_of_a_rotated_recording_scale_the_right_side(clips: ClipMa
     assert_looks_like(frames[0].rgb, np.rot90(four_corners(128, 64), -1))
 
 
-@pytest.mark.parametrize("aspect", ["100", "5", "1/5"])
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(("aspect", "suffix"), [("100", ".mp4"), ("1/5", ".mp4"), ("5", ".mkv")])
 def test_implausible_pixel_aspect_is_taken_as_square(clips: ClipMaker, aspect: str, suffix: str) -> None:
     facts, stream, frames = read(corners_clip(clips, "-vf", f"setsar={aspect}", "-pix_fmt", "yuv420p", suffix=suffix))
     assert facts.flags == (Flag.PIXEL_ASPECT,)
@@ -112,9 +111,7 @@ def test_implausible_pixel_aspect_is_taken_as_square(clips: ClipMaker, aspect: s
     assert_looks_like(frames[4].rgb, four_corners(96, 64))
 
 
-@pytest.mark.parametrize(
-    "broadcast", ["64/45", "16/11", "12/11", "10/11", "8/9", "32/27", "40/33", "4/3", "59/54", "2/1", "1/2"]
-)
+@pytest.mark.parametrize("broadcast", ["64/45", "12/11", "8/9", "4/3", "1/2"])
 def test_pixel_aspects_of_broadcast_formats_are_plausible(clips: ClipMaker, broadcast: str) -> None:
     facts = probe(corners_clip(clips, "-vf", f"setsar={broadcast}", "-frames:v", "1", "-pix_fmt", "yuv420p"), FFMPEG)
     assert facts.flags == ()
