@@ -123,6 +123,8 @@ class RunProgress(Progress):
     def item_started(self, name: str) -> None:
         """Show a name; it must be printable."""
         self._name = name
+        self.update(self._current, completed=0, total=None)
+        self.refresh()
 
     def item_progress(self, done: float, total: float) -> None:
         """Move the bar of the current item."""
@@ -132,8 +134,9 @@ class RunProgress(Progress):
     def item_done(self) -> None:
         """Move the bar of all items."""
         self._remaining.item_done()
-        self._name = ""
         self.advance(self._all)
+        if self.tasks[0].finished:
+            self._name = ""
 
     def stop(self) -> None:
         """Leave the bars as they are."""
