@@ -218,6 +218,9 @@ def _conclusions(settings: PlanSettings, spread: Spread, expected: str, rows: li
         "with scored and rated segments: recruit more, for recordings that cannot be scored."
     )
     texts.append(
+        "Independent segments: how many of different subjects would give the bias with the same precision (Kish 1965)."
+    )
+    texts.append(
         "Method: chance of the verdict by the report's own rule, with normal differences and equal numbers of segments."
     )
     return tuple(texts)

@@ -77,4 +77,6 @@ def _distance(limits: Limits, segment: str, score: str, rating: str) -> str:
     if lower < 0 < upper:
         return f"{segment} may lie up to {number(upper, 1)} points above or {number(-lower, 1)} below {rating}."
     side, near, far = ("above", lower, upper) if lower >= 0 else ("below", -upper, -lower)
+    if number(near, 1) == number(far, 1):
+        return f"{segment} lies {number(near, 1)} points {side} {rating}."
     return f"{segment} lies between {number(near, 1)} and {number(far, 1)} points {side} {rating}."

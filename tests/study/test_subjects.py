@@ -53,7 +53,7 @@ def test_spellings_that_may_be_two_people_are_refused_with_what_differs(tmp_path
 
 
 def test_patients_that_look_the_same_in_other_characters_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"patients 'P1' and 'P\\uff11' look the same"):
+    with pytest.raises(SettingsError, match=r"patients P1 and P１ look the same.*\('P1' and 'P\\uff11'\)"):
         read_subjects(written(tmp_path, "recording,subject\na,P1\nb,P\uff11\n"))
 
 
