@@ -46,7 +46,9 @@ def test_spellings_that_may_be_two_people_are_refused_with_what_differs(tmp_path
     text = f"recording,subject,{column}\na,P1,x\nb,P2,x\nc,p1,y\n"
     with pytest.raises(SettingsError) as caught:
         read_subjects(written(tmp_path, text))
-    message = f"lines 2 and 4: subject P1 has {column.lower()} x and p1 has {column.lower()} y: one person or two?"
+    message = (
+        f"lines 2 and 4: subject P1 has {column.lower()} x and p1 has {column.lower()} y: it may be one person or two"
+    )
     assert message in str(caught.value)
     same = read_subjects(written(tmp_path, text.replace("c,p1,y", "c,P1,y")))
     assert same.subject_of["c"] == "P1"
