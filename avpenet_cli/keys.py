@@ -157,16 +157,18 @@ def find_look_alikes(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def nearly_alike(names: Iterable[str], where: str, noun: str) -> tuple[str, ...]:
-    """A sentence on names that differ only in leading zeros, in white space, a dash or a point before a number, or in
-    the `.0` that spreadsheets and statistics programs append to whole numbers.
+    """A sentence on names that differ only in leading zeros, in punctuation at an end, in which of white space, a dash,
+    an underscore and a dot stands between their parts or before a number, or in the `.0` that spreadsheets append.
 
     They are kept apart: `P1` and `P01` may be two people.
     """
     groups: dict[str, list[str]] = {}
     for name in names:
-        near = re.sub(r"(?<=[^\W\d_])[\s._-]+(?=\d)", "", normalise_key(name))
+        near = normalise_key(name)
+        near = near.strip(" -_.,;:'\"") or near
         near = re.sub(r"(?<=\d)\.0+$", "", near)
-        near = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]+", "-", near))
+        near = re.sub(r"(?<=[^\W\d_])[\s_.-]+(?=\d)", "", near)
+        near = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_.-]+", "-", near))
         groups.setdefault(near, []).append(name)
     alike = [spellings for spellings in groups.values() if len(spellings) > 1]
     if not alike:
