@@ -151,14 +151,17 @@ def find_look_alikes(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def nearly_alike(names: Iterable[str], where: str, noun: str) -> tuple[str, ...]:
-    """A sentence on names that differ only in leading zeros, or in white space or a dash before a number.
+    """A sentence on names that differ only in leading zeros, in punctuation at an end, or in which of white space, a
+    dash, an underscore and a dot stands between their parts or before a number.
 
     They are kept apart: `P1` and `P01` may be two people.
     """
     groups: dict[str, list[str]] = {}
     for name in names:
-        near = re.sub(r"(?<=[^\W\d_])[\s_-]+(?=\d)", "", normalise_key(name))
-        near = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]+", "-", near))
+        near = normalise_key(name)
+        near = near.strip(" -_.,;:'\"") or near
+        near = re.sub(r"(?<=[^\W\d_])[\s_.-]+(?=\d)", "", near)
+        near = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_.-]+", "-", near))
         groups.setdefault(near, []).append(name)
     alike = [spellings for spellings in groups.values() if len(spellings) > 1]
     if not alike:

@@ -82,8 +82,8 @@ def test_names_that_look_the_same_are_found_and_refused_with_their_characters(ot
 
 
 def test_names_that_are_nearly_the_same_stay_apart_and_are_said() -> None:
-    (notice,) = nearly_alike(["P1", "P01", "P-1", "7", "007", "1-11", "11-1"], "t.csv", "patient")
-    assert notice.endswith("the names are nearly the same: P1 and P01 and P-1; 7 and 007")
+    (notice,) = nearly_alike(["P1", "P01", "P-1", "P.1", "P1.", "7", "007", "1-11", "11-1"], "t.csv", "patient")
+    assert notice.endswith("the names are nearly the same: P1 and P01 and P-1 and P.1 and P1.; 7 and 007")
     assert nearly_alike(["P1", "P2", "1-11", "11-1"], "t.csv", "patient") == ()
 
 
