@@ -250,7 +250,12 @@ def test_folder_is_read_once_for_many_names_in_another_unicode_form(
     paths = _make(tmp_path, *(unicodedata.normalize("NFD", f"müde {number}.mp4") for number in range(9)))
     read: list[object] = []
     listdir = os.listdir
-    monkeypatch.setattr(os, "listdir", lambda folder: read.append(folder) or listdir(folder))
+
+    def counted(folder: Path) -> list[str]:
+        read.append(folder)
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", counted)
     inputs = _collect(*(unicodedata.normalize("NFC", str(path)) for path in paths))
     assert [recording.path for recording in inputs.recordings] == paths
     assert read == [tmp_path]
