@@ -187,6 +187,11 @@ def _assumptions(settings: PlanSettings, spreads: list[Spread], pilot: _Pilot | 
             f"A pilot study knows the SD only roughly: the table also has its upper {100 * _CAUTION:.0f} % confidence "
             f"limit, {spreads[1].sd:.2f} points (Browne 1995). Plan with that one."
         )
+        if not spread.within_sd:
+            texts.append(
+                "It had one rated segment of each subject and cannot say how alike several are. Where the table has "
+                "several, it assumes the worst: that they all differ from their ratings by the same (ICC 1)."
+            )
     elif settings.icc is None:
         texts.append(
             "ICC: share of the variance of the differences that lies between subjects. It is not known here, so "

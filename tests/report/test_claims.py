@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from avpenet_cli.errors import SettingsError
 from avpenet_cli.report.analysis import ReportSettings
 from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.page import render
@@ -90,6 +91,12 @@ def test_settings_are_the_same_only_within_a_run(tmp_path: Path, n_tables: int, 
         scores.append(write_scores(tmp_path / f"s{place}.csv", [(f"r{place}.mp4", 0, 4.0)]))
         write_manifest(scores[-1], [manifest_entry(f"r{place}.mp4", 3, 3)])
     assert _answer(_analyse(scores), "Preparation of the data and checks of their quality")[0] == expected
+
+
+def test_ratings_of_segments_without_a_score_are_refused_with_that_reason(tmp_path: Path) -> None:
+    scores = write_scores(tmp_path / "scores.csv", [("a.mp4", 0.0, None)])
+    with pytest.raises(SettingsError, match="no segment has a score"):
+        _analyse(scores, write_ratings(tmp_path / "ratings.csv", [("a.mp4", 0.0, 3.0)]))
 
 
 def test_rounding_errors_are_no_spread(without_subjects: ReportDocument) -> None:
