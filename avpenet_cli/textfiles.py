@@ -54,8 +54,8 @@ def detect_encoding(raw: bytes) -> tuple[Encoding, int]:
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
             return encoding, len(mark)
-    start = raw[:_PEEK_BYTES]
-    start = start[: len(start) - len(start) % 4] or start
+    peek = raw[:_PEEK_BYTES]
+    start = peek[: len(peek) - len(peek) % 4] or peek
     # Zeros by the place in groups of four bytes.
     zeros = [start[place::4].count(0) for place in range(4)]
     groups = max(1, len(start) // 4)
@@ -67,7 +67,7 @@ def detect_encoding(raw: bytes) -> tuple[Encoding, int]:
         (odd, even, b"\0\n", "utf-16-be"),
     ):
         pairs = max(1, len(start) // 2)
-        is_utf16 = high >= pairs * _LEAST_HIGH_ZEROS or (high and _has_pair(start, line_end))
+        is_utf16 = high >= pairs * _LEAST_HIGH_ZEROS or (high and _has_pair(peek, line_end))
         if is_utf16 and low <= pairs * _MOST_LOW_ZEROS:
             return encoding, 0
     return "utf-8", 0

@@ -254,7 +254,7 @@ def _not_known(known: bool, pseudonymised: bool | None) -> list[str]:
     if not known:
         return [
             "what is still to do, what was left aside and the paths of failed recordings: version 0.1.0 did not store "
-            "them; the next run does"
+            "them"
         ]
     if pseudonymised:
         return [

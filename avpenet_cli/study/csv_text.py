@@ -104,12 +104,13 @@ def read_csv_text(path: Path, known: Collection[str], description: str) -> CsvTe
     text = text[start:]
     if not text.strip():
         raise SettingsError(f"{path} is empty", f"give a {description} with a header and rows")
-    separators = (stated[1],) if stated else SEPARATORS
+    # The stated one comes first, and others after it: a program that converts separators may leave the line as it is.
+    separators = (stated[1], *SEPARATORS) if stated else SEPARATORS
     headers = {mark: _header(text, mark) for mark in separators}
 
-    def suitability(mark: str) -> tuple[int, int]:
+    def suitability(mark: str) -> tuple[int, bool, int]:
         names = [normalise_header(name, known) for name in headers[mark]]
-        return sum(name in known for name in names), len(names)
+        return sum(name in known for name in names), bool(stated) and mark == separators[0], len(names)
 
     delimiter = max(headers, key=suitability)
     return CsvText(text, delimiter, headers[delimiter], skipped)

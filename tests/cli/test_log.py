@@ -216,7 +216,7 @@ def test_terminal_shows_the_name_in_one_line_and_failures_in_red(columns: int, m
     seen = b"".join(chunks).decode()
     assert "\x1b[33ma.mp4: truncated" in seen
     assert "\x1b[31mbad.mp4: failed: an empty file" in seen
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).replace("\r", "\n").splitlines()
+    plain = list(filter(None, re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen))))
     assert max(map(len, plain)) == columns
     # Repeated below every line of the log, and gone at the end.
     names = [line for line in plain if line.startswith("ward ")]

@@ -259,10 +259,14 @@ def test_table_keeps_a_recording_that_can_no_longer_be_read(
     unreadable = avpenet_here(*command)
     assert unreadable.code == 2
     assert "1 missing or unreadable now (such as dumb.mp4)" in unreadable.last_line
+    assert "it is unchanged, and what is finished is in scores.partial.csv; " in unreadable.last_line
     assert out.read_bytes() == before
+    states = [(row["recording"], row["status"]) for row in rows(tmp_path / "scores.partial.recordings.csv")]
+    assert states == [("dumb.mp4", "failed"), ("moan.mp4", "scored"), ("new.mp4", "failed")]
     pruned = avpenet_here(*command, "--prune")
     assert pruned.code == 1
     assert {row["recording"] for row in rows(out)} == {"moan.mp4"}
+    assert not list(tmp_path.glob("*.partial*"))
     shutil.move(tmp_path / "away.mp4", archive / "dumb.mp4")
     assert avpenet_here(*command).code == 1
     assert out.read_bytes() == before

@@ -208,6 +208,7 @@ def test_list_of_files_is_read_in_utf8_and_utf16(encoding: str, mark: bytes, sep
     [
         ("a.mp4\nb.mp4\n".encode("utf-16-le")[:-1], "is in UTF-16 LE, but cut off or damaged"),
         ("a.mp4\nb.mp4\n".encode("utf-32"), "is in UTF-32"),
+        ("/録音/鈴木一郎二山田太郎一二.mp4".encode("utf-16-le"), "is neither UTF-8 nor recognised as UTF-16"),
     ],
 )
 def test_list_that_cannot_be_decoded_gets_one_line(raw: bytes, message: str, tmp_path: Path) -> None:
@@ -216,6 +217,14 @@ def test_list_that_cannot_be_decoded_gets_one_line(raw: bytes, message: str, tmp
     with pytest.raises(SettingsError, match=rf"--files-from .*{message}; write the list as UTF-8") as refusal:
         _collect(files_from=listed)
     assert "\n" not in str(refusal.value)
+
+
+def test_quotes_and_white_space_around_a_listed_path_are_left_out(tmp_path: Path) -> None:
+    one, two, three, spaced = _make(tmp_path, "a b.mp4", "c.mp4", "d.mp4", "e.mp4 ")
+    listed = tmp_path / "list"
+    listed.write_text(f'"{one}"\r\n\'{two}\'\r\n\t{three}   \r\n{spaced}\r\n"{tmp_path}/none.mp4"\r\n')
+    paths = [recording.path for recording in _collect(files_from=listed).recordings]
+    assert paths == [one, two, three, spaced, tmp_path / "none.mp4"]
 
 
 def test_list_in_an_old_encoding_is_pointed_out(tmp_path: Path) -> None:
@@ -233,6 +242,23 @@ def test_name_in_another_unicode_form_finds_its_file(tmp_path: Path) -> None:
     assert [recording.path for recording in inputs.recordings] == [path]
     assert inputs.left_aside.repeated == 2
     assert inputs.notes == ("2 inputs found under the same name in another Unicode form (NFC or NFD)",)
+
+
+def test_folder_is_read_once_for_many_names_in_another_unicode_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = _make(tmp_path, *(unicodedata.normalize("NFD", f"müde {number}.mp4") for number in range(9)))
+    read: list[object] = []
+    listdir = os.listdir
+
+    def counted(folder: Path) -> list[str]:
+        read.append(folder)
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", counted)
+    inputs = _collect(*(unicodedata.normalize("NFC", str(path)) for path in paths))
+    assert [recording.path for recording in inputs.recordings] == paths
+    assert read == [tmp_path]
 
 
 def test_two_files_whose_names_look_alike_are_both_kept_and_said(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def written(folder: Path, content: str | bytes) -> Path:
         RATINGS.replace(";", "\t").encode("utf-16"),
         ("SEP=\t\n" + RATINGS.replace(";", "\t")).encode(),
         RATINGS.replace("recording;start_s", "\ufeff Recording\u00a0;Start s").encode("utf-8-sig"),
+        ("sep=,\r\n" + RATINGS).encode(),
         (";;;;\r\n\r\n" + RATINGS).encode(),
     ],
 )
