@@ -188,6 +188,6 @@ def _estimate(estimate: Estimate) -> str:
     if not estimate.computable:
         return f"not computable: {estimate.reason}"
     if not estimate.has_interval:
-        return f"{estimate.value:.2f} (no interval: {estimate.reason})"
+        return f"{estimate.value:z.2f} (no interval: {estimate.reason})"
     low, high = estimate.ci
-    return f"{estimate.value:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{estimate.value:z.2f} [{low:z.2f}, {high:z.2f}]"
