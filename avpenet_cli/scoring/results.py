@@ -169,6 +169,9 @@ class Results:
                 f"{plural(unknown, 'recording')} without recorded_at: not known from {self.starts.source}"
             )
         self._report_names(written, callbacks)
+        left = subjects_path(request.out)
+        if request.subjects is None and left.exists() and _begins_with(left, SUBJECT_COLUMNS):
+            callbacks.warning(f"{left.name} is of an earlier run: give --subjects to renew it, or remove it")
         manifest = Manifest.of(
             request.settings,
             request.weights.description,
@@ -219,6 +222,7 @@ class Results:
             tried = outcome is not None and (recording.key in seen or outcome.status is not Status.FAILED)
             return outcome if tried else None
 
+        self.remove_partial()
         path = partial_path(self._request.out)
         written = self._write_tables(path, journal, finished, set())
         if written.entries:

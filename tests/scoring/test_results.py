@@ -136,6 +136,21 @@ def test_tables_of_recordings_and_subjects_are_certified(journal: Journal, note:
         assert (tmp_path / name).read_bytes().startswith(b"\xef\xbb\xbf")
 
 
+def test_table_of_subjects_of_an_earlier_run_is_reported(journal: Journal, note: Note, tmp_path: Path) -> None:
+    subjects = tmp_path / "who.csv"
+    subjects.write_text("recording,subject\na.mp4,P1\n")
+    note("a.mp4", SCORED)
+    request = requested(tmp_path, subjects=subjects)
+    complete(request, journal)
+    Results(request).write_partial(journal, set())
+    Results(requested(tmp_path)).write_partial(journal, set())
+    assert not (tmp_path / "scores.partial.subjects.csv").exists()
+    line = "scores.subjects.csv is of an earlier run: give --subjects to renew it, or remove it"
+    assert complete(requested(tmp_path), journal)[-1] == line
+    (tmp_path / "scores.subjects.csv").write_text("recording,subject\n")
+    assert line not in complete(requested(tmp_path), journal)
+
+
 def test_subjects_of_other_recordings_are_refused(tmp_path: Path) -> None:
     subjects = tmp_path / "who.csv"
     subjects.write_text("recording,subject\nx.mp4,P1\n")
