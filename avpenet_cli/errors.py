@@ -24,7 +24,8 @@ class ExitCode(IntEnum):
     LOCKED = 75
     """Another run is writing this output."""
     INTERRUPTED = 130
-    """Interrupted; the same command resumes, except that `train` needs `--resume` and `evaluate` starts over."""
+    """Interrupted; the same command resumes, except that `score` must not have `--overwrite`, `train` needs `--resume`
+    and `evaluate` starts over."""
 
 
 class AvpenetError(Exception):

@@ -21,8 +21,11 @@ _BLANK_CHARACTERS = dict.fromkeys((0x115F, 0x1160, 0x3164, 0xFFA0, 0x2800), " ")
 _INVISIBLE_MARKS = frozenset(
     map(chr, (0x034F, *range(0x180B, 0x180E), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 )
-_LOOK_ALIKE = str.maketrans("авгеіјкмнорсѕтухαβεικμνορτυχ", "abreijkmhopcstyxabeikmnoptyx")
-"""Lower-case Cyrillic and Greek letters to the Latin ones that they, or their capitals, look like."""
+_LOOK_ALIKE = str.maketrans("авгеіјкмнорсѕтухαβεζηικμνορτυχı`´‘’ʼ", "abreijkmhopcstyxabezhikmnoptyxi'''''")
+"""Lower-case Cyrillic and Greek letters to the Latin ones that they, or their capitals, look like; the dotless i of
+Turkish; apostrophes, which word processors exchange."""
+_DOTTED_I = "i\N{COMBINING DOT ABOVE}"
+"""What the capital dotted I of Turkish is without letter case."""
 _SHOWN_CHARACTERS = 72
 _NAMED = 5
 _CANNOT_DECIDE = "write the name in the same way everywhere, or rename one of them if they are two"
@@ -138,11 +141,14 @@ def merge_spellings(written: Iterable[str]) -> Spellings:
 def find_look_alikes(names: Iterable[str]) -> tuple[str, str] | None:
     """Two names that look the same but have other characters: full-width digits, Cyrillic letters, other dashes.
 
-    Whether they are the same cannot be told from them.
+    Turkish names in capitals are among them, since their letters i have a case mapping of their own. Whether two such
+    names are the same cannot be told from them.
     """
     seen: dict[str, str] = {}
     for name in names:
-        plain = _caseless(unicodedata.normalize("NFKC", tidy(name))).translate(_LOOK_ALIKE)
+        # An accent that stands alone would be taken apart into a blank and a mark.
+        plain = unicodedata.normalize("NFKC", tidy(name).replace("\N{ACUTE ACCENT}", "'"))
+        plain = _caseless(plain).replace(_DOTTED_I, "i").translate(_LOOK_ALIKE)
         plain = "".join("-" if unicodedata.category(character) == "Pd" else character for character in plain)
         other = seen.setdefault(plain.replace("\N{MINUS SIGN}", "-"), name)
         if normalise_key(other) != normalise_key(name):
@@ -151,8 +157,8 @@ def find_look_alikes(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def nearly_alike(names: Iterable[str], where: str, noun: str) -> tuple[str, ...]:
-    """A sentence on names that differ only in leading zeros, in punctuation at an end, or in which of white space, a
-    dash, an underscore and a dot stands between their parts or before a number.
+    """A sentence on names that differ only in leading zeros, in punctuation at an end, in which of white space, a dash,
+    an underscore and a dot stands between their parts or before a number, or in the `.0` that spreadsheets append.
 
     They are kept apart: `P1` and `P01` may be two people.
     """
@@ -160,6 +166,7 @@ def nearly_alike(names: Iterable[str], where: str, noun: str) -> tuple[str, ...]
     for name in names:
         near = normalise_key(name)
         near = near.strip(" -_.,;:'\"") or near
+        near = re.sub(r"(?<=\d)\.0+$", "", near)
         near = re.sub(r"(?<=[^\W\d_])[\s_.-]+(?=\d)", "", near)
         near = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_.-]+", "-", near))
         groups.setdefault(near, []).append(name)
@@ -173,9 +180,9 @@ def nearly_alike(names: Iterable[str], where: str, noun: str) -> tuple[str, ...]
 
 def look_alike_error(where: str, noun: str, pair: tuple[str, str]) -> SettingsError:
     """The refusal of two names from `find_look_alikes`."""
-    first, second = map(ascii, pair)
+    names, codes = (" and ".join(map(write, pair)) for write in (shown, ascii))
     return SettingsError(
-        f"{where}: the {noun}s {first} and {second} look the same, but are written with different characters",
+        f"{where}: the {noun}s {names} look the same, but are written with different characters ({codes})",
         _CANNOT_DECIDE,
     )
 

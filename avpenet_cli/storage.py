@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import tempfile
@@ -17,7 +18,11 @@ from avpenet_cli.errors import EnvironmentUnavailableError, OutputError
 def write_json(path: Path, plain: dict[str, Any]) -> None:
     """Write a JSON file that appears whole, readable by its owner only; raises as `atomic_write`."""
     with atomic_write(path) as file:
-        file.write(json.dumps(plain, indent=1, ensure_ascii=False).encode() + b"\n")
+        # Piece by piece: as one string, the manifest of many thousand recordings takes several times its length.
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+        json.dump(plain, text, indent=1, ensure_ascii=False)
+        text.write("\n")
+        text.detach()
 
 
 @contextlib.contextmanager

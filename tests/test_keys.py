@@ -97,3 +97,25 @@ def test_names_match_to_the_letter_first_and_by_spelling_where_only_one_is_meant
     )
     with pytest.raises(SettingsError, match=r"r\.csv: recording a\.MP4 may be a\.mp4 or A\.mp4, .* letter case"):
         match_names(["a.MP4"], ["a.mp4", "A.mp4"], "r.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("IŞIK", "ışık"),
+        ("İREM", "irem"),
+        ("Irem", "ırem"),
+        ("O'Brien", "O\u2019Brien"),
+        ("D\u00b4Or", "D'Or"),
+        ("Η1", "h1"),
+    ],
+)
+def test_turkish_capitals_apostrophes_and_greek_capitals_cannot_be_decided(name: str, other: str) -> None:
+    assert find_look_alikes([name, other]) == (name, other)
+
+
+@pytest.mark.parametrize(("name", "other"), [("1", "1.0"), ("P.1", "P1"), ("P-01", "P1")])
+def test_names_that_a_spreadsheet_may_have_changed_are_said_and_kept_apart(name: str, other: str) -> None:
+    assert find_look_alikes([name, other]) is None
+    assert nearly_alike([name, other], "subjects.csv", "patient")
+    assert len(set(merge_spellings([name, other]).names.values())) == 2

@@ -14,12 +14,12 @@ from typing import Annotated
 
 import typer
 import typer.main
-from typer.exceptions import TyperException
 
 from avpenet_cli.cli import bench, doctor, evaluate, phantom, prepare, report, score, status, train, weights
 from avpenet_cli.cli.memory import keep_freed_memory
-from avpenet_cli.cli.reporter import printable
-from avpenet_cli.errors import AvpenetError, ExitCode
+from avpenet_cli.cli.run_end import formatted_traceback, run_end
+from avpenet_cli.cli.run_log import discard_output, json_line, last_message
+from avpenet_cli.errors import ExitCode
 from avpenet_cli.version import __version__
 
 app = typer.Typer(
@@ -66,7 +66,6 @@ def main() -> None:
         from avpenet_cli.cli.completion import answer_shell
 
         sys.exit(answer_shell(app))
-    debug = "--debug" in sys.argv
     # Threads that spin while they wait take cores from the decoder. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
@@ -89,28 +88,13 @@ def main() -> None:
             code = command.invoke(context)
     except typer.Exit as exit_request:
         code = exit_request.exit_code
-    except AvpenetError as error:
-        if debug and error.exit_code not in (ExitCode.LOCKED, ExitCode.INTERRUPTED):
-            raise
-        print_error(str(error))
-        code = error.exit_code
-    except TyperException as error:
-        if message := error.format_message():  # empty when no arguments were given: then the help has been printed
-            print_error(f"{message}; see avpenet --help")
-        code = ExitCode.USAGE
-    except KeyboardInterrupt:
-        print_error("interrupted")
-        code = ExitCode.INTERRUPTED
     except (BrokenPipeError, SystemExit):  # rich makes the one into the other
         # The reader of a pipe has gone; Python would report it again when it flushes at exit.
         for stream in (sys.stdout, sys.stderr):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            discard_output(stream)
         code = ExitCode.OK
-    except Exception as error:
-        if debug:
-            raise
-        print_error(f"internal error ({type(error).__name__}: {error}); --debug shows where, please report it")
-        code = ExitCode.SOME_FAILED
+    except (Exception, KeyboardInterrupt) as error:
+        code = _print_end(error, sys.argv[1:])
     status = int(code or 0)
     # The status stands, and no traceback follows: a signal ends the wait for threads and worker processes, and is
     # ignored while libraries clean up, where Python would restore its default and die of it.
@@ -125,7 +109,19 @@ def _ignore(numbers: Sequence[signal.Signals]) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def print_error(message: str) -> None:
-    """Print one line on stderr, whatever the message contains."""
+def _print_end(error: BaseException, arguments: Sequence[str]) -> ExitCode:
+    """Print an error that no run has logged, whatever it contains, in the log format that was asked for."""
+    end = run_end(error)
+    if not end.message:
+        return end.exit_code
+    trace = formatted_traceback(error) if "--debug" in arguments and end.has_traceback else ""
+    if " --log-format json " in f" {' '.join(arguments)} ".replace("--log-format=", "--log-format "):
+        facts = {"event": "error", "exit_code": int(end.exit_code), "remedy": end.remedy}
+        traced = {"event": "traceback", "traceback": trace}
+        lines = [json_line("error", type(error).__name__, traced)] if trace else []
+        lines.append(json_line("error", end.message, facts))
+    else:
+        lines = [trace, last_message(end.message)]
     with contextlib.suppress(BrokenPipeError):
-        print(f"avpenet: {printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
+        print("\n".join(filter(None, lines)), file=sys.stderr, flush=True)
+    return end.exit_code

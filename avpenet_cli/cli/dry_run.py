@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from avpenet_cli.cli.reporter import printable
+from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode, RecordingError
 from avpenet_cli.phrasing import plural
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from avpenet_cli.cli.options import Debug, Quiet
-from avpenet_cli.cli.reporter import printable, run_callbacks
+from avpenet_cli.cli.reporter import run_callbacks
+from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode
 from avpenet_cli.phrasing import counted
 
@@ -40,7 +41,7 @@ def evaluate(
     modality change the error.
     """
     started = time.monotonic()
-    with run_callbacks(quiet, ("recordings", "segments")) as callbacks:
+    with run_callbacks(quiet, ("recordings", "segments"), debug=debug) as callbacks:
         from avpenet_cli.evaluation.conditions import parse_conditions
         from avpenet_cli.evaluation.run import EvaluateRequest, evaluate_weights
 
@@ -48,14 +49,13 @@ def evaluate(
             store, weights, out, cast("Split", split), parse_conditions(conditions), seed, device, overwrite
         )
         record = evaluate_weights(request, callbacks)
-    if not quiet:
-        for line in _summary(record):
-            typer.echo(printable(line))
-    minutes = (time.monotonic() - started) / 60
-    mae = _value(record.clean.metrics.mae)
-    typer.echo(
-        f"avpenet: {printable(str(out))}: clean MAE {mae} on {_counts(record.clean)}; in {minutes:.1f} min", err=True
-    )
+        callbacks.close_progress()
+        if not quiet:
+            for line in _summary(record):
+                typer.echo(printable(line))
+        minutes = (time.monotonic() - started) / 60
+        mae = _value(record.clean.metrics.mae)
+        callbacks.summary(f"{out}: clean MAE {mae} on {_counts(record.clean)}; in {minutes:.1f} min", ExitCode.OK)
     return ExitCode.OK
 
 

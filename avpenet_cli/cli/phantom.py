@@ -72,7 +72,7 @@ def make(
     if fps is not None and not 1 <= fps <= 120:
         raise SettingsError(f"--fps {fps:g}: out of range", "give 1 to 120")
 
-    from avpenet_cli.cli.reporter import progress_bar
+    from avpenet_cli.cli.progress import progress_bar
     from avpenet_cli.phantom.make import PhantomRequest, make_phantoms
 
     encoder, options = _ENCODERS[codec]

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from avpenet_cli.cli.options import Debug, WeightsName
-from avpenet_cli.cli.reporter import printable, run_callbacks
+from avpenet_cli.cli.reporter import run_callbacks
+from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode
 
 
@@ -26,7 +27,7 @@ def check(
         Path | None, typer.Option(metavar="DIR", help="Phantoms to use instead of the bundled examples.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the verdict.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on PASS, else only the verdict.")] = False,
     debug: Debug = False,
 ) -> int:
     """Score phantoms, compare with what the same weights gave before, and print a protocol to sign.
@@ -35,7 +36,7 @@ def check(
     when a recording failed or a file was altered; and when there was nothing to compare with, unless --save made it.
     """
     # From here on, since loading libraries and weights takes seconds and cannot be interrupted cleanly.
-    with run_callbacks(quiet, tracebacks="full" if debug else "none") as callbacks:
+    with run_callbacks(quiet, debug=debug) as callbacks:
         from avpenet_cli.cli.protocol import print_protocol
         from avpenet_cli.commissioning.run import CheckRequest, check_installation
 
@@ -45,8 +46,9 @@ def check(
         print_protocol(result.protocol)
     if save is not None:
         explanation += f"; today's scores are in {save.name}" if result.saved else f"; nothing was saved in {save.name}"
-    typer.echo(printable(f"{verdict}: {explanation}"))
+    passed = verdict == "PASS" or (verdict == "NO BASELINE" and save is not None)
+    if not quiet or not passed:
+        typer.echo(printable(f"{verdict}: {explanation}"))
     if not quiet:
         typer.echo("\nChecked by: ____________________  Date: ____________  Signature: ____________________")
-    passed = verdict == "PASS" or (verdict == "NO BASELINE" and save is not None)
     return ExitCode.OK if passed else ExitCode.NOT_PASSED

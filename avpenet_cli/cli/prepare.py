@@ -65,7 +65,7 @@ def prepare(
         "device": device,
     }
     started = time.monotonic()
-    with run_callbacks(quiet, tracebacks="full" if debug else "none") as callbacks:
+    with run_callbacks(quiet, debug=debug) as callbacks:
         from avpenet_cli.dataset.prepare import PrepareSettings
         from avpenet_cli.dataset.run import PrepareRequest, prepare_dataset
         from avpenet_cli.settings import read_settings
@@ -73,8 +73,9 @@ def prepare(
         settings = read_settings(PrepareSettings, config, options)
         request = PrepareRequest(tuple(paths), ratings, subjects, out, settings, recursive, prune)
         result = prepare_dataset(request, callbacks)
-    typer.echo(f"{_last_line(result)}; in {(time.monotonic() - started) / 60:.1f} min", err=True)
-    return ExitCode.SOME_FAILED if result.failed else ExitCode.OK
+        code = ExitCode.SOME_FAILED if result.failed else ExitCode.OK
+        callbacks.summary(f"{_last_line(result)}; in {(time.monotonic() - started) / 60:.1f} min", code)
+    return code
 
 
 def _shares(text: str) -> list[float]:
@@ -88,6 +89,6 @@ def _last_line(result: PrepareResult) -> str:
     summary = result.summary
     rated = ", ".join(f"{split} {count} of {summary.subjects[split]}" for split, count in summary.rated.items())
     return (
-        f"avpenet: {plural(len(result.recordings), 'recording')}, {result.failed} failed, "
+        f"{plural(len(result.recordings), 'recording')}, {result.failed} failed, "
         f"{plural(sum(summary.segments.values()), 'segment')}; rated segments of subjects: {rated}"
     )

@@ -11,7 +11,7 @@ import typer
 
 from avpenet_cli.cli.options import CsvBom, Debug
 from avpenet_cli.cli.plan import PlanOptions, plan_lines
-from avpenet_cli.cli.reporter import printable
+from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
 
@@ -88,7 +88,9 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="With --plan: report.json of an earlier study, instead of --sd.")
     ] = None,
     csv_bom: CsvBom = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the summary.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print no summary, and the verdict only if it fails.")
+    ] = False,
     debug: Debug = False,
 ) -> int:
     """Describe score tables and compare them with human ratings: a page, its numbers as JSON, segments to review."""
@@ -135,6 +137,8 @@ def report(
         for line in _summary(document, request):
             typer.echo(printable(line))
     if fail_on_limit and document.verdict.result != "PASS":
+        if quiet:
+            typer.echo(printable(_verdict(document)))
         return ExitCode.NOT_PASSED
     return ExitCode.OK
 
@@ -177,17 +181,21 @@ def _summary(document: ReportDocument, request: ReportRequest) -> list[str]:
         verb = "matches" if unmatched == 1 else "match"
         lines.append(f"{plural(unmatched, 'rating')} {verb} no segment; the page lists the first of them")
     if document.verdict.result != "NOT ASKED":
-        lines.append(f"verdict: {document.verdict.result}: {document.verdict.explanation}")
+        lines.append(_verdict(document))
         if document.verdict.more_subjects is not None:
             lines.append(f"how many more patients? {document.verdict.more_subjects.explanation}")
     lines.append(f"written: {', '.join(path.name for path in request.outputs)}")
     return lines
 
 
+def _verdict(document: ReportDocument) -> str:
+    return f"verdict: {document.verdict.result}: {document.verdict.explanation}"
+
+
 def _estimate(estimate: Estimate) -> str:
     if not estimate.computable:
         return f"not computable: {estimate.reason}"
     if not estimate.has_interval:
-        return f"{estimate.value:.2f} (no interval: {estimate.reason})"
+        return f"{estimate.value:z.2f} (no interval: {estimate.reason})"
     low, high = estimate.ci
-    return f"{estimate.value:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{estimate.value:z.2f} [{low:z.2f}, {high:z.2f}]"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import CsvBom, Debug, Quiet, Recursive, WeightsName
-from avpenet_cli.cli.reporter import LogOptions, Reporter, Tracebacks, log_format_named, run_callbacks
+from avpenet_cli.cli.reporter import Reporter, Tracebacks
+from avpenet_cli.cli.run_log import LogOptions, log_format_named
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Modalities, RecordingOutcome
@@ -89,55 +90,61 @@ def score(
 
     A run that was stopped or killed resumes when the same command is given again.
     """
-    from avpenet_cli.inputs import collect
-    from avpenet_cli.settings import RunSettings, read_settings
-
-    options = {
-        "device": device,
-        "precision": precision,
-        "batch_size": batch_size,
-        "stride_s": stride,
-        "require": None if require is None else _modalities(require),
-        "mc_samples": mc_samples,
-    }
-    settings = read_settings(RunSettings, config, options)
-    inputs = collect(paths or [], files_from, recursive, pseudonymise)
-    if dry_run:
-        from avpenet_cli.cli.dry_run import print_plan
-
-        return print_plan(inputs, settings, pseudonymised=pseudonymise is not None)
-    if out is None:
-        raise SettingsError("--out is missing", "name the table to write, e.g. --out scores.csv")
-    from avpenet_cli.tables import check_format
-    from avpenet_cli.weights import default_entry, find
-
-    check_format(out)
     started = time.monotonic()
-    log = LogOptions(log_format_named(log_format), log_file, verbose)
+    log = LogOptions(log_format_named(log_format), log_file, verbose, quiet)
     tracebacks: Tracebacks = "none" if not debug else "full" if pseudonymise is None else "without text"
-    with run_callbacks(quiet, log=log, tracebacks=tracebacks) as reporter:
-        from avpenet_cli.scoring.run import ScoreRequest
+    with Reporter(log, tracebacks) as reporter:
+        from avpenet_cli.inputs import collect
+        from avpenet_cli.runs.manifest import Totals
+        from avpenet_cli.settings import RunSettings, read_settings
 
-        entry = find(weights) if weights else default_entry()
-        request = ScoreRequest(
-            inputs,
-            out,
-            entry,
-            settings,
-            pseudonymised=pseudonymise is not None,
-            overwrite=overwrite,
-            prune=prune,
-            recorded_at=recorded_at,
-            digests=not no_digests,
-            command=recorded_command(context, private=pseudonymise is not None),
-            subjects=subjects,
-            csv_bom=csv_bom,
-        )
-        totals = _score(request, reporter)
-    typer.echo(_last_line(totals, time.monotonic() - started), err=True)
-    if totals.failed:
-        return ExitCode.SOME_FAILED
-    return ExitCode.SOME_FAILED if strict and (totals.segments["unscorable"] or totals.truncated) else ExitCode.OK
+        totals = Totals()
+        if not dry_run:
+            reporter.set_totals(lambda: _summary(totals, time.monotonic() - started))
+        options = {
+            "device": device,
+            "precision": precision,
+            "batch_size": batch_size,
+            "stride_s": stride,
+            "require": None if require is None else _modalities(require),
+            "mc_samples": mc_samples,
+        }
+        settings = read_settings(RunSettings, config, options)
+        inputs = collect(paths or [], files_from, recursive, pseudonymise)
+        if dry_run:
+            from avpenet_cli.cli.dry_run import print_plan
+
+            return print_plan(inputs, settings, pseudonymised=pseudonymise is not None)
+        if out is None:
+            raise SettingsError("--out is missing", "name the table to write, e.g. --out scores.csv")
+        from avpenet_cli.tables import check_format
+        from avpenet_cli.weights import default_entry, find
+
+        check_format(out)
+        # From here on, because loading libraries and weights takes seconds and cannot be interrupted safely.
+        with reporter.stopping_on_signals():
+            from avpenet_cli.scoring.run import ScoreRequest
+
+            request = ScoreRequest(
+                inputs,
+                out,
+                find(weights) if weights else default_entry(),
+                settings,
+                pseudonymised=pseudonymise is not None,
+                overwrite=overwrite,
+                prune=prune,
+                recorded_at=recorded_at,
+                digests=not no_digests,
+                command=recorded_command(context, private=pseudonymise is not None),
+                subjects=subjects,
+                csv_bom=csv_bom,
+            )
+            _score(request, totals, reporter)
+        failed = totals.failed or (strict and (totals.segments["unscorable"] or totals.truncated))
+        code = ExitCode.SOME_FAILED if failed else ExitCode.OK
+        line, fields = _summary(totals, time.monotonic() - started)
+        reporter.summary(line, code, **fields)
+    return code
 
 
 def _modalities(text: str) -> list[str]:
@@ -148,48 +155,49 @@ def _modalities(text: str) -> list[str]:
     return names
 
 
-def _score(request: ScoreRequest, reporter: Reporter) -> Totals:
-    """Score and log every recording, after the weights' notice."""
-    from avpenet_cli.runs.manifest import Totals
+def _score(request: ScoreRequest, totals: Totals, reporter: Reporter) -> None:
+    """Score, log and count every recording, after the weights' notice."""
     from avpenet_cli.scoring.run import score_recordings
 
     notice = request.weights.description.notice
     if notice:
-        reporter.warning(notice)
-    totals = Totals()
+        reporter.warning(notice, event="notice")
     for scored in score_recordings(request, reporter):
         totals.add(scored.outcome)
         _log_outcome(scored, reporter)
-    return totals
 
 
 def _log_outcome(scored: ScoredRecording, reporter: Reporter) -> None:
     """Log one recording's outcome: a line for people, the same facts as fields for programs."""
     name, outcome = scored.recording.name, scored.outcome
-    fields: dict[str, object] = {"event": "recording", "recording": name, "status": outcome.status.value}
-    if outcome.reason:
-        reporter.warning(f"{name}: failed: {outcome.message}", **fields, reason=outcome.reason)
-        return
     unscorable = sum(1 for segment in outcome.segments if segment.score is None)
     seconds, spent = outcome.balance.nominal_s if outcome.balance else 0.0, sum(outcome.stage_s.values())
-    fields |= {
+    fields: dict[str, object] = {
+        "event": "recording",
+        "recording": name,
+        "status": outcome.status.value,
+        "reason": outcome.reason,
         "segments": len(outcome.segments),
         "unscorable": unscorable,
         "seconds": seconds,
         "reused": scored.reused,
     }
+    if outcome.reason:
+        reporter.error(f"{name}: failed: {outcome.message}", **fields)
+        return
     how = "scored by an earlier run" if scored.reused else f"{seconds:.1f} s in {spent:.1f} s"
     counts = plural(len(outcome.segments), "segment") + (f", {unscorable} unscorable" if unscorable else "")
     rotated = f", image rotated by {outcome.orientation_deg} degrees" if outcome.orientation_deg else ""
     notes = outcome.facts.get("notes")
     chosen = "".join(f"; {note}" for note in notes) if isinstance(notes, list) else ""
     reporter.info(f"{name}: {counts}, {how}{rotated}{chosen}", **fields)
+    note: dict[str, object] = {"event": "recording_note", "recording": name}
     if corrections := _audio_corrections(outcome):
-        reporter.info(f"{name}: audio: {'; '.join(corrections)}", **fields, audio_corrections=corrections)
+        reporter.info(f"{name}: audio: {'; '.join(corrections)}", **note, audio_corrections=corrections)
     if outcome.message:
-        reporter.warning(f"{name}: {outcome.message}", **fields)
+        reporter.warning(f"{name}: {outcome.message}", **note)
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in outcome.stage_s.items())
-    reporter.detail(f"{name}: seconds by stage: {stages}", **fields, stage_s=outcome.stage_s)
+    reporter.detail(f"{name}: seconds by stage: {stages}", **note, stage_s=outcome.stage_s)
 
 
 def _audio_corrections(outcome: RecordingOutcome) -> list[str]:
@@ -197,12 +205,23 @@ def _audio_corrections(outcome: RecordingOutcome) -> list[str]:
     return list(audio.get("corrections", [])) if isinstance(audio, dict) else []
 
 
-def _last_line(totals: Totals, taken_s: float) -> str:
+def _summary(totals: Totals, taken_s: float) -> tuple[str, dict[str, Any]]:
+    """The last line, and the same facts as fields."""
     unscorable = totals.segments["unscorable"]
     kinds = [f"{totals.modalities[kind]} {kind}" for kind in Modalities if totals.modalities[kind]]
     kinds += [f"{unscorable} unscorable"] if unscorable else []
-    return (
-        f"avpenet: {plural(sum(totals.recordings.values()), 'recording')}, {totals.failed} failed; "
+    line = (
+        f"{plural(sum(totals.recordings.values()), 'recording')}, {totals.failed} failed; "
         f"{totals.seconds['scored'] / 60:.1f} min scored in {taken_s / 60:.1f} min; "
         f"{plural(sum(totals.segments.values()), 'segment')}{': ' if kinds else ''}{', '.join(kinds)}"
     )
+    entry = totals.entry()
+    fields = {
+        "recordings": entry.recordings,
+        "segments": entry.segments,
+        "modalities": entry.modalities,
+        "seconds": entry.seconds,
+        "truncated": totals.truncated,
+        "elapsed_s": round(taken_s, 1),
+    }
+    return line, fields

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avpenet_cli.cli.options import Debug
-from avpenet_cli.cli.reporter import printable
+from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
 
@@ -96,7 +96,8 @@ def _state(state: OutputStatus) -> str:
         return f"running: {state.holder}"
     if state.state == "interrupted":
         began = f" (begun {state.started})" if state.started else ""
-        return f"not running; interrupted{began}, the same command resumes"
+        without = " without --overwrite" if "--overwrite" in (state.command or "").split() else ""
+        return f"not running; interrupted{began}, the same command{without} resumes"
     finished = f"finished {state.finished}" if state.finished else "whether it was finished is not known"
     return f"not running; {finished}"
 

@@ -48,7 +48,7 @@ def train(
     The state is kept after every epoch: an interrupted run resumes with --resume.
     """
     started = time.monotonic()
-    with run_callbacks(quiet, ("epochs", "batches")) as callbacks:
+    with run_callbacks(quiet, ("epochs", "batches"), debug=debug) as callbacks:
         from avpenet_cli.settings import read_settings
         from avpenet_cli.training.run import TrainRequest, train_weights
         from avpenet_cli.training.settings import TrainSettings
@@ -56,8 +56,9 @@ def train(
         settings = read_settings(TrainSettings, config, {"device": device})
         request = TrainRequest(store, out, settings, tuple(init or ()), resume, demonstration)
         result = train_weights(request, callbacks)
-    if result is not None:
-        typer.echo(f"{_last_line(result)}; in {(time.monotonic() - started) / 60:.1f} min", err=True)
+        if result is not None:
+            minutes = (time.monotonic() - started) / 60
+            callbacks.summary(f"{_last_line(result)}; in {minutes:.1f} min", ExitCode.OK)
     return ExitCode.OK
 
 
@@ -65,7 +66,7 @@ def _last_line(result: TrainResult) -> str:
     early = ", early stopping" if result.stopped_early else ""
     validation, test = (_mae(result.metrics[split]) for split in ("validation", "test"))
     return (
-        f"avpenet: {result.weights}: epoch {result.best.epoch} of {result.epochs}{early}; "
+        f"{result.weights}: epoch {result.best.epoch} of {result.epochs}{early}; "
         f"MAE validation {validation}, test {test}"
     )
 

@@ -321,6 +321,7 @@ def prepare_all(recordings: Sequence[Recording], preparer: Preparer) -> Iterator
     """
     for recording in recordings:
         preparer.callbacks.check_stop()
+        preparer.callbacks.item_started(recording.name)
         try:
             prepared = preparer.prepare(recording)
         except RecordingError as error:

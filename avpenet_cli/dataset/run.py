@@ -167,7 +167,7 @@ def _prepare_recordings(
 def _report_recording(item: PreparedRecording, callbacks: RunCallbacks) -> None:
     name = item.recording.name
     if item.failure is not None or item.header is None:
-        callbacks.warning(f"{name}: failed: {item.failure}")
+        callbacks.error(f"{name}: failed: {item.failure}")
         if item.error is not None:
             callbacks.failure(item.error)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unicodedata
 from collections import Counter
@@ -44,6 +45,7 @@ class Collection:
     respelt: int = 0
     _candidates: list[Candidate] = field(default_factory=list)
     _look_alikes: list[tuple[Path, Path]] = field(default_factory=list)
+    _names_in: dict[Path, dict[str, list[str]]] = field(default_factory=dict)
 
     def add(self, path: Path, problem: str = "") -> None:
         """Add a path that was named or found."""
@@ -70,6 +72,38 @@ class Collection:
                 del kept[identity]  # the real path has a place of its own in the order
             kept[identity] = candidate, is_real
         return [candidate for candidate, _ in kept.values()]
+
+    def other_unicode_form(self, path: Path) -> Path | None:
+        """The path on the disk whose names differ from this one's in Unicode form only.
+
+        macOS writes names in NFD (letters and accents apart), most other systems in NFC.
+
+        Returns:
+            None where the path itself exists, or no such path does, or several do.
+        """
+        text = str(path)
+        if text.isascii() or os.path.lexists(path):
+            return None
+        found = Path(path.anchor)
+        for part in path.relative_to(path.anchor).parts:
+            if os.path.lexists(found / part):
+                found /= part
+                continue
+            matches = self._by_composed_name(found).get(unicodedata.normalize("NFC", part), [])
+            if len(matches) != 1:
+                return None
+            found /= matches[0]
+        return found
+
+    def _by_composed_name(self, folder: Path) -> dict[str, list[str]]:
+        """A folder's names by their form NFC, read once: a list may name thousands of its files."""
+        if folder not in self._names_in:
+            names: dict[str, list[str]] = {}
+            with contextlib.suppress(OSError):
+                for name in os.listdir(folder):  # noqa: PTH208
+                    names.setdefault(unicodedata.normalize("NFC", name), []).append(name)
+            self._names_in[folder] = names
+        return self._names_in[folder]
 
     def notes(self, names: Mapping[Path, str]) -> list[str]:
         """What a person should know about names in different Unicode forms; `names` are those of the outputs."""
@@ -112,30 +146,3 @@ def _is_same_file(first: Path, second: Path) -> bool:
         return first.samefile(second)
     except OSError:
         return False
-
-
-def other_unicode_form(path: Path) -> Path | None:
-    """The path on the disk whose names differ from this one's in Unicode form only.
-
-    macOS writes names in NFD (letters and accents apart), most other systems in NFC.
-
-    Returns:
-        None where the path itself exists, or no such path does, or several do.
-    """
-    text = str(path)
-    if text.isascii() or os.path.lexists(path):
-        return None
-    found = Path(path.anchor)
-    for part in path.relative_to(path.anchor).parts:
-        if os.path.lexists(found / part):
-            found /= part
-            continue
-        wanted = unicodedata.normalize("NFC", part)
-        try:
-            matches = [name for name in os.listdir(found) if unicodedata.normalize("NFC", name) == wanted]  # noqa: PTH208
-        except OSError:
-            return None
-        if len(matches) != 1:
-            return None
-        found /= matches[0]
-    return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.inputs.candidates import Collection, other_unicode_form
+from avpenet_cli.inputs.candidates import Collection
 from avpenet_cli.inputs.folders import FolderContent, list_folder
 from avpenet_cli.inputs.left_aside import Aside, LeftAside
 from avpenet_cli.inputs.lists import read_list
@@ -131,7 +131,7 @@ def _expand(text: str, recursive: bool, collection: Collection) -> None:
             else:
                 _expand(match, recursive, collection)
     else:
-        respelt = other_unicode_form(path)
+        respelt = collection.other_unicode_form(path)
         if respelt is None:
             collection.add(path)
         else:

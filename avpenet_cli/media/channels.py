@@ -153,11 +153,10 @@ def _notes(signs: tuple[int, ...]) -> list[str]:
         carry = "carries" if len(live) == 1 else "carry"
         notes.append(f"{len(live)} of {plural(len(signs), 'channel')} {carry} audio; the others were left out")
     if inverted:
-        one = len(inverted) == 1
         numbers = ", ".join(map(str, inverted))
         notes.append(
             f"channel {numbers} is inverted; its sign was changed"
-            if one
+            if len(inverted) == 1
             else f"channels {numbers} are inverted; their signs were changed"
         )
     return notes

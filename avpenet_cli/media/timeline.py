@@ -50,6 +50,9 @@ class PacketPlacer:
         self._ahead: deque[Packet] = deque()
         self._tolerance = TOLERANCE_S * rate_hz
         self._jitter = 0
+        # Sample counts at which stamps that are behind (-1) or ahead (1) are known to return, so that a burst of
+        # packets is looked through once.
+        self._returns: dict[int, int] = {}
 
     @property
     def jitter_s(self) -> float:
@@ -67,6 +70,8 @@ class PacketPlacer:
                 jump = -samples.size if self._is_repeat(packet, previous_time, position) else 0
             elif position:
                 jump = self._lasting(jump, position + samples.size)
+            if jump:
+                self._returns.clear()  # the count that they return to has changed
             if jump > 0:
                 position += jump
             elif jump < 0:
@@ -85,11 +90,15 @@ class PacketPlacer:
             position: the sample count after the packet.
         """
         sign = 1 if jump > 0 else -1
+        if position <= self._returns.get(sign, 0):
+            self._jitter = max(self._jitter, abs(jump))
+            return 0
         deviation, seen = abs(jump), 0
         for later in self._look_ahead():
             returned = sign * (later.time - position - seen)
             if returned <= self._tolerance:
                 self._jitter = max(self._jitter, abs(jump))
+                self._returns[sign] = position + seen
                 return 0
             deviation = min(deviation, returned)
             seen += later.samples.size

@@ -117,6 +117,11 @@ def analyse_tables(inputs: Inputs, settings: ReportSettings) -> Analysis:
     pairing = pair(inputs.scores, inputs.ratings, inputs.subjects, settings.hold_s)
     segments = pairing.segments
     rated = segments[(segments["status"] == "scored") & segments["reference"].notna()]
+    if inputs.ratings is not None and not (segments["status"] == "scored").any():
+        raise SettingsError(
+            "--reference: no segment has a score to compare with a rating",
+            "leave out --reference for a page that says why",
+        )
     if inputs.ratings is not None and not len(rated):
         raise SettingsError(
             "--reference: no scored segment has a rating", "check that times are seconds from the recording's start"

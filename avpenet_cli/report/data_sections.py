@@ -11,7 +11,6 @@ from avpenet_cli.report.document.data import (
     UnmatchedRating,
     UnmatchedRatings,
 )
-from avpenet_cli.settings import WINDOW_S
 from avpenet_cli.stats.distribution import Distribution, describe
 from avpenet_cli.study.pairing import Pairing
 from avpenet_cli.study.tables import Inputs
@@ -84,6 +83,6 @@ def pairing_section(pairing: Pairing, hold_s: float, has_ratings: bool) -> Pairi
 
 
 def _overlapping(segments: pd.DataFrame) -> bool:
-    """Whether segments share seconds, as they do with a stride below their length."""
-    steps_s = segments.groupby("recording", observed=True, sort=False)["start_s"].diff()
-    return bool((steps_s < WINDOW_S - _ROUNDING_S).any())
+    """Whether successive segments share seconds, as they do with a stride below their length."""
+    previous_end_s = segments.groupby("recording", observed=True, sort=False)["end_s"].shift()
+    return bool((segments["start_s"] < previous_end_s - _ROUNDING_S).any())

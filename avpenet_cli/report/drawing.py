@@ -67,7 +67,9 @@ def _scores_figures(analysis: Analysis) -> dict[str, Figure]:
     scores = segments.loc[segments["status"] == "scored", "score"].to_numpy()
     reference = segments["reference"].dropna().to_numpy() if analysis.inputs.ratings else None
     drawn = {
-        "balance": figures.balance([(name, part_s) for name, part_s in parts if part_s > 0]),
+        "balance": figures.balance(
+            [(name, part_s) for name, part_s in parts if part_s > 0], recorded=coverage.source == "manifest"
+        ),
         "distributions": figures.distributions(scores, reference),
     }
     if document.drift is not None:

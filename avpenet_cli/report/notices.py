@@ -17,6 +17,10 @@ from avpenet_cli.study.tables import Inputs, summarise_weights
 
 _UNTRAINED = "UNTRAINED WEIGHTS: the scores mean nothing and must not be used."
 _DEMONSTRATION = "DEMONSTRATION WEIGHTS: trained on simulations, not for patients."
+_NO_SUBJECTS = (
+    "Whose recordings these are is not known (no --subjects): each is counted as a separate subject. If a patient has "
+    "several, there are fewer subjects than stated and the intervals are too narrow."
+)
 # Share of the ratings above which their names or times are probably wrong.
 _MANY_UNMATCHED = 0.05
 # A scale whose ratings never exceed this, points, is probably wrong where there are enough ratings.
@@ -37,13 +41,10 @@ def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_un
         n_unmatched: ratings that match no segment.
     """
     collected = [*_about_weights(inputs), *_about_manifests(inputs)]
-    warnings = [
-        *inputs.notices,
-        *_about_recordings_without_subject(inputs),
-        *_about_modalities(coverage),
-        *_about_subjects(rated),
-        *_about_ratings(inputs),
-    ]
+    warnings = [*inputs.notices, *_about_modalities(coverage)]
+    if inputs.ratings is not None and inputs.subjects is None:
+        warnings.append(_NO_SUBJECTS)
+    warnings += [*_about_recordings_without_subject(inputs), *_about_subjects(rated), *_about_ratings(inputs)]
     n_ratings = inputs.ratings.file.rows if inputs.ratings is not None else 0
     if n_unmatched > _MANY_UNMATCHED * n_ratings:
         warnings.append(f"{n_unmatched} of {n_ratings} ratings match no segment: are names and times right?")
@@ -123,7 +124,9 @@ def _about_subjects(rated: pd.DataFrame) -> list[str]:
         return []
     n_subjects, most, total = len(pairs_of_subject), pairs_of_subject.iloc[0], pairs_of_subject.sum()
     texts = []
-    if n_subjects < MINIMUM_SUBJECTS:
+    if n_subjects == 1:
+        texts.append("Only 1 subject with pairs: nothing on this page says how the scores do in other patients.")
+    elif n_subjects < MINIMUM_SUBJECTS:
         few = counted(n_subjects, "subject")
         texts.append(f"Only {few} with pairs: intervals are wide, and a verdict on so few means little.")
     if n_subjects > 1 and most > total / 2:

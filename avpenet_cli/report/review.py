@@ -20,6 +20,8 @@ COLUMNS = ["recording", "start_s", "end_s", "score", "reference", "difference", 
 
 # Rows on the page and in report.json.
 _ON_PAGE = 25
+# Differences of decimal fractions miss a limit by a rounding error.
+_ROUNDING_POINTS = 1e-9
 
 RATED_CRITERION = (
     "Scored segments that lie outside the limits of agreement, beyond the accepted difference where one was given, or "
@@ -46,8 +48,8 @@ def disagreements(
     class_steps = np.abs(
         class_of(rated["score"].to_numpy(), cut_points) - class_of(rated["reference"].to_numpy(), cut_points)
     )
-    outside = (difference < loa[0]) | (difference > loa[1])
-    beyond = np.abs(difference) > (np.inf if limit_points is None else limit_points)
+    outside = (difference < loa[0] - _ROUNDING_POINTS) | (difference > loa[1] + _ROUNDING_POINTS)
+    beyond = np.abs(difference) > (np.inf if limit_points is None else limit_points + _ROUNDING_POINTS)
     reasons = (
         (outside, "outside the limits of agreement"),
         (beyond, "beyond the accepted difference"),

@@ -187,6 +187,11 @@ def _assumptions(settings: PlanSettings, spreads: list[Spread], pilot: _Pilot | 
             f"A pilot study knows the SD only roughly: the table also has its upper {100 * _CAUTION:.0f} % confidence "
             f"limit, {spreads[1].sd:.2f} points (Browne 1995). Plan with that one."
         )
+        if not spread.within_sd:
+            texts.append(
+                "It had one rated segment of each subject and cannot say how alike several are. Where the table has "
+                "several, it assumes the worst: that they all differ from their ratings by the same (ICC 1)."
+            )
     elif settings.icc is None:
         texts.append(
             "ICC: share of the variance of the differences that lies between subjects. It is not known here, so "
@@ -216,6 +221,9 @@ def _conclusions(settings: PlanSettings, spread: Spread, expected: str, rows: li
     texts.append(
         f"At least {MINIMUM_SUBJECTS} subjects are planned, because a verdict on fewer means little. A subject counts "
         "with scored and rated segments: recruit more, for recordings that cannot be scored."
+    )
+    texts.append(
+        "Independent segments: how many of different subjects would give the bias with the same precision (Kish 1965)."
     )
     texts.append(
         "Method: chance of the verdict by the report's own rule, with normal differences and equal numbers of segments."

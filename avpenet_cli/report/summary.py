@@ -53,11 +53,13 @@ def _against_ratings(document: ReportDocument, agreement: AgreementSection, rati
         return _distance(limits, _segment(document), "the score", rating) + _HOW_OFTEN
     if limits.n_subjects > 1 or document.error is None:
         return f"How far a single score may lie from {rating} is not known: {limits.lower.reason}."
-    mae = document.error.accuracy.mae.value
+    mae = document.error.accuracy.mae
+    if not mae.computable:
+        return f"How far a single score may lie from {rating} is not known: only one segment was rated."
     rating = rating.replace("patients'", "patient's")
     return (
-        f"Only one subject was rated. There, the score differs from {rating} by {number(mae, 1)} points on average; "
-        "one subject cannot show how far it differs in others."
+        f"Only one subject was rated. There, the score differs from {rating} by {number(mae.value, 1)} points on "
+        "average; one subject cannot show how far it differs in others."
     )
 
 
@@ -77,4 +79,6 @@ def _distance(limits: Limits, segment: str, score: str, rating: str) -> str:
     if lower < 0 < upper:
         return f"{segment} may lie up to {number(upper, 1)} points above or {number(-lower, 1)} below {rating}."
     side, near, far = ("above", lower, upper) if lower >= 0 else ("below", -upper, -lower)
+    if number(near, 1) == number(far, 1):
+        return f"{segment} lies {number(near, 1)} points {side} {rating}."
     return f"{segment} lies between {number(near, 1)} and {number(far, 1)} points {side} {rating}."

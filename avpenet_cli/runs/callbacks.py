@@ -21,11 +21,21 @@ class RunCallbacks:
     def warning(self, message: str, **fields: object) -> None:
         """Take one line that a person should look at."""
 
+    def error(self, message: str, **fields: object) -> None:
+        """Take one line about something that failed, such as a recording; the run continues."""
+
     def failure(self, error: Exception) -> None:
         """Take the exception behind a recording that failed; the run continues. Its text may hold a patient's name."""
 
     def set_total(self, total: int) -> None:
         """Note how many recordings or epochs the run has; called once, before the first report."""
+
+    def item_started(self, name: str) -> None:
+        """Note which recording comes next.
+
+        Args:
+            name: the recording's name or pseudonym.
+        """
 
     def progress(self, done: float, total: float) -> None:
         """Note the progress of the current recording or epoch.

@@ -21,15 +21,14 @@ def require_inputs(inputs: Inputs, *, pseudonymised: bool = False) -> None:
     Raises:
         SettingsError: none does.
     """
-    problems = [_absence(recording) for recording in inputs.recordings]
-    if not all(problems):
+    if not all(map(_absence, inputs.recordings)):
         return
     first = inputs.recordings[0]
     name = first.name if pseudonymised else display_name(str(first.path))
-    count = len(problems)
+    count = len(inputs.recordings)
     subject = name if count == 1 else f"none of the {count} inputs can be read, such as {name}"
     raise SettingsError(
-        f"nothing to do, and nothing was changed: {subject}: {problems[0]}",
+        f"nothing to do, and nothing was changed: {subject}: {_absence(first)}",
         "check the path, and that its disk or share is mounted",
     )
 

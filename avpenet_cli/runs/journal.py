@@ -6,7 +6,6 @@ A killed run resumes from it, and a later run adds to it. SQLite keeps it consis
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import sqlite3
@@ -34,10 +33,14 @@ def journal_path(output: Path) -> Path:
     return output.with_name(output.name + ".journal")
 
 
-# Tables of their own, so that version 0.1.0, which does not know them, can still use the journal.
-_LATER_TABLES = (
-    "CREATE TABLE IF NOT EXISTS file (recording TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, "
-    "sha256 TEXT NOT NULL)",
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS finished (recording TEXT PRIMARY KEY, size INTEGER NOT NULL, "
+    "mtime_ns INTEGER NOT NULL, outcome TEXT NOT NULL)",
+    # A table of its own, so that a night on which the archive is unreachable does not cost earlier scores.
+    "CREATE TABLE IF NOT EXISTS failed (recording TEXT PRIMARY KEY, outcome TEXT NOT NULL)",
+    # The file behind the row of the same recording in `finished` or, where `failed` is 1, in `failed`.
+    "CREATE TABLE IF NOT EXISTS file (recording TEXT NOT NULL, failed INTEGER NOT NULL, size INTEGER NOT NULL, "
+    "mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (recording, failed))",
     # The latest run: facts as JSON, and its inputs. `retry` marks a recording that failed before this run and has not
     # been tried again yet; `path` is NULL under pseudonyms.
     "CREATE TABLE IF NOT EXISTS latest_run (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -83,15 +86,7 @@ class Journal:
             self._db.execute("PRAGMA secure_delete = ON")
             with self._transaction():
                 self._db.execute("CREATE TABLE IF NOT EXISTS run (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
-                self._db.execute(
-                    "CREATE TABLE IF NOT EXISTS finished (recording TEXT PRIMARY KEY, size INTEGER NOT NULL, "
-                    "mtime_ns INTEGER NOT NULL, outcome TEXT NOT NULL)"
-                )
-                # A table of its own, so that a night on which the archive is unreachable does not cost earlier scores.
-                self._db.execute(
-                    "CREATE TABLE IF NOT EXISTS failed (recording TEXT PRIMARY KEY, outcome TEXT NOT NULL)"
-                )
-                for statement in _LATER_TABLES:
+                for statement in _TABLES:
                     self._db.execute(statement)
             if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("quick_check failed")
@@ -166,8 +161,13 @@ class Journal:
             if stored is None:
                 return None
             outcome = self._read(stored[0])
-            self._db.execute("DELETE FROM failed WHERE recording = ?", (recording.key,))
+            with self._transaction():
+                self._forget_failure(recording)
         return outcome
+
+    def _forget_failure(self, recording: Recording) -> None:
+        self._db.execute("DELETE FROM failed WHERE recording = ?", (recording.key,))
+        self._db.execute("DELETE FROM file WHERE recording = ? AND failed", (recording.key,))
 
     def latest(self, recording: Recording) -> RecordingOutcome | None:
         """A recording's most recent outcome in this run or an earlier one; None where there is none."""
@@ -180,7 +180,7 @@ class Journal:
 
     def _read(self, text: str) -> RecordingOutcome:
         try:
-            return _with_current_names(_OUTCOME.validate_json(text))
+            return _OUTCOME.validate_json(text)
         except ValueError as error:
             raise self._damaged(f"an entry cannot be read: {type(error).__name__}") from None
 
@@ -200,15 +200,15 @@ class Journal:
         """
         text = _OUTCOME.dump_json(outcome).decode()
         with self._guarded(), self._transaction():
-            self._db.execute("DELETE FROM failed WHERE recording = ?", (recording.key,))
+            self._forget_failure(recording)
             self._db.execute("UPDATE input SET retry = 0 WHERE recording = ?", (recording.key,))
-            self._db.execute("DELETE FROM file WHERE recording = ?", (recording.key,))
+            has_failed = outcome.status is Status.FAILED
             if file_state is not None:
                 self._db.execute(
-                    "INSERT INTO file VALUES (?, ?, ?, ?)",
-                    (recording.key, file_state.st_size, file_state.st_mtime_ns, sha256),
+                    "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?)",
+                    (recording.key, has_failed, file_state.st_size, file_state.st_mtime_ns, sha256),
                 )
-            if outcome.status is Status.FAILED:
+            if has_failed:
                 self._db.execute("INSERT INTO failed VALUES (?, ?)", (recording.key, text))
                 return
             assert file_state is not None
@@ -254,13 +254,13 @@ class Journal:
             return dict(self._db.execute("SELECT recording, name FROM input"))
 
     def file_facts(self, recording: Recording) -> FileFacts | None:
-        """A recording's file as it was when it was last read; None where that is not known."""
+        """The file behind the outcome that `latest` gives; None where that recording had none."""
+        query = (
+            "SELECT size, mtime_ns, sha256 FROM file WHERE recording = ?1 "
+            "AND failed = EXISTS (SELECT 1 FROM failed WHERE recording = ?1)"
+        )
         with self._guarded():
-            query = "SELECT size, mtime_ns, sha256 FROM file WHERE recording = ?"
             row = self._db.execute(query, (recording.key,)).fetchone()
-            if row is None:  # finished by an earlier version
-                query = "SELECT size, mtime_ns, '' FROM finished WHERE recording = ?"
-                row = self._db.execute(query, (recording.key,)).fetchone()
         return FileFacts(*row) if row else None
 
     def held(self) -> frozenset[str]:
@@ -287,28 +287,15 @@ class Journal:
                 "DELETE FROM finished WHERE recording NOT IN (SELECT recording FROM wanted) "
                 "OR recording IN (SELECT recording FROM failed)"
             ).rowcount
-            for table in ("failed", "file"):
-                self._db.execute(f"DELETE FROM {table} WHERE recording NOT IN (SELECT recording FROM wanted)")
+            self._db.execute("DELETE FROM failed WHERE recording NOT IN (SELECT recording FROM wanted)")
+            self._db.execute(
+                "DELETE FROM file WHERE CASE WHEN file.failed "
+                "THEN NOT EXISTS (SELECT 1 FROM failed WHERE failed.recording = file.recording) "
+                "ELSE NOT EXISTS (SELECT 1 FROM finished WHERE finished.recording = file.recording) END"
+            )
             self._db.execute("DROP TABLE wanted")
         return dropped
 
     def close(self) -> None:
         """Close the database."""
         self._db.close()
-
-
-_RENAMED_STAGES = {"sound": "audio", "encode_sound": "encode_audio"}
-
-
-def _with_current_names(outcome: RecordingOutcome) -> RecordingOutcome:
-    """An outcome that an earlier version noted, with the names that the manifest has now."""
-    if not _RENAMED_STAGES.keys() & outcome.stage_s.keys():
-        return outcome
-    stages = {_RENAMED_STAGES.get(name, name): seconds for name, seconds in outcome.stage_s.items()}
-    facts = {
-        name: {"decoder_warning" if key == "complaint" else key: value for key, value in stream.items()}
-        if isinstance(stream, dict)
-        else stream
-        for name, stream in outcome.facts.items()
-    }
-    return dataclasses.replace(outcome, stage_s=stages, facts=facts)

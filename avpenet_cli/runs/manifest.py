@@ -110,9 +110,10 @@ class FileEntry:
 
     Attributes:
         size_bytes: its size.
-        modified: when it was last modified, ISO 8601 in UTC.
-        sha256: its digest, hexadecimal; empty where it was not computed (`--no-digests`, a failed recording, or one
-            that version 0.1.0 scored).
+        modified: when it was last modified, ISO 8601 in UTC; empty under pseudonyms, unless the times of recordings
+            were asked for.
+        sha256: its digest, hexadecimal; empty where it was not computed (`--no-digests`, a failed recording, or one at
+            whose end the run was interrupted).
     """
 
     size_bytes: int
@@ -324,11 +325,15 @@ def count_modalities(outcome: RecordingOutcome) -> dict[str, int]:
     return {kind.value: counts[kind.value] for kind in Modalities if counts[kind.value]}
 
 
-def file_entry(facts: FileFacts | None) -> FileEntry | None:
-    """A recording's file as the manifest states it."""
+def file_entry(facts: FileFacts | None, *, with_time: bool = True) -> FileEntry | None:
+    """A recording's file as the manifest states it.
+
+    Args:
+        with_time: state when it was modified, which is when most recordings ended; times can identify a patient.
+    """
     if facts is None:
         return None
-    modified = datetime.fromtimestamp(facts.mtime_ns // 1_000_000_000, UTC).isoformat()
+    modified = datetime.fromtimestamp(facts.mtime_ns // 1_000_000_000, UTC).isoformat() if with_time else ""
     return FileEntry(facts.size_bytes, modified, facts.sha256)
 
 

@@ -99,6 +99,8 @@ def read_status(output: Path) -> OutputStatus:
         OutputError: its journal or manifest is damaged or cannot be read.
         OutputLockedError: another program holds the journal open.
     """
+    if not output.name:
+        raise SettingsError(f"{output} is a folder", "name the table that avpenet score --out names")
     holder = lock_holder(output)
     manifest = _read_manifest(output.with_suffix(".run.json"), output.name)
     journal = journal_path(output)
@@ -254,7 +256,7 @@ def _not_known(known: bool, pseudonymised: bool | None) -> list[str]:
     if not known:
         return [
             "what is still to do, what was left aside and the paths of failed recordings: version 0.1.0 did not store "
-            "them; the next run does"
+            "them"
         ]
     if pseudonymised:
         return [

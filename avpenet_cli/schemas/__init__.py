@@ -17,17 +17,22 @@ def schemas() -> dict[str, dict[str, Any]]:
     from pydantic import TypeAdapter
 
     from avpenet_cli.report.schema import report_schema
+    from avpenet_cli.runs.log_lines import LOG_VERSION, LogLine
     from avpenet_cli.runs.manifest import MANIFEST_VERSION, Manifest
     from avpenet_cli.runs.status import STATUS_VERSION, OutputStatus
 
-    documents: dict[str, tuple[type, str]] = {
+    documents: dict[str, tuple[Any, str]] = {
         "manifest.schema.json": (Manifest, f"avpenet run manifest (*.run.json), version {MANIFEST_VERSION}"),
         "status.schema.json": (OutputStatus, f"avpenet status --json, version {STATUS_VERSION}"),
+        "log.schema.json": (LogLine, f"a line of avpenet score --log-format json, version {LOG_VERSION}"),
     }
     generated = {
         name: TypeAdapter(kind).json_schema(mode="serialization") | {"title": title}
         for name, (kind, title) in documents.items()
     }
+    for line in generated["log.schema.json"]["$defs"].values():
+        line["additionalProperties"] = False
+        line["required"] = [*line.get("required", []), *(["event"] if "event" in line["properties"] else [])]
     generated["report.schema.json"] = report_schema()
     return {name: {"$schema": _DIALECT} | schema for name, schema in generated.items()}
 

@@ -40,6 +40,11 @@ _DIRECTIVES = {
 """What each directive of `strptime` that a pattern may have stands for; numbers have all their digits."""
 _FIRST_YEAR = 1990
 """Digits that would be an earlier date are no date."""
+_YEARS = range(1900, 2200)
+"""Other years are no clock's, however wrong it is."""
+_YEAR_S = 365.25 * 86_400
+_MAX_OFFSET_S = 100 * _YEAR_S
+"""A clock without battery starts decades back."""
 
 Start = datetime | None
 Finder = Callable[[Recording, RecordingOutcome], Start]
@@ -116,8 +121,12 @@ def iso(start: datetime | None, after_s: float = 0.0) -> str:
 
 def container_start(outcome: RecordingOutcome) -> datetime | None:
     """The creation time that the container states; None where it states none."""
-    stated = outcome.facts.get(CREATION_TIME)
-    return datetime.fromisoformat(str(stated)) if stated else None
+    return _stated(str(outcome.facts.get(CREATION_TIME, "")))
+
+
+def _stated(creation_time: str) -> Start:
+    start = datetime.fromisoformat(creation_time) if creation_time else None
+    return start if start is not None and start.year in _YEARS else None
 
 
 def _from_container(decoding: DecodingSettings, recording: Recording, outcome: RecordingOutcome) -> Start:
@@ -125,10 +134,9 @@ def _from_container(decoding: DecodingSettings, recording: Recording, outcome: R
         return container_start(outcome)
     # A journal of pseudonyms keeps no time.
     try:
-        stated = probe(recording.path, decoding).creation_time
+        return _stated(probe(recording.path, decoding).creation_time)
     except RecordingError:
         return None
-    return datetime.fromisoformat(stated) if stated else None
 
 
 def _from_name(pattern: str) -> Finder:
@@ -154,7 +162,7 @@ def _from_name(pattern: str) -> Finder:
                 start = datetime.strptime(match[1], pattern)
             except ValueError:
                 continue
-            if start.year >= _FIRST_YEAR:
+            if start.year >= _FIRST_YEAR and start.year in _YEARS:
                 return start
         return None
 
@@ -190,6 +198,9 @@ def _read_table(path: Path) -> tuple[Mapping[str, datetime], str]:
                 raise sheet.fault(np.array([row]), problem, "write it like 2026-03-04T10:15:00+01:00")
             continue
         offset = of_device.get(devices[row] or "", offsets[row])
+        if not abs(offset) <= _MAX_OFFSET_S and not np.isnan(offset):
+            problem = f"clock_offset_s is {offset:g}, over {_MAX_OFFSET_S / _YEAR_S:.0f} years"
+            raise sheet.fault(np.array([row]), problem, "give it in seconds")
         starts[recording] = start - timedelta(seconds=0.0 if np.isnan(offset) else offset)
     return starts, sheet.sha256
 
@@ -199,4 +210,4 @@ def _parsed(text: str | None) -> datetime | None:
         start = datetime.fromisoformat((text or "").strip())
     except ValueError:
         return None
-    return start if len((text or "").strip()) > len("2026-03-04") else None
+    return start if len((text or "").strip()) > len("2026-03-04") and start.year in _YEARS else None

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import codecs
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avpenet_cli.errors import SettingsError
+from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.runs.callbacks import RunCallbacks
-from avpenet_cli.runs.journal import Journal
+from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.manifest import (
     Manifest,
     RecordedAtEntry,
@@ -31,10 +32,13 @@ from avpenet_cli.runs.outputs import refuse_overwriting
 from avpenet_cli.scoring.recorded_at import NOWHERE, StartTimes, iso, start_times
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS, Summary, recording_row, subject_row
 from avpenet_cli.storage import storage_fault
-from avpenet_cli.tables import Row, escape_cell, row, write_table
+from avpenet_cli.tables import Column, Row, escape_cell, row, write_table
 
 if TYPE_CHECKING:
     from avpenet_cli.scoring.run import ScoreRequest
+
+
+_OTHER_NAME = "choose another --out"
 
 
 def recordings_path(table: Path) -> Path:
@@ -55,6 +59,38 @@ def partial_path(table: Path) -> Path:
 def tables_of(table: Path) -> tuple[Path, ...]:
     """A score table and the tables beside it."""
     return table, recordings_path(table), subjects_path(table)
+
+
+def refuse_replacing_others(table: Path, *, with_subjects: bool) -> None:
+    """Check that no file that a run writes beside its score table is another program's, or another run's output.
+
+    Args:
+        with_subjects: the run writes tables of subjects, too.
+
+    Raises:
+        OutputError: one is.
+    """
+    for score_table in (table, partial_path(table)):
+        for path in tables_of(score_table):
+            if path != table and journal_path(path).exists():
+                raise OutputError(f"{path} is the output of another run, which this one would replace", _OTHER_NAME)
+        written = [(recordings_path(score_table), RECORDING_COLUMNS)]
+        written += [(subjects_path(score_table), SUBJECT_COLUMNS)] if with_subjects else []
+        for path, columns in written:
+            if not _begins_with(path, columns):
+                raise OutputError(f"{path} exists, and avpenet score did not write it", f"{_OTHER_NAME}, or move it")
+
+
+def _begins_with(path: Path, columns: Sequence[Column]) -> bool:
+    """Whether a file is absent, or a CSV table that begins with the first three of these columns."""
+    header = ",".join(column.name for column in columns[:3]).encode()
+    try:
+        with path.open("rb") as file:
+            return file.read(len(codecs.BOM_UTF8) + len(header)).removeprefix(codecs.BOM_UTF8).startswith(header)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise storage_fault(path, error) from None
 
 
 @dataclass(frozen=True)
@@ -133,6 +169,9 @@ class Results:
                 f"{plural(unknown, 'recording')} without recorded_at: not known from {self.starts.source}"
             )
         self._report_names(written, callbacks)
+        left = subjects_path(request.out)
+        if request.subjects is None and left.exists() and _begins_with(left, SUBJECT_COLUMNS):
+            callbacks.warning(f"{left.name} is of an earlier run: give --subjects to renew it, or remove it")
         manifest = Manifest.of(
             request.settings,
             request.weights.description,
@@ -183,6 +222,7 @@ class Results:
             tried = outcome is not None and (recording.key in seen or outcome.status is not Status.FAILED)
             return outcome if tried else None
 
+        self.remove_partial()
         path = partial_path(self._request.out)
         written = self._write_tables(path, journal, finished, set())
         if written.entries:
@@ -262,7 +302,8 @@ class _Collected:
             if outcome is None:
                 continue
             self.known_starts += start is not None
-            file = file_entry(self.journal.file_facts(recording))
+            with_time = not self.request.pseudonymised or self.starts.source != NOWHERE
+            file = file_entry(self.journal.file_facts(recording), with_time=with_time)
             self.entries.append(recording_entry(recording, outcome, recording.key in self.reused, iso(start), file))
             self.segments += len(outcome.segments)
             for segment in outcome.segments:

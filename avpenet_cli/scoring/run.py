@@ -26,7 +26,7 @@ from avpenet_cli.runs.manifest import (
 )
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.recorded_at import CONTAINER
-from avpenet_cli.scoring.results import Results, RunFacts, partial_path, tables_of
+from avpenet_cli.scoring.results import Results, RunFacts, partial_path, refuse_replacing_others, tables_of
 from avpenet_cli.scoring.scorer import Scorer, failed_outcome
 from avpenet_cli.settings import RunSettings, result_settings
 from avpenet_cli.storage import storage_fault, temporary_prefix
@@ -99,8 +99,8 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         SettingsError: the output has an unknown suffix, no input exists, `recorded_at` cannot be used, or the settings
             require a modality that the weights do not take.
         OutputLockedError: another run is writing this output.
-        OutputError: the output belongs to other weights or settings, would lose recordings without `prune`, or cannot
-            be written.
+        OutputError: the output belongs to other weights or settings, would lose recordings without `prune`, would
+            replace files beside it that are not its own, or cannot be written.
         WeightsError: the weights were altered or do not fit this version.
         EnvironmentUnavailableError: the device, ffmpeg or disk space is missing.
         Interrupted: the callbacks requested it; what was yielded before is kept.
@@ -112,8 +112,11 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
     choose_device(request.settings.device)
     with output_lock(request.out):
         _check_manifest_owner(request.out)
-        # Weights are verified while they are loaded, before anything of an earlier run is removed.
+        refuse_replacing_others(request.out, with_subjects=request.subjects is not None)
+        # Weights and settings are verified here, before anything of an earlier run is removed.
         network = Network(request.weights, request.settings, callbacks)
+        with_times = not request.pseudonymised or results.starts.source == CONTAINER
+        scorer = Scorer(network, request.settings, callbacks, with_times=with_times)
         _remove_leftovers(request.out, journal_too=request.overwrite)
         fingerprint = {
             "weights": f"{request.weights.name}@{request.weights.digest}",
@@ -127,8 +130,6 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
             _begin(request, journal, started)
             _announce(request, network, callbacks)
             totals, seen, reused = Totals(), set[str](), set[str]()
-            with_times = not request.pseudonymised or results.starts.source == CONTAINER
-            scorer = Scorer(network, request.settings, callbacks, with_times=with_times)
             try:
                 recordings = request.inputs.recordings
                 for scored in iter_scored(recordings, scorer, journal, callbacks, digests=request.digests):
@@ -138,9 +139,11 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
                         reused.add(scored.recording.key)
                     yield scored
             except Interrupted as stop:
-                raise _with_partial_tables(stop, results, journal, seen) from None
-            if not request.prune:
-                _check_nothing_has_failed(request, journal)
+                finished = _write_partial(results, journal, seen)
+                remedy = "run it again without --overwrite to resume" if request.overwrite else stop.remedy
+                raise Interrupted(f"{stop.message}{f'; {finished}' if finished else ''}", remedy) from None
+            if not request.prune and (names := _held_but_failed(request, journal)):
+                refuse_dropping(request.out, [], names, kept=f", and {_write_partial(results, journal, seen)}")
             facts = RunFacts(device_name(network.device), totals, reused, started)
             journal.end_run(results.write(journal, facts, callbacks))
             if request.prune and (dropped := journal.prune(request.inputs.recordings)):
@@ -169,6 +172,7 @@ def iter_scored(
     for position, recording in enumerate(recordings):
         try:
             callbacks.check_stop()
+            callbacks.item_started(recording.name)
             scored = _score_one(recording, scorer, journal, callbacks.should_stop if digests else None)
         except Interrupted:
             raise Interrupted(
@@ -240,13 +244,17 @@ def _begin(request: ScoreRequest, journal: Journal, started: datetime) -> None:
     journal.begin_run(inputs.recordings, facts, with_paths=not request.pseudonymised)
 
 
-def _with_partial_tables(stop: Interrupted, results: Results, journal: Journal, seen: set[str]) -> Interrupted:
-    """Write what is finished as tables, and say where; the journal has it in any case."""
+def _write_partial(results: Results, journal: Journal, seen: set[str]) -> str:
+    """Write what is finished as tables; the journal has it in any case.
+
+    Returns:
+        Where it is, as a clause; empty where nothing is finished.
+    """
     try:
         path = results.write_partial(journal, seen)
     except AvpenetError as error:
-        return Interrupted(f"{stop.message}; {error.message}", stop.remedy)
-    return Interrupted(f"{stop.message}; what is finished is in {path.name}", stop.remedy) if path else stop
+        return error.message
+    return f"what is finished is in {path.name}" if path else ""
 
 
 def _check_manifest_owner(out: Path) -> None:
@@ -282,11 +290,10 @@ def _check_nothing_is_dropped(request: ScoreRequest, journal: Journal) -> None:
     )
 
 
-def _check_nothing_has_failed(request: ScoreRequest, journal: Journal) -> None:
-    """Raise where recordings that the output holds failed in this run, for instance because a share went away."""
+def _held_but_failed(request: ScoreRequest, journal: Journal) -> list[str]:
+    """Names of recordings that the output holds and that failed in this run, as when a share goes away."""
     failed = journal.held_but_failed()
-    names = [recording.name for recording in request.inputs.recordings if recording.key in failed]
-    refuse_dropping(request.out, [], names, kept=", and what was scored now is in its journal")
+    return [recording.name for recording in request.inputs.recordings if recording.key in failed]
 
 
 def _announce(request: ScoreRequest, network: Network, callbacks: RunCallbacks) -> None:
@@ -296,5 +303,10 @@ def _announce(request: ScoreRequest, network: Network, callbacks: RunCallbacks) 
         callbacks.warning(note)
     if left_aside := inputs.left_aside.describe():
         callbacks.info(f"left aside: {left_aside}")
-    total = plural(len(inputs.recordings), "recording")
-    callbacks.info(f"scoring {total} on {device_name(network.device)}", device=str(network.device))
+    number = len(inputs.recordings)
+    callbacks.info(
+        f"scoring {plural(number, 'recording')} on {device_name(network.device)}",
+        event="start",
+        recordings=number,
+        device=str(network.device),
+    )

@@ -12,6 +12,9 @@ from avpenet_cli.stats.bootstrap import LEVEL
 from avpenet_cli.stats.estimate import NAN, Estimate, absent
 from avpenet_cli.stats.pairs import Array, Pairs
 
+# A line through rounding errors would have a slope with an interval and a p-value.
+_ROUNDING_POINTS = 1e-9
+
 
 @dataclass(frozen=True)
 class Line:
@@ -108,6 +111,9 @@ def heteroscedasticity(pairs: Pairs, bias: Line) -> Line:
     if np.isnan(bias.slope.value):
         return bias
     residual = np.abs(pairs.difference - bias.intercept.value - bias.slope.value * pairs.mean)
+    if residual.max() < _ROUNDING_POINTS:
+        missing = absent("all differences lie on one line: there is no spread around it", pairs.n)
+        return Line(missing, missing, NAN, "none")
     return line(residual, pairs.mean, pairs)
 
 

@@ -114,6 +114,8 @@ def more_subjects(limits: Limits, limit_points: float) -> MoreSubjects:
     spread = Spread(limits.bias.value, limits.sd if np.isnan(limits.between_sd) else limits.between_sd, within_sd)
     if not spread.sd > 0:
         text = "It cannot be estimated: these data have no spread to plan from."
+        if present < 2:
+            text = "It cannot be estimated from one subject: rate recordings of others, at least ten in all."
         return MoreSubjects("PASS", POWER, present, None, segments, text)
     expected: Literal["PASS", "FAIL"] = "PASS" if spread.outermost < limit_points else "FAIL"
     search = subjects_to_pass if expected == "PASS" else subjects_to_fail

@@ -44,7 +44,7 @@ def month_of(text: str) -> str | None:
 def month_of_date(text: str) -> str | None:
     """The month of an ISO 8601 date, with or without a time, as `2026-01`; None for anything else."""
     try:
-        return datetime.date.fromisoformat(text[:10]).strftime("%Y-%m")
+        return datetime.datetime.fromisoformat(text.strip().upper()).strftime("%Y-%m")
     except ValueError:
         return None
 

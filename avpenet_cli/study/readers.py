@@ -115,7 +115,10 @@ def _named_columns(path: Path, table: Any, known: Collection[str]) -> dict[str, 
         if not name:
             # Spreadsheets write separators for columns that were once selected.
             if column.null_count < len(column):
-                raise SettingsError(f"{path}: column {place + 1} has no name", "name it or take it out")
+                raise SettingsError(
+                    f"{path}: column {place + 1} has no name",
+                    "name it or take it out; the first line has the columns' names, with no title above it",
+                )
         elif name in columns:
             raise SettingsError(f"{path}: two columns are named {quoted(name)}", "rename one of them")
         else:

@@ -135,12 +135,10 @@ def parse_scale(text: str) -> Scale:
         if (lowest, highest) == (usual.lowest, usual.highest):
             return Scale(known, lowest, highest)
         if match[2] is None:
-            other = f"{known}:{usual.lowest:g}:{highest:g}"
-            if highest == usual.highest:
-                other = f"{known}:0:{highest:g}"
+            versions = usual.versions or f"a version with another range is `{known}:min:max`"
             raise ScaleError(
                 f"scale {text!r} is not the {known}, which goes from {usual.lowest:g} to {usual.highest:g}",
-                f"write {known}; for a version with another range give both ends: {other}",
+                f"write {known}; {versions}",
             )
     label = (known or name.upper()) + (f":{lowest:g}" if lowest else "") + f":{highest:g}"
     return Scale(label, lowest, highest)

@@ -96,9 +96,9 @@ class Sheet:
         places = np.flatnonzero(wrong) if wrong.dtype == np.bool_ else wrong
         named = [str(line) for line in self.lines[places[:_NAMED_LINES]]]
         word = "row" if self.find_lines is None else "line"
-        listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
-        more = f" and {places.size - len(named)} more" if places.size > len(named) else ""
-        return SettingsError(f"{self.path}: {word}{'s' * (len(named) > 1)} {listed}{more}: {problem}", remedy)
+        listed = [*named, f"{places.size - len(named)} more"] if places.size > len(named) else named
+        lines = listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}"
+        return SettingsError(f"{self.path}: {word}{'s' * (len(named) > 1)} {lines}: {problem}", remedy)
 
     def text(self, name: str) -> Any:
         """A column as a pyarrow string column; a cell that is empty or blank is null.

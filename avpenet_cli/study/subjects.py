@@ -76,10 +76,10 @@ class Subjects:
     def _check_same(self, first: str, second: str) -> None:
         """Check that rows of two spellings of the same recording do not contradict each other."""
         values = ((self.subject_of[name], *self.table.loc[name]) for name in (first, second))
-        for column, one, other in zip(("subject", *self.columns), *values, strict=True):
-            if one != other:
+        for column, value, other in zip(("subject", *self.columns), *values, strict=True):
+            if value != other:
                 raise SettingsError(
-                    f"{self.file.name}: {shown(first)} has {column} {shown(one)} and {shown(second)} has {column} "
+                    f"{self.file.name}: {shown(first)} has {column} {shown(value)} and {shown(second)} has {column} "
                     f"{shown(other)}, but the names differ only in {describe_difference(first, second)} and only one "
                     "such recording exists",
                     "keep one row for each recording",
@@ -139,13 +139,13 @@ def _levels(sheet: Sheet, column: pd.Series[str]) -> pd.Series[str]:
         kind = name.lower()
         month = month_of if kind == MONTH else month_of_date
         months = {written: NOT_STATED if level == NOT_STATED else month(level) for written, level in level_of.items()}
-        wrong = [written for written, found in months.items() if found is None]
+        wrong = [written for written, placed in months.items() if placed is None]
         if wrong:
             remedy = "write dates as 2026-03-31" if kind == DATE else ACCEPTED_MONTHS
             problem = f"{name} is {quoted(wrong[0])}, which cannot be placed in a month"
             raise sheet.fault(column.isin(wrong).to_numpy(), problem, remedy)
         if kind == MONTH:
-            level_of = {written: found or NOT_STATED for written, found in months.items()}
+            level_of = {written: placed or NOT_STATED for written, placed in months.items()}
     levels: pd.Series[str] = column.map(level_of).fillna(NOT_STATED).astype("str")
     return levels
 
@@ -172,7 +172,7 @@ def _check_people(sheet: Sheet, subjects: Spellings, written: pd.Series[str], wh
             (first, second), levels = written[differing], [shown(level) for level in stated[differing]]
             raise sheet.fault(
                 np.asarray(differing),
-                f"subject {shown(first)} has {column} {levels[0]} and {shown(second)} has {column} {levels[1]}: one "
-                "person or two?",
+                f"subject {shown(first)} has {column} {levels[0]} and {shown(second)} has {column} {levels[1]}: it "
+                "may be one person or two",
                 _TWO_OR_ONE,
             )

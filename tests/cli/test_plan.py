@@ -73,7 +73,9 @@ def test_a_pilot_gives_bias_spread_and_a_larger_spread_to_plan_with(avpenet_here
 
 def test_a_pilot_of_independent_pairs_has_one_segment_per_subject(avpenet_here: Avpenet, tmp_path: Path) -> None:
     pilot = report_json(tmp_path / "r.json", n_pairs=20, between_sd=None, within_sd=None, pairs_per_subject=1.0)
-    assert avpenet_here("report", "--plan", "--limit", "3", "--pilot", pilot).code == 0
+    done = avpenet_here("report", "--plan", "--limit", "3", "--pilot", pilot)
+    assert done.code == 0, done.err
+    assert "cannot say how alike several are" in " ".join(done.out.split())
 
 
 @pytest.mark.parametrize(

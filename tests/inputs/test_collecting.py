@@ -244,6 +244,23 @@ def test_name_in_another_unicode_form_finds_its_file(tmp_path: Path) -> None:
     assert inputs.notes == ("2 inputs found under the same name in another Unicode form (NFC or NFD)",)
 
 
+def test_folder_is_read_once_for_many_names_in_another_unicode_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = _make(tmp_path, *(unicodedata.normalize("NFD", f"müde {number}.mp4") for number in range(9)))
+    read: list[object] = []
+    listdir = os.listdir
+
+    def counted(folder: Path) -> list[str]:
+        read.append(folder)
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", counted)
+    inputs = _collect(*(unicodedata.normalize("NFC", str(path)) for path in paths))
+    assert [recording.path for recording in inputs.recordings] == paths
+    assert read == [tmp_path]
+
+
 def test_two_files_whose_names_look_alike_are_both_kept_and_said(tmp_path: Path) -> None:
     paths = _make(tmp_path, *(unicodedata.normalize(form, "müde.mp4") for form in ("NFC", "NFD")))
     inputs = _collect(*paths)

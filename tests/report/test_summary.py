@@ -81,6 +81,13 @@ def test_one_subject_says_nothing_about_others(tmp_path: Path) -> None:
     )
 
 
+def test_one_segment_has_no_error_on_average(tmp_path: Path) -> None:
+    write_scores(tmp_path / "scores.csv", [("a.mp4", 0.0, 2.0)])
+    write_ratings(tmp_path / "ratings.csv", [("a.mp4", 0.0, 3.0)])
+    sentence = summary(analyse(tmp_path / "scores.csv", tmp_path / "ratings.csv"))
+    assert sentence.endswith("is not known: only one segment was rated.")
+
+
 def test_limits_that_cannot_be_computed_have_their_reason(tmp_path: Path) -> None:
     rows = twelve_recordings(score=4.0)
     write_scores(tmp_path / "scores.csv", rows)

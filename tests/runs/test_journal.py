@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
 import resource
@@ -18,7 +17,7 @@ from avpenet_cli.errors import AvpenetError, EnvironmentUnavailableError, ExitCo
 from avpenet_cli.inputs import Recording
 from avpenet_cli.records import Balance, Flag, Quality, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs import journal as journal_module
-from avpenet_cli.runs.journal import Journal, journal_path
+from avpenet_cli.runs.journal import FileFacts, Journal, journal_path
 from avpenet_cli.settings import RunSettings, result_settings
 from avpenet_cli.tables import row, write_table
 
@@ -83,22 +82,6 @@ def test_finished_recording_is_kept_between_runs(out: Path, clip: Path, reopened
     assert reopened(out).finished(_recording(1), _facts(clip)) == _outcome()
 
 
-def test_outcome_noted_by_an_earlier_version_is_read_under_todays_names(
-    out: Path, clip: Path, reopened: Callable[[Path], Journal]
-) -> None:
-    earlier = dataclasses.replace(
-        _outcome(),
-        stage_s={"sound": 1.0, "encode_sound": 0.5, "detect": 2.0},
-        facts={"container": "mov", "audio": {"codec": "aac", "complaint": "late"}},
-    )
-    reopened(out).note(_recording(1), _facts(clip), earlier)
-    outcome = reopened(out).finished(_recording(1), _facts(clip))
-    assert outcome is not None
-    assert outcome.stage_s == {"audio": 1.0, "encode_audio": 0.5, "detect": 2.0}
-    assert outcome.facts == {"container": "mov", "audio": {"codec": "aac", "decoder_warning": "late"}}
-    assert outcome.segments == earlier.segments
-
-
 def test_changed_file_is_scored_again(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
     journal = reopened(out)
     journal.note(_recording(1), _facts(clip), _outcome())
@@ -127,6 +110,29 @@ def test_failure_keeps_the_earlier_score(out: Path, clip: Path, reopened: Callab
     assert journal.latest(_recording(1)) == away
     assert journal.finished(_recording(1), _facts(clip)) == _outcome()
     assert journal.latest(_recording(1)) == _outcome()
+
+
+def test_failure_keeps_the_facts_of_the_scored_file(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:
+    journal = reopened(out)
+    as_scored = _facts(clip)
+    journal.note(_recording(1), as_scored, _outcome(), "digest")
+    scored = FileFacts(as_scored.st_size, as_scored.st_mtime_ns, "digest")
+    failed = RecordingOutcome(Status.FAILED, reason="unreadable", message="not a recording")
+    clip.write_bytes(b"cut")
+    journal.note(_recording(1), _facts(clip), failed)
+    assert journal.file_facts(_recording(1)) == FileFacts(3, _facts(clip).st_mtime_ns, "")
+    journal.note(_recording(1), None, failed)
+    assert journal.file_facts(_recording(1)) is None
+    # The file is back as it was.
+    assert journal.finished(_recording(1), as_scored) == _outcome()
+    assert journal.file_facts(_recording(1)) == scored
+    assert journal.prune((_recording(1),)) == 0
+    assert journal.file_facts(_recording(1)) == scored
+    journal.note(_recording(1), _facts(clip), failed)
+    journal.prune((_recording(1),))
+    assert journal.file_facts(_recording(1)) == FileFacts(3, _facts(clip).st_mtime_ns, "")
+    journal.prune(())
+    assert journal.file_facts(_recording(1)) is None
 
 
 def test_recordings_are_held_until_they_are_pruned(out: Path, clip: Path, reopened: Callable[[Path], Journal]) -> None:

@@ -78,6 +78,15 @@ def test_interrupted_run_is_counted(out: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == ["scores.csv.journal"]
 
 
+def test_overwriting_run_resumes_without_that_option(out: Path, avpenet_here: Callable[..., Answer]) -> None:
+    _fill(out)
+    assert "the same command resumes" in avpenet_here("status", out).out
+    journal = Journal(out, {"weights": "some"})
+    journal.begin_run([], RUN | {"command": "avpenet score [1 input] --overwrite --out scores.csv"}, with_paths=True)
+    journal.close()
+    assert "the same command without --overwrite resumes" in avpenet_here("status", out).out
+
+
 def test_running_and_finished_runs_are_told_apart(out: Path) -> None:
     _fill(out)
     with output_lock(out):
@@ -168,6 +177,8 @@ def test_manifest_is_read_where_the_journal_is_gone(out: Path, study: Path) -> N
 
 
 def test_what_is_no_output_gets_one_line(out: Path) -> None:
+    with pytest.raises(SettingsError, match="is a folder"):
+        read_status(Path())
     with pytest.raises(SettingsError, match="no such output"):
         read_status(out)
     out.write_text("someone else's")

@@ -42,6 +42,16 @@ def test_container_time_is_the_default_except_under_pseudonyms() -> None:
     assert found("container", pseudonymised=True, creation_time=stated) == "2026-03-04T10:15:00.000+01:00"
 
 
+def test_years_of_no_clock_are_no_time(tmp_path: Path) -> None:
+    assert found("container", creation_time="9999-12-31T23:59:59") == ""
+    assert found("name:%Y%m%d_%H", "99991231_23.mp4") == ""
+    assert "recorded_at is '9999-12-31T23:59'" in refusal(
+        table(tmp_path, "recording,recorded_at\na,9999-12-31T23:59\n")
+    )
+    late = "recording,recorded_at,clock_offset_s\na,2026-03-04T10:15:00,1e12\n"
+    assert "line 2: clock_offset_s is 1e+12, over 100 years" in refusal(table(tmp_path, late))
+
+
 def test_container_is_read_again_where_the_journal_keeps_no_time(clips: ClipMaker, tmp_path: Path) -> None:
     clip = clips.ffmpeg("-f", "lavfi", "-i", "color=s=64x48:d=0.2", "-metadata", "creation_time=2026-03-04T10:15:00Z")
     assert found("container", str(clip)) == "2026-03-04T10:15:00.000+00:00"

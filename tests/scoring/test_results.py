@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from avpenet_cli.errors import EnvironmentUnavailableError, SettingsError
+from avpenet_cli.errors import EnvironmentUnavailableError, OutputError, SettingsError
 from avpenet_cli.inputs import Inputs, LeftAside, Recording
 from avpenet_cli.records import Balance, Quality, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.callbacks import RunCallbacks
-from avpenet_cli.runs.journal import Journal
+from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.manifest import Totals
-from avpenet_cli.scoring.results import Results, RunFacts
+from avpenet_cli.scoring.results import Results, RunFacts, refuse_replacing_others
 from avpenet_cli.scoring.run import ScoreRequest
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry
@@ -136,6 +136,21 @@ def test_tables_of_recordings_and_subjects_are_certified(journal: Journal, note:
         assert (tmp_path / name).read_bytes().startswith(b"\xef\xbb\xbf")
 
 
+def test_table_of_subjects_of_an_earlier_run_is_reported(journal: Journal, note: Note, tmp_path: Path) -> None:
+    subjects = tmp_path / "who.csv"
+    subjects.write_text("recording,subject\na.mp4,P1\n")
+    note("a.mp4", SCORED)
+    request = requested(tmp_path, subjects=subjects)
+    complete(request, journal)
+    Results(request).write_partial(journal, set())
+    Results(requested(tmp_path)).write_partial(journal, set())
+    assert not (tmp_path / "scores.partial.subjects.csv").exists()
+    line = "scores.subjects.csv is of an earlier run: give --subjects to renew it, or remove it"
+    assert complete(requested(tmp_path), journal)[-1] == line
+    (tmp_path / "scores.subjects.csv").write_text("recording,subject\n")
+    assert line not in complete(requested(tmp_path), journal)
+
+
 def test_subjects_of_other_recordings_are_refused(tmp_path: Path) -> None:
     subjects = tmp_path / "who.csv"
     subjects.write_text("recording,subject\nx.mp4,P1\n")
@@ -149,6 +164,33 @@ def test_tables_that_a_run_reads_are_not_replaced(option: str, tmp_path: Path) -
     path.write_text("recording,recorded_at,subject\na.mp4,2026-03-04T10:15:00,P1\n")
     with pytest.raises(SettingsError, match=r"would overwrite .*scores\.recordings\.csv"):
         Results(requested(tmp_path, **{option: path if option == "subjects" else str(path)}))
+
+
+def test_files_beside_the_table_are_replaced_only_if_they_are_its_own(
+    journal: Journal, note: Note, tmp_path: Path
+) -> None:
+    subjects = tmp_path / "who.csv"
+    subjects.write_text("recording,subject\na.mp4,P1\n")
+    note("a.mp4", SCORED)
+    request = requested(tmp_path, subjects=subjects, csv_bom=True)
+    complete(request, journal)
+    Results(request).write_partial(journal, set())
+    refuse_replacing_others(request.out, with_subjects=True)
+    (tmp_path / "scores.subjects.csv").write_text("recording,subject\n")
+    refuse_replacing_others(request.out, with_subjects=False)
+    with pytest.raises(OutputError, match=r"scores\.subjects\.csv exists, and avpenet score did not write it"):
+        refuse_replacing_others(request.out, with_subjects=True)
+    journal_path(tmp_path / "scores.partial.csv").touch()
+    with pytest.raises(OutputError, match=r"scores\.partial\.csv is the output of another run"):
+        refuse_replacing_others(request.out, with_subjects=False)
+
+
+def test_pseudonyms_keep_the_times_of_files_out_of_the_manifest(journal: Journal, note: Note, tmp_path: Path) -> None:
+    note("a.mp4", SCORED)
+    for options, stated in (({}, False), ({"recorded_at": "container"}, True)):
+        complete(requested(tmp_path, pseudonymised=True, **options), journal)
+        (entry,) = json.loads((tmp_path / "scores.run.json").read_text())["recordings"]
+        assert bool(entry["recorded_at"]) is bool(entry["file"]["modified"]) is stated
 
 
 @pytest.mark.parametrize(("room_bytes", "where"), [(200, "scores.csv"), (2000, "scores.run.json")])

@@ -28,3 +28,4 @@ def test_what_is_no_month_is_not_guessed(text: str) -> None:
 def test_dates_are_iso_8601_only() -> None:
     assert month_of_date("2026-09-30T10:00") == "2026-09" == month_of("Sept 2026")
     assert month_of_date("30.09.2026") is None
+    assert month_of_date("2026-09-30 or later") is None

@@ -42,7 +42,11 @@ def test_other_ranges_are_given_with_both_ends() -> None:
 @pytest.mark.parametrize(
     ("text", "problem", "remedy"),
     [
-        ("BPS:12", "is not the BPS, which goes from 3 to 12", "write BPS;"),
+        (
+            "BPS:12",
+            "is not the BPS, which goes from 3 to 12",
+            "write BPS; a version with another range is `BPS:min:max`",
+        ),
         ("VAS:10", "is not the VAS, which goes from 0 to 100", "VAS:0:10"),
         ("COMFORT", "unknown scale", "name:min:max"),
         ("X:5:5", "has no range", "min below max"),

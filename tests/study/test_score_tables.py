@@ -159,7 +159,7 @@ def test_spreadsheet_exports_with_semicolons_commas_and_empty_rows_are_read(tmp_
         (HEADER + "a,0,,4,scored\n", "line 2: end_s is missing or not after start_s"),
         (HEADER + ",0,3,4,scored\n", "line 2: recording is empty"),
         (HEADER + "\n\na,0,3,4,scored\n\n" + '"b\nc",0,3,4,scored\nd,0,3,x,scored\n', "line 8: score is 'x'"),
-        (HEADER + "a,0,3,x,scored\n" * 5, "lines 2, 3 and 4 and 2 more: score is 'x'"),
+        (HEADER + "a,0,3,x,scored\n" * 5, "lines 2, 3, 4 and 2 more: score is 'x'"),
         (HEADER + "a,0,3,4,scored,x\n", "line 2 has 6 cells, the header 5"),
         (HEADER + 'a,0,3,4,scored\n"b,0,3,4,scored\n', "line 3 has 1 cell, the header 5"),
         (HEADER + 'a,0,3,4,scored\n"b' + ",0,3,4,scored\n" * 20_000, "has another number of cells"),

@@ -38,11 +38,17 @@ def device(doc: ReportDocument) -> Answer:
     return person(f"{text} Their intended use is not known: no manifest describes them.")
 
 
+def subjects(doc: ReportDocument) -> str:
+    """Number of subjects, and whether it is one for each recording because no table says whose they are."""
+    assumed = "" if doc.inputs.subjects else " (one for each recording, without a table of subjects)"
+    return f"{counted(doc.headline.n_subjects, 'subject')}{assumed}"
+
+
 def sample_size(doc: ReportDocument) -> Answer:
     """Numbers included; the reason for them is the authors'."""
     head = doc.headline
     return person(
-        f"Included were {counted(head.n_subjects, 'subject')}, {counted(head.n_recordings, 'recording')} and "
+        f"Included were {subjects(doc)}, {counted(head.n_recordings, 'recording')} and "
         f"{counted(head.n_raters, 'rater')}. Say how these numbers were chosen."
     )
 
@@ -78,7 +84,7 @@ def included(doc: ReportDocument) -> Answer:
     """Numbers included."""
     head = doc.headline
     text = (
-        f"{counted(head.n_subjects, 'subject')}, {counted(head.n_recordings, 'recording')}, "
+        f"{subjects(doc)}, {counted(head.n_recordings, 'recording')}, "
         f"{counted(head.n_segments, 'segment')} of which {count(head.n_scored)} scored, "
         f"{counted(head.n_raters, 'rater')}, {counted(head.n_pairs, 'pair')} of score and rating."
     )

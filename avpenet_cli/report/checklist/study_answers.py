@@ -5,11 +5,10 @@ from __future__ import annotations
 from math import isfinite
 
 from avpenet_cli.phrasing import count, counted, number, percent
-from avpenet_cli.report.checklist.answers import NO_PAIRS, Answer, person
+from avpenet_cli.report.checklist.answers import NO_PAIRS, Answer, person, subjects
 from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.document.groups import MODALITIES, QUALITY_FLAGS
 from avpenet_cli.report.estimates import format_estimate
-from avpenet_cli.settings import WINDOW_S
 from avpenet_cli.stats.classes import LABELS
 
 
@@ -55,23 +54,38 @@ def inputs(doc: ReportDocument) -> Answer:
         f"{row.modalities.replace('+', ' and ') or 'not known'} {count(row.segments)}"
         for row in doc.coverage.modalities
     )
-    text = f"Frames and audio of segments of {WINDOW_S:g} s; no ratings and no data of the patient record."
+    length_s = doc.headline.segment_s
+    length = "" if length_s is None else f" of {round(length_s, 1):g} s"
+    text = f"Frames and audio of segments{length}; no ratings and no data of the patient record."
     return ("from data", f"{text} Scored segments by what they were made from: {made_from}." if made_from else text)
 
 
 def preparation(doc: ReportDocument) -> Answer:
     """Where settings and quality flags are."""
-    manifests = sum(file.run is not None for file in doc.inputs.scores)
-    flagged = f"{counted(len(doc.quality.flags), 'kind')} of quality flags occur; see What was scored."
-    if manifests == len(doc.inputs.scores):
-        return ("from configuration", f"By the settings in the run manifests; the same for all recordings. {flagged}")
-    return person(f"No run manifest gives the settings of every score table. {flagged}")
+    kinds = len(doc.quality.flags)
+    flagged = f"{counted(kinds, 'kind')} of quality flag{' occurs' if kinds == 1 else 's occur'}; see What was scored."
+    verified = [file.manifest_state == "verified" for file in doc.inputs.scores]
+    if verified == [True]:
+        return ("from configuration", f"By the settings in the run manifest, for all recordings. {flagged}")
+    if all(verified):
+        return person(
+            "By the settings in the run manifests, each for all recordings of its table. "
+            f"{flagged} To be stated by the authors: whether the settings of all tables are the same."
+        )
+    return person(f"Not every score table has a verified run manifest, which gives the settings. {flagged}")
 
 
 def missing(doc: ReportDocument) -> Answer:
     """Segments and recordings without a score or a rating."""
     head, coverage = doc.headline, doc.coverage
-    share = "" if coverage.share_scored is None else f" ({percent(coverage.share_scored)} of the time has a score)"
+    from_manifests = coverage.source == "manifest"
+    time = "recorded time" if from_manifests else "segments' time"
+    share = "" if coverage.share_scored is None else f" ({percent(coverage.share_scored)} of the {time} has a score)"
+    unreadable = (
+        f"{counted(len(coverage.failed_recordings), 'recording')} could not be read"
+        if from_manifests
+        else "how many recordings could not be read is not known without run manifests"
+    )
     rated = (
         ""
         if doc.pairing is None or doc.agreement is None
@@ -80,8 +94,8 @@ def missing(doc: ReportDocument) -> Answer:
     return (
         "from data",
         f"{count(head.n_segments - head.n_scored)} of {counted(head.n_segments, 'segment')} have no score{share}; "
-        f"{counted(len(coverage.failed_recordings), 'recording')} could not be read.{rated} They are left out of the "
-        "comparison, nothing is imputed; What was scored has the reasons.",
+        f"{unreadable}.{rated} They are left out of the comparison, nothing is imputed; What was scored has the "
+        "reasons.",
     )
 
 
@@ -90,7 +104,7 @@ def flow(doc: ReportDocument) -> Answer:
     head = doc.headline
     return (
         "from data",
-        f"{counted(head.n_recordings, 'recording')} of {counted(head.n_subjects, 'subject')}, "
+        f"{counted(head.n_recordings, 'recording')} of {subjects(doc)}, "
         f"{counted(head.n_segments, 'segment')}, {count(head.n_scored)} of them scored, "
         f"{counted(head.n_pairs, 'pair')} of score and rating of {counted(head.n_pair_subjects, 'subject')}.",
     )
@@ -168,12 +182,12 @@ def heterogeneity(doc: ReportDocument) -> Answer:
         return ("from data", NO_PAIRS)
     between_sd = doc.agreement.limits.between_sd
     between = f"SD of the difference between subjects: {number(between_sd)}" if isfinite(between_sd) else ""
-    columns = [row.column for row in doc.strata or () if row.groups]
-    groups = f"bias and error by {', '.join(columns)}" if columns else ""
-    parts = [part for part in (between, groups) if part]
-    if not parts:
-        return authors("differences between subjects or centres cannot be computed from these data")
-    return ("from data", f"{'; '.join(parts)}; see Subjects and groups.")
+    columns = [row.column for row in doc.strata or () if row.groups and row.column not in (QUALITY_FLAGS, MODALITIES)]
+    if not columns:
+        known = f"{between}. " if between else ""
+        return person(f"{known}To be stated by the authors: centres or other clusters, which these data do not name.")
+    groups = f"bias and error by {', '.join(columns)}"
+    return ("from data", f"{'; '.join(filter(None, (between, groups)))}; see Subjects and groups.")
 
 
 def distribution(doc: ReportDocument) -> Answer:

@@ -26,11 +26,12 @@ from avpenet_cli.report.figures.wording import UNKNOWN, in_sentence, number, per
 
 
 @drawn
-def balance(parts: Sequence[tuple[str, float]], *, name: str = "balance") -> Figure:
+def balance(parts: Sequence[tuple[str, float]], *, recorded: bool = True, name: str = "balance") -> Figure:
     """A bar for each part of the recorded seconds: scored first, then lost by reason.
 
     Args:
         parts: (label, seconds >= 0), "scored" first; NaN is written "not computed".
+        recorded: whether they are all of the recorded time, otherwise the time of the tables' segments.
         name: start of the figure's ids.
     """
     labels = [in_sentence(label) for label, _ in parts]
@@ -50,7 +51,7 @@ def balance(parts: Sequence[tuple[str, float]], *, name: str = "balance") -> Fig
     axes.set_yticks(place, [shorten(label, 1.82, SMALL_PT) for label, _ in parts])
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("share of the recorded seconds (%)")
+    axes.set_xlabel(f"share of the {'recorded seconds' if recorded else 'seconds in the tables'} (%)")
     for row, text in enumerate(beside):
         axes.annotate(
             text,
@@ -64,17 +65,18 @@ def balance(parts: Sequence[tuple[str, float]], *, name: str = "balance") -> Fig
         )
     if not whole > 0:
         note(axes, "no seconds recorded")
+    made = f"{duration(whole)} {'were recorded' if recorded else 'are in the tables'}"
     listed = "; ".join(f"{label} {text}" for label, text in zip(labels, beside, strict=True))
     return finish(
         canvas,
         name,
         title="Balance of seconds",
         caption=(
-            f"{duration(whole)} were recorded. First bar: time with a score; other bars: time without one, by reason."
+            f"{made}. First bar: time with a score; other bars: time without one, by reason."
             if parts
             else "No seconds were recorded."
         ),
-        alternative=f"{duration(whole)} recorded: {listed}." if parts else "Empty plot: no seconds were recorded.",
+        alternative=f"{made}: {listed}." if parts else "Empty plot: no seconds were recorded.",
     )
 
 

@@ -109,7 +109,7 @@ def _caption(names: Sequence[str], mean: FloatArray, bias: float, loa: Interval)
         f" ({interval(*loa)})."
     )
     if np.isfinite(loa).all():
-        outside = int(((mean < loa[0]) | (mean > loa[1])).sum())
+        outside = int(((mean < loa[0] - 1e-9) | (mean > loa[1] + 1e-9)).sum())
         text += f" Beyond a limit of agreement: {count(outside)} of {counted(len(names), 'subject')}."
     if not few:
         ends = [f"{in_sentence(name)} {signed(value)}" for name, value in zip(names, mean, strict=True)]
