@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avpenet_cli.media.header import Header, Stream, number, packet_times
+from avpenet_cli.media.wave_header import stated_wave_duration
 from avpenet_cli.media.wholeness import is_whole
 
 _AGREEMENT_S = 0.15
@@ -19,6 +20,9 @@ _NO_STATED_DURATION = {
     "mjpeg", "mpeg", "mpegts", "mpegvideo", "ogg", "truehd", "vc1",
 }  # fmt: skip
 """Formats that state no duration: ffmpeg works it out from the file's last time stamp or its bit rate."""
+
+_WAVE = {"wav", "w64"}
+"""Formats of which ffmpeg states the duration of what is there."""
 
 
 def stated_duration(path: Path, header: Header, chosen: Sequence[Stream], timeout_s: float) -> tuple[float, bool]:
@@ -38,6 +42,8 @@ def stated_duration(path: Path, header: Header, chosen: Sequence[Stream], timeou
     """
     form = header.content.get("format", {})
     start_s, stated_s = number(form.get("start_time")), max(number(form.get("duration")), 0.0)
+    if header.container in _WAVE:
+        return max(stated_s, stated_wave_duration(path)), False
     ends = [end_s for stream in chosen if (end_s := _stated_end(stream, start_s)) is not None]
     end_s = max(ends) - start_s if len(ends) == len(chosen) else None
     is_estimate = header.container in _NO_STATED_DURATION

@@ -126,6 +126,12 @@ def _read(path: Path, depth_bytes: int, merging: tuple[str, ...], deadline: floa
     except json.JSONDecodeError:
         content = {}
     if completed.returncode != 0 or not content.get("streams"):
+        if "moov atom not found" in messages:
+            raise RecordingError(
+                "unreadable",
+                "the index at its end is missing: the recording was interrupted or the copy was cut off",
+                "copy it again from its source",
+            )
         raise RecordingError(
             "unreadable",
             f"not a recording that ffmpeg can read ({last_line(messages) or 'no streams'})",

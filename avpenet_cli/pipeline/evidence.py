@@ -80,8 +80,10 @@ class RecordingEvidence(Generic[T]):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What could not be read of the recording, and why decoders stopped early."""
-        return (*self.facts.problems, *self.decode_errors)
+        """What could not be read of the recording, how much of it is missing, and why decoders stopped early."""
+        missing_s = self.nominal_s - self.length_s
+        missing = f"the last {missing_s:.1f} of {self.nominal_s:.1f} s are missing; copy it again from its source"
+        return (*self.facts.problems, *([missing] if missing_s > _TRUNCATED_S else []), *self.decode_errors)
 
     @property
     def orientation_deg(self) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from avpenet_cli.keys import shown
 from avpenet_cli.phrasing import count, counted, percent
 from avpenet_cli.report.document.data import CoverageSection
 from avpenet_cli.report.document.review import Notice
@@ -43,7 +44,7 @@ def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_un
     warnings = [*inputs.notices, *_about_modalities(coverage)]
     if inputs.ratings is not None and inputs.subjects is None:
         warnings.append(_NO_SUBJECTS)
-    warnings += [*_about_subjects(rated), *_about_ratings(inputs)]
+    warnings += [*_about_recordings_without_subject(inputs), *_about_subjects(rated), *_about_ratings(inputs)]
     n_ratings = inputs.ratings.file.rows if inputs.ratings is not None else 0
     if n_unmatched > _MANY_UNMATCHED * n_ratings:
         warnings.append(f"{n_unmatched} of {n_ratings} ratings match no segment: are names and times right?")
@@ -97,6 +98,24 @@ def _about_modalities(coverage: CoverageSection) -> list[str]:
         f"{count(audio.segments)} of {counted(total, 'score')} ({percent(audio.share, 0)}) "
         f"{'rests' if audio.segments == 1 else 'rest'} on audio alone: no face was used in those segments."
     ]
+
+
+def _about_recordings_without_subject(inputs: Inputs) -> list[str]:
+    if inputs.subjects is None:
+        return []
+    known = inputs.subjects.subject_of
+    without = [name for name in map(str, inputs.scores.segments["recording"].unique()) if name not in known]
+    if not without:
+        return []
+    file, first = inputs.subjects.file.name, shown(without[0])
+    if len(without) == 1:
+        text = f"{file}: {first} has no subject and is counted as a separate one. If it is of a patient who is counted"
+    else:
+        text = (
+            f"{file}: {counted(len(without), 'recording')}, such as {first}, have no subject, and each is counted as a "
+            "separate one. If they are of patients who are counted"
+        )
+    return [f"{text} already, there are too many subjects, and intervals are too narrow."]
 
 
 def _about_subjects(rated: pd.DataFrame) -> list[str]:

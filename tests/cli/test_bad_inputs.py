@@ -28,7 +28,7 @@ FAILED = {
     "line\nbreak.mp4": ("unreadable", "not a recording that ffmpeg can read"),
     "picture.mp4": ("image", "an image, not a recording"),
     "photo.mp4": ("image", "an image, not a recording"),
-    "no-index.mp4": ("unreadable", "not a recording that ffmpeg can read"),
+    "no-index.mp4": ("unreadable", "the index at its end is missing"),
     "no-recordings": ("no_recordings", "a folder without recordings"),
     "fifo.mp4": ("not_a_file", "not a regular file"),
     "link.mp4": ("broken_link", "a link to a file that is not there"),

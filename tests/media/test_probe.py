@@ -81,7 +81,9 @@ def test_file_truncated_before_its_index_is_refused(clips: ClipMaker, tmp_path: 
     whole = clips.ffmpeg(*TESTSRC).read_bytes()
     path = tmp_path / "ward.mp4"
     path.write_bytes(whole[: whole.index(b"moov") - 4])
-    assert refusal(path).code == "unreadable"
+    refused = refusal(path)
+    assert refused.code == "unreadable"
+    assert "the index at its end is missing" in refused.message
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".ts", ".avi"])

@@ -68,6 +68,39 @@ def test_cut_file_lost_what_its_header_states(front_end: FrontEnd, clips: ClipMa
     assert evidence.nominal_s == pytest.approx(4.0, abs=0.05)
     assert evidence.length_s < 3
     assert Flag.TRUNCATED in evidence.flags
+    missing_s = evidence.nominal_s - evidence.length_s
+    assert f"the last {missing_s:.1f} of 4.0 s are missing; copy it again from its source" in evidence.problems
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [(".wav", []), (".wav", ["-rf64", "always"]), (".wav", ["-c:a", "pcm_mulaw", "-ac", "2"]), (".w64", [])],
+)
+def test_wave_file_lost_what_its_header_states(
+    front_end: FrontEnd, clips: ClipMaker, tmp_path: Path, suffix: str, options: list[str]
+) -> None:
+    whole = clips.ffmpeg(*AUDIO, *options, suffix=suffix)
+    assert Flag.TRUNCATED not in evidence_of(front_end, whole).flags
+    content = whole.read_bytes()
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(content[: len(content) // 2])
+    evidence = evidence_of(front_end, cut)
+    assert (evidence.nominal_s, evidence.length_s) == pytest.approx((4.0, 2.0), abs=0.05)
+    assert Flag.TRUNCATED in evidence.flags
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_wave_file_of_a_program_that_did_not_know_its_length_lost_nothing(
+    front_end: FrontEnd, clips: ClipMaker, tmp_path: Path, size: int
+) -> None:
+    content = bytearray(clips.ffmpeg(*AUDIO, suffix=".wav").read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = struct.pack("<I", size)
+    piped = tmp_path / "piped.wav"
+    piped.write_bytes(content)
+    evidence = evidence_of(front_end, piped)
+    assert evidence.nominal_s == evidence.length_s == pytest.approx(4.0, abs=0.05)
+    assert Flag.TRUNCATED not in evidence.flags
 
 
 def test_clock_that_jumps_in_a_transport_stream_lost_nothing(

@@ -220,3 +220,18 @@ def test_values_that_a_wrong_unit_would_explain_give_a_notice(avpenet_here: Avpe
     assert "tenth" not in warned([head, *in_mm])
     in_ms = [f"{name},{1000 * start},{1000 * (start + 3)},{10 * (value or 0):.1f},VAS" for name, start, value in rows]
     assert "are times in seconds?" in warned([head, *in_ms])
+
+
+@pytest.mark.parametrize(
+    ("left_out", "words"),
+    [(1, "rec0.mp4 has no subject and"), (2, "2 recordings, such as rec0.mp4, have no subject, ")],
+)
+def test_recordings_without_a_subject_are_said(
+    avpenet_here: Avpenet, tmp_path: Path, left_out: int, words: str
+) -> None:
+    scores = write_scores(tmp_path / "scores.csv", twelve_recordings())
+    lines = ["recording,subject", *(f"rec{i}.mp4,P{i % 4}" for i in range(left_out, 12))]
+    (tmp_path / "subjects.csv").write_text("\n".join(lines) + "\n")
+    document = run_report(avpenet_here, tmp_path / "r.html", scores, "--subjects", tmp_path / "subjects.csv")
+    assert document["headline"]["n_subjects"] == 4 + left_out
+    assert any(notice["text"].startswith(f"subjects.csv: {words}") for notice in document["notices"])
