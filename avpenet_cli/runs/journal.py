@@ -249,7 +249,7 @@ class Journal:
             self._db.execute("INSERT OR REPLACE INTO latest_run VALUES ('finished', ?)", (json.dumps(finished),))
 
     def names(self) -> dict[str, str]:
-        """Names of the latest run's recordings by their keys; empty where an earlier version made the journal."""
+        """Names of the latest run's recordings by their keys; empty where none has begun."""
         with self._guarded():
             return dict(self._db.execute("SELECT recording, name FROM input"))
 
