@@ -22,8 +22,9 @@ EMPTY_DB = 30.0
 INVERTED_CORRELATION = -1 / 3
 """Two channels of one level with this correlation have half the power in their sum as in their difference (-3 dB)."""
 
-_LOUD_PERCENTILE = 99
-"""A channel's level is what it exceeds in 1 % of the blocks: a voice counts however rare, a click does not."""
+_LOUD_BLOCKS = 5
+"""A channel's level is that of its fifth loudest block: half a second of voice counts in however long a recording, a
+click does not. In recordings shorter than 50 s it is what the channel exceeds in 1 % of the blocks."""
 _QUIET_SHARE = 0.1
 _MIN_QUIET_BLOCKS = 10
 """A second: in less, rumble can pass for an offset."""
@@ -101,7 +102,8 @@ class ChannelStatistics:
 
 def _live(powers: np.ndarray) -> np.ndarray:
     """(channels,) bool, the channels that carry audio; all of them where none does."""
-    levels = np.percentile(powers, _LOUD_PERCENTILE, axis=0, method="higher")
+    rank = min(_LOUD_BLOCKS, max(1, len(powers) // 100))
+    levels = np.partition(powers, -rank, axis=0)[-rank]
     if levels.max() < _DIGITAL_SILENCE:
         return np.ones(levels.size, bool)
     live: np.ndarray = levels >= levels.max() * 10 ** (-EMPTY_DB / 10)

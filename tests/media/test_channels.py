@@ -89,10 +89,12 @@ def test_partly_opposite_channels_are_turned_where_they_cancel_half_of_the_power
 
 def test_a_channel_with_a_rare_voice_counts_and_a_click_does_not() -> None:
     rare, click = np.zeros_like(VOICE), np.zeros_like(VOICE)
-    rare[:8_000] = 0.3 * np.sin(2 * np.pi * 400 * TIME_S[:8_000])
+    rare[:9_600] = 0.3 * np.sin(2 * np.pi * 400 * TIME_S[:9_600])
     click[1_000:1_020] = 0.5
     assert decide(VOICE, rare).signs == ()
     assert decide(VOICE, click).signs == (1, 0)
+    # 0.6 s in two minutes are less than 1 % of the blocks.
+    assert decide(np.tile(VOICE, 10), np.append(rare[:9_600], np.zeros(VOICE.size * 10 - 9_600))).signs == ()
 
 
 @pytest.mark.parametrize(
