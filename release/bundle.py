@@ -68,7 +68,7 @@ def write_licences(wheels: Path, folder: Path) -> None:
             files = [
                 name for name in names if not name.endswith("/") and _LICENCE_NAME.search(PurePosixPath(name).name)
             ]
-            files = [name for name in files if PurePosixPath(name).suffix not in {".py", ".pyi", ".h", ".hpp"}]
+            files = [name for name in files if PurePosixPath(name).suffix not in {".py", ".pyi", ".h", ".hpp", ".j2"}]
             for name in files:
                 target = folder / package / name
                 target.parent.mkdir(parents=True, exist_ok=True)
