@@ -43,7 +43,8 @@ class TableEntry:
         sha256: digest of the file, hexadecimal.
         rows: number of rows; in the score table, of segments.
         schema_version: of its columns, `tables.SCHEMA_VERSION`.
-        escaped_names: in a CSV file, recordings before whose names an apostrophe stands, see `tables.escape_cell`.
+        escaped_names: in a CSV file, names of recordings or subjects before which an apostrophe stands, see
+            `tables.escape_cell`.
     """
 
     file: str

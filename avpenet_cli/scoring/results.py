@@ -197,9 +197,9 @@ class Results:
             without = sum(recording.name not in self._subject_of for recording in request.inputs.recordings)
             if without:
                 callbacks.warning(f"{plural(without, 'recording')} without a subject in {request.subjects.name}")
-        if escaped := max(table.escaped_names for table in (written.table, *written.summaries)):
+        if escaped := sum(table.escaped_names for table in written.summaries):
             callbacks.info(
-                f"{plural(escaped, 'recording name')} with = + - @ or a tab in front: CSV files have an apostrophe "
+                f"{plural(escaped, 'name')} with = + - @ or a tab in front: CSV files have an apostrophe "
                 "before it, so that spreadsheets do not take it for a formula"
             )
 
@@ -257,7 +257,7 @@ class Results:
         tables = [(recordings_path(out), RECORDING_COLUMNS, collected.recordings)]
         if request.subjects is not None:
             tables.append((subjects_path(out), SUBJECT_COLUMNS, collected.subject_rows()))
-        escaped = sum(escape_cell(recording.name) != recording.name for recording in request.inputs.recordings)
+        escaped = sum(_is_escaped(recording.name) for recording in request.inputs.recordings)
         return _Written(
             TableEntry(out.name, digest, collected.segments, escaped_names=escaped if out.suffix == ".csv" else 0),
             [
@@ -265,7 +265,7 @@ class Results:
                     path.name,
                     write_table(path, rows, columns, byte_order_mark=bom),
                     len(rows),
-                    escaped_names=escaped if path == recordings_path(out) else 0,
+                    escaped_names=sum(_is_escaped(str(row[columns[0].name])) for row in rows),
                 )
                 for path, columns, rows in tables
             ],
@@ -312,3 +312,8 @@ class _Collected:
     def subject_rows(self) -> list[Row]:
         """The rows of the table of subjects, in the order of their first recordings."""
         return [subject_row(subject, summary) for subject, summary in self.subjects.items()]
+
+
+def _is_escaped(name: str) -> bool:
+    """Whether a CSV file has an apostrophe before this name."""
+    return escape_cell(name) != name

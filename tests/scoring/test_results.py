@@ -108,18 +108,18 @@ def test_interrupted_run_leaves_tables_of_what_is_finished(journal: Journal, not
 
 def test_tables_of_recordings_and_subjects_are_certified(journal: Journal, note: Note, tmp_path: Path) -> None:
     subjects = tmp_path / "who.csv"
-    subjects.write_text("recording,subject\na.mp4,P2\n'=b.mp4,P1\n")
+    subjects.write_text("recording,subject\na.mp4,P2\n'=b.mp4,=P1\n")
     for name in NAMES[:2]:
         note(name, SCORED)
     note("c.mp4", FAILED)
     lines = complete(requested(tmp_path, subjects=subjects, csv_bom=True), journal)
     assert lines == [
         "1 recording without a subject in who.csv",
-        "1 recording name with = + - @ or a tab in front: CSV files have an apostrophe before it, so that spreadsheets "
+        "2 names with = + - @ or a tab in front: CSV files have an apostrophe before it, so that spreadsheets "
         "do not take it for a formula",
     ]
     content = json.loads((tmp_path / "scores.run.json").read_text())
-    assert content["table"]["escaped_names"] == 1
+    assert [entry["escaped_names"] for entry in (content["table"], *content["summaries"])] == [1, 1, 1]
     assert [(entry["file"], entry["rows"]) for entry in content["summaries"]] == [
         ("scores.recordings.csv", 3),
         ("scores.subjects.csv", 2),
@@ -130,7 +130,7 @@ def test_tables_of_recordings_and_subjects_are_certified(journal: Journal, note:
     rows = table(tmp_path / "scores.subjects.csv")
     assert [(row["subject"], row["recordings"], row["audio"], row["peak"]) for row in rows] == [
         ("P2", "1", "1", "7.000"),
-        ("P1", "1", "1", "7.000"),
+        ("'=P1", "1", "1", "7.000"),
     ]
     for name in ("scores.csv", "scores.recordings.csv", "scores.subjects.csv"):
         assert (tmp_path / name).read_bytes().startswith(b"\xef\xbb\xbf")
