@@ -24,7 +24,7 @@ INVERTED_CORRELATION = -1 / 3
 
 _LOUD_BLOCKS = 5
 """A channel's level is that of its fifth loudest block: half a second of voice counts in however long a recording, a
-click does not. In recordings shorter than 50 s it is what the channel exceeds in 1 % of the blocks."""
+click does not. In recordings shorter than 40 s it is what the channel exceeds in 1 % of the blocks."""
 _QUIET_SHARE = 0.1
 _MIN_QUIET_BLOCKS = 10
 """A second: in less, rumble can pass for an offset."""
@@ -102,7 +102,7 @@ class ChannelStatistics:
 
 def _live(powers: np.ndarray) -> np.ndarray:
     """(channels,) bool, the channels that carry audio; all of them where none does."""
-    rank = min(_LOUD_BLOCKS, max(1, len(powers) // 100))
+    rank = min(_LOUD_BLOCKS, (len(powers) - 1) // 100 + 1)
     levels = np.partition(powers, -rank, axis=0)[-rank]
     if levels.max() < _DIGITAL_SILENCE:
         return np.ones(levels.size, bool)
