@@ -6,6 +6,8 @@ one that keeps them as JPEG, so both get the same input.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,6 +211,8 @@ class FrontEnd:
             and face_evidence.rate >= limits.min_face_rate
         )
         has_audio = segment_audio is not None and present >= limits.min_audio_rate
+        if segment_audio is not None and evidence.audio is not None and 0 < present < _FULL_COVERAGE:
+            segment_audio = _over_present_audio(segment_audio, evidence.audio, window)
         reason = ""
         if not has_face and ("face" in self._needed or not has_audio):
             reason = (
@@ -319,6 +323,16 @@ def _chunks(frames: Iterator[TimedFrame]) -> Iterator[list[TimedFrame]]:
         chunk.append(frame)
     if chunk:
         yield chunk
+
+
+def _over_present_audio(segment_audio: SegmentAudio, audio: WaveformStream, window: Window) -> SegmentAudio:
+    """Levels over the part of the window in which there is audio: absent audio must not pass for a quiet patient."""
+    share = audio.present_share(window.start_s, min(window.end_s, audio.end_s))
+    if segment_audio.level_dbfs is None or share <= 0:
+        return segment_audio
+    gain_db = -10 * math.log10(share)
+    snr_db = None if segment_audio.snr_db is None else segment_audio.snr_db + gain_db
+    return dataclasses.replace(segment_audio, level_dbfs=segment_audio.level_dbfs + gain_db, snr_db=snr_db)
 
 
 def _quality(face_evidence: FaceEvidence[T] | None, segment_audio: SegmentAudio | None) -> Quality:

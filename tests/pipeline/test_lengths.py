@@ -123,3 +123,17 @@ def test_track_that_cannot_be_read_is_flagged(front_end: FrontEnd, clips: ClipMa
     evidence = evidence_of(front_end, path)
     assert evidence.flags == (Flag.UNREADABLE_STREAM,)
     assert evidence.problems == ("video track 0 is in a codec that this ffmpeg does not decode (qqqq)",)
+
+
+def test_level_of_a_segment_is_that_of_the_audio_which_is_there(front_end: FrontEnd, clips: ClipMaker) -> None:
+    """The second segment lacks half of its audio: it is a gap, not a quiet patient."""
+    hole = "aselect='not(between(t,3.5,5))'"
+    path = clips.ffmpeg("-f", "lavfi", "-i", "sine=d=6:r=16000", "-af", hole, "-c:a", "pcm_s16le", suffix=".mkv")
+    evidence = evidence_of(front_end, path)
+    # All segments first: how far the audio reaches is known once it has been decoded.
+    audios = list(front_end.iter_segment_audio(evidence))
+    records = [front_end.assess_segment(evidence, *pair).record for pair in zip(evidence.plan, audios, strict=True)]
+    assert [Flag.AUDIO_GAP in record.flags for record in records] == [False, True]
+    whole, gapped = (record.quality for record in records)
+    assert gapped.level_dbfs == pytest.approx(whole.level_dbfs, abs=0.1)
+    assert gapped.snr_db == pytest.approx(whole.snr_db, abs=0.1)
