@@ -14,7 +14,7 @@ from avpenet_cli.cli.reporter import Reporter, Tracebacks
 from avpenet_cli.cli.run_log import LogOptions, log_format_named
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
-from avpenet_cli.records import Modalities, RecordingOutcome
+from avpenet_cli.records import Flag, Modalities, RecordingOutcome
 
 if TYPE_CHECKING:
     from avpenet_cli.runs.manifest import Totals
@@ -195,7 +195,9 @@ def _log_outcome(scored: ScoredRecording, reporter: Reporter) -> None:
     if corrections := _audio_corrections(outcome):
         reporter.info(f"{name}: audio: {'; '.join(corrections)}", **note, audio_corrections=corrections)
     if outcome.message:
-        reporter.warning(f"{name}: {outcome.message}", **note)
+        # Once, when it is found: a nightly run with -q must not keep it back, nor repeat it every night.
+        cut = not scored.reused and any(Flag.TRUNCATED in segment.flags for segment in outcome.segments)
+        (reporter.error if cut else reporter.warning)(f"{name}: {outcome.message}", **note)
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in outcome.stage_s.items())
     reporter.detail(f"{name}: seconds by stage: {stages}", **note, stage_s=outcome.stage_s)
 

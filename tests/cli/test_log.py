@@ -176,6 +176,15 @@ def test_quiet_run_prints_what_failed(archive: Path, out: Path, avpenet_here: Av
     assert log.read_text().splitlines()[-1].endswith(last.removeprefix("avpenet: "))
 
 
+def test_quiet_run_reports_a_truncated_recording_once(clips: ClipMaker, avpenet_here: Avpenet, tmp_path: Path) -> None:
+    content = clips.ffmpeg("-f", "lavfi", "-i", "sine=d=8:r=16000", suffix=".wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(content[: len(content) // 2])
+    command = ["score", tmp_path / "cut.wav", *_options(tmp_path / "scores.csv"), "-q"]
+    first, again = avpenet_here(*command), avpenet_here(*command)
+    assert "cut.wav: the last 4.0 of 8.0 s are missing" in first.err
+    assert (first.code, again.code, again.err) == (0, 0, "")
+
+
 def test_quiet_run_prints_the_error_that_ended_it(out: Path, avpenet_here: Avpenet, tmp_path: Path) -> None:
     log = tmp_path / "log"
     for wrong in (["--out", tmp_path / "scores.txt"], ["--out", out, "--require", "smell"]):
