@@ -222,7 +222,7 @@ def test_a_table_without_scores_gives_a_report(avpenet_here: Avpenet, tmp_path: 
     reference = write_ratings(tmp_path / "ratings.csv", [("a.mp4", 0, 4)])
     done = avpenet_here("report", scores, "--reference", reference, "--out", tmp_path / "s.html")
     assert done.code == 2
-    assert "no scored segment has a rating" in done.err
+    assert "no segment has a score to compare with a rating" in done.err
     assert not (tmp_path / "s.html").exists()
 
 
