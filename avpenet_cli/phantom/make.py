@@ -9,6 +9,7 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.phantom.encode import write_recording
 from avpenet_cli.phantom.scene import Scene, draw_scene, render_audio, render_frames
 from avpenet_cli.phantom.subjects import AgeGroups, Subject, draw_subject
+from avpenet_cli.phantom.voice.bank import VoiceBank
+from avpenet_cli.phantom.voice.recorded import RecordedSpeaker
+from avpenet_cli.phantom.voice.speaker import Speaker
 from avpenet_cli.runs.outputs import prepare_output_directory, read_run_file
 from avpenet_cli.settings import describe_differences, flatten
 from avpenet_cli.storage import atomic_write, write_json
@@ -40,6 +44,7 @@ class PhantomRequest:
         recordings: number of recordings of each subject.
         age_groups: neonate, adult or both.
         head_file: head meshes to load in place of the built-in head.
+        voices: folders of recorded voices, which `VoiceBank` reads; without them voices are synthetic.
         size_px, fps: width and height, and frame rate; None for those of each site's camera.
         suffix: of the recordings, which chooses the container.
         encoding: ffmpeg's output options, which override H.264 and AAC.
@@ -51,6 +56,7 @@ class PhantomRequest:
     recordings: int = 1
     age_groups: AgeGroups = "both"
     head_file: Path | None = None
+    voices: tuple[Path, ...] = ()
     size_px: tuple[int, int] | None = None
     fps: float | None = None
     suffix: str = ".mp4"
@@ -91,10 +97,12 @@ def make_phantoms(
 
     Raises:
         OutputError: `out` has other files, or phantoms of another request.
-        SettingsError: the head file cannot be used.
+        SettingsError: the head file or a folder of voices cannot be used.
         EnvironmentUnavailableError: ffmpeg failed, or there is no space left.
     """
     record = _request_record(request)
+    if request.voices:
+        _voice_bank(request.voices)
     _prepare_directory(out, record)
     tasks = _tasks(request, out)
     _write_tables(out, tasks)
@@ -123,7 +131,7 @@ def scenes(folder: Path) -> dict[str, Scene]:
     try:
         record = json.loads(request_file.read_text(encoding="utf-8"))
         version, fields = record["avpenet"], record["order"]
-        request = PhantomRequest(**fields | {"head_file": None, "encoding": tuple(fields["encoding"])})
+        request = PhantomRequest(**fields | {"head_file": None, "voices": (), "encoding": tuple(fields["encoding"])})
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise SettingsError(
             f"{request_file}: not a set of phantoms ({type(error).__name__})", "see `avpenet phantom make`"
@@ -171,18 +179,36 @@ def _render(task: _Task) -> str:
     # Under a temporary name until complete; the suffix stays, because ffmpeg chooses the container by it.
     partial = task.path.with_name(f".{task.path.stem}.partial{task.path.suffix}")
     size_px = (scene.view.width_px, scene.view.height_px)
+    audio = render_audio(scene, _speaker(task))
     try:
-        write_recording(
-            partial, render_frames(scene, head), size_px, scene.fps, render_audio(scene), task.request.encoding
-        )
+        write_recording(partial, render_frames(scene, head), size_px, scene.fps, audio, task.request.encoding)
         partial.replace(task.path)
     finally:
         partial.unlink(missing_ok=True)
     return task.path.name
 
 
+@cache
+def _voice_bank(folders: tuple[Path, ...]) -> VoiceBank:
+    """The voices of the folders, read once in each process."""
+    return VoiceBank(folders)
+
+
+def _speaker(task: _Task) -> Speaker | None:
+    """The subject's recorded voice; None where none is given or fits the age group."""
+    request, subject = task.request, task.subject
+    if not request.voices:
+        return None
+    bank, number = _voice_bank(request.voices), int(subject.name[1:]) - 1
+    voice = bank.voice_of(number, subject.age_group, subject.sex, request.seed)
+    return RecordedSpeaker(voice, subject.vocality) if voice else None
+
+
 def _request_record(request: PhantomRequest) -> dict[str, Any]:
-    fields = asdict(request) | {"head_file": request.head_file.name if request.head_file else "built in"}
+    fields = asdict(request) | {
+        "head_file": request.head_file.name if request.head_file else "built in",
+        "voices": [folder.resolve().name for folder in request.voices] or "synthetic",
+    }
     return {"notice": NOTICE, "avpenet": __version__, "order": {k: _json_ready(v) for k, v in fields.items()}}
 
 
