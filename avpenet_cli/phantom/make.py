@@ -15,6 +15,7 @@ from typing import Any
 
 from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.phantom.encode import write_recording
+from avpenet_cli.phantom.face.people import FaceSource, built_in_faces, load_faces
 from avpenet_cli.phantom.scene import Scene, draw_scene, render_audio, render_frames
 from avpenet_cli.phantom.subjects import AgeGroups, Subject, draw_subject
 from avpenet_cli.phantom.voice.bank import VoiceBank
@@ -43,7 +44,7 @@ class PhantomRequest:
         minutes: length of each recording.
         recordings: number of recordings of each subject.
         age_groups: neonate, adult or both.
-        head_file: head meshes to load in place of the built-in head.
+        head_file: head meshes or photographs to load in place of the built-in head; see `load_faces`.
         voices: folders of recorded voices, which `VoiceBank` reads; without them voices are synthetic.
         size_px, fps: width and height, and frame rate; None for those of each site's camera.
         suffix: of the recordings, which chooses the container.
@@ -169,19 +170,16 @@ def _in_processes(tasks: Sequence[_Task], jobs: int) -> Iterator[str]:
 
 
 def _render(task: _Task) -> str:
-    from avpenet_cli.phantom.head.built_in import built_in_head
-    from avpenet_cli.phantom.head.loading import load_head
-
-    head = load_head(task.request.head_file) if task.request.head_file else built_in_head()
-    if task.subject.age_group not in head.age_groups:
-        head = built_in_head()
+    faces = _faces(task.request.head_file)
+    if task.subject.age_group not in faces.age_groups:
+        faces = built_in_faces()
     scene = task.scene()
     # Under a temporary name until complete; the suffix stays, because ffmpeg chooses the container by it.
     partial = task.path.with_name(f".{task.path.stem}.partial{task.path.suffix}")
     size_px = (scene.view.width_px, scene.view.height_px)
     audio = render_audio(scene, _speaker(task))
     try:
-        write_recording(partial, render_frames(scene, head), size_px, scene.fps, audio, task.request.encoding)
+        write_recording(partial, render_frames(scene, faces), size_px, scene.fps, audio, task.request.encoding)
         partial.replace(task.path)
     finally:
         partial.unlink(missing_ok=True)
@@ -189,13 +187,18 @@ def _render(task: _Task) -> str:
 
 
 @cache
+def _faces(path: Path | None) -> FaceSource:
+    # Read once in each process, since reading takes longer than a short recording.
+    return load_faces(path) if path else built_in_faces()
+
+
+@cache
 def _voice_bank(folders: tuple[Path, ...]) -> VoiceBank:
-    """The voices of the folders, read once in each process."""
     return VoiceBank(folders)
 
 
 def _speaker(task: _Task) -> Speaker | None:
-    """The subject's recorded voice; None where none is given or fits the age group."""
+    """The subject's recorded voice; None where none is given or none fits the age group."""
     request, subject = task.request, task.subject
     if not request.voices:
         return None

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from avpenet_cli.phantom.behaviour import Motion, draw_motion
 from avpenet_cli.phantom.face.covers import Cover
-from avpenet_cli.phantom.face.renderer import NO_COVER, FaceRenderer, Frame, Light, View
-from avpenet_cli.phantom.head.built_in import built_in_head
-from avpenet_cli.phantom.head.model import Expression, HeadModel, Look, draw_look
+from avpenet_cli.phantom.face.people import FaceSource, built_in_faces
+from avpenet_cli.phantom.face.renderer import NO_COVER, Frame, Light, View
+from avpenet_cli.phantom.head.model import Expression, Look, draw_look
 from avpenet_cli.phantom.pain_trajectory import PainTrajectory, draw_pain_trajectory
 from avpenet_cli.phantom.parameters.trajectory_params import CameraParams, trajectory_params
 from avpenet_cli.phantom.parameters.voice_params import PAIN_RATE_HZ, SAMPLE_RATE_HZ
@@ -202,20 +202,20 @@ def _visitor(view: View, duration_s: float, rng: np.random.Generator) -> Visitor
     )
 
 
-def render_frames(scene: Scene, head: HeadModel) -> Iterator[Frame]:
+def render_frames(scene: Scene, faces: FaceSource) -> Iterator[Frame]:
     """Render the frames of a scene.
 
     Args:
         scene: what to render.
-        head: the patient's head model.
+        faces: source of the patient and, where it has adults, of the visitor.
 
     Yields:
         (height, width, 3) uint8 RGB, `duration_s * fps` of them.
     """
     rng = np.random.default_rng([scene.seed, 4])
-    renderer = FaceRenderer(head, scene.subject.look)
+    renderer = faces.renderer(scene.subject.look)
     visitor = scene.visitor
-    visitor_renderer = FaceRenderer(_head_for(head, visitor.look), visitor.look) if visitor else None
+    visitor_renderer = _faces_for(faces, visitor.look).renderer(visitor.look) if visitor else None
     view = scene.view
     backdrop = background(view, rng)
     shape = backdrop.shape
@@ -239,9 +239,9 @@ def render_frames(scene: Scene, head: HeadModel) -> Iterator[Frame]:
         yield np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), dtype=np.uint8)
 
 
-def _head_for(head: HeadModel, look: Look) -> HeadModel:
-    """Head model of a visitor: the built-in head where `head` has no adults."""
-    return head if look.age_group in head.age_groups else built_in_head()
+def _faces_for(faces: FaceSource, look: Look) -> FaceSource:
+    """Source of a visitor: the built-in head where `faces` has no adults."""
+    return faces if look.age_group in faces.age_groups else built_in_faces()
 
 
 def background(view: View, rng: np.random.Generator) -> Frame:

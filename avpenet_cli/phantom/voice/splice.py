@@ -95,13 +95,14 @@ def _piece(clip: np.ndarray, wanted: float, pitch: float, params: FitParams, rng
         factor = float(rng.uniform(shortest, longest))
         part, at_start, at_end = _cut(clip, min(clip.size, round(wanted / (factor * pitch))), rng)
     else:
-        factor = min(natural, longest) if natural < longest else float(rng.uniform(1.0, longest))
+        factor = natural if natural < longest else float(rng.uniform(1.0, longest))
         part, at_start, at_end = clip, True, True
     gain = 10.0 ** (-(loudness_db(part) + params.crest_db) / 20.0)
-    piece: np.ndarray = gain * stretched(part, factor * pitch)
+    piece = gain * stretched(part, factor * pitch)
     attack_s = params.natural_attack_s if at_start else params.cut_attack_s
     release_s = params.natural_release_s if at_end else params.cut_release_s
-    return piece * _fades(piece.size, round(attack_s * CLIP_RATE_HZ), round(release_s * CLIP_RATE_HZ))
+    faded: np.ndarray = piece * _fades(piece.size, round(attack_s * CLIP_RATE_HZ), round(release_s * CLIP_RATE_HZ))
+    return faded
 
 
 def _cut(clip: np.ndarray, samples: int, rng: np.random.Generator) -> tuple[np.ndarray, bool, bool]:
