@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import soxr
 
-from avpenet_cli.phantom.parameters.recorded_voice_params import FitParams, recorded_voice_params
+from avpenet_cli.phantom.parameters.recorded_voice_params import recorded_voice_params
 from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ
 from avpenet_cli.phantom.voice.clips import CLIP_RATE_HZ, loudness_db
 
@@ -77,25 +77,36 @@ def fit_clips(clips: Sequence[np.ndarray], length_s: float, semitones: float, rn
     # Positions and lengths before resampling, which raises the pitch and shortens by `pitch`.
     wanted, join = length_s * pitch * CLIP_RATE_HZ, params.join_s * pitch * CLIP_RATE_HZ
     audio = np.zeros(0)
+    rest = float(sum(clip.size for clip in clips))
     for clip in clips:
         missing = wanted - audio.size + (round(join) if audio.size else 0)
         if missing < params.min_piece_s * CLIP_RATE_HZ:
             break
-        piece = _piece(clip, missing, pitch, params, rng)
+        piece = _piece(clip, missing, missing / (rest * pitch), pitch, rng)
+        rest -= clip.size
         audio = _joined(audio, piece, round(join)) if audio.size else piece
     resampled: np.ndarray = soxr.resample(audio, CLIP_RATE_HZ * pitch, SAMPLE_RATE_HZ)
     return resampled[: round(length_s * SAMPLE_RATE_HZ)]
 
 
-def _piece(clip: np.ndarray, wanted: float, pitch: float, params: FitParams, rng: np.random.Generator) -> np.ndarray:
-    """A clip at level 0 dB re a peak near 1, its ends faded, at most about `wanted` samples long."""
+def _piece(clip: np.ndarray, wanted: float, least_factor: float, pitch: float, rng: np.random.Generator) -> np.ndarray:
+    """A clip of a peak near 1, its ends faded, at most about `wanted` samples long.
+
+    Args:
+        clip: (samples,) float at 16 kHz.
+        wanted: samples that the utterance still lacks, after the stretch by `pitch`.
+        least_factor: stretch with which this clip and the rest fill the utterance.
+        pitch: factor of the pitch.
+        rng: source of randomness.
+    """
+    params = recorded_voice_params().fit
     shortest, longest = params.stretch
     natural = wanted / (clip.size * pitch)
     if natural < shortest:
         factor = float(rng.uniform(shortest, longest))
         part, at_start, at_end = _cut(clip, min(clip.size, round(wanted / (factor * pitch))), rng)
     else:
-        factor = natural if natural < longest else float(rng.uniform(1.0, longest))
+        factor = natural if natural < longest else float(rng.uniform(min(max(1.0, least_factor), longest), longest))
         part, at_start, at_end = clip, True, True
     gain = 10.0 ** (-(loudness_db(part) + params.crest_db) / 20.0)
     piece = gain * stretched(part, factor * pitch)
