@@ -1,7 +1,7 @@
 """Synthesise the voice of a subject in pain: cries, moans, groans, gasps and strained breathing.
 
-The voice follows a pain trajectory. The synthetic voice imitates no recording; `parameters/voice.toml` has all parameters
-with sources.
+The voice follows a pain trajectory. The synthetic voice imitates no recording; `parameters/voice.toml` has all
+parameters with sources.
 """
 
 from __future__ import annotations
