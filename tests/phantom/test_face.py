@@ -15,7 +15,7 @@ import torch
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.phantom.face.covers import Cover
-from avpenet_cli.phantom.face.renderer import FaceRenderer, Frame, Light, View
+from avpenet_cli.phantom.face.renderer import Frame, Light, MeshRenderer, View
 from avpenet_cli.phantom.face.skin import luminance, skin_albedo
 from avpenet_cli.phantom.head.built_in import built_in_head
 from avpenet_cli.phantom.head.loading import load_head
@@ -41,15 +41,15 @@ def look(age_group: AgeGroup, identity: int = 1, skin_tone: int = 4) -> Look:
 
 
 @pytest.fixture(scope="module", params=AGE_GROUPS)
-def drawn(request: pytest.FixtureRequest) -> FaceRenderer:
-    return FaceRenderer(built_in_head(), look(request.param))
+def drawn(request: pytest.FixtureRequest) -> MeshRenderer:
+    return MeshRenderer(built_in_head(), look(request.param))
 
 
 def full(unit: str) -> Expression:
     return Expression(**{unit: 1.0})
 
 
-def moved_at(renderer: FaceRenderer, expression: Expression) -> tuple[float, float, float]:
+def moved_at(renderer: MeshRenderer, expression: Expression) -> tuple[float, float, float]:
     """Mean difference from neutral in levels of 255: of brow and eyes, of nose and cheeks, of mouth and chin."""
     change = np.abs(renderer.frame(expression, VIEW, WALL).astype(float) - renderer.frame(NEUTRAL, VIEW, WALL)).mean(2)
     middle = change[:, 235:405]
@@ -57,7 +57,7 @@ def moved_at(renderer: FaceRenderer, expression: Expression) -> tuple[float, flo
     return float(middle[190:265].mean()), float(middle[265:305].mean()), float(middle[305:400].mean())
 
 
-def open_mouth_brightness(renderer: FaceRenderer) -> tuple[float, float]:
+def open_mouth_brightness(renderer: MeshRenderer) -> tuple[float, float]:
     """Darkest part of the midline below the nose, with the mouth closed and open."""
     shut, wide = (
         cv2.GaussianBlur(renderer.frame(e, VIEW, WALL), (9, 9), 3.0)[300:400, 315:325].mean((1, 2)).min()
@@ -86,7 +86,7 @@ def expressions(rng: np.random.Generator) -> Iterator[Expression]:
 def frames_of(head: HeadModel, age_group: AgeGroup, people: int, seed: int) -> Iterator[Frame]:
     rng = np.random.default_rng(seed)
     for person in range(people):
-        renderer = FaceRenderer(head, draw_look(age_group, rng, 1 + person % 10))
+        renderer = MeshRenderer(head, draw_look(age_group, rng, 1 + person % 10))
         for expression in expressions(rng):
             light = Light(*rng.uniform((-60, 0, 0.6, 0.1), (60, 70, 1.4, 0.8)).tolist())
             yaw, pitch, roll = rng.uniform((-15, -10, -12), (15, 10, 12)).tolist()
@@ -132,29 +132,29 @@ def test_loaded_faces_are_detected(path: Path, age_group: AgeGroup) -> None:
         ("lip_stretch", 2),
     ],
 )
-def test_action_unit_moves_its_part_of_the_face(drawn: FaceRenderer, unit: str, region: int) -> None:
+def test_action_unit_moves_its_part_of_the_face(drawn: MeshRenderer, unit: str, region: int) -> None:
     moved = moved_at(drawn, full(unit))
     assert int(np.argmax(moved)) == region
     assert moved[region] > 1.5
 
 
 @pytest.mark.parametrize("unit", ["orbit_tighten", "nose_wrinkle", "lip_raise", "lip_corner_pull"])
-def test_action_unit_is_visible(drawn: FaceRenderer, unit: str) -> None:
+def test_action_unit_is_visible(drawn: MeshRenderer, unit: str) -> None:
     assert max(moved_at(drawn, full(unit))) > 2.0
 
 
-def test_painful_face_differs_from_a_calm_one(drawn: FaceRenderer) -> None:
+def test_painful_face_differs_from_a_calm_one(drawn: MeshRenderer) -> None:
     calm = moved_at(drawn, Expression(eyes_closed=0.1))
     pain = moved_at(drawn, PAIN)
     assert all(p > 5.0 and p > 3.0 * c for p, c in zip(pain, calm, strict=True))
 
 
-def test_stronger_expression_changes_the_face_more(drawn: FaceRenderer) -> None:
+def test_stronger_expression_changes_the_face_more(drawn: MeshRenderer) -> None:
     steps = [sum(moved_at(drawn, Expression(brow_lower=s, mouth_open=s, orbit_tighten=s))) for s in (0.2, 0.5, 1.0)]
     assert steps[0] < steps[1] < steps[2]
 
 
-def test_open_mouth_is_dark_inside(drawn: FaceRenderer) -> None:
+def test_open_mouth_is_dark_inside(drawn: MeshRenderer) -> None:
     shut, wide = open_mouth_brightness(drawn)
     assert wide < 0.75 * shut
 
@@ -200,7 +200,7 @@ def test_expression_does_not_turn_triangles_over(age_group: AgeGroup) -> None:
 
 def test_same_seed_renders_the_same_frame() -> None:
     first, second = (
-        FaceRenderer(built_in_head(), draw_look("adult", np.random.default_rng(7))).frame(PAIN, VIEW, WALL)
+        MeshRenderer(built_in_head(), draw_look("adult", np.random.default_rng(7))).frame(PAIN, VIEW, WALL)
         for _ in range(2)
     )
     assert first.tobytes() == second.tobytes()
@@ -230,7 +230,7 @@ def test_skin_tones_are_ordered_by_lightness() -> None:
         assert all(np.diff(skin_albedo(tone, age_group))[0] < 0 for tone in range(1, 11))  # redder than green
 
 
-def test_light_from_one_side_lights_that_side(drawn: FaceRenderer) -> None:
+def test_light_from_one_side_lights_that_side(drawn: MeshRenderer) -> None:
     lit = [
         drawn.frame(NEUTRAL, replace(VIEW, light=Light(azimuth_deg=azimuth, contrast=0.9)), WALL).astype(float)
         for azimuth in (-60.0, 60.0)
@@ -240,7 +240,7 @@ def test_light_from_one_side_lights_that_side(drawn: FaceRenderer) -> None:
     assert cheeks[1][1] > 1.2 * cheeks[1][0]
 
 
-def test_rotated_head_stays_complete(drawn: FaceRenderer) -> None:
+def test_rotated_head_stays_complete(drawn: MeshRenderer) -> None:
     """At 35 degrees to either side the whole head is rendered."""
     shape = built_in_head().shape(look("adult"))
     assert shape.landmarks.nose_tip[2] > 0
@@ -252,7 +252,7 @@ def test_rotated_head_stays_complete(drawn: FaceRenderer) -> None:
     assert (straight != right).any()
 
 
-def test_face_has_the_requested_width(drawn: FaceRenderer) -> None:
+def test_face_has_the_requested_width(drawn: MeshRenderer) -> None:
     for width in (120.0, 260.0):
         frame = drawn.frame(NEUTRAL, replace(VIEW, face_width_px=width), WALL)
         # At the height of the cheeks; ears and hair make it a little wider.
@@ -260,7 +260,24 @@ def test_face_has_the_requested_width(drawn: FaceRenderer) -> None:
         assert 0.9 * width < row.sum() < 1.45 * width
 
 
-def test_person_outside_the_frame_leaves_the_background(drawn: FaceRenderer) -> None:
+def test_landmarks_follow_face_and_view(drawn: MeshRenderer) -> None:
+    middle = drawn.landmarks_px(NEUTRAL, VIEW)
+    assert middle.shape == (5, 2)
+    eyes, nose, mouth = middle[:2], middle[2], middle[3:]
+    # The face is 200 px wide, and the point between the eyes is in the middle of the frame.
+    np.testing.assert_allclose(eyes.mean(0), (320.0, 240.0), atol=3.0)
+    assert 70.0 < eyes[1, 0] - eyes[0, 0] < 110.0
+    assert abs(nose[0] - 320.0) < 4.0
+    assert 250.0 < nose[1] < mouth[0, 1] < 350.0
+    assert mouth[0, 0] < 305.0 < 335.0 < mouth[1, 0]
+    wide = drawn.landmarks_px(full("lip_corner_pull"), VIEW)
+    assert wide[4, 0] - wide[3, 0] > mouth[1, 0] - mouth[0, 0] + 5.0
+    np.testing.assert_allclose(wide[:2], eyes)
+    right = drawn.landmarks_px(NEUTRAL, replace(VIEW, yaw_deg=30.0))
+    assert right[2, 0] - right[:2, 0].mean() > 15.0
+
+
+def test_person_outside_the_frame_leaves_the_background(drawn: MeshRenderer) -> None:
     beside = drawn.frame(NEUTRAL, replace(VIEW, offset_px=(5000.0, 0.0)), WALL)
     assert (beside == WALL).all()
     cut = drawn.frame(NEUTRAL, replace(VIEW, offset_px=(300.0, -230.0)), WALL)
@@ -268,7 +285,7 @@ def test_person_outside_the_frame_leaves_the_background(drawn: FaceRenderer) -> 
     assert (cut != WALL).any()
 
 
-def test_background_is_kept_around_the_person(drawn: FaceRenderer) -> None:
+def test_background_is_kept_around_the_person(drawn: MeshRenderer) -> None:
     background = WALL.copy()
     frame = drawn.frame(NEUTRAL, VIEW, background)
     assert (background == WALL).all()
@@ -280,7 +297,7 @@ def test_background_is_kept_around_the_person(drawn: FaceRenderer) -> None:
 # --- Covers -----------------------------------------------------------------------------------------------------------
 
 
-def test_mask_hides_the_mouth_only(drawn: FaceRenderer) -> None:
+def test_mask_hides_the_mouth_only(drawn: MeshRenderer) -> None:
     masked = Cover("mask")
     masked_eyes = [drawn.frame(e, VIEW, WALL, masked).astype(float) for e in (NEUTRAL, Expression(eyes_closed=1.0))]
     assert np.abs(masked_eyes[0] - masked_eyes[1])[225:262, 235:405].mean() > 1.5
@@ -291,13 +308,13 @@ def test_mask_hides_the_mouth_only(drawn: FaceRenderer) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tube", "hand"])
-def test_cover_is_visible(drawn: FaceRenderer, kind: str) -> None:
+def test_cover_is_visible(drawn: MeshRenderer, kind: str) -> None:
     cover = Cover("tube") if kind == "tube" else Cover("hand")
     change = (drawn.frame(NEUTRAL, VIEW, WALL, cover) != drawn.frame(NEUTRAL, VIEW, WALL)).any(2)
     assert 0.005 < change[150:400, 220:420].mean() < 0.9
 
 
-def test_hand_moves_with_its_position(drawn: FaceRenderer) -> None:
+def test_hand_moves_with_its_position(drawn: MeshRenderer) -> None:
     here, there = (drawn.frame(NEUTRAL, VIEW, WALL, Cover("hand", at=at)) for at in ((0.0, -1.6), (2.0, -1.0)))
     assert (here != there).any(2).mean() > 0.02
 
@@ -331,7 +348,7 @@ def test_model_of_adults_refuses_a_newborn() -> None:
 @pytest.mark.skipif(not MESHES.is_dir(), reason="the meshes are not in the repository")
 @pytest.mark.parametrize(("path", "age_group"), [(ICT, "adult"), (MAKEHUMAN, "adult"), (MAKEHUMAN, "neonate")])
 def test_loaded_head_opens_its_mouth(path: Path, age_group: AgeGroup) -> None:
-    renderer = FaceRenderer(load_head(path), look(age_group))
+    renderer = MeshRenderer(load_head(path), look(age_group))
     shut, wide = open_mouth_brightness(renderer)
     assert wide < 0.8 * shut
     eyes, _, mouth = moved_at(renderer, PAIN)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.phantom.head.built_in import built_in_head
+from avpenet_cli.phantom.face.people import built_in_faces
 from avpenet_cli.phantom.make import PhantomRequest, make_phantoms, scenes
 from avpenet_cli.phantom.scene import draw_scene, render_audio, render_frames
 from avpenet_cli.phantom.subjects import draw_subject
@@ -86,7 +86,7 @@ def test_same_seed_gives_the_same_frames_audio_and_truth(phantoms: Path, tmp_pat
     first_rows = (tmp_path / "again" / "truth.csv").read_text().splitlines()
     assert first_rows == (phantoms / "truth.csv").read_text().splitlines()[: len(first_rows)]
     scenes = [draw_scene(draw_subject(0, 5, "both"), 6.0, 9, (160, 120), 5.0) for _ in range(2)]
-    rendered = [list(islice(render_frames(scene, built_in_head()), 6)) for scene in scenes]
+    rendered = [list(islice(render_frames(scene, built_in_faces()), 6)) for scene in scenes]
     assert all(np.array_equal(a, b) for a, b in zip(*rendered, strict=True))
     assert np.array_equal(render_audio(scenes[0]), render_audio(scenes[1]))
     other = draw_scene(draw_subject(0, 5, "both"), 6.0, 10, (160, 120), 5.0)

@@ -34,7 +34,7 @@ from avpenet_cli.audio.noise import survey
 from avpenet_cli.audio.segments import segments
 from avpenet_cli.face.align import align
 from avpenet_cli.face.detect import FaceDetector
-from avpenet_cli.phantom.head.built_in import built_in_head
+from avpenet_cli.phantom.face.people import built_in_faces
 from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ
 from avpenet_cli.phantom.scene import Scene, draw_scene, render_audio, render_frames
 from avpenet_cli.phantom.subjects import draw_subject
@@ -97,7 +97,7 @@ def make_faces(number: int, seed: int, out: Path) -> int:
     rng = np.random.default_rng([seed, number, 1])
     scene = sample_moments(scene, FRAMES, rng)
     images = []
-    for frame in render_frames(scene, built_in_head()):
+    for frame in render_frames(scene, built_in_faces()):
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*_CODEC_QUALITY))]
         _, packed = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
         images.append(_rgb(cv2.imdecode(packed, cv2.IMREAD_COLOR)))

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.face.ambient_occlusion import ambient_visibility, vertex_normals
@@ -81,8 +82,8 @@ class _Mesh:
     ambient_visibility: Float
 
 
-class FaceRenderer:
-    """Renders one person. Preparation is expensive; a frame is not.
+class MeshRenderer:
+    """Renders a person whose skin is painted on a head mesh. Preparation is expensive; a frame is not.
 
     Args:
         head: head model, built in or loaded.
@@ -98,6 +99,9 @@ class FaceRenderer:
         middle, tone = luminance(skin_albedo(5, "adult")), luminance(skin_albedo(look.skin_tone, look.age_group))
         self._exposure = params.exposure * (middle / tone) ** params.exposure_compensation
         self._encode = _srgb_table()
+        # Inner parts, such as teeth, lie behind the skin at these positions.
+        marks = np.concatenate([shape.landmarks.nose_tip[None], shape.landmarks.lip_line[[0, -1]]])
+        self._marks = cKDTree(shape.neutral_mm).query(marks)[1]
 
     def _mesh(self, cover: Cover) -> _Mesh:
         # The position of a hand is not part of its mesh.
@@ -162,6 +166,18 @@ class FaceRenderer:
         flat[raster.pixel] = self._encode[code]
         frame[top:bottom, left:right] = _blurred(flat.reshape(height, width, 3))
         return frame
+
+    def landmarks_px(self, expression: Expression, view: View) -> Float:
+        """Where the landmarks of a face detector are, whether visible or hidden.
+
+        Returns:
+            (5, 2) float32 x and y in pixels of the frame: the two eye centres (the image's left first), the tip of the
+            nose, the two corners of the mouth (the image's left first).
+        """
+        shape = self._meshes[NO_COVER].shape
+        forward = np.array([0.0, 0.0, shape.eyeballs.radius_mm], np.float32)
+        points = np.concatenate([shape.eyeballs.centres_mm + forward, shape.vertices(expression)[self._marks]])
+        return _projected(_rotated(points, np.ones(len(points), np.float32), view), shape.face_width_mm, view)[:, :2]
 
     def _lighting(self, normals: Float, free: Float, light: Light) -> Float:
         """Light that reaches each vertex, and its specular reflection: (n, 4)."""
