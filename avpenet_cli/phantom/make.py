@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from avpenet_cli.errors import OutputError, SettingsError
-from avpenet_cli.phantom.encode import write_recording
+from avpenet_cli.phantom.camera.effects import CameraChoice
+from avpenet_cli.phantom.encode import bitrate_options, write_recording
 from avpenet_cli.phantom.face.people import FaceSource, built_in_faces, load_faces
 from avpenet_cli.phantom.scene import Scene, draw_scene, render_audio, render_frames
 from avpenet_cli.phantom.subjects import AgeGroups, Subject, draw_subject
@@ -45,6 +46,8 @@ class PhantomRequest:
         size_px, fps: width and height, and frame rate; None for those of each site's camera.
         suffix: of the recordings, which chooses the container.
         encoding: ffmpeg's output options, which override H.264 and AAC.
+        camera: each site's camera, or cameras of wards: infrared and low light, phototherapy, motion blur, distortion,
+            300 kbit/s, patients on their side, tubes and CPAP.
     """
 
     subjects: int
@@ -57,6 +60,7 @@ class PhantomRequest:
     fps: float | None = None
     suffix: str = ".mp4"
     encoding: tuple[str, ...] = ()
+    camera: CameraChoice = "site"
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class _Task:
         request = self.request
         number = int(self.subject.name[1:])
         seed = request.seed * 1_000_003 + number * 1009 + self.recording
-        return draw_scene(self.subject, request.minutes * 60.0, seed, request.size_px, request.fps)
+        return draw_scene(self.subject, request.minutes * 60.0, seed, request.size_px, request.fps, request.camera)
 
 
 def make_phantoms(
@@ -171,9 +175,8 @@ def _render(task: _Task) -> str:
     partial = task.path.with_name(f".{task.path.stem}.partial{task.path.suffix}")
     size_px = (scene.view.width_px, scene.view.height_px)
     try:
-        write_recording(
-            partial, render_frames(scene, faces), size_px, scene.fps, render_audio(scene), task.request.encoding
-        )
+        options = (*task.request.encoding, *bitrate_options(scene.effects.bitrate_kbits))
+        write_recording(partial, render_frames(scene, faces), size_px, scene.fps, render_audio(scene), options)
         partial.replace(task.path)
     finally:
         partial.unlink(missing_ok=True)
@@ -213,6 +216,7 @@ def _prepare_directory(out: Path, record: dict[str, Any]) -> None:
 
 def _write_tables(out: Path, tasks: Sequence[_Task]) -> None:
     truth, subjects, events = [], [], []
+    ward = any(task.request.camera == "ward" for task in tasks)
     for task in tasks:
         subject, name, scene = task.subject, task.path.name, task.scene()
         seconds = scene.duration_s
@@ -229,11 +233,13 @@ def _write_tables(out: Path, tasks: Sequence[_Task]) -> None:
                 subject.tone_group,
                 scene.cover.kind,
                 scene.trajectory.kind,
+                *((scene.effects.light, scene.effects.position) if ward else ()),
             ]
         )
         events += [[name, f"{event.time_s:.1f}", event.label] for event in scene.trajectory.events]
     _write(out / "truth.csv", ["recording", "start_s", "end_s", "value", "scale", "rater"], truth)
     columns = ["recording", "subject", "age_group", "site", "sex", "skin_tone", "cover", "course"]
+    columns += ["light", "position"] if ward else []
     _write(out / "subjects.csv", columns, subjects)
     _write(out / "events.csv", ["recording", "time_s", "label"], events)
 
