@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avpenet_cli.phantom.photographs.template import NECK, OUTLINE, Array
+from avpenet_cli.phantom.photographs.template import OUTLINE, Array
 
 Float = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
@@ -101,8 +101,7 @@ def _shoulders(certain: Float, brighter: Image, points_px: Array) -> Float:
     height, width = certain.shape
     chin, size = points_px[129], float(np.hypot(*(points_px[1] - points_px[0])))
     body = np.zeros((height, width), np.uint8)
-    for outline in (points_px[list(NECK)], _neck_base(points_px)):
-        cv2.fillPoly(body, [np.round(outline).astype(np.int32)], 1)
+    cv2.fillPoly(body, [np.round(_neck_base(points_px)).astype(np.int32)], 1)
     # Between the neck and the clothes at its side.
     start = int(np.clip(chin[1], 0, height - 1))
     clothes = cv2.medianBlur(brighter, 5) > 0

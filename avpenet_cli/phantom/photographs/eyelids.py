@@ -69,7 +69,7 @@ def _eye(above: Array, below: Array, brow: Array, closed: tuple[float, float], u
     room = 0.26 * unit_px
     corners = np.concatenate([above, below])
     left, top = np.floor(corners.min(0) - (0.05 * unit_px, room)).astype(int)
-    end_x, end_y = np.ceil(corners.max(0) + (0.05 * unit_px, room)).astype(int)
+    end_x, end_y = np.ceil(corners.max(0) + np.array([0.05 * unit_px, room])).astype(int)
     x, y = np.meshgrid(np.arange(left, end_x, dtype=np.float64), np.arange(top, end_y, dtype=np.float64))
     t = ((x - start[0]) * right[0] + (y - start[1]) * right[1]) / length
     v = (x - start[0]) * down[0] + (y - start[1]) * down[1]
@@ -114,9 +114,7 @@ def _unstretched(r: Array, stretched: Array, rest: float, lash: float) -> Array:
     return np.where(r < stretched, moved, r - stretched + rest)
 
 
-def _shade(
-    above_r: Array, below_r: Array, t: Array, closed: tuple[float, float], unit_px: float
-) -> Array:
+def _shade(above_r: Array, below_r: Array, t: Array, closed: tuple[float, float], unit_px: float) -> Array:
     """Logarithmic gain of the lash line at the upper margin, the shadow under it and the rounding of the lid.
 
     Args:

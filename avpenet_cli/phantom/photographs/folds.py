@@ -134,7 +134,9 @@ def _forehead(sheet: _Sheet, p: Array, rng: np.random.Generator) -> None:
     for level in (0.22, 0.40, 0.58):
         y = brow + level * (top - brow) + _shift(rng, 0.02)
         half = 0.62 - 0.25 * abs(level - 0.35)
-        sheet.crease([(-half, y + 0.05), (-0.3, y - 0.01), (0.0, y + 0.03), (0.3, y - 0.01), (half, y + 0.05)], 0.015, 0.2)
+        sheet.crease(
+            [(-half, y + 0.05), (-0.3, y - 0.01), (0.0, y + 0.03), (0.3, y - 0.01), (half, y + 0.05)], 0.015, 0.2
+        )
 
 
 def _orbit(sheet: _Sheet, p: Array, rng: np.random.Generator) -> None:
@@ -151,7 +153,7 @@ def _orbit(sheet: _Sheet, p: Array, rng: np.random.Generator) -> None:
         # The lower lid bulges, with folds below it that run towards the cheek.
         lid = np.stack([under[:, 0], under[:, 1] + 0.075], 1)
         sheet.crease(np.stack([under[:, 0] - side * 0.01, under[:, 1] + 0.085], 1), 0.018, 0.30, 0.6)
-        sheet.crease(lid + (side * 0.03, 0.085), 0.016, 0.16, 0.5)
+        sheet.crease(lid + np.array([side * 0.03, 0.085]), 0.016, 0.16, 0.5)
         sheet.spot((0.5 * (lid[0, 0] + lid[2, 0]), float(lid[1, 1]) + 0.30), (0.20, 0.10), 0.08)
 
 
@@ -185,7 +187,7 @@ def _smile(sheet: _Sheet, p: Array, rng: np.random.Generator) -> None:
         (p[158], p[159], p[160], p[87], -1.0),
         (p[161], p[162], p[163], p[93], 1.0),
     ):
-        sheet.crease(np.stack([upper, middle, lower, lower + (side * 0.02, 0.14)]), 0.022, 0.20, 0.12)
+        sheet.crease(np.stack([upper, middle, lower, lower + np.array([side * 0.02, 0.14])]), 0.022, 0.20, 0.12)
         sheet.spot((upper[0] + side * 0.22, float(upper[1]) - 0.12), (0.16, 0.13), 0.06)
         sheet.spot((corner[0] + side * 0.05, float(corner[1])), (0.04, 0.05), -0.18)
 

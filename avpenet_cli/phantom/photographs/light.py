@@ -22,7 +22,7 @@ def typical_normals() -> Float:
     y = (np.arange(round((BOTTOM - TOP) * PX_PER_UNIT)) + 0.5) / PX_PER_UNIT + TOP
     z = cv2.GaussianBlur(depth(np.stack(np.meshgrid(x, y), -1)), (0, 0), 0.06 * PX_PER_UNIT)
     by_y, by_x = np.gradient(z, 1.0 / PX_PER_UNIT)
-    normal = np.stack([-0.8 * by_x, -0.8 * by_y, np.ones_like(z)], -1)
+    normal = np.stack([-by_x, -by_y, np.ones_like(z)], -1)
     return np.asarray(normal / np.linalg.norm(normal, axis=-1, keepdims=True), np.float32)
 
 
@@ -34,5 +34,5 @@ def shading(normals: Float, light: Light) -> Float:
     )
     direct = np.maximum((normals @ direction + 0.35) / 1.35, 0.0)
     front = (float(direction[2]) + 0.35) / 1.35
-    gain = 1.0 + 0.85 * light.contrast * (direct / max(front, 0.35) - 1.0)
+    gain = 1.0 + light.contrast * (direct / max(front, 0.35) - 1.0)
     return np.asarray(np.clip(gain, 0.2, 1.8), np.float32)

@@ -107,8 +107,9 @@ def _inside(at: Array, points: Array, at_rest: Array, unit_px: float, teeth: Den
     down = np.array([-right[1], right[0]])
     middle = 0.5 * (at_rest[96] + at_rest[101])
     x, y = (at - middle) @ right / unit_px, (at - middle) @ down / unit_px
-    upper_lip, lower_lip = _edge(points, UPPER_LIP_INSIDE, x, middle, right, down, unit_px), _edge(
-        points, LOWER_LIP_INSIDE, x, middle, right, down, unit_px
+    upper_lip, lower_lip = (
+        _edge(points, UPPER_LIP_INSIDE, x, middle, right, down, unit_px),
+        _edge(points, LOWER_LIP_INSIDE, x, middle, right, down, unit_px),
     )
     jaw = float((points[174] - at_rest[174]) @ down) / unit_px
     # Light from outside reaches the front of the mouth, and the lips shade what is close behind them.

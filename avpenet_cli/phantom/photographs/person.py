@@ -34,6 +34,7 @@ class Person:
         depth: (189,) towards the camera from the point between the eyes, in face units.
         folds: maps of `fold_maps`.
         teeth: of the person.
+        skin: (3,) linear RGB of the cheeks.
         mirrored: whether the person is rendered as in a mirror.
         smiling: whether the photograph shows a smile.
     """
@@ -45,6 +46,7 @@ class Person:
     depth: Array
     folds: Float
     teeth: Dentition
+    skin: Array
     mirrored: bool
     smiling: bool = False
 
@@ -72,20 +74,15 @@ def prepare(photograph: Image, points_px: Array, variant: int, seed: int, skin_t
     if variant:
         shape = template.vary_identity(points, rng)
         person = cutout.tint_skin(person, points_px, _tone_gain(person, points_px, skin_tone, rng))
-    levels = [person]
-    for _ in range(3):
-        height, width = levels[-1].shape[:2]
-        levels.append(
-            np.asarray(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.uint8)
-        )
     return Person(
-        tuple(levels),
+        _levels(person),
         points_px,
         from_face,
         shape,
         template.depth(shape) - template.depth(np.zeros(2)),
         fold_maps(points, rng),
         draw_dentition(rng),
+        linear(cutout.skin_colour(person, points_px)),
         bool(variant and rng.random() < 0.5),
     )
 
@@ -98,16 +95,17 @@ def prepare_smiling(neutral: Image, smiling: Image, person: Person) -> Person:
     turn = moved[:, :2] @ person.from_face[:, :2]
     from_face = np.concatenate([turn, (moved[:, :2] @ person.from_face[:, 2] + moved[:, 2])[:, None]], 1)
     cut = cutout.cut_out(smiling, points_px)
+    shape = person.points + template.displacement(Expression(lip_corner_pull=0.9))
+    return replace(person, levels=_levels(cut), points_px=points_px, from_face=from_face, points=shape, smiling=True)
+
+
+def _levels(cut: Image) -> tuple[Image, ...]:
     levels = [cut]
     for _ in range(3):
         height, width = levels[-1].shape[:2]
-        levels.append(
-            np.asarray(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.uint8)
-        )
-    shape = person.points + template.displacement(Expression(lip_corner_pull=0.9))
-    return replace(
-        person, levels=tuple(levels), points_px=points_px, from_face=from_face, points=shape, smiling=True
-    )
+        half = cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        levels.append(np.asarray(half, np.uint8))
+    return tuple(levels)
 
 
 def register(neutral: Image, smiling: Image, points_px: Array) -> Array:
@@ -116,7 +114,9 @@ def register(neutral: Image, smiling: Image, points_px: Array) -> Array:
     Enhanced correlation coefficient (Evangelidis and Psarakis 2008, IEEE TPAMI 30(10)).
     """
     size = float(np.hypot(*(points_px[1] - points_px[0])))
-    first, second = (cv2.GaussianBlur(cv2.cvtColor(i, cv2.COLOR_RGB2GRAY), (0, 0), 0.03 * size) for i in (neutral, smiling))
+    first, second = (
+        cv2.GaussianBlur(cv2.cvtColor(i, cv2.COLOR_RGB2GRAY), (0, 0), 0.03 * size) for i in (neutral, smiling)
+    )
     low = np.floor(points_px[[71, 72, 73]].min(0) - 0.1 * size).astype(int)
     high = np.ceil(points_px[[82, 60, 46]].max(0) + 0.1 * size).astype(int)
     patch = first[low[1] : high[1], low[0] : high[0]]
@@ -127,13 +127,12 @@ def register(neutral: Image, smiling: Image, points_px: Array) -> Array:
     mask = np.zeros(first.shape, np.uint8)
     mask[low[1] : high[1], low[0] : high[0]] = 255
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
-    coarse = warp.copy()
     try:
-        _, warp = cv2.findTransformECC(first, second, warp, cv2.MOTION_AFFINE, stop, mask, 5)
+        _, found = cv2.findTransformECC(first, second, warp.copy(), cv2.MOTION_AFFINE, stop, mask, 5)
     except cv2.error:
         # Did not converge; the match of the whole patch is within a few pixels.
-        return coarse.astype(np.float64)
-    return np.asarray(warp, np.float64)
+        return warp.astype(np.float64)
+    return np.asarray(found, np.float64)
 
 
 def _tone_gain(person: Image, points_px: Array, tone: int, rng: np.random.Generator) -> Array:

@@ -12,6 +12,7 @@ from avpenet_cli.phantom.face.covers import Cover
 from avpenet_cli.phantom.face.renderer import NO_COVER, Frame, View
 from avpenet_cli.phantom.head.model import Expression, Float
 from avpenet_cli.phantom.photographs import folds, light, template
+from avpenet_cli.phantom.photographs.coverings import draw_cover
 from avpenet_cli.phantom.photographs.eyelids import EyePatch, draw_lids
 from avpenet_cli.phantom.photographs.mouth import MouthPatch, draw_mouth
 from avpenet_cli.phantom.photographs.person import Person
@@ -81,11 +82,11 @@ class PhotographRenderer:
                 f"a background of {actual[0]}x{actual[1]} px for a view of {expected[0]}x{expected[1]} px"
             )
         if self._person.mirrored:
-            view, cover = _mirrored(view), replace(cover, side=-cover.side, at=(-cover.at[0], cover.at[1]))
+            view, cover = _mirrored(view), _mirrored_cover(cover)
             background = np.ascontiguousarray(background[:, ::-1])
         expression = self._shown(expression)
         placed = self._placed(expression, view)
-        out = self._composed(expression, view, background, placed)
+        out = self._composed(expression, view, background, placed, cover)
         return np.ascontiguousarray(out[:, ::-1]) if self._person.mirrored else out
 
     def landmarks_px(self, expression: Expression, view: View) -> Float:
@@ -126,9 +127,11 @@ class PhotographRenderer:
         to_frame = np.concatenate([turn, (middle + turn @ behind)[:, None]], 1)
         inverse = cv2.invertAffineTransform(to_frame)
         ring = _ring() @ turn.T + to_frame[:, 2]
-        return _Placed(moved @ turn.T + middle, turned @ turn.T + middle, ring, inverse, unit_px)
+        return _Placed(
+            moved @ turn.T + middle, turned @ turn.T + middle, ring, np.asarray(inverse, np.float64), unit_px
+        )
 
-    def _composed(self, expression: Expression, view: View, background: Frame, placed: _Placed) -> Frame:
+    def _composed(self, expression: Expression, view: View, background: Frame, placed: _Placed, cover: Cover) -> Frame:
         person = self._person
         to_photo = _chained(person.from_face, placed.to_body)
         map_x, map_y = _affine_maps(to_photo, view.width_px, view.height_px)
@@ -144,7 +147,8 @@ class PhotographRenderer:
                 _close(map_x[inner], map_y[inner], darker, _clipped(patch, box))
             gain = np.exp(darker + self._shaded(expression, view, map_x[inner], map_y[inner]))
         shot = self._shot(map_x, map_y, placed.unit_px)
-        colour, opacity = cv2.cvtColor(shot, cv2.COLOR_RGBA2RGB), shot[..., 3]
+        colour = np.asarray(cv2.cvtColor(shot, cv2.COLOR_RGBA2RGB), np.uint8)
+        opacity = np.ascontiguousarray(shot[..., 3])
         if box is not None and gain is not None:
             lit = cv2.merge([gain, gain, gain])
             colour[inner] = cv2.multiply(np.ascontiguousarray(colour[inner]), lit, dtype=cv2.CV_8U)
@@ -152,8 +156,11 @@ class PhotographRenderer:
             mouth = draw_mouth(placed.points, placed.at_rest, placed.unit_px, person.teeth)
             if mouth is not None:
                 _add_mouth(colour, mouth, 1.0 if gain is None else float(gain.mean()))
+        if cover.kind != "none":
+            brightness = 1.0 if gain is None else float(gain.mean()) ** (1.0 / _GAMMA)
+            draw_cover(cover, colour, opacity, placed.points, placed.unit_px, brightness, person.skin)
         if (tint != 1.0).any():
-            colour = cv2.LUT(colour, _scaled_codes(tint))
+            colour = np.asarray(cv2.LUT(colour, _scaled_codes(tint)), np.uint8)
         behind = cv2.multiply(background, cv2.cvtColor(255 - opacity, cv2.COLOR_GRAY2RGB), scale=1 / 255)
         return np.asarray(cv2.add(colour, behind), np.uint8)
 
@@ -228,6 +235,10 @@ def _mirrored(view: View) -> View:
     )
 
 
+def _mirrored_cover(cover: Cover) -> Cover:
+    return replace(cover, side=-1 if cover.side == 1 else 1, at=(-cover.at[0], cover.at[1]))
+
+
 def _ring() -> Array:
     left, top, right, bottom = _RING
     x, y = np.linspace(left, right, 7), np.linspace(top, bottom, 8)
@@ -287,7 +298,10 @@ def _sampled(
     sheet: Float, face_x: Float, face_y: Float, start: tuple[float, float], px: float, border: int = cv2.BORDER_CONSTANT
 ) -> Float:
     """Values of a map at positions in face units."""
-    x, y = (face_x - np.float32(start[0])) * np.float32(px) - 0.5, (face_y - np.float32(start[1])) * np.float32(px) - 0.5
+    x, y = (
+        (face_x - np.float32(start[0])) * np.float32(px) - 0.5,
+        (face_y - np.float32(start[1])) * np.float32(px) - 0.5,
+    )
     return np.asarray(cv2.remap(sheet, x, y, cv2.INTER_LINEAR, borderMode=border), np.float32)
 
 
@@ -307,4 +321,4 @@ def _add_mouth(colour: Frame, mouth: MouthPatch, gain: float) -> None:
 
 def _scaled_codes(tint: Float) -> Frame:
     codes = np.arange(256, dtype=np.float32)[None, :, None] * tint
-    return np.minimum(codes + 0.5, 255.0).astype(np.uint8)
+    return np.asarray(np.minimum(codes + 0.5, 255.0), np.uint8)

@@ -54,4 +54,4 @@ def fit_thin_plate(knots: Array, values: Array) -> ThinPlate:
     system[n + 1 :, :n] = knots.T
     target = np.zeros((n + 3, 2))
     target[:n] = values
-    return ThinPlate(knots, np.linalg.solve(system, target))
+    return ThinPlate(knots, np.asarray(np.linalg.solve(system, target), np.float64))
