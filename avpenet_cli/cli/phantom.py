@@ -49,6 +49,12 @@ def make(
     head_model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Head meshes to use in place of the built-in head.")
     ] = None,
+    voices: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR", help="Folder of recorded voices to use in place of the synthetic; may be repeated."
+        ),
+    ] = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Frame size; by default that of each site's camera.")] = "",
     fps: Annotated[
         float | None, typer.Option(help="Frames per second; by default those of each site's camera.")
@@ -90,6 +96,7 @@ def make(
         recordings=recordings,
         age_groups=groups[age_group],
         head_file=head_model,
+        voices=tuple(voices or ()),
         size_px=_size(size),
         fps=fps,
         suffix=suffix,

@@ -25,6 +25,7 @@ from avpenet_cli.phantom.room.acoustics import record, site_named
 from avpenet_cli.phantom.subjects import Subject
 from avpenet_cli.phantom.voice.non_pain_sounds import non_pain_utterances, synthesise_utterances
 from avpenet_cli.phantom.voice.pain_voice import pain_utterances, pain_voice
+from avpenet_cli.phantom.voice.speaker import Speaker
 from avpenet_cli.phantom.voice.utterance import Utterance
 
 SiteCover = Literal["none", "mask", "tube", "hand"]
@@ -289,10 +290,19 @@ def background(view: View, rng: np.random.Generator) -> Frame:
     return np.asarray(np.clip(blurred, 0, 255), dtype=np.uint8)
 
 
-def render_audio(scene: Scene) -> npt.NDArray[np.float32]:
-    """Audio of the site's microphone: (duration_s * 48000,) float32 in [-1, 1]."""
-    near = pain_voice(scene.subject.vocality, scene.trajectory.pain, scene.seed).astype(np.float64)
-    near += synthesise_utterances(scene.non_pain, scene.subject.vocality, scene.duration_s, scene.seed)
+def render_audio(scene: Scene, speaker: Speaker | None = None) -> npt.NDArray[np.float32]:
+    """Render the audio of a scene.
+
+    Args:
+        scene: what to render.
+        speaker: the patient's voice, such as a `RecordedSpeaker`; None for the synthetic voice.
+
+    Returns:
+        (duration_s * 48000,) float32 in [-1, 1] from the site's microphone.
+    """
+    vocality, seed = scene.subject.vocality, scene.seed
+    near = pain_voice(vocality, scene.trajectory.pain, seed, speaker).astype(np.float64)
+    near += synthesise_utterances(scene.non_pain, vocality, scene.duration_s, seed, speaker)
     recording = record(site_named(scene.subject.site), np.clip(near, -1.0, 1.0), scene.seed)
     assert len(recording) == round(scene.duration_s * SAMPLE_RATE_HZ)
     return recording
