@@ -12,6 +12,7 @@ from avpenet_cli.phantom.head.built_in import built_in_head
 from avpenet_cli.phantom.head.loading import load_head
 from avpenet_cli.phantom.head.model import AgeGroup, Expression, Float, HeadModel, Look
 from avpenet_cli.phantom.makehuman.faces import PhotographicFaces
+from avpenet_cli.phantom.photographs.source import Photographs, is_photographs
 
 
 class FaceRenderer(Protocol):
@@ -86,13 +87,15 @@ def load_faces(path: Path) -> FaceSource:
     """Load persons from the path of `phantom make --head-model`.
 
     Args:
-        path: the ICT-FaceKit light model (.npz), or a folder with MakeHuman's base mesh (3dobjs/base.obj) and targets/.
-            With MakeHuman's skins/, hair/, eyes/, eyebrows/, eyelashes/, teeth/ and tongue/ in the same folder, or with
-            a folder for each of the two in `path`, the persons have photographic skin.
+        path: a folder of photographs with points; the ICT-FaceKit light model (.npz); or a folder with MakeHuman's base
+            mesh (3dobjs/base.obj) and targets/. With MakeHuman's skins/, hair/, eyes/, eyebrows/, eyelashes/, teeth/ and
+            tongue/ in the same folder, or with a folder for each of the two in `path`, persons have photographic skin.
 
     Raises:
-        SettingsError: the path does not exist, or holds nothing to make persons from.
+        SettingsError: the path does not exist, or holds nothing to make persons from; see `load_head`.
     """
+    if is_photographs(path):
+        return Photographs(path)
     meshes, skins = _folder_with(path, "3dobjs/base.obj"), _folder_with(path, "skins")
     return PhotographicFaces(meshes, skins) if meshes and skins else MeshFaces(load_head(meshes or path))
 
