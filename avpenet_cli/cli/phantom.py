@@ -50,10 +50,10 @@ def make(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Faces in place of the built-in head: ict_facekit_light.npz, a folder of photographs with points.csv, or a "
-            "MakeHuman folder with 3dobjs/base.obj and targets/. They have photographic skin if the same folder, or another one beside it "
-            "(then give the folder that holds both), has skins/, hair/, eyes/, eyebrows/, eyelashes/, teeth/ and "
-            "tongue/ of MakeHuman's assets.",
+            help="Faces in place of the built-in head: ict_facekit_light.npz, a folder of photographs with points.csv, "
+            "or a MakeHuman folder with 3dobjs/base.obj and targets/. The last have photographic skin if the same folder, "
+            "or another one beside it (then give the folder that holds both), has skins/, hair/, eyes/, eyebrows/, "
+            "eyelashes/, teeth/ and tongue/ of MakeHuman's assets.",
         ),
     ] = None,
     voices: Annotated[

@@ -88,8 +88,8 @@ def load_faces(path: Path) -> FaceSource:
 
     Args:
         path: a folder of photographs with points; the ICT-FaceKit light model (.npz); or a folder with MakeHuman's base
-            mesh (3dobjs/base.obj) and targets/. With MakeHuman's skins/, hair/, eyes/, eyebrows/, eyelashes/, teeth/ and
-            tongue/ in the same folder, or with a folder for each of the two in `path`, persons have photographic skin.
+            mesh (3dobjs/base.obj) and targets/. Persons have photographic skin if the same folder has MakeHuman's
+            skins/, hair/, eyes/, eyebrows/, eyelashes/, teeth/ and tongue/, or if `path` has a folder for each.
 
     Raises:
         SettingsError: the path does not exist, or holds nothing to make persons from; see `load_head`.
