@@ -51,7 +51,7 @@ def make(
         typer.Option(
             metavar="PATH",
             help="Faces in place of the built-in head: ict_facekit_light.npz, a folder of photographs with points.csv, "
-            "or a MakeHuman folder with 3dobjs/base.obj and targets/. The last have photographic skin if the same folder, "
+            "or a MakeHuman folder with 3dobjs/base.obj and targets/. The last have photographic skin if the folder, "
             "or another one beside it (then give the folder that holds both), has skins/, hair/, eyes/, eyebrows/, "
             "eyelashes/, teeth/ and tongue/ of MakeHuman's assets.",
         ),
