@@ -14,6 +14,7 @@ from avpenet_cli.cli.phantom_check import check
 from avpenet_cli.errors import ExitCode, SettingsError
 
 if TYPE_CHECKING:
+    from avpenet_cli.phantom.camera.effects import CameraChoice
     from avpenet_cli.phantom.subjects import AgeGroups
 
 app = typer.Typer(
@@ -48,10 +49,19 @@ def make(
     head_model: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Head meshes to use in place of the built-in head.")
     ] = None,
+    voices: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR", help="Folder of recorded voices to use in place of the synthetic; may be repeated."
+        ),
+    ] = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Frame size; by default that of each site's camera.")] = "",
     fps: Annotated[
         float | None, typer.Option(help="Frames per second; by default those of each site's camera.")
     ] = None,
+    camera: Annotated[
+        str, typer.Option(help="site, or ward: infrared, low light, phototherapy, 300 kbit/s, patients on their side.")
+    ] = "site",
     codec: Annotated[str, typer.Option(help=f"Video codec: {', '.join(_ENCODERS)}.")] = "h264",
     suffix: Annotated[str, typer.Option(help=f"Container: {', '.join(_SUFFIXES)}.")] = ".mp4",
     jobs: Annotated[int | None, typer.Option(help="Number of processes; by default one per core.", min=1)] = None,
@@ -65,6 +75,9 @@ def make(
     groups: dict[str, AgeGroups] = {"neonate": "neonate", "adult": "adult", "both": "both"}
     if age_group not in groups:
         raise SettingsError(f"--age-group {age_group}: no such group", "use neonate, adult or both")
+    cameras: dict[str, CameraChoice] = {"site": "site", "ward": "ward"}
+    if camera not in cameras:
+        raise SettingsError(f"--camera {camera}: no such camera", "use site or ward")
     if codec not in _ENCODERS:
         raise SettingsError(f"--codec {codec}: no such codec", f"use one of {', '.join(_ENCODERS)}")
     if suffix not in _SUFFIXES:
@@ -83,10 +96,12 @@ def make(
         recordings=recordings,
         age_groups=groups[age_group],
         head_file=head_model,
+        voices=tuple(voices or ()),
         size_px=_size(size),
         fps=fps,
         suffix=suffix,
         encoding=("-c:v", encoder, *options) + (("-c:a", "libopus") if suffix == ".webm" else ()),
+        camera=cameras[camera],
     )
     with progress_bar("phantoms", subjects * recordings, quiet) as advance:
         counts = make_phantoms(request, out, jobs or os.cpu_count() or 1, lambda name: advance())

@@ -20,6 +20,14 @@ from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ
 _BITEXACT = ("-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", "-map_metadata", "-1")
 
 
+def bitrate_options(bitrate_kbits: int | None) -> tuple[str, ...]:
+    """ffmpeg's output options for video of a rate in kbit/s, held over each second; none for constant quality."""
+    if bitrate_kbits is None:
+        return ()
+    rate = f"{bitrate_kbits}k"
+    return ("-crf", "-1", "-q:v", "-1", "-b:v", rate, "-maxrate", rate, "-bufsize", rate)
+
+
 def write_recording(
     path: Path,
     frames: Iterable[npt.NDArray[np.uint8]],

@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from avpenet_cli.errors import OutputError, SettingsError
-from avpenet_cli.phantom.encode import write_recording
+from avpenet_cli.phantom.camera.effects import CameraChoice
+from avpenet_cli.phantom.encode import bitrate_options, write_recording
 from avpenet_cli.phantom.face.people import FaceSource, built_in_faces, load_faces
 from avpenet_cli.phantom.scene import Scene, draw_scene, render_audio, render_frames
 from avpenet_cli.phantom.subjects import AgeGroups, Subject, draw_subject
+from avpenet_cli.phantom.voice.bank import VoiceBank
+from avpenet_cli.phantom.voice.recorded import RecordedSpeaker
+from avpenet_cli.phantom.voice.speaker import Speaker
 from avpenet_cli.runs.outputs import prepare_output_directory, read_run_file
 from avpenet_cli.settings import describe_differences, flatten
 from avpenet_cli.storage import atomic_write, write_json
@@ -42,9 +46,12 @@ class PhantomRequest:
         recordings: number of recordings of each subject.
         age_groups: neonate, adult or both.
         head_file: head meshes or photographs to load in place of the built-in head; see `load_faces`.
+        voices: folders of recorded voices, which `VoiceBank` reads; without them voices are synthetic.
         size_px, fps: width and height, and frame rate; None for those of each site's camera.
         suffix: of the recordings, which chooses the container.
         encoding: ffmpeg's output options, which override H.264 and AAC.
+        camera: each site's camera, or cameras of wards: infrared and low light, phototherapy, motion blur, distortion,
+            300 kbit/s, patients on their side, tubes and CPAP.
     """
 
     subjects: int
@@ -53,10 +60,12 @@ class PhantomRequest:
     recordings: int = 1
     age_groups: AgeGroups = "both"
     head_file: Path | None = None
+    voices: tuple[Path, ...] = ()
     size_px: tuple[int, int] | None = None
     fps: float | None = None
     suffix: str = ".mp4"
     encoding: tuple[str, ...] = ()
+    camera: CameraChoice = "site"
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class _Task:
         request = self.request
         number = int(self.subject.name[1:])
         seed = request.seed * 1_000_003 + number * 1009 + self.recording
-        return draw_scene(self.subject, request.minutes * 60.0, seed, request.size_px, request.fps)
+        return draw_scene(self.subject, request.minutes * 60.0, seed, request.size_px, request.fps, request.camera)
 
 
 def make_phantoms(
@@ -93,10 +102,12 @@ def make_phantoms(
 
     Raises:
         OutputError: `out` has other files, or phantoms of another request.
-        SettingsError: the head file cannot be used.
+        SettingsError: the head file or a folder of voices cannot be used.
         EnvironmentUnavailableError: ffmpeg failed, or there is no space left.
     """
     record = _request_record(request)
+    if request.voices:
+        _voice_bank(request.voices)
     _prepare_directory(out, record)
     tasks = _tasks(request, out)
     _write_tables(out, tasks)
@@ -125,7 +136,7 @@ def scenes(folder: Path) -> dict[str, Scene]:
     try:
         record = json.loads(request_file.read_text(encoding="utf-8"))
         version, fields = record["avpenet"], record["order"]
-        request = PhantomRequest(**fields | {"head_file": None, "encoding": tuple(fields["encoding"])})
+        request = PhantomRequest(**fields | {"head_file": None, "voices": (), "encoding": tuple(fields["encoding"])})
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise SettingsError(
             f"{request_file}: not a set of phantoms ({type(error).__name__})", "see `avpenet phantom make`"
@@ -170,10 +181,10 @@ def _render(task: _Task) -> str:
     # Under a temporary name until complete; the suffix stays, because ffmpeg chooses the container by it.
     partial = task.path.with_name(f".{task.path.stem}.partial{task.path.suffix}")
     size_px = (scene.view.width_px, scene.view.height_px)
+    audio = render_audio(scene, _speaker(task))
     try:
-        write_recording(
-            partial, render_frames(scene, faces), size_px, scene.fps, render_audio(scene), task.request.encoding
-        )
+        options = (*task.request.encoding, *bitrate_options(scene.effects.bitrate_kbits))
+        write_recording(partial, render_frames(scene, faces), size_px, scene.fps, audio, options)
         partial.replace(task.path)
     finally:
         partial.unlink(missing_ok=True)
@@ -186,8 +197,26 @@ def _faces(path: Path | None) -> FaceSource:
     return load_faces(path) if path else built_in_faces()
 
 
+@cache
+def _voice_bank(folders: tuple[Path, ...]) -> VoiceBank:
+    return VoiceBank(folders)
+
+
+def _speaker(task: _Task) -> Speaker | None:
+    """The subject's recorded voice; None where none is given or none fits the age group."""
+    request, subject = task.request, task.subject
+    if not request.voices:
+        return None
+    bank, number = _voice_bank(request.voices), int(subject.name[1:]) - 1
+    voice = bank.voice_of(number, subject.age_group, subject.sex, request.seed)
+    return RecordedSpeaker(voice, subject.vocality) if voice else None
+
+
 def _request_record(request: PhantomRequest) -> dict[str, Any]:
-    fields = asdict(request) | {"head_file": request.head_file.name if request.head_file else "built in"}
+    fields = asdict(request) | {
+        "head_file": request.head_file.name if request.head_file else "built in",
+        "voices": [folder.resolve().name for folder in request.voices] or "synthetic",
+    }
     return {"notice": NOTICE, "avpenet": __version__, "order": {k: _json_ready(v) for k, v in fields.items()}}
 
 
@@ -213,6 +242,7 @@ def _prepare_directory(out: Path, record: dict[str, Any]) -> None:
 
 def _write_tables(out: Path, tasks: Sequence[_Task]) -> None:
     truth, subjects, events = [], [], []
+    ward = any(task.request.camera == "ward" for task in tasks)
     for task in tasks:
         subject, name, scene = task.subject, task.path.name, task.scene()
         seconds = scene.duration_s
@@ -229,11 +259,13 @@ def _write_tables(out: Path, tasks: Sequence[_Task]) -> None:
                 subject.tone_group,
                 scene.cover.kind,
                 scene.trajectory.kind,
+                *((scene.effects.light, scene.effects.position) if ward else ()),
             ]
         )
         events += [[name, f"{event.time_s:.1f}", event.label] for event in scene.trajectory.events]
     _write(out / "truth.csv", ["recording", "start_s", "end_s", "value", "scale", "rater"], truth)
     columns = ["recording", "subject", "age_group", "site", "sex", "skin_tone", "cover", "course"]
+    columns += ["light", "position"] if ward else []
     _write(out / "subjects.csv", columns, subjects)
     _write(out / "events.csv", ["recording", "time_s", "label"], events)
 

@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from avpenet_cli.phantom.behaviour import Motion, draw_motion
+from avpenet_cli.phantom.camera.effects import NO_EFFECTS, CameraChoice, CameraEffects, draw_effects
+from avpenet_cli.phantom.camera.imaging import apply
+from avpenet_cli.phantom.camera.ward import draw_pillow, draw_ward_cover, head_motion_px, ward_view
 from avpenet_cli.phantom.face.covers import Cover
 from avpenet_cli.phantom.face.people import FaceSource, built_in_faces
 from avpenet_cli.phantom.face.renderer import NO_COVER, Frame, Light, View
@@ -22,9 +25,10 @@ from avpenet_cli.phantom.room.acoustics import record, site_named
 from avpenet_cli.phantom.subjects import Subject
 from avpenet_cli.phantom.voice.non_pain_sounds import non_pain_utterances, synthesise_utterances
 from avpenet_cli.phantom.voice.pain_voice import pain_utterances, pain_voice
+from avpenet_cli.phantom.voice.speaker import Speaker
 from avpenet_cli.phantom.voice.utterance import Utterance
 
-CoverKind = Literal["none", "mask", "tube", "hand"]
+SiteCover = Literal["none", "mask", "tube", "hand"]
 
 # Number of precomputed sensor noise fields; each frame uses one of them, shifted.
 _NOISE_FIELDS = 6
@@ -62,6 +66,7 @@ class Scene:
         fps: frames per second.
         noise_levels: standard deviation of the sensor noise, in levels of 255.
         seed: of what is drawn during rendering.
+        effects: what the camera of a ward does to the frames, in place of the site's sensor noise.
     """
 
     subject: Subject
@@ -76,6 +81,7 @@ class Scene:
     fps: float
     noise_levels: float
     seed: int
+    effects: CameraEffects = NO_EFFECTS
 
     @property
     def duration_s(self) -> float:
@@ -94,6 +100,7 @@ def draw_scene(
     seed: int,
     size_px: tuple[int, int] | None = None,
     fps: float | None = None,
+    camera_choice: CameraChoice = "site",
 ) -> Scene:
     """Draw one recording.
 
@@ -102,6 +109,8 @@ def draw_scene(
         duration_s: length of the recording.
         seed: not negative; the same seed, subject, duration, size and rate give the same scene.
         size_px, fps: width and height, and frame rate; None for those of the subject's site.
+        camera_choice: the site's camera, or one of a ward, with other light, lenses, positions and tubes; pain, motion
+            and audio are the same.
     """
     rng = np.random.default_rng([seed, 1])
     camera = trajectory_params().cameras[subject.site]
@@ -112,7 +121,7 @@ def draw_scene(
     motion = draw_motion(subject, trajectory, (*pain_calls, *non_pain), fps, np.random.default_rng([seed, 3]))
     view = _view(camera, size_px, rng)
     cover, covered_s = _cover(duration_s, rng)
-    return Scene(
+    scene = Scene(
         subject=subject,
         trajectory=trajectory,
         utterances=pain_calls,
@@ -126,6 +135,19 @@ def draw_scene(
         noise_levels=float(rng.uniform(*camera.noise_levels)),
         seed=seed,
     )
+    return _in_ward(scene) if camera_choice == "ward" else scene
+
+
+def _in_ward(scene: Scene) -> Scene:
+    rng, age_group = np.random.default_rng([scene.seed, 5]), scene.subject.age_group
+    effects, kind = draw_effects(rng, age_group), draw_ward_cover(rng, age_group)
+    if effects == NO_EFFECTS:
+        return scene
+    scene = replace(scene, effects=effects, view=ward_view(scene.view, effects, rng))
+    if kind == "site":
+        return scene
+    side: Literal[-1, 1] = 1 if rng.random() < 0.5 else -1
+    return replace(scene, cover=Cover(kind, side), covered_s=((0.0, scene.duration_s),))
 
 
 def _without_overlap(
@@ -168,7 +190,7 @@ def _view(camera: CameraParams, size_px: tuple[int, int], rng: np.random.Generat
 
 def _cover(duration_s: float, rng: np.random.Generator) -> tuple[Cover, tuple[tuple[float, float], ...]]:
     population = trajectory_params().population
-    kinds: list[CoverKind] = ["none", "mask", "tube", "hand"]
+    kinds: list[SiteCover] = ["none", "mask", "tube", "hand"]
     kind = kinds[int(rng.choice(len(kinds), p=[population.cover[name] for name in kinds]))]
     side: Literal[-1, 1] = 1 if rng.random() < 0.5 else -1
     if kind == "none":
@@ -218,15 +240,19 @@ def render_frames(scene: Scene, faces: FaceSource) -> Iterator[Frame]:
     view = scene.view
     backdrop = background(view, rng)
     shape = backdrop.shape
+    effects = scene.effects
+    if effects.position != "upright":
+        draw_pillow(backdrop, view, effects, rng)
     fields = [np.round(rng.normal(0.0, scene.noise_levels, shape)).astype(np.int16) for _ in range(_NOISE_FIELDS)]
     motion = scene.motion
+    previous_view: View | None = None
     for index in range(len(motion.units)):
         shift = motion.sway[index] * view.face_width_px
         frame_view = replace(
             view,
             yaw_deg=float(motion.yaw_deg[index]),
             pitch_deg=float(motion.pitch_deg[index]),
-            roll_deg=float(motion.roll_deg[index]),
+            roll_deg=float(motion.roll_deg[index]) + effects.patient_roll_deg,
             offset_px=(view.offset_px[0] + float(shift[0]), view.offset_px[1] + float(shift[1])),
         )
         time_s = (index + 0.5) / scene.fps
@@ -234,6 +260,11 @@ def render_frames(scene: Scene, faces: FaceSource) -> Iterator[Frame]:
         if visitor and visitor_renderer and visitor.start_s <= time_s < visitor.end_s:
             behind = visitor_renderer.frame(Expression(), visitor.view, backdrop)
         image = renderer.frame(motion.expression(index), frame_view, behind, scene.cover_at(time_s))
+        if effects != NO_EFFECTS:
+            eyes_px = renderer.landmarks_px(motion.expression(index), frame_view)[:2] if effects.infrared else None
+            yield apply(image, effects, rng, head_motion_px(previous_view, frame_view), eyes_px)
+            previous_view = frame_view
+            continue
         noise = np.roll(fields[index % _NOISE_FIELDS], int(rng.integers(shape[0])), axis=0)
         yield np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), dtype=np.uint8)
 
@@ -259,10 +290,19 @@ def background(view: View, rng: np.random.Generator) -> Frame:
     return np.asarray(np.clip(blurred, 0, 255), dtype=np.uint8)
 
 
-def render_audio(scene: Scene) -> npt.NDArray[np.float32]:
-    """Audio of the site's microphone: (duration_s * 48000,) float32 in [-1, 1]."""
-    near = pain_voice(scene.subject.vocality, scene.trajectory.pain, scene.seed).astype(np.float64)
-    near += synthesise_utterances(scene.non_pain, scene.subject.vocality, scene.duration_s, scene.seed)
+def render_audio(scene: Scene, speaker: Speaker | None = None) -> npt.NDArray[np.float32]:
+    """Render the audio of a scene.
+
+    Args:
+        scene: what to render.
+        speaker: the patient's voice, such as a `RecordedSpeaker`; None for the synthetic voice.
+
+    Returns:
+        (duration_s * 48000,) float32 in [-1, 1] from the site's microphone.
+    """
+    vocality, seed = scene.subject.vocality, scene.seed
+    near = pain_voice(vocality, scene.trajectory.pain, seed, speaker).astype(np.float64)
+    near += synthesise_utterances(scene.non_pain, vocality, scene.duration_s, seed, speaker)
     recording = record(site_named(scene.subject.site), np.clip(near, -1.0, 1.0), scene.seed)
     assert len(recording) == round(scene.duration_s * SAMPLE_RATE_HZ)
     return recording

@@ -1,4 +1,4 @@
-"""Objects that cover part of a face: a surgical mask, a taped tube, a hand."""
+"""Objects that cover part of a face: a surgical mask, tubes with their tape, nasal CPAP, a hand."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ class Cover:
     """An object that covers part of a face.
 
     Attributes:
-        kind: none, a surgical mask, a tube from the mouth with tape over the cheeks, or a hand.
-        side: side of the image to which the tube leads and from which the hand comes, left (-1) or right (1).
+        kind: none, a surgical mask, a tube from the mouth with tape over the cheeks, a hand, nasal CPAP with straps
+            and two tubes, or a nasogastric tube with tape on the cheek (`tape`).
+        side: side of the image to which a tube leads and from which the hand comes, left (-1) or right (1).
         gloved: whether the hand wears a glove; otherwise it has the patient's skin colour.
         at: centre of the hand relative to the point between the eyes, x to the right and y up, in half distances
             between the pupils.
         turn_deg: rotation of the hand's fingers from upright towards its side.
     """
 
-    kind: Literal["none", "mask", "tube", "hand"] = "none"
+    kind: Literal["none", "mask", "tube", "hand", "cpap", "tape"] = "none"
     side: Literal[-1, 1] = 1
     gloved: bool = True
     at: tuple[float, float] = (0.0, -1.6)
@@ -86,6 +87,10 @@ def with_cover(shape: HeadShape, cover: Cover) -> HeadShape:
         pieces += _mask(shape)
     elif cover.kind == "tube":
         pieces += _tube(shape, cover.side)
+    elif cover.kind == "cpap":
+        pieces += _cpap(shape)
+    elif cover.kind == "tape":
+        pieces += _nasogastric_tube(shape, cover.side)
     else:
         pieces.append(_hand(shape, cover))
     mesh = join_parts(pieces)
@@ -187,6 +192,81 @@ def _tube(shape: HeadShape, side: int) -> list[Part]:
     centre = np.stack([np.interp(share, np.arange(len(knots)), knots[:, axis]) for axis in range(3)], 1)
     centre = ndimage.gaussian_filter1d(centre, 1.2, axis=0, mode="nearest")
     return [tape, _tube_along(centre, np.full(24, params.tube_radius_mm * scale), "tube")]
+
+
+def _nasogastric_tube(shape: HeadShape, side: int) -> list[Part]:
+    """A thin tube from a nostril over the cheek, held by tape on the cheek and under the nose."""
+    params, landmarks, front = face_params().covers, shape.landmarks, _Front(shape)
+    scale = landmarks.eye_x_mm / face_params().adult.eye_x_mm
+    nostril = landmarks.nostrils[int(side > 0)].astype(np.float64)
+    half = 0.5 * shape.face_width_mm
+    knots = np.array(
+        [
+            [nostril[0], nostril[1] - 1.0 * scale],
+            [nostril[0] + 5.0 * side * scale, nostril[1] - 6.0 * scale],
+            [side * 0.48 * half, nostril[1] - 4.0 * scale],
+            [side * 0.72 * half, nostril[1] + 7.0 * scale],
+            [side * 0.98 * half, nostril[1] + 20.0 * scale],
+        ]
+    )
+    flat = _through(knots, 30)
+    path = flat[(np.abs(flat[:, 0]) > 0.38 * half) & (np.abs(flat[:, 0]) < params.cheek_tape_to_share * half)]
+    radius = params.nasogastric_radius_mm * scale
+    return [
+        _on_skin(front, flat, radius, "tube"),
+        _band(front, path, params.cheek_tape_mm * scale, "tape"),
+        _band(front, flat[2:8], 0.5 * params.cheek_tape_mm * scale, "tape"),
+    ]
+
+
+def _cpap(shape: HeadShape) -> list[Part]:
+    """Nasal CPAP: a piece under the nose, a tube from either end up to the forehead, and a strap over either cheek."""
+    params, landmarks, front = face_params().covers, shape.landmarks, _Front(shape)
+    scale = landmarks.eye_x_mm / face_params().adult.eye_x_mm
+    nostril = landmarks.nostrils.mean(0).astype(np.float64)
+    half = 0.5 * shape.face_width_mm
+    reach, radius = params.prongs_half_mm * scale, params.prongs_radius_mm * scale
+    middle = np.array([0.0, nostril[1] - 0.5 * radius, float(landmarks.nose_tip[2])])
+    across = np.linspace(-1.0, 1.0, 17)
+    bow = np.c_[across * reach, np.zeros(17), -6.0 * scale * across**2]
+    thick = radius * np.sqrt(np.maximum(1.0 - np.abs(across) ** 6, 0.05))
+    pieces = [_tube_along(middle + bow, thick, "tape")]
+    for side in (-1.0, 1.0):
+        end = middle + np.array([side * reach * 0.95, 0.0, -6.0 * scale])
+        cheek_y = nostril[1] + 0.30 * landmarks.eye_x_mm
+        knots = np.array(
+            [
+                [end[0], end[1]],
+                [side * 0.50 * half, end[1] + 3.0 * scale],
+                [side * 0.78 * half, cheek_y],
+                [side * 0.88 * half, 0.35 * landmarks.eye_x_mm],
+                [side * 0.78 * half, 1.3 * landmarks.eye_x_mm],
+                [side * 0.42 * half, 2.7 * landmarks.eye_x_mm],
+            ]
+        )
+        flat = _through(knots, 32)
+        hose = params.hose_radius_mm * scale
+        pieces.append(_on_skin(front, flat, hose, "tube", start_z_mm=float(end[2])))
+        straps = np.array([[side * 0.34 * half, end[1] - 2.0 * scale], [side * 0.92 * half, end[1] - 8.0 * scale]])
+        pieces.append(_band(front, _through(straps, 16), params.strap_mm * scale, "mask"))
+    return pieces
+
+
+def _through(knots: Array, count: int) -> Array:
+    """A smooth path (count, 2) through frontal knots (k, 2)."""
+    share = np.linspace(0.0, len(knots) - 1.0, count)
+    path = np.stack([np.interp(share, np.arange(len(knots)), knots[:, axis]) for axis in range(2)], 1)
+    return np.asarray(ndimage.gaussian_filter1d(path, 0.05 * count, axis=0, mode="nearest"))
+
+
+def _on_skin(front: _Front, flat: Array, radius_mm: float, patch: str, start_z_mm: float | None = None) -> Part:
+    """A round tube that lies on the skin along a frontal path (k, 2); its first quarter comes down from a depth."""
+    z = front.depth(flat[:, 0], flat[:, 1], 2.0 * radius_mm) + 0.7 * radius_mm
+    if start_z_mm is not None:
+        share = np.clip(np.linspace(0.0, 4.0, len(z)), 0.0, 1.0)
+        z = np.maximum(z, start_z_mm + share * (z - start_z_mm))
+    z = ndimage.gaussian_filter1d(z, 1.5, mode="nearest")
+    return _tube_along(np.c_[flat, z], np.full(len(z), radius_mm), patch)
 
 
 def _tube_along(centre: Array, radius: Array, patch: str) -> Part:

@@ -145,6 +145,13 @@ class CoverParams:
     tape_mm: Positive
     tape_rise_mm: float
     tube_radius_mm: Positive
+    nasogastric_radius_mm: Positive
+    cheek_tape_mm: Positive
+    cheek_tape_to_share: Share
+    prongs_half_mm: Positive
+    prongs_radius_mm: Positive
+    hose_radius_mm: Positive
+    strap_mm: Positive
     hand_mm: Positive
     hand_off_mm: float
     hand_flat_share: Share

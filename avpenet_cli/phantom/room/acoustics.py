@@ -12,7 +12,8 @@ from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.parameters.room_params import Microphone, Room, Site, room_params, site_named, sites
 from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ, Range, non_pain_sound_params
 from avpenet_cli.phantom.room.equipment import alarm, amplitude, beeps, event_starts_s, ventilation, walk, with_rms_1
-from avpenet_cli.phantom.voice.non_pain_sounds import draw_any_vocality, talk
+from avpenet_cli.phantom.voice.non_pain_sounds import draw_any_vocality
+from avpenet_cli.phantom.voice.talk import talk
 from avpenet_cli.phantom.voice.utterance import add_at
 
 __all__ = ["Microphone", "Room", "Site", "impulse_response", "record", "room_sound", "site_named", "sites"]

@@ -1,1 +1,1 @@
-"""Synthesise simulated voices."""
+"""Synthesise simulated voices, and splice recorded ones."""
