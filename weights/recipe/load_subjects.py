@@ -113,7 +113,7 @@ def load_audio(folder: Path, threads: int) -> Audio:
     tables = sorted(folder.glob("audio/*.npz"))
 
     def read(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        levels = cv2.imread(str(path.with_suffix(".jpg")), cv2.IMREAD_GRAYSCALE)
+        levels = cv2.imread(str(path.with_suffix(".webp")), cv2.IMREAD_GRAYSCALE)
         assert levels is not None, path
         with np.load(path) as stored:
             return levels.reshape(-1, 1, 128, levels.shape[1]), dict(stored)

@@ -3,19 +3,20 @@
     .venv/bin/python -m weights.recipe.subjects audio --subjects 2400 --seed 3001 --voices DATA --out subjects
     .venv/bin/python -m weights.recipe.subjects faces --subjects 2400 --seed 3001 --heads DATA/mesh \
         --photographs DATA/faces_london --out subjects
+    .venv/bin/python -m weights.recipe.subjects stills --photographs DATA/faces_london --out subjects
 
 Encoders need many subjects more than much of each: a brow may be low in pain or by anatomy. A subject costs some
 seconds here and no video encoding. `audio` and `faces` draw the same scenes from the same seed, so both describe the
-same segments; `faces` needs neither ffmpeg nor any audio library and can run on another machine. Take another seed than
+same segments; `faces` and `stills` need no ffmpeg and can run on another machine. Take another seed than
 for recordings.
 
 Faces are those of the built-in head, of MakeHuman's heads with photographic skin (`--heads`) and of altered photographs
 (`--photographs`); voices are synthetic or real (`--voices`). Only people, contributors and devices of the train part
 are used (`weights/recipe/splits.py`). Of every subject, two thirds of the faces show what it does in the segments whose
 audio is kept, the others are posed: every action unit is drawn independently, so that none can be inferred from
-another. Some subjects of `faces` are stills: photographs of people at rest or smiling, or made to talk, without pain.
+another. `stills` are photographs of people at rest, smiling or made to talk, without pain.
 
-Each subject becomes `faces/NAME.jpg`, aligned faces side by side, with `faces/NAME.npz`, and `audio/NAME.jpg`,
+Each subject becomes `faces/NAME.jpg`, aligned faces side by side, with `faces/NAME.npz`, and `audio/NAME.webp`,
 spectrograms one above the other as grey levels, with `audio/NAME.npz`. An interrupted command resumes when given again.
 """
 
@@ -24,7 +25,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
@@ -32,18 +33,23 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
-from avpenet_cli.phantom.camera import CameraEffects, apply, compress_jpeg, draw_effects, map_points
-from avpenet_cli.phantom.photographs import Photographs
+from avpenet_cli.phantom.photographs.source import Photographs
 
-from avpenet_cli.phantom.face.people import BUILT_IN_FACES, FaceRenderer, FaceSource, load_faces
+from avpenet_cli.phantom.camera.effects import NO_EFFECTS, CameraChoice, map_points
+from avpenet_cli.phantom.camera.imaging import apply, compress_jpeg
+from avpenet_cli.phantom.camera.ward import ward_view
+from avpenet_cli.phantom.face.people import FaceRenderer, FaceSource, built_in_faces, load_faces
 from avpenet_cli.phantom.face.renderer import Frame, View
 from avpenet_cli.phantom.head.model import Expression
 from avpenet_cli.phantom.scene import Scene, background, draw_scene
 from avpenet_cli.phantom.subjects import draw_subject
+from avpenet_cli.phantom.voice.bank import VoiceBank
+from avpenet_cli.phantom.voice.recorded import RecordedSpeaker
+from avpenet_cli.phantom.voice.speaker import Speaker
 from avpenet_cli.settings import WINDOW_S, FaceSettings
 from avpenet_cli.storage import atomic_write
 from weights.recipe.crops import crop_at
-from weights.recipe.splits import part_of_person
+from weights.recipe.splits import part_of_contributor, part_of_device, part_of_person
 
 LENGTH_S = 18.0
 SEGMENTS = 3
@@ -52,6 +58,8 @@ FRAMES = 8
 """Faces kept of each segment."""
 POSED = 12
 """Posed faces of each subject."""
+STILLS = 24
+"""Faces of each photographed person without pain."""
 NO_SEGMENT = -1
 
 _SHARES = {
@@ -59,9 +67,12 @@ _SHARES = {
     "neonate": {"built-in": 0.35, "heads": 0.65},
 }
 _POSED_ACTIVE = 0.5
+_SMILING = 0.4
 _WARD_SHARE = 0.4
 _CODEC_QUALITY = (35, 95)
 _STORED_QUALITY = 93
+_MEL_QUALITY = 70
+"""Of spectrograms as WebP: 8 kB each, at a mean error of 0.016."""
 _CANVAS = 2.4
 """Side of the rendered part of the frame, in widths of the face."""
 _SEED_FILE = "seed.txt"
@@ -81,8 +92,10 @@ class FaceFolders:
 
 
 def scene_of(number: int, seed: int) -> Scene:
-    """The scene of a subject, the same for its faces and its audio."""
-    return draw_scene(draw_subject(number, seed, "both"), LENGTH_S, seed * 1_000_003 + number * 1009)
+    """The scene of a subject, the same for its faces and its audio, and in part of the cases in a ward."""
+    camera: CameraChoice = "ward" if np.random.default_rng([seed, number, 4]).random() < _WARD_SHARE else "site"
+    subject = draw_subject(number, seed, "both")
+    return draw_scene(subject, LENGTH_S, seed * 1_000_003 + number * 1009, camera_choice=camera)
 
 
 def kept_starts_s(number: int, seed: int) -> np.ndarray:
@@ -103,7 +116,7 @@ def _source(kind: str, folders: FaceFolders) -> FaceSource:
     if kind == "photographs":
         assert folders.photographs is not None
         return Photographs(folders.photographs, keep=lambda person: part_of_person(person) == "train")
-    return BUILT_IN_FACES
+    return built_in_faces()
 
 
 def face_kind(scene: Scene, folders: FaceFolders, rng: np.random.Generator) -> str:
@@ -142,62 +155,77 @@ def _moments(scene: Scene, starts_s: np.ndarray, rng: np.random.Generator) -> It
 def make_faces(number: int, seed: int, out: Path, folders: FaceFolders) -> int:
     """Make the faces of one subject; returns their number."""
     scene = scene_of(number, seed)
-    strip, table = out / f"{scene.subject.name}.jpg", out / f"{scene.subject.name}.npz"
+    table = out / f"{scene.subject.name}.npz"
     if table.exists():
         with np.load(table) as stored:
             return len(stored["units"])
     rng = np.random.default_rng([seed, number, 1])
     kind = face_kind(scene, folders, rng)
     renderer = _source(kind, folders).renderer(scene.subject.look)
-    effects = draw_effects(rng) if rng.random() < _WARD_SHARE else None
     starts_s = kept_starts_s(number, seed)
     moments = list(_moments(scene, starts_s, rng))
-    side = round(_CANVAS * scene.view.face_width_px)
-    canvas = replace(scene.view, width_px=side, height_px=side)
-    backdrop = background(canvas, rng)
-    crops = [_crop(scene, moment, _Studio(renderer, canvas, backdrop, effects), rng) for moment in moments]
+    studio = _studio(scene, renderer, rng)
+    crops = [_crop(scene, moment, studio, rng) for moment in moments]
+    _save(table, crops, moments, [_pain(scene, start_s) for start_s in starts_s], kind, scene.subject.age_group)
+    return len(crops)
+
+
+def _save(
+    table: Path, crops: list[np.ndarray], moments: list[_Moment], pain: list[float], kind: str, age_group: str
+) -> None:
     quality = [cv2.IMWRITE_JPEG_QUALITY, _STORED_QUALITY]
-    cv2.imwrite(str(strip), cv2.cvtColor(np.concatenate(crops, axis=1), cv2.COLOR_RGB2BGR), quality)
+    strip = cv2.cvtColor(np.concatenate(crops, axis=1), cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(table.with_suffix(".jpg")), strip, quality)
     with atomic_write(table) as file:
         np.savez(
             file,
             units=np.stack([moment.units for moment in moments]).astype(np.float32),
             segment=np.array([moment.segment for moment in moments], np.int8),
-            pain=np.array([_pain(scene, start_s) for start_s in starts_s], np.float32),
+            pain=np.array(pain, np.float32),
             kind=np.array(kind),
-            age_group=np.array(scene.subject.age_group),
+            age_group=np.array(age_group),
         )
-    return len(crops)
 
 
 @dataclass(frozen=True)
 class _Studio:
-    """Who is rendered, where: a view and a background of the part of the frame around the face, and the camera."""
+    """Who is rendered and where: view and background of the part of the frame around the face."""
 
     renderer: FaceRenderer
     canvas: View
     backdrop: Frame
-    effects: CameraEffects | None
+
+
+def _studio(scene: Scene, renderer: FaceRenderer, rng: np.random.Generator) -> _Studio:
+    side = round(_CANVAS * scene.view.face_width_px)
+    canvas = replace(scene.view, width_px=side, height_px=side, offset_px=(0.0, -0.05 * side))
+    if scene.effects.patient_roll_deg:
+        canvas = ward_view(canvas, scene.effects, rng)
+    return _Studio(renderer, canvas, background(canvas, rng))
 
 
 def _crop(scene: Scene, moment: _Moment, studio: _Studio, rng: np.random.Generator) -> np.ndarray:
-    motion, side = scene.motion, studio.canvas.width_px
+    motion, canvas, effects, renderer = scene.motion, studio.canvas, scene.effects, studio.renderer
+    side = canvas.width_px
+    across, down = rng.normal(0.0, 0.03, 2) * side
     view = replace(
-        studio.canvas,
-        offset_px=(float(rng.normal(0.0, 0.03)) * side, float(rng.normal(-0.05, 0.03)) * side),
+        canvas,
+        offset_px=(canvas.offset_px[0] + float(across), canvas.offset_px[1] + float(down)),
         yaw_deg=float(motion.yaw_deg[moment.frame]),
         pitch_deg=float(motion.pitch_deg[moment.frame]),
-        roll_deg=float(motion.roll_deg[moment.frame]),
+        roll_deg=float(motion.roll_deg[moment.frame]) + effects.patient_roll_deg,
     )
     expression = Expression(*(float(value) for value in moment.units))
     cover = scene.cover_at((moment.frame + 0.5) / scene.fps)
-    frame = studio.renderer.frame(expression, view, studio.backdrop, cover)
-    points = studio.renderer.landmarks_px(expression, view)
-    if studio.effects is not None:
-        points = map_points(points, studio.effects, (side, side))
-        frame = apply(frame, studio.effects, rng, float(rng.exponential(0.8)))
-    noise = (scene.noise_levels * rng.standard_normal(frame.shape, np.float32)).astype(np.int16)
-    frame = np.asarray(cv2.add(frame, noise, dtype=cv2.CV_8U), np.uint8)
+    frame = renderer.frame(expression, view, studio.backdrop, cover)
+    points = renderer.landmarks_px(expression, view)
+    if effects == NO_EFFECTS:
+        noise = (scene.noise_levels * rng.standard_normal(frame.shape, np.float32)).astype(np.int16)
+        frame = np.asarray(cv2.add(frame, noise, dtype=cv2.CV_8U), np.uint8)
+    else:
+        motion_px = rng.normal(0.0, 0.012, 2) * canvas.face_width_px
+        frame = apply(frame, effects, rng, (float(motion_px[0]), float(motion_px[1])), points[:2])
+        points = map_points(points, effects, (side, side))
     frame = compress_jpeg(frame, int(rng.integers(*_CODEC_QUALITY)))
     return crop_at(frame, points, FaceSettings(), rng)
 
@@ -205,6 +233,43 @@ def _crop(scene: Scene, moment: _Moment, studio: _Studio, rng: np.random.Generat
 def _pain(scene: Scene, start_s: float) -> float:
     """Median over the segment's seconds, as for the truth of a recording."""
     return float(np.median([scene.trajectory.mean_over(start_s + k, start_s + k + 1) for k in range(round(WINDOW_S))]))
+
+
+def make_stills(number: int, seed: int, out: Path, photographs: Path) -> int:
+    """Make faces without pain of one photographed person, at rest, smiling or talking; returns their number."""
+    name = f"P{number + 1:04d}"
+    table = out / f"{name}.npz"
+    if table.exists():
+        return STILLS
+    rng = np.random.default_rng([seed, number, 5])
+    camera: CameraChoice = "ward" if rng.random() < _WARD_SHARE else "site"
+    subject = draw_subject(number, seed, "adult")
+    scene = draw_scene(subject, LENGTH_S, seed * 1_000_003 + number * 1009, camera_choice=camera)
+    source = _source("photographs", FaceFolders(None, photographs))
+    assert isinstance(source, Photographs)
+    people = len(source.people)
+    # Many as photographed: altered identities must not be what tells faces without pain from others, or the reverse.
+    identity = int(rng.integers(people)) + (people * int(rng.integers(1, 1000)) if rng.random() < 0.5 else 0)
+    look = replace(subject.look, identity=identity)
+    smiles = rng.random() < _SMILING
+    renderer = source.smiling_renderer(look) if smiles else source.renderer(look)
+    frames = rng.integers(len(scene.motion.units), size=STILLS)
+    moments = [_Moment(int(frame), _calm(smiles, rng), NO_SEGMENT) for frame in frames]
+    studio = _studio(scene, renderer, rng)
+    _save(table, [_crop(scene, moment, studio, rng) for moment in moments], moments, [], "stills", "adult")
+    return STILLS
+
+
+def _calm(smiles: bool, rng: np.random.Generator) -> np.ndarray:
+    """Action units of a person without pain: at rest, smiling, talking, blinking."""
+    units = dict.fromkeys((field.name for field in fields(Expression)), 0.0)
+    if smiles:
+        units |= {"lip_corner_pull": 0.8, "orbit_tighten": 0.25}
+    elif rng.random() < 0.4:
+        units |= {"mouth_open": rng.uniform(0.0, 0.45), "brow_raise": rng.uniform(0.0, 0.3)}
+    if rng.random() < 0.08:
+        units["eyes_closed"] = 1.0
+    return np.array(list(units.values()))
 
 
 # --- audio ----------------------------------------------------------------------------------------------------------
@@ -219,26 +284,44 @@ def make_audio(number: int, seed: int, out: Path, voices: tuple[Path, ...], real
     from avpenet_cli.settings import AudioSettings
 
     scene = scene_of(number, seed)
-    strip, table = out / f"{scene.subject.name}.jpg", out / f"{scene.subject.name}.npz"
+    strip, table = out / f"{scene.subject.name}.webp", out / f"{scene.subject.name}.npz"
     if table.exists():
         return SEGMENTS
     rng = np.random.default_rng([seed, number, 3])
-    real = bool(voices) and rng.random() < real_share
-    waveform, settings = render_audio(scene, _voice_bank(voices) if real else None), AudioSettings()
+    speaker = _speaker(scene, number, seed, voices) if voices and rng.random() < real_share else None
+    waveform, settings = render_audio(scene, speaker), AudioSettings()
     profile = survey([waveform], SAMPLE_RATE_HZ, settings)
     starts_s = kept_starts_s(number, seed)
     windows = [(float(start_s), WINDOW_S) for start_s in starts_s]
     made = list(segments([waveform], SAMPLE_RATE_HZ, windows, profile, settings, 1.0))
     levels = np.rint(np.concatenate([segment.mel for segment in made]) * 255).astype(np.uint8)
-    cv2.imwrite(str(strip), levels, [cv2.IMWRITE_JPEG_QUALITY, _STORED_QUALITY])
+    cv2.imwrite(str(strip), levels, [cv2.IMWRITE_WEBP_QUALITY, _MEL_QUALITY])
     with atomic_write(table) as file:
         np.savez(
             file,
             pain=np.array([_pain(scene, start_s) for start_s in starts_s], np.float32),
             voiced=np.array([segment.voiced for segment in made], np.float32),
-            real=np.array(real),
+            real=np.array(speaker is not None),
         )
     return SEGMENTS
+
+
+def _is_learnt_from(key: str) -> bool:
+    folder, _, name = key.partition("/")
+    if folder.startswith("cries"):
+        return part_of_device(int(name.lstrip("d"))) == "train"
+    return name.isdigit() and part_of_contributor(int(name)) == "train"
+
+
+@cache
+def _voice_bank(folders: tuple[Path, ...]) -> VoiceBank:
+    return VoiceBank(folders, keep=_is_learnt_from)
+
+
+def _speaker(scene: Scene, number: int, seed: int, folders: tuple[Path, ...]) -> Speaker | None:
+    subject = scene.subject
+    voice = _voice_bank(folders).voice_of(number, subject.age_group, subject.sex, seed)
+    return RecordedSpeaker(voice, subject.vocality) if voice else None
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -261,6 +344,20 @@ def faces(
 ) -> None:
     """Make faces with known action units."""
     make = partial(make_faces, seed=seed, out=out / "faces", folders=FaceFolders(heads, photographs))
+    _make_all(make, out / "faces", range(first, first + subjects), seed, jobs)
+
+
+@app.command("stills")
+def stills(
+    out: Out,
+    photographs: Annotated[Path, typer.Option(help="Folder of photographs with points.")],
+    subjects: int = 300,
+    seed: int = 3001,
+    first: First = 5000,
+    jobs: Jobs = 2,
+) -> None:
+    """Make faces of photographed people without pain."""
+    make = partial(make_stills, seed=seed, out=out / "faces", photographs=photographs)
     _make_all(make, out / "faces", range(first, first + subjects), seed, jobs)
 
 
