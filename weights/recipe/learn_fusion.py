@@ -40,7 +40,6 @@ FRAMES = 8
 NONE = -1
 _NO_PAIN = 0.7
 """Pain, points, under which a segment counts as one without."""
-_VIEWS = 4
 _DROP_AUDIO, _DROP_FACE = 0.25, 0.25
 _EXCHANGE = 0.3
 _ORDINAL, _BOUNDARY = 0.3, 0.02
@@ -185,13 +184,15 @@ class FusionTraining:
         network: with pretrained encoders, on the device.
         material: on the same device.
         folder: for checkpoints.
+        views: augmented views of each item for the first stage.
     """
 
-    def __init__(self, network: AVPENet, material: Material, folder: Path) -> None:
+    def __init__(self, network: AVPENet, material: Material, folder: Path, views: int = 4) -> None:
         self.network = network
         self._material = material
         self._device = material.pain.device
         self._folder = folder
+        self._views = views
         self._augment = FaceAugmenter(224, self._device, 7)
         self._rng = torch.Generator(self._device).manual_seed(8)
         self._sampler = ItemSampler(material, 9)
@@ -201,7 +202,7 @@ class FusionTraining:
         """Train fusion and head on embeddings of frozen encoders."""
         network = self.network
         network.eval()
-        views = [(self._embed_audio(), self._embed_faces()) for _ in range(_VIEWS)]
+        views = [(self._embed_audio(), self._embed_faces()) for _ in range(self._views)]
         heads = nn.ModuleList([network.fusion, network.head, network.audio_dropout, network.visual_dropout])
         numbers = torch.Generator().manual_seed(10)
 
@@ -209,7 +210,7 @@ class FusionTraining:
             network.audio_encoder.eval()
             network.visual_encoder.eval()
             items = self._sampler.draw(batch)
-            audio, face = views[int(torch.randint(_VIEWS, (1,), generator=numbers))]
+            audio, face = views[int(torch.randint(self._views, (1,), generator=numbers))]
             audio_tokens = audio[items.audio.clamp(min=0)].float()
             face_tokens = face[items.face.clamp(min=0)].float()
             return self._loss(audio_tokens, face_tokens, items)
