@@ -16,7 +16,7 @@ import pytest
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.camera.effects import NO_EFFECTS, CameraEffects, draw_effects, map_points
-from avpenet_cli.phantom.camera.imaging import apply, compress_jpeg
+from avpenet_cli.phantom.camera.imaging import apply, compress_jpeg, matching_jpeg_quality
 from avpenet_cli.phantom.encode import bitrate_options, write_recording
 from avpenet_cli.phantom.face.covers import Cover
 from avpenet_cli.phantom.face.people import FaceRenderer, built_in_faces
@@ -157,6 +157,10 @@ def test_jpeg_compression_loses_detail_by_quality() -> None:
     frame = smooth_frame()
     loss = [np.abs(compress_jpeg(frame, quality).astype(int) - frame).mean() for quality in (10, 95)]
     assert loss[0] > 2 * loss[1] > 0
+    clean, noisy = (CameraEffects(bitrate_kbits=300, read_noise_levels=noise) for noise in (0.0, 9.0))
+    assert matching_jpeg_quality(clean) == 34
+    assert matching_jpeg_quality(noisy) == 8
+    assert matching_jpeg_quality(NO_EFFECTS) is None
 
 
 @pytest.mark.parametrize("kind", ["cpap", "tape"])

@@ -195,7 +195,7 @@ def _tube(shape: HeadShape, side: int) -> list[Part]:
 
 
 def _nasogastric_tube(shape: HeadShape, side: int) -> list[Part]:
-    """A thin tube from a nostril over the cheek, held by tape on the cheek and under the nose."""
+    """A thin tube from a nostril over the cheek, held by tape on the cheek."""
     params, landmarks, front = face_params().covers, shape.landmarks, _Front(shape)
     scale = landmarks.eye_x_mm / face_params().adult.eye_x_mm
     nostril = landmarks.nostrils[int(side > 0)].astype(np.float64)
@@ -215,7 +215,6 @@ def _nasogastric_tube(shape: HeadShape, side: int) -> list[Part]:
     return [
         _on_skin(front, flat, radius, "tube"),
         _band(front, path, params.cheek_tape_mm * scale, "tape"),
-        _band(front, flat[2:8], 0.5 * params.cheek_tape_mm * scale, "tape"),
     ]
 
 

@@ -11,6 +11,7 @@ from avpenet_cli.phantom.face.renderer import NO_COVER, Frame, MeshRenderer, Vie
 from avpenet_cli.phantom.head.built_in import built_in_head
 from avpenet_cli.phantom.head.loading import load_head
 from avpenet_cli.phantom.head.model import AgeGroup, Expression, Float, HeadModel, Look
+from avpenet_cli.phantom.photographs.source import Photographs, is_photographs
 
 
 class FaceRenderer(Protocol):
@@ -82,9 +83,11 @@ def built_in_faces() -> FaceSource:
 
 
 def load_faces(path: Path) -> FaceSource:
-    """Load persons from the path of `phantom make --head-model`; see `load_head`.
+    """Load persons from the path of `phantom make --head-model`: photographs with points, or a head model.
 
     Raises:
-        SettingsError: the path does not exist, or holds nothing to make persons from.
+        SettingsError: the path does not exist, or holds nothing to make persons from; see `load_head`.
     """
+    if is_photographs(path):
+        return Photographs(path)
     return MeshFaces(load_head(path))
