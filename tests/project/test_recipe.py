@@ -186,21 +186,22 @@ def test_training_resumes_to_the_same_result(tmp_path: Path) -> None:
         torch.manual_seed(0)
         module = nn.Linear(3, 1)
         for count in updates:
-            if module is None:
-                module = nn.Linear(3, 1)
             run = Run("test", module, adamw([(module, 1e-2)], 0.0), Budget(6), WeightAverage(module), tmp_path / name)
             stop = count
 
-            def loss_of(progress: float, run: Run = run, stop: int = stop) -> torch.Tensor:
+            def loss_of(progress: float, run: Run = run, stop: int = stop, module: nn.Linear = module) -> torch.Tensor:
                 if run.done == stop:
                     run.save()
                     raise KeyboardInterrupt
-                return run.module(torch.full((1, 3), 1.0 + run.done)).square().sum()
+                loss: torch.Tensor = module(torch.full((1, 3), 1.0 + run.done)).square().sum()
+                return loss
 
             try:
                 run.train(loss_of)
             except KeyboardInterrupt:
                 module = nn.Linear(3, 1)
-        return run.average.module.weight.detach()
+        average = run.average.module
+        assert isinstance(average, nn.Linear)
+        return average.weight.detach()
 
     torch.testing.assert_close(trained("once", [99]), trained("twice", [3, 99]))

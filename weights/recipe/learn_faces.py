@@ -134,7 +134,8 @@ def learn_faces(
             out.with_suffix(f".{number}.ckpt"),
         )
         run.train(loss_of)
-    best: UnitLearner = average.module
+    best = average.module
+    assert isinstance(best, UnitLearner)
     torch.save(best.encoder.state_dict(), out)
     metrics = unit_metrics(best, faces, device, steps[-1].side_px)
     out.with_suffix(".json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")

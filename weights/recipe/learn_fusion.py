@@ -79,7 +79,8 @@ def gather(faces: Faces, audio: Audio, bursts: tuple[Tensor, Tensor], device: to
         bursts: (Kb, 1, 128, 300) uint8 spectrograms and (Kb,) float32 pain.
         device: for all tensors.
     """
-    clips, items = [], []
+    clips: list[Tensor] = []
+    items: list[tuple[int, int, float, int, bool]] = []
     for row, own in pairs(faces, audio):
         items.append((row, len(clips), float(audio.pain[row]), 0, bool(validates(audio.subject[row]))))
         clips.append(own[torch.arange(FRAMES) % len(own)])

@@ -38,14 +38,14 @@ class WeightAverage:
     def __init__(self, module: nn.Module, keep: float = 0.998) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self._keep = keep
-        self._count = 0
+        self.count = 0
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
         """Take in the module's present state."""
-        self._count += 1
+        self.count += 1
         # Early on, the initial parameters must not linger.
-        keep = min(self._keep, self._count / (self._count + 10))
+        keep = min(self._keep, self.count / (self.count + 10))
         own, new = self.module.state_dict(), module.state_dict()
         floats = [name for name, value in own.items() if value.is_floating_point()]
         torch._foreach_lerp_([own[name] for name in floats], [new[name].detach() for name in floats], 1 - keep)
@@ -96,7 +96,7 @@ class Run:
             self.module.train()
             loss = loss_of(progress)
             self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
             self.optimiser.step()
             self.average.update(self.module)
@@ -126,6 +126,7 @@ class Run:
                 "module": self.module.state_dict(),
                 "average": self.average.module.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
+                "averaged": self.average.count,
                 "done": self.done,
                 "used_s": self.used_s,
             },
@@ -139,6 +140,7 @@ class Run:
         state = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
         self.module.load_state_dict(state["module"])
         self.average.module.load_state_dict(state["average"])
+        self.average.count = int(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.done, self.used_s = int(state["done"]), float(state["used_s"])
         print(f"{self.name}: resumes after {self.done} updates", flush=True)

@@ -36,7 +36,7 @@ import typer
 from avpenet_cli.phantom.photographs.source import Photographs
 
 from avpenet_cli.phantom.camera.effects import NO_EFFECTS, CameraChoice, map_points
-from avpenet_cli.phantom.camera.imaging import apply, compress_jpeg
+from avpenet_cli.phantom.camera.imaging import apply, compress_jpeg, matching_jpeg_quality
 from avpenet_cli.phantom.camera.ward import ward_view
 from avpenet_cli.phantom.face.people import FaceRenderer, FaceSource, built_in_faces, load_faces
 from avpenet_cli.phantom.face.renderer import Frame, View
@@ -145,10 +145,10 @@ def _moments(scene: Scene, starts_s: np.ndarray, rng: np.random.Generator) -> It
             frame = min(int(at_s * scene.fps), last)
             yield _Moment(frame, motion.units[frame], segment)
     for index in range(POSED):
-        units = rng.uniform(0.0, 1.0, motion.units.shape[1]) * (rng.random(motion.units.shape[1]) < _POSED_ACTIVE)
-        if index % 4 == 0:
-            # Faces at rest and single units are rare among independent draws.
-            units *= rng.random(units.size) < 0.2
+        count = motion.units.shape[1]
+        # Faces at rest and single units are rare among independent draws.
+        active = _POSED_ACTIVE if index % 4 else 0.2 * _POSED_ACTIVE
+        units = np.where(rng.random(count) < active, rng.uniform(0.0, 1.0, count), 0.0)
         yield _Moment(int(rng.integers(last + 1)), units, NO_SEGMENT)
 
 
@@ -226,7 +226,7 @@ def _crop(scene: Scene, moment: _Moment, studio: _Studio, rng: np.random.Generat
         motion_px = rng.normal(0.0, 0.012, 2) * canvas.face_width_px
         frame = apply(frame, effects, rng, (float(motion_px[0]), float(motion_px[1])), points[:2])
         points = map_points(points, effects, (side, side))
-    frame = compress_jpeg(frame, int(rng.integers(*_CODEC_QUALITY)))
+    frame = compress_jpeg(frame, matching_jpeg_quality(effects) or int(rng.integers(*_CODEC_QUALITY)))
     return crop_at(frame, points, FaceSettings(), rng)
 
 
