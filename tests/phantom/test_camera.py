@@ -117,6 +117,12 @@ def test_motion_blur_runs_along_the_motion() -> None:
     blurred = applied(frame, CameraEffects(shutter_frames=1.0), motion_px=(10.0, 0.0))[..., 0] > 0
     assert np.flatnonzero(blurred.any(0)).tolist() == list(range(43, 54))
     assert np.flatnonzero(blurred.any(1)).tolist() == [40]
+    bar = np.zeros((80, 96, 3), np.uint8)
+    bar[:, 46:51] = 240
+    long = applied(bar, CameraEffects(shutter_frames=4.0), motion_px=(8.0, 0.0))[40, :, 0].astype(float)
+    assert long.sum() == pytest.approx(240 * 5, rel=0.1)
+    assert (long > 20).sum() == pytest.approx(33, abs=4)
+    assert (long * np.arange(96)).sum() / long.sum() == pytest.approx(48.0, abs=0.5)
     assert np.array_equal(applied(frame, CameraEffects(shutter_frames=0.2), motion_px=(1.0, 0.0)), frame)
 
 

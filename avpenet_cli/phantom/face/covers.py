@@ -246,7 +246,7 @@ def _cpap(shape: HeadShape) -> list[Part]:
         flat = _through(knots, 32)
         hose = params.hose_radius_mm * scale
         pieces.append(_on_skin(front, flat, hose, "tube", start_z_mm=float(end[2])))
-        straps = np.array([[side * 0.34 * half, end[1] - 2.0 * scale], [side * 0.92 * half, end[1] - 8.0 * scale]])
+        straps = np.array([[side * 0.34 * half, end[1] - 2.0 * scale], [side * 0.80 * half, end[1] - 6.0 * scale]])
         pieces.append(_band(front, _through(straps, 16), params.strap_mm * scale, "mask"))
     return pieces
 
