@@ -33,7 +33,6 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
-from avpenet_cli.phantom.photographs.source import Photographs
 
 from avpenet_cli.phantom.camera.effects import NO_EFFECTS, CameraChoice, map_points
 from avpenet_cli.phantom.camera.imaging import apply, compress_jpeg, matching_jpeg_quality
@@ -41,6 +40,7 @@ from avpenet_cli.phantom.camera.ward import ward_view
 from avpenet_cli.phantom.face.people import FaceRenderer, FaceSource, built_in_faces, load_faces
 from avpenet_cli.phantom.face.renderer import Frame, View
 from avpenet_cli.phantom.head.model import Expression
+from avpenet_cli.phantom.photographs.source import Photographs
 from avpenet_cli.phantom.scene import Scene, background, draw_scene
 from avpenet_cli.phantom.subjects import draw_subject
 from avpenet_cli.phantom.voice.bank import VoiceBank
