@@ -16,7 +16,7 @@ import pytest
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.camera.effects import NO_EFFECTS, CameraEffects, draw_effects, map_points
-from avpenet_cli.phantom.camera.imaging import apply, compress_jpeg
+from avpenet_cli.phantom.camera.imaging import apply, compress_jpeg, matching_jpeg_quality
 from avpenet_cli.phantom.encode import bitrate_options, write_recording
 from avpenet_cli.phantom.face.covers import Cover
 from avpenet_cli.phantom.face.people import FaceRenderer, built_in_faces
@@ -117,6 +117,12 @@ def test_motion_blur_runs_along_the_motion() -> None:
     blurred = applied(frame, CameraEffects(shutter_frames=1.0), motion_px=(10.0, 0.0))[..., 0] > 0
     assert np.flatnonzero(blurred.any(0)).tolist() == list(range(43, 54))
     assert np.flatnonzero(blurred.any(1)).tolist() == [40]
+    bar = np.zeros((80, 96, 3), np.uint8)
+    bar[:, 46:51] = 240
+    long = applied(bar, CameraEffects(shutter_frames=4.0), motion_px=(8.0, 0.0))[40, :, 0].astype(float)
+    assert long.sum() == pytest.approx(240 * 5, rel=0.1)
+    assert (long > 20).sum() == pytest.approx(33, abs=4)
+    assert (long * np.arange(96)).sum() / long.sum() == pytest.approx(48.0, abs=0.5)
     assert np.array_equal(applied(frame, CameraEffects(shutter_frames=0.2), motion_px=(1.0, 0.0)), frame)
 
 
@@ -157,6 +163,10 @@ def test_jpeg_compression_loses_detail_by_quality() -> None:
     frame = smooth_frame()
     loss = [np.abs(compress_jpeg(frame, quality).astype(int) - frame).mean() for quality in (10, 95)]
     assert loss[0] > 2 * loss[1] > 0
+    clean, noisy = (CameraEffects(bitrate_kbits=300, read_noise_levels=noise) for noise in (0.0, 9.0))
+    assert matching_jpeg_quality(clean) == 34
+    assert matching_jpeg_quality(noisy) == 8
+    assert matching_jpeg_quality(NO_EFFECTS) is None
 
 
 @pytest.mark.parametrize("kind", ["cpap", "tape"])

@@ -27,7 +27,7 @@ from avpenet_cli.storage import write_json
 from weights.recipe.measures.audio import cries, surroundings, voices
 from weights.recipe.measures.faces import altered, faces, videos
 from weights.recipe.measures.inputs import SEED, Inputs
-from weights.recipe.measures.phantoms import other_heads, phantoms
+from weights.recipe.measures.phantoms import other_heads, phantoms, photographic
 from weights.recipe.measures.rows import COLUMNS, Row, cells
 from weights.recipe.measures.scoring import RecordingScorer
 
@@ -40,6 +40,7 @@ PARTS: dict[str, Callable[[Inputs], list[Row]]] = {
     "altered": altered,
     "other-heads": other_heads,
     "phantoms": phantoms,
+    "photographic": photographic,
 }
 
 app = typer.Typer(help=__doc__, add_completion=False)

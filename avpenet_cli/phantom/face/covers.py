@@ -195,7 +195,7 @@ def _tube(shape: HeadShape, side: int) -> list[Part]:
 
 
 def _nasogastric_tube(shape: HeadShape, side: int) -> list[Part]:
-    """A thin tube from a nostril over the cheek, held by tape on the cheek and under the nose."""
+    """A thin tube from a nostril over the cheek, held by tape on the cheek."""
     params, landmarks, front = face_params().covers, shape.landmarks, _Front(shape)
     scale = landmarks.eye_x_mm / face_params().adult.eye_x_mm
     nostril = landmarks.nostrils[int(side > 0)].astype(np.float64)
@@ -215,7 +215,6 @@ def _nasogastric_tube(shape: HeadShape, side: int) -> list[Part]:
     return [
         _on_skin(front, flat, radius, "tube"),
         _band(front, path, params.cheek_tape_mm * scale, "tape"),
-        _band(front, flat[2:8], 0.5 * params.cheek_tape_mm * scale, "tape"),
     ]
 
 
@@ -247,7 +246,7 @@ def _cpap(shape: HeadShape) -> list[Part]:
         flat = _through(knots, 32)
         hose = params.hose_radius_mm * scale
         pieces.append(_on_skin(front, flat, hose, "tube", start_z_mm=float(end[2])))
-        straps = np.array([[side * 0.34 * half, end[1] - 2.0 * scale], [side * 0.92 * half, end[1] - 8.0 * scale]])
+        straps = np.array([[side * 0.34 * half, end[1] - 2.0 * scale], [side * 0.80 * half, end[1] - 6.0 * scale]])
         pieces.append(_band(front, _through(straps, 16), params.strap_mm * scale, "mask"))
     return pieces
 

@@ -10,7 +10,10 @@ from avpenet_cli.phantom.head.ict import IctHead
 from avpenet_cli.phantom.head.makehuman import MakeHumanHead
 from avpenet_cli.phantom.head.model import HeadModel
 
-_REMEDY = "give ict_facekit_light.npz, or a MakeHuman folder with 3dobjs/base.obj and targets/"
+_REMEDY = (
+    "give ict_facekit_light.npz, a MakeHuman folder with 3dobjs/base.obj and targets/, or a folder of photographs with "
+    "points.csv"
+)
 
 
 def load_head(path: Path) -> HeadModel:

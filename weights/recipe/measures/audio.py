@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from avpenet_cli.errors import SettingsError
@@ -31,6 +32,9 @@ _VOICES = {
     _FIVE: Goal("at least", 0.88, "0.57"),
     "Distress": Goal("at least", 0.72, "0.50"),
 }
+_NOISE = "noise (folder of the data)"
+_SPEECH = "speech"
+"""Group of sounds that is measured apart: speech is a voice."""
 _CRIES = Goal("at least", 0.98, "0.82")
 _SURROUNDINGS = Goal("below", 0.1, "0.76")
 _RATE_HZ = 16_000
@@ -39,8 +43,8 @@ _RATE_HZ = 16_000
 def voices(inputs: Inputs) -> list[Row]:
     """Acted pain against other vocal bursts, of contributors who are kept out of training.
 
-    Once with the takes of a contributor and category joined to at least 3 s, and once clip by clip, where a clip
-    shorter than half a segment has no score.
+    Once with the takes of a contributor and category joined to at least 3 s, and once with the first takes as they
+    are, where a clip shorter than half a segment has no score.
     """
     clips = _test_bursts(inputs)
     takes: dict[str, list[Path]] = {}
@@ -49,7 +53,8 @@ def voices(inputs: Inputs) -> list[Row]:
     folder = inputs.folder("voices")
     joined = {name: join(paths, folder / f"{name.replace('/', '-')}.wav") for name, paths in takes.items()}
     rows = []
-    for part, recordings, what in (("voices", joined, "takes joined"), ("voices-clips", clips, "single clips")):
+    first = {name: path for name, path in clips.items() if name.endswith("-1")}
+    for part, recordings, what in (("voices", joined, "takes joined"), ("first-takes", first, "first takes")):
         scored = inputs.scorer.score(part, recordings)
         rows += _voice_rows(scored.means(), what, scored.notes)
     return rows
@@ -93,7 +98,8 @@ def _voice_rows(means: Mapping[str, float], what: str, notes: str) -> list[Row]:
                 notes,
             )
         )
-    rows.append(Row(f"mean score of Pain, {what}", mean(list(pain.values())), plural(len(pain), "recording")))
+    count = plural(len(pain), "recording")
+    rows.append(Row(f"mean score of Pain, {what}", mean(list(pain.values())), count, notes=notes))
     return rows
 
 
@@ -102,35 +108,34 @@ def cries(inputs: Inputs) -> list[Row]:
     paths = sorted((inputs.data / "cries_more").glob("d*.ogg"))
     device = {path.stem: path.name.partition("_")[0] for path in paths}
     tested = {path.stem: path for path in paths if part_of_device(int(device[path.stem][1:])) == "test"}
-    scored = inputs.scorer.score("cries", _first(tested, inputs.quick))
-    sounds, _ = _surroundings(inputs)
-    against = inputs.scorer.score("surroundings", sounds)
-    high, low = scored.means(), against.means()
-    devices = len({device[name] for name in high})
-    count = f"{plural(devices, 'device')}, {len(high)} recordings; {plural(len(low), 'sound')}"
-    unit = device | {name: name for name in low}
-    return [
-        Row(
-            "AUC of infant cries over sounds of surroundings",
-            auc_between(high, low, unit),
-            count,
-            "coefficient",
-            _CRIES,
-        ),
-        Row("mean score of infant cries", mean(list(high.values())), plural(devices, "device"), notes=scored.notes),
-    ]
+    if not tested:
+        raise SettingsError(
+            f"{inputs.data / 'cries_more'} has no cries of test devices", "see weights/recipe/README.md"
+        )
+    scored = inputs.scorer.score("cries", dict(list(tested.items())[:: 4 if inputs.quick else 1]))
+    sounds, group = _surroundings(inputs)
+    low = inputs.scorer.score("surroundings", sounds).means()
+    high = scored.means()
+    devices = plural(len({device[name] for name in high}), "device")
+    rows = [Row("mean score of infant cries", mean(list(high.values())), devices, notes=scored.notes)]
+    for what, speech, goal in (("sounds of surroundings", False, _CRIES), ("speech", True, None)):
+        others = {name: score for name, score in low.items() if (group[name] == _SPEECH) == speech}
+        count = f"{devices}, {len(high)} recordings; {plural(len(others), 'sound')}"
+        area = auc_between(high, others, device | {name: name for name in others})
+        rows.insert(0, Row(f"AUC of infant cries over {what}", area, count, "coefficient", goal))
+    return rows
 
 
 def surroundings(inputs: Inputs) -> list[Row]:
-    """Sounds of surroundings: how many are read as moderate or high pain, and the mean of each group."""
+    """Sounds of surroundings other than speech: how many are read as moderate or high pain; and every group."""
     sounds, group = _surroundings(inputs)
     scored = inputs.scorer.score("surroundings", sounds)
     means = scored.means()
-    over = np.array(list(means.values())) > MODERATE
-    count = plural(len(means), "sound")
+    other = np.array([score for name, score in means.items() if group[name] != _SPEECH])
+    over, count = share(other > MODERATE), plural(len(other), "sound")
     rows = [
-        Row("share of sounds of surroundings scored over 3", share(over), count, "share", _SURROUNDINGS, scored.notes),
-        Row("mean score of sounds of surroundings", mean(list(means.values())), count),
+        Row("share of sounds of surroundings scored over 3", over, count, "share", _SURROUNDINGS, scored.notes),
+        Row("mean score of sounds of surroundings", mean(other), count),
     ]
     for name in sorted(set(group.values())):
         scores = [score for key, score in means.items() if group[key] == name]
@@ -147,7 +152,7 @@ def _surroundings(inputs: Inputs) -> tuple[dict[str, Path], dict[str, str]]:
     `index.csv` has the columns `file`, `group` and `split`; only sounds of the split `test` are used.
     """
     files = {path.stem: path for path in sorted((inputs.data / "noise").glob("*.ogg"))}
-    group = dict.fromkeys(files, "noise/")
+    group = dict.fromkeys(files, _NOISE)
     if inputs.surroundings is not None:
         with (inputs.surroundings / "index.csv").open(encoding="utf-8", newline="") as file:
             for line in csv.DictReader(file):
@@ -157,13 +162,7 @@ def _surroundings(inputs: Inputs) -> tuple[dict[str, Path], dict[str, str]]:
     if not files:
         raise SettingsError(f"{inputs.data / 'noise'} has no .ogg files", "see weights/recipe/README.md")
     folder = inputs.folder("surroundings")
-    files = _first(files, inputs.quick)
     return {name: join([path], folder / f"{name.replace('/', '-')}.wav") for name, path in files.items()}, group
-
-
-def _first(recordings: Mapping[str, Path], quick: bool) -> dict[str, Path]:
-    """Every fourth recording for a first look."""
-    return dict(list(recordings.items())[:: 4 if quick else 1])
 
 
 def join(paths: Sequence[Path], out: Path, least_s: float = WINDOW_S) -> Path:
@@ -190,11 +189,10 @@ def join(paths: Sequence[Path], out: Path, least_s: float = WINDOW_S) -> Path:
 
 def _samples(path: Path) -> NDArray[np.float32]:
     """(samples,) in [-1, 1], 16 kHz, mono; empty where it cannot be decoded."""
-    import librosa
+    import soundfile
 
     try:
-        samples: NDArray[np.float32] = librosa.load(path, sr=_RATE_HZ, mono=True)[0]
-    except Exception:
-        # Each of librosa's decoders has its own errors.
+        channels, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError:
         return np.empty(0, np.float32)
-    return samples
+    return np.asarray(soxr.resample(channels.mean(axis=1), rate_hz, _RATE_HZ), np.float32)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,11 +12,12 @@ from numpy.typing import NDArray
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.encode import write_recording
-from avpenet_cli.phantom.face.people import load_faces
+from avpenet_cli.phantom.face.people import FaceRenderer
 from avpenet_cli.phantom.face.renderer import View
 from avpenet_cli.phantom.head.model import Expression, Look
 from avpenet_cli.phantom.parameters.trajectory_params import trajectory_params
 from avpenet_cli.phantom.parameters.voice_params import PAIN_MAX
+from avpenet_cli.phantom.photographs.source import Photographs
 from avpenet_cli.phrasing import plural
 from avpenet_cli.settings import WINDOW_S
 from avpenet_cli.stats.bootstrap import Resampling
@@ -58,7 +57,7 @@ _CALM_BELOW = 2.0
 
 _SIDE_PX = 480
 _FPS = 10.0
-_ALTERED_FPS = 5.0
+_ALTERED_FPS = 10.0 / 3.0
 _FACE_PX = 190.0
 
 
@@ -82,32 +81,33 @@ def faces(inputs: Inputs) -> list[Row]:
 
 def altered(inputs: Inputs) -> list[Row]:
     """Photographs of people who are kept out of training, altered to the action units of pain from 0 to 10."""
-    clips, pain, person = {}, {}, {}
+    photographs = Photographs(inputs.data / "faces_london", lambda number: part_of_person(number) == "test")
     levels = range(0, 11, 2 if inputs.quick else 1)
     folder = inputs.folder("altered")
-    for photograph in _test_photographs(inputs, "neutral"):
-        for level in levels:
-            name = f"{photograph.stem.partition('_')[0]}-{level:02d}"
-            clips[name], pain[name], person[name] = folder / f"{name}.mp4", float(level), name.partition("-")[0]
-        missing = [level for level in levels if not clips[f"{photograph.stem.partition('_')[0]}-{level:02d}"].exists()]
+    clips, pain, person = {}, {}, {}
+    for identity, number in list(enumerate(photographs.people))[:: 2 if inputs.quick else 1]:
+        paths = {level: folder / f"{number:03d}-{level:02d}.mp4" for level in levels}
+        missing = {level: path for level, path in paths.items() if not path.exists()}
         if missing:
-            _alter(photograph, missing, folder)
+            _alter(photographs.renderer(Look("adult", identity, 5, "short", 0.5)), missing)
+        for level, path in paths.items():
+            clips[path.stem], pain[path.stem], person[path.stem] = path, float(level), str(number)
     scored = inputs.scorer.score("altered", clips)
     means = scored.means()
     names = list(means)
     score, truth = (np.array([values[name] for name in names]) for values in (means, pain))
     pairs = Pairs.of(score, truth, np.array([person[name] for name in names], dtype=object))
-    people = f"{len(set(person[name] for name in names))} people, {len(names)} clips"
+    people = f"{pairs.n_subjects} people, {plural(pairs.n, 'clip')}"
     agreement = icc(np.stack([score, truth], axis=1), pairs.subject, Resampling().of(pairs.n_subjects)).icc_a1
-    at = {level: {name: means[name] for name in names if pain[name] == level} for level in (0.0, PAIN_MAX)}
-    full = auc_between(at[PAIN_MAX], at[0.0], person)
+    at = {level: {name: means[name] for name in names if pain[name] == level} for level in levels}
+    full = auc_between(at[10], at[0], person)
     rows = [
         Row("altered photographs: ICC(A,1)", agreement, people, "coefficient", _ICC, scored.notes),
         Row("altered photographs: AUC of full pain over none", full, people, "coefficient", _FULL_OVER_NONE),
     ]
-    for level in levels:
-        values = [means[name] for name in names if pain[name] == level]
-        rows.append(Row(f"altered photographs: mean score at pain {level}", mean(values), f"{len(values)} people"))
+    for level, scores in at.items():
+        figure = mean(list(scores.values()))
+        rows.append(Row(f"altered photographs: mean score at pain {level}", figure, f"{len(scores)} people"))
     return rows
 
 
@@ -192,35 +192,16 @@ def pain_expression(pain: float) -> Expression:
     return Expression(**{field.name: strengths.get(field.name, 0.0) for field in fields(Expression)})
 
 
-def _alter(photograph: Path, levels: list[int], folder: Path) -> None:
-    """Write `PERSON-LEVEL.mp4` for each pain level."""
-    person = photograph.stem.partition("_")[0]
-    renderer = load_faces(_only(photograph, folder / f"person-{person}")).renderer(Look("adult", 0, 5, "short", 0.5))
-    for level in levels:
-        expression = pain_expression(level)
-
-        def frames(expression: Expression = expression) -> Iterator[Frame]:
-            for index in range(round(WINDOW_S * _ALTERED_FPS)):
-                x_px, y_px, zoom, roll_deg = _camera(index / _ALTERED_FPS)
-                view = View(
-                    _SIDE_PX, _SIDE_PX, _FACE_PX * zoom, (x_px, y_px), yaw_deg=2.0 * roll_deg, roll_deg=roll_deg
-                )
-                yield renderer.frame(expression, view, np.full((_SIDE_PX, _SIDE_PX, 3), 150, np.uint8))
-
-        out = folder / f"{person}-{level:02d}.mp4"
+def _alter(renderer: FaceRenderer, paths: Mapping[int, Path]) -> None:
+    """Write a silent 3-s video of a person for each pain level."""
+    size_px = (_SIDE_PX, _SIDE_PX)
+    behind = np.full((_SIDE_PX, _SIDE_PX, 3), 150, np.uint8)
+    for level, out in paths.items():
+        frames = []
+        for index in range(round(WINDOW_S * _ALTERED_FPS)):
+            x_px, y_px, zoom, roll_deg = _camera(index / _ALTERED_FPS)
+            view = View(*size_px, _FACE_PX * zoom, (x_px, y_px), yaw_deg=2.0 * roll_deg, roll_deg=roll_deg)
+            frames.append(renderer.frame(pain_expression(level), view, behind))
         partial = out.with_suffix(".partial.mp4")
-        write_recording(partial, frames(), (_SIDE_PX, _SIDE_PX), _ALTERED_FPS, None)
+        write_recording(partial, frames, size_px, _ALTERED_FPS, None)
         partial.replace(out)
-
-
-def _only(photograph: Path, folder: Path) -> Path:
-    """A copy of the folder of photographs that has one photograph."""
-    source = photograph.parent
-    folder.mkdir(exist_ok=True)
-    shutil.copyfile(photograph, folder / photograph.name)
-    for name in ("points.csv", "faces.csv"):
-        with (source / name).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))
-        with (folder / name).open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows(row for row in rows if row[0] in ("file", photograph.name))
-    return folder

@@ -26,6 +26,7 @@ from avpenet_cli.study.subjects import read_subjects
 from weights.recipe.measures.estimates import auc
 from weights.recipe.measures.inputs import Inputs
 from weights.recipe.measures.rows import Goal, Row
+from weights.recipe.splits import part_of_contributor, part_of_device
 
 _MAE = Goal("below", 0.75, "0.90 (24 subjects)")
 _ICC = Goal("at least", 0.92, "0.83 (24 subjects)")
@@ -42,6 +43,25 @@ _STRATA = {"skin_tone": "skin tones", "age_group": "ages", "site": "sites", "sex
 def phantoms(inputs: Inputs) -> list[Row]:
     """New phantoms with the built-in head and voice."""
     return _figures(inputs, "phantoms", "phantoms", [])
+
+
+def photographic(inputs: Inputs) -> list[Row]:
+    """New phantoms with MakeHuman's heads and the voices of people who are kept out of training."""
+    options = ["--head-model", inputs.data / "mesh", "--voices", _test_voices(inputs)]
+    return _figures(inputs, "photographic", "photographic heads, real voices", options)
+
+
+def _test_voices(inputs: Inputs) -> Path:
+    """A folder with links to the voices of test contributors and devices."""
+    folder = inputs.folder("test-voices")
+    people = [path for path in inputs.data.glob("emogator/[0-9]*") if part_of_contributor(int(path.name)) == "test"]
+    cries = [path for path in inputs.data.glob("cries_more/d*.ogg") if part_of_device(int(path.name[1:4])) == "test"]
+    for path in (*people, *cries):
+        link = folder / path.parent.name / path.name
+        link.parent.mkdir(exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(path.absolute())
+    return folder
 
 
 def other_heads(inputs: Inputs) -> list[Row]:

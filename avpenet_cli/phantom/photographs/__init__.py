@@ -1,0 +1,1 @@
+"""Photographs of real, consenting people altered to known action units."""
