@@ -171,8 +171,13 @@ class Draw:
         return torch.randn((self.windows, samples), generator=self.rng, device=self.device)
 
 
-def draw_batch(clips: Clips, front_end: FrontEnd, windows: int, rng: torch.Generator) -> Batch:
-    """Draw windows with their targets; the generator's device is that of the clips and of the front end."""
+def draw_batch(clips: Clips, front_end: FrontEnd, windows: int, rng: torch.Generator, *, blank: bool = True) -> Batch:
+    """Draw windows with their targets.
+
+    Args:
+        rng: its device is that of the clips and of the front end.
+        blank: blank bands of some spectrograms.
+    """
     draw = Draw(windows, rng)
     rows = torch.multinomial(clips.weight, windows, replacement=True, generator=rng)
     silent = draw.chance(0.04)
@@ -190,7 +195,7 @@ def draw_batch(clips: Clips, front_end: FrontEnd, windows: int, rng: torch.Gener
     voice, room = (torch.where(within, _filtered(audio, response), 0.0) for audio in (voice, room))
     mels = front_end(*_recorded(voice, room, end, front_end, draw))
     return Batch(
-        mels=mask(mels, draw),
+        mels=mask(mels, draw) if blank else mels,
         group=group,
         category=torch.where(silent, -1, clips.category[rows]),
         pain=pain,

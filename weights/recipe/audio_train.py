@@ -4,7 +4,8 @@
 
 PACK is of `weights/recipe/audio_pack.py`. The encoder learns what a clip is (30 categories of bursts, cry, speech,
 kinds of surroundings), when it sounds, what a teacher says of it, and the pain that it stands for. FOLDER gets
-`audio_encoder.safetensors` (parameters of `AudioEncoder`), `audio_heads.safetensors` and `audio_metrics.json`.
+`audio_encoder.pt` and `.safetensors` (parameters of `AudioEncoder`), `audio_heads.safetensors`, `audio_metrics.json`, and
+`bursts.npz`: windows of the training part with their pain, for the fusion.
 
 The time counts training only, not the loading of clips or the metrics. Interrupted, or ended by `--piece-seconds`, it
 resumes from its checkpoint. The learning rate follows the time that has passed: any device takes the time it is given.
@@ -240,8 +241,26 @@ class Run:
         return loss.detach()
 
 
+def save_windows(clips: Clips, windows: int, path: Path, settings: AudioTraining) -> None:
+    """Draw windows as for training, without blanked bands: spectrograms (n, 1, 128, 300) uint8 and pain (n,)."""
+    device = clips.samples.device
+    front_end, mels, pain = FrontEnd(AudioSettings()).to(device), [], []
+    for first in range(0, windows, settings.batch):
+        rng = torch.Generator(device).manual_seed(settings.seed + 7 + first)
+        batch = draw_batch(clips, front_end, min(settings.batch, windows - first), rng, blank=False)
+        mels.append((batch.mels * 255).round().to(torch.uint8).cpu().numpy())
+        pain.append(batch.pain.cpu().numpy())
+    np.savez(path, mels=np.concatenate(mels), pain=np.concatenate(pain))
+
+
 def train_audio(
-    pack: Path, device: str, settings: AudioTraining, out: Path, piece_s: float = math.inf, jobs: int = 0
+    pack: Path,
+    device: str,
+    settings: AudioTraining,
+    out: Path,
+    piece_s: float = math.inf,
+    jobs: int = 0,
+    windows: int = 8192,
 ) -> bool:
     """Pretrain the audio encoder; returns False where a piece ended before the time was over.
 
@@ -251,6 +270,7 @@ def train_audio(
         out: folder for the results and the checkpoint.
         piece_s: stop after this much training, to be resumed by the same call.
         jobs: threads that decode; 0 for all cores.
+        windows: how many windows to keep for the fusion.
     """
     out.mkdir(parents=True, exist_ok=True)
     where = torch.device(device)
@@ -267,7 +287,9 @@ def train_audio(
     state = {name: tensor.contiguous().cpu() for name, tensor in average.state_dict().items()}
     encoder = {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
     save_file(encoder, out / "audio_encoder.safetensors")
+    torch.save(encoder, out / "audio_encoder.pt")
     save_file({n: t for n, t in state.items() if not n.startswith("encoder.")}, out / "audio_heads.safetensors")
+    save_windows(clips, windows, out / "bursts.npz", settings)
     metrics = {part: measure(average, audio, part, where) for part in ("validation", "test")}
     record = {
         "settings": asdict(settings),
@@ -290,10 +312,11 @@ def main(
     rate: Annotated[float, typer.Option(help="Peak of the learning rate.")] = 6e-4,
     smoothing: Annotated[float, typer.Option(help="Of the average of the parameters.")] = 0.993,
     piece_seconds: Annotated[float, typer.Option(help="Stop after this much, to be resumed.")] = math.inf,
+    windows: Annotated[int, typer.Option(help="Windows to keep for the fusion.")] = 8192,
 ) -> None:
     """Pretrain the audio encoder."""
     settings = AudioTraining(seconds, batch=batch, rate=rate, smoothing=smoothing)
-    if not train_audio(pack, device, settings, out, piece_seconds):
+    if not train_audio(pack, device, settings, out, piece_seconds, windows=windows):
         print("not finished: give the same command again", flush=True)
 
 
