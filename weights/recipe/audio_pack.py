@@ -125,8 +125,8 @@ def read_source(source: Source) -> np.ndarray:
 
 
 def synthesised(clips: int, seed: int) -> Iterator[tuple[Source, np.ndarray]]:
-    """Surroundings, `clips` of 3 to 5 s of each kind, and as much talk as eight kinds; a tenth is for validation."""
-    for number in range(clips * (len(SURROUNDINGS) + 8)):
+    """Surroundings, `clips` of 3 to 5 s of each kind, and as much talk as of two kinds; a tenth is for validation."""
+    for number in range(clips * (len(SURROUNDINGS) + 2)):
         rng = np.random.default_rng([seed, number])
         part: Part = "validation" if number // len(SURROUNDINGS) % 10 == 1 else "train"
         seconds = float(rng.uniform(3.0, 5.0))
