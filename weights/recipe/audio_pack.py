@@ -36,6 +36,8 @@ BIT_RATE = "12k"
 TEACHER_FILE = "teacher.npz"
 GAP_SAMPLES = 960
 """Zeros between the clips of a file: an Opus frame, so that the codec does not carry one clip into the next."""
+LONGEST_SURROUNDINGS = 5 * RATE_HZ
+"""They repeat themselves, and what travels must be small."""
 CATEGORIES = (
     *("Adoration", "Amusement", "Anger", "Awe", "Confusion", "Contempt", "Contentment", "Desire"),
     *("Disappointment", "Disgust", "Distress", "Ecstasy", "Elation", "Embarrassment", "Fear", "Guilt"),
@@ -112,7 +114,7 @@ def surroundings_sources(folder: Path) -> Iterator[Source]:
 
 
 def read_source(source: Source) -> np.ndarray:
-    """(samples,) int16 mono at 16 kHz.
+    """(samples,) int16 mono at 16 kHz, of surroundings the first 5 s.
 
     Raises:
         ValueError: the file has another sampling rate.
@@ -120,7 +122,8 @@ def read_source(source: Source) -> np.ndarray:
     audio, rate_hz = soundfile.read(source.path, dtype="int16", always_2d=True)
     if rate_hz != RATE_HZ:
         raise ValueError(f"{source.path} is at {rate_hz} Hz: convert it to {RATE_HZ} Hz")
-    first: np.ndarray = audio[:, 0]
+    longest = LONGEST_SURROUNDINGS if source.group == "surroundings" else len(audio)
+    first: np.ndarray = audio[:longest, 0]
     return first
 
 
@@ -213,7 +216,7 @@ def read_teacher(folder: Path) -> Teacher | None:
         return Teacher(arrays["embedding"].astype(np.float32), arrays["crying"].astype(np.float32))
 
 
-def read_originals(data: Path, surroundings: Path | None, clips_per_kind: int = 30, jobs: int = 2) -> AudioSet:
+def read_originals(data: Path, surroundings: Path | None, clips_per_kind: int = 10, jobs: int = 2) -> AudioSet:
     """The clips as they are, before any encoding, and `clips_per_kind` synthesised surroundings of each kind."""
     sources = [*burst_sources(data / "emogator"), *cry_sources(data / "cries_more")]
     if surroundings:
@@ -227,7 +230,7 @@ def main(
     data: Annotated[Path, typer.Argument(help="Folder with emogator and cries_more.")],
     out: Annotated[Path, typer.Option(help="Folder for the pack.")],
     surroundings: Annotated[Path | None, typer.Option(help="Folder with index.csv.")] = None,
-    clips_per_kind: Annotated[int, typer.Option(help="Synthesised surroundings of each kind.")] = 30,
+    clips_per_kind: Annotated[int, typer.Option(help="Synthesised surroundings of each kind.")] = 10,
     bit_rate: Annotated[str, typer.Option(help="Of Opus.")] = BIT_RATE,
 ) -> None:
     """Encode the clips that the audio encoder is pretrained on."""
