@@ -148,7 +148,7 @@ def _orbit(sheet: _Sheet, p: Array, rng: np.random.Generator) -> None:
             bend = np.array([0.0, 0.01, 0.035])
             sheet.crease(
                 np.stack([corner[0] + side * reach * np.cos(angle), corner[1] + reach * np.sin(angle) + bend], 1),
-                0.013, 0.22, 0.35,
+                0.013, 0.15, 0.35,
             )  # fmt: skip
         # The lower lid bulges, with folds below it that run towards the cheek.
         lid = np.stack([under[:, 0], under[:, 1] + 0.075], 1)

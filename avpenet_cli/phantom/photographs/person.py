@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -49,6 +50,11 @@ class Person:
     skin: Array
     mirrored: bool
     smiling: bool = False
+
+    @cached_property
+    def brow_share(self) -> float:
+        """Share of a typical lowering of the brows for which there is room."""
+        return template.brow_share(self.points)
 
     @property
     def face_width(self) -> float:
