@@ -1,7 +1,7 @@
 """Train the fusion on pretrained encoders, then everything together at 224 px (the paper's two stages).
 
     .venv/bin/python -m weights.recipe.learn_fusion subjects --face face.safetensors --audio audio/audio_encoder.safetensors \
-        --pack pack --out network.pt --device cuda
+        --bursts audio/bursts.npz --out network.pt --device cuda
 
 Training items are segments of phantoms with audio and face, audio alone (bursts, cries and sounds of surroundings, with
 pain by construction) and faces alone (photographs of people without pain). Segments of phantoms lose a modality at
@@ -33,16 +33,11 @@ from avpenet_cli.model.initialise import seeded_state
 from avpenet_cli.model.losses import boundary_loss, ordinal_loss
 from avpenet_cli.model.registry import build
 from avpenet_cli.training.initial import NETWORK_NAME
-from avpenet_cli.settings import AudioSettings
-from weights.recipe.audio_batches import draw_batch, load_clips
-from weights.recipe.audio_front_end import FrontEnd
-from weights.recipe.audio_pack import read_pack
 from weights.recipe.augment_faces import FaceAugmenter
 from weights.recipe.learning import Budget, Run, WeightAverage, adamw
 from weights.recipe.load_subjects import KINDS, Audio, Faces, load_audio, load_faces, pairs, validates
 
 FRAMES = 8
-_WINDOWS_AT_ONCE = 256
 NONE = -1
 _NO_PAIN = 0.7
 """Pain, points, under which a segment counts as one without."""
@@ -336,37 +331,27 @@ def initial_network(face: Path, audio: Path, device: torch.device) -> AVPENet:
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def draw_windows(pack: Path, count: int, device: torch.device, threads: int) -> tuple[Tensor, Tensor]:
-    """Spectrograms (K, 1, 128, 300) uint8 and pain (K,) float32 of audio alone, K at least `count`, on the CPU."""
-    clips = load_clips(read_pack(pack, threads), "train", device)
-    front_end = FrontEnd(AudioSettings()).to(device)
-    rng = torch.Generator(device).manual_seed(11)
-    mels, pain = [], []
-    with torch.inference_mode():
-        for _ in range(-(-count // _WINDOWS_AT_ONCE)):
-            batch = draw_batch(clips, front_end, _WINDOWS_AT_ONCE, rng)
-            mels.append((batch.mels * 255).round().to(torch.uint8).cpu())
-            pain.append(batch.pain.cpu())
-    return torch.cat(mels), torch.cat(pain)
+def load_bursts(path: Path) -> tuple[Tensor, Tensor]:
+    """Spectrograms (K, 1, 128, 300) uint8 and pain (K,) float32 of audio alone."""
+    with np.load(path) as stored:
+        return torch.from_numpy(stored["mels"]), torch.from_numpy(stored["pain"].astype(np.float32))
 
 
 def main(
     subjects: Annotated[Path, typer.Argument(help="Folder of weights.recipe.subjects.")],
     face: Annotated[Path, typer.Option(help="Encoder of weights.recipe.learn_faces.")],
     audio: Annotated[Path, typer.Option(help="Encoder of weights.recipe.audio_train.")],
-    pack: Annotated[Path, typer.Option(help="Audio of weights.recipe.audio_pack.")],
+    bursts: Annotated[Path, typer.Option(help="Windows of weights.recipe.audio_train, .npz.")],
     out: Annotated[Path, typer.Option(help="File for the network's state dict.")],
     device: str = "cpu",
     updates: Annotated[str, typer.Option(help="Updates of the two stages.")] = "",
     seconds: Annotated[str, typer.Option(help="Time of the two stages, where --updates is not given.")] = "40,120",
-    windows: Annotated[int, typer.Option(help="Number of segments of audio alone.")] = 16384,
     threads: int = 8,
 ) -> None:
     """Train the fusion, then everything."""
     where = torch.device(device)
     network = initial_network(face, audio, where)
-    alone = draw_windows(pack, windows, where, threads)
-    material = gather(load_faces(subjects, 224, threads), load_audio(subjects, threads), alone, where)
+    material = gather(load_faces(subjects, 224, threads), load_audio(subjects, threads), load_bursts(bursts), where)
     training = FusionTraining(network, material, out.parent)
     counts = [int(value) for value in updates.split(",")] if updates else [None, None]
     times = [float(value) for value in seconds.split(",")]
