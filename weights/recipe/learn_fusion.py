@@ -1,7 +1,7 @@
 """Train the fusion on pretrained encoders, then everything together at 224 px (the paper's two stages).
 
-    .venv/bin/python -m weights.recipe.learn_fusion subjects --face face.safetensors --audio audio/audio_encoder.safetensors \
-        --bursts audio/bursts.npz --out network.pt --device cuda
+    .venv/bin/python -m weights.recipe.learn_fusion subjects --face face.safetensors \
+        --audio audio/audio_encoder.safetensors --bursts audio/bursts.npz --out network.pt --device cuda
 
 Training items are segments of phantoms with audio and face, audio alone (bursts, cries and sounds of surroundings, with
 pain by construction) and faces alone (photographs of people without pain). Segments of phantoms lose a modality at
