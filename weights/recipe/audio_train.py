@@ -4,7 +4,7 @@
 
 PACK is of `weights/recipe/audio_pack.py`. The encoder learns what a clip is (30 categories of bursts, cry, speech,
 kinds of surroundings), when it sounds, what a teacher says of it, and the pain that it stands for. FOLDER gets
-`audio_encoder.pt` and `.safetensors` (parameters of `AudioEncoder`), `audio_heads.safetensors`, `audio_metrics.json`,
+`audio_encoder.safetensors` (parameters of `AudioEncoder`), `audio_heads.safetensors`, `audio_metrics.json`,
 and `bursts.npz`: windows of the training part with their pain, for the fusion.
 
 The time counts training only, not the loading of clips or the metrics. Interrupted, or ended by `--piece-seconds`, it
