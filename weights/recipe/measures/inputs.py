@@ -23,6 +23,7 @@ class Inputs:
         subjects: number of phantoms of each kind.
         seed: of the phantoms.
         minutes: length of each phantom's recording.
+        fps: of the phantoms; None for those of the sites' cameras.
         quick: fewer recordings, for a first look.
         jobs: number of processes.
     """
@@ -34,6 +35,7 @@ class Inputs:
     subjects: int = 80
     seed: int = SEED
     minutes: float = 0.5
+    fps: float | None = None
     quick: bool = False
     jobs: int = 1
 
