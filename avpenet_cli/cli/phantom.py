@@ -47,7 +47,14 @@ def make(
     recordings: Annotated[int, typer.Option(help="Recordings per patient.", min=1, max=1000)] = 1,
     age_group: Annotated[str, typer.Option(help="neonate, adult or both.")] = "both",
     head_model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Head meshes to use in place of the built-in head.")
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Faces in place of the built-in head: ict_facekit_light.npz, a folder of photographs with points.csv, "
+            "or a MakeHuman folder with 3dobjs/base.obj and targets/. The last have photographic skin if the folder, "
+            "or another one beside it (then give the folder that holds both), has skins/, hair/, eyes/, eyebrows/, "
+            "eyelashes/, teeth/ and tongue/ of MakeHuman's assets.",
+        ),
     ] = None,
     voices: Annotated[
         list[Path] | None,

@@ -53,7 +53,9 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for made recordings, scores and figures.")] = Path("measured"),
     weights: Annotated[str | None, typer.Option(help="Name or file; by default those of the program.")] = None,
     only: Annotated[str, typer.Option(help=f"Some of {','.join(PARTS)}.")] = ",".join(PARTS),
-    surroundings: Annotated[Path | None, typer.Option(help="Folder with more sounds and their index.csv.")] = None,
+    surroundings: Annotated[
+        Path | None, typer.Option(help="Folder of sounds with index.csv; by default that of DATA.")
+    ] = None,
     subjects: Annotated[int, typer.Option(help="Phantoms of each kind.")] = 80,
     seed: Annotated[int, typer.Option(help="Of the phantoms.")] = SEED,
     minutes: Annotated[float, typer.Option(help="Length of each phantom's recording.")] = 0.5,
@@ -67,6 +69,8 @@ def main(
     if unknown := [name for name in parts if name not in PARTS]:
         raise typer.BadParameter(f"no such part: {', '.join(unknown)}")
     console, jobs = Console(stderr=True), jobs or os.cpu_count() or 1
+    if surroundings is None and (data / "surroundings" / "index.csv").exists():
+        surroundings = data / "surroundings"
     run = from_dict(RunSettings, {"precision": precision}, "--precision")
     scorer = RecordingScorer(weights, out, jobs, lambda part, done, total: _progress(console, part, done, total), run)
     inputs = Inputs(data, surroundings, out, scorer, subjects, seed, minutes, fps, quick, jobs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import sparse
 
@@ -43,19 +45,11 @@ def ambient_visibility(shape: HeadShape, incidence: sparse.csr_array) -> Float:
     """
     params, points = face_params().light, shape.neutral_mm
     normals = vertex_normals(points, shape.faces, incidence)
-    index = np.arange(params.occlusion_directions) + 0.5
-    # Fibonacci sphere: evenly distributed directions.
-    polar, azimuth = np.arccos(1 - 2 * index / params.occlusion_directions), np.pi * (1 + 5**0.5) * index
-    directions = np.stack([np.sin(polar) * np.cos(azimuth), np.cos(polar), np.sin(polar) * np.sin(azimuth)], 1)
-    both_sides = np.concatenate([shape.faces, shape.faces[:, ::-1]])
-    head = points[shape.rotation_share > 0.5]
-    centred = points - 0.5 * (head.min(0) + head.max(0))
-    scale = (params.occlusion_px - 4) / float(np.linalg.norm(np.ptp(head, axis=0)))
     visibility, possible = np.zeros(len(points)), np.full(len(points), 1e-6)
-    for direction in directions:
+    for direction, visible in directional_visibility(points, shape.faces, points[shape.rotation_share > 0.5]):
         weight = np.maximum(normals @ direction, 0.0)
         possible += weight
-        visibility += weight * _visible(centred, both_sides, direction, scale)
+        visibility += weight * visible
     share = (visibility / possible).astype(np.float32)
     faces_each = np.maximum(incidence @ np.full(len(shape.faces), 3.0, np.float32), 1.0)
     for _ in range(params.occlusion_smoothing):
@@ -63,6 +57,29 @@ def ambient_visibility(shape: HeadShape, incidence: sparse.csr_array) -> Float:
         share = incidence @ (incidence.T @ share) / faces_each
     darkened = share**params.occlusion_power
     return np.asarray(params.occlusion_floor + (1.0 - params.occlusion_floor) * darkened, np.float32)
+
+
+def directional_visibility(points: Float, faces: Index, head: Float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Which vertices see out in each of evenly distributed directions.
+
+    Args:
+        points: (n, 3) float32.
+        faces: (m, 3) int32, which hide what is behind them from either side.
+        head: (k, 3) float32 points between which the occlusion matters.
+
+    Yields:
+        Unit vector (3,), and (n,) bool.
+    """
+    params = face_params().light
+    index = np.arange(params.occlusion_directions) + 0.5
+    # Fibonacci sphere: evenly distributed directions.
+    polar, azimuth = np.arccos(1 - 2 * index / params.occlusion_directions), np.pi * (1 + 5**0.5) * index
+    directions = np.stack([np.sin(polar) * np.cos(azimuth), np.cos(polar), np.sin(polar) * np.sin(azimuth)], 1)
+    both_sides = np.concatenate([faces, faces[:, ::-1]])
+    centred = points - 0.5 * (head.min(0) + head.max(0))
+    scale = (params.occlusion_px - 4) / float(np.linalg.norm(np.ptp(head, axis=0)))
+    for direction in directions:
+        yield direction, _visible(centred, both_sides, direction, scale)
 
 
 def _visible(centred: Float, faces: Index, direction: np.ndarray, scale: float) -> np.ndarray:

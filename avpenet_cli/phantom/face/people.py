@@ -11,6 +11,7 @@ from avpenet_cli.phantom.face.renderer import NO_COVER, Frame, MeshRenderer, Vie
 from avpenet_cli.phantom.head.built_in import built_in_head
 from avpenet_cli.phantom.head.loading import load_head
 from avpenet_cli.phantom.head.model import AgeGroup, Expression, Float, HeadModel, Look
+from avpenet_cli.phantom.makehuman.faces import PhotographicFaces
 from avpenet_cli.phantom.photographs.source import Photographs, is_photographs
 
 
@@ -83,11 +84,25 @@ def built_in_faces() -> FaceSource:
 
 
 def load_faces(path: Path) -> FaceSource:
-    """Load persons from the path of `phantom make --head-model`: photographs with points, or a head model.
+    """Load persons from the path of `phantom make --head-model`.
+
+    Args:
+        path: a folder of photographs with points; the ICT-FaceKit light model (.npz); or a folder with MakeHuman's base
+            mesh (3dobjs/base.obj) and targets/. Persons have photographic skin if the same folder has MakeHuman's
+            skins/, hair/, eyes/, eyebrows/, eyelashes/, teeth/ and tongue/, or if `path` has a folder for each.
 
     Raises:
         SettingsError: the path does not exist, or holds nothing to make persons from; see `load_head`.
     """
     if is_photographs(path):
         return Photographs(path)
-    return MeshFaces(load_head(path))
+    meshes, skins = _folder_with(path, "3dobjs/base.obj"), _folder_with(path, "skins")
+    return PhotographicFaces(meshes, skins) if meshes and skins else MeshFaces(load_head(meshes or path))
+
+
+def _folder_with(path: Path, name: str) -> Path | None:
+    """The folder, or the first in it, that has a file or folder `name`."""
+    if not path.is_dir():
+        return None
+    inside = sorted(folder for folder in path.iterdir() if folder.is_dir())
+    return next((folder for folder in (path, *inside) if (folder / name).exists()), None)

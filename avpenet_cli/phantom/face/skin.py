@@ -256,6 +256,13 @@ def _furrows(look: Look, landmarks: Landmarks) -> Float:
     return np.stack([knit, forehead, eye, naso], -1) * depth
 
 
+def paint_patches(look: Look, landmarks: Landmarks) -> Float:
+    """The atlas's patches alone: (height, width, 3) float32 linear RGB, black where the face would be."""
+    albedo = np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.float32)
+    _patches(albedo, look, landmarks, np.random.default_rng([look.identity, 29]))
+    return albedo
+
+
 def _patches(albedo: Float, look: Look, landmarks: Landmarks, rng: np.random.Generator) -> None:
     skin = face_params().skin
 

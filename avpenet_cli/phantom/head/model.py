@@ -170,7 +170,10 @@ class HeadShape:
 
     def vertices(self, expression: Expression) -> Float:
         """Vertices under an expression: (n, 3) float32 mm."""
-        weights = expression.weights()
+        return self.moved(expression.weights())
+
+    def moved(self, weights: Float) -> Float:
+        """Vertices under weights (9,) of `UNITS`: (n, 3) float32 mm."""
         moved = self.neutral_mm.copy()
         for weight, displacement in zip(weights, self.actions_mm, strict=True):
             if weight:

@@ -40,6 +40,23 @@ class Raster:
         return out
 
 
+@dataclass(frozen=True)
+class Fragments:
+    """Every pixel of every triangle, hidden or not.
+
+    Attributes:
+        pixel: (q,) int32 flat index in the (height, width) image, in no order.
+        triangle: (q,) int32 row of `faces`.
+        weights: (q, 2) float32 barycentric coordinates of the second and the third corner.
+        depth: (q,) float32.
+    """
+
+    pixel: Index
+    triangle: Index
+    weights: Float
+    depth: Float
+
+
 def rasterise(points: Float, faces: Index, width_px: int, height_px: int) -> Raster:
     """Find the nearest front-facing triangle at every pixel centre.
 
@@ -51,31 +68,40 @@ def rasterise(points: Float, faces: Index, width_px: int, height_px: int) -> Ras
     Returns:
         The covered pixels; of two equally near triangles, the later one.
     """
+    fragments = find_fragments(points, faces, width_px, height_px)
+    pixel, chosen = nearest(fragments, width_px * height_px)
+    weights = np.empty((pixel.size, 3), np.float32)
+    weights[:, 1:] = fragments.weights[chosen]
+    weights[:, 0] = 1.0 - weights[:, 1] - weights[:, 2]
+    return Raster(pixel, np.take(faces, fragments.triangle[chosen], axis=0), weights)
+
+
+def nearest(fragments: Fragments, pixels: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """The nearest fragment of each covered pixel: flat indices (p,), ascending, and rows of the fragments (p,)."""
+    depth = np.full(pixels, -np.inf, np.float32)
+    np.maximum.at(depth, fragments.pixel, fragments.depth)
+    winner = np.full(pixels, -1, np.int32)
+    visible = np.flatnonzero(fragments.depth == depth[fragments.pixel])
+    winner[fragments.pixel[visible]] = visible
+    pixel = np.flatnonzero(winner >= 0)
+    return pixel, winner[pixel]
+
+
+def find_fragments(points: Float, faces: Index, width_px: int, height_px: int, two_sided: bool = False) -> Fragments:
+    """Find all pixels of front-facing triangles, or of all triangles; arguments as in `rasterise`."""
     x, y, z = (np.take(np.ascontiguousarray(points[:, axis]), faces.T) for axis in range(3))
     area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
     # y points down in the image, so counter-clockwise triangles have a negative area.
-    kept = np.flatnonzero(area < -_MIN_AREA_PX2)
+    kept = np.flatnonzero(np.abs(area) > _MIN_AREA_PX2 if two_sided else area < -_MIN_AREA_PX2)
     x, y, z, area = x[:, kept], y[:, kept], z[:, kept], area[kept]
     top = np.maximum(np.ceil(_min_of_three(y) - 0.5), 0).astype(np.int32)
     bottom = np.minimum(np.floor(-_min_of_three(-y) - 0.5), height_px - 1).astype(np.int32)
     plane = _planes(x, y, z, area)
     triangle, row = _expand(top, np.maximum(bottom - top + 1, 0))
     triangle, row, column = _spans(plane, triangle, row, width_px)
-    at = row * width_px + column
     value = plane[:, :, triangle]
     value = value[:, 0] * column.astype(np.float32) + value[:, 1] * row.astype(np.float32) + value[:, 2]
-    depth = value[2]
-    nearest = np.full(width_px * height_px, -np.inf, np.float32)
-    np.maximum.at(nearest, at, depth)
-    winner = np.full(width_px * height_px, -1, np.int32)
-    visible = np.flatnonzero(depth == nearest[at])
-    winner[at[visible]] = visible
-    pixel = np.flatnonzero(winner >= 0)
-    chosen = winner[pixel]
-    weights = np.empty((pixel.size, 3), np.float32)
-    weights[:, 1], weights[:, 2] = value[0, chosen], value[1, chosen]
-    weights[:, 0] = 1.0 - weights[:, 1] - weights[:, 2]
-    return Raster(pixel, np.take(faces, kept[triangle[chosen]], axis=0), weights)
+    return Fragments(row * width_px + column, kept[triangle].astype(np.int32), value[:2].T, value[2])
 
 
 def _planes(x: Float, y: Float, z: Float, area: Float) -> Float:

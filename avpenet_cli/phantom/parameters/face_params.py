@@ -20,6 +20,7 @@ from avpenet_cli.phantom.parameters.head_params import (
     MakeHumanParams,
     MeshParams,
     MeshSimplifyParams,
+    PhotographicParams,
     Positive,
     Share,
     VariationParams,
@@ -178,6 +179,7 @@ class FaceParams:
     makehuman: MakeHumanParams
     mesh_simplify: MeshSimplifyParams
     covers: CoverParams
+    photographic: PhotographicParams
 
 
 @cache

@@ -190,6 +190,7 @@ class MakeHumanParams:
 
     detail_spread: Share
     old_share: Share
+    folds: tuple[ActionField, ...]
     units: dict[Unit, Recipe]
 
 
@@ -200,3 +201,48 @@ class MeshSimplifyParams:
     skin_mm: Positive
     back_mm: Positive
     inside_mm: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class PhotographicParams:
+    """Use of MakeHuman's photographic skins, hair, brows and eyes; the file describes the fields."""
+
+    chroma_share: Share
+    dark_from_tone: Annotated[int, Field(ge=1, le=11)]
+    skin_ages: tuple[Share, Share]
+    baby_blur_px: Positive
+    baby_detail: Share
+    baby_scalp: Share
+    baby_brow_density: Share
+    baby_wrinkles: Share
+    young_wrinkles: Share
+    old_lines: Share
+    scalp: Share
+    hair_contrast: Share
+    short_hair: tuple[str, ...]
+    long_hair: tuple[str, ...]
+    brows: tuple[str, ...]
+    baby_brows: tuple[str, ...]
+    eyes: tuple[str, ...]
+    lash_density: Share
+    lash_density_male: Share
+    lash_density_baby: Share
+    eye_light: Share
+    teeth_back_mm: float
+    teeth_gain: tuple[Positive, Positive, Positive]
+    mouth_inside: tuple[Share, Share, Share]
+    tongue_gain: tuple[Positive, Positive, Positive]
+    shadow_sharpness: Positive
+    mouth_dark_mm: Positive
+    lips_behind_nose_mm: float
+    mouth_light: Share
+    wet_compensation: Share
+    wrap: tuple[Share, Share, Share]
+    shadow: tuple[Positive, Positive, Positive]
+    hollow: tuple[Positive, Positive, Positive]
+    shine_broad: Share
+    shine_narrow: Share
+    rim: Share
+    steepness: Positive
+    cavity_per_mm: Positive
+    with_open_mouth: dict[Unit, Share]

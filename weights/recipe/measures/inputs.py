@@ -17,7 +17,7 @@ class Inputs:
 
     Attributes:
         data: folder with `emogator/`, `cries_more/`, `noise/`, `faces_london/`, `mesh/` and `videos/`.
-        surroundings: folder with more sounds of surroundings and their `index.csv`; None for those of `data` alone.
+        surroundings: folder with sounds of surroundings and their `index.csv`; None for those of `noise/` alone.
         clips: folder for the recordings that are made for measuring; existing ones are kept.
         scorer: of the weights.
         subjects: number of phantoms of each kind.

@@ -1,0 +1,1 @@
+"""Persons from MakeHuman's meshes with photographic skin, hair, eyes and teeth."""
