@@ -183,8 +183,9 @@ def test_stretching_changes_the_length_and_not_the_pitch(factor: float) -> None:
 @pytest.mark.parametrize("length_s", [0.3, 0.9, 1.0, 1.3, 1.9])
 def test_clips_fill_the_length_without_clicks(length_s: float) -> None:
     clips = [tone(200.0, 0.9, 1), tone(200.0, 0.7, 1)]
-    audio = fit_clips(clips, length_s, 1.0, np.random.default_rng(2))
+    audio, used = fit_clips(clips, length_s, 1.0, np.random.default_rng(2))
     assert audio.size / SAMPLE_RATE_HZ == pytest.approx(min(length_s, 1.2 * 1.6), abs=0.09)
+    assert used == (1 if length_s < 1.2 * 0.9 else 2)
     # Steeper than the sine, higher by a semitone, is a click only.
     steepest = 2 * np.pi * 212.0 / SAMPLE_RATE_HZ * np.abs(audio).max()
     assert np.abs(np.diff(audio)).max() < 1.25 * steepest
@@ -193,7 +194,7 @@ def test_clips_fill_the_length_without_clicks(length_s: float) -> None:
 
 def test_pitch_is_shifted_by_semitones() -> None:
     for semitones in (-2.0, 2.0):
-        audio = fit_clips([tone(220.0, 0.9)], 0.9, semitones, np.random.default_rng(0))
+        audio, _ = fit_clips([tone(220.0, 0.9)], 0.9, semitones, np.random.default_rng(0))
         assert f0_of(audio, SAMPLE_RATE_HZ) == pytest.approx(220.0 * 2 ** (semitones / 12), rel=0.02)
 
 

@@ -76,7 +76,7 @@ _EXCLUDED = re.compile(
     (?:[^a-z]|$)|hurt|pain(?!t)|scream|shriek|death|agony|wound|damage|burns|babycry|abducted|help_|bodyslam|bodyimpact|
     falling|player_|(?:^|[^a-z])faces/sad|faces/mad|ghost|ghoul|screech\.|
     (?:human|elf|dwarf|orc\w*|ogre|troll|goblin|naga|mermaid|mermen|lich|skeleton\w*|horse|wolf|gryphon|drake|bat|hiss|
-    yeti|wose|tusker|small|big|female|old|male)-hit|civilians|aliens/|ohno|(?:^|[^a-z])ugg(?:[^a-z]|$)|choir_?aah?\w*""",
+    yeti|wose|tusker|small|big|female|old|male)-hit|civilians|aliens/|arcadesnd/|health\d|ohno|(?:^|[^a-z])ugg(?:[^a-z]|$)|choir_?aah?\w*""",
     re.VERBOSE,
 )
 
@@ -136,7 +136,10 @@ def group_of(package: str, name: str) -> Group:
 
 
 def split_of(package: str, name: str) -> Literal["train", "test"]:
-    """A fifth is kept for testing; files whose names differ in numbers and language only stand on one side."""
+    """A fifth is kept for testing.
+
+    Files whose names differ in numbers and language only stand on one side, in all packages, some of which share files.
+    """
     stem = re.sub(r"[^a-z]+", "", re.sub(r"_desc.*$", "", name.lower().rsplit("/", 1)[-1].rsplit(".", 1)[0]))
-    number = int(hashlib.sha256(f"{package}/{stem or name}".encode()).hexdigest(), 16)
+    number = int(hashlib.sha256((stem or f"{package}/{name}").encode()).hexdigest(), 16)
     return "test" if number % 5 == 0 else "train"

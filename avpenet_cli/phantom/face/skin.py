@@ -12,7 +12,7 @@ from avpenet_cli.phantom.head.model import AgeGroup, Expression, Float, Landmark
 from avpenet_cli.phantom.head.texture_atlas import FACE_HEIGHT_PX, HEIGHT_PX, PATCHES, WIDTH_PX, face_px, px_per_mm
 from avpenet_cli.phantom.parameters.face_params import face_params
 
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 """Luminance coefficients of linear sRGB (ITU-R BT.709)."""
 
 
@@ -40,7 +40,7 @@ def linear(srgb: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 def luminance(albedo: npt.NDArray[np.float64]) -> float:
     """Luminance of a linear RGB colour (3,), relative to white."""
-    return float(albedo @ _LUMINANCE)
+    return float(albedo @ LUMINANCE)
 
 
 def skin_albedo(tone: int, age_group: AgeGroup) -> npt.NDArray[np.float64]:

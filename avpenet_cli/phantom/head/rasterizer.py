@@ -87,8 +87,16 @@ def nearest(fragments: Fragments, pixels: int) -> tuple[npt.NDArray[np.int64], n
     return pixel, winner[pixel]
 
 
-def find_fragments(points: Float, faces: Index, width_px: int, height_px: int, two_sided: bool = False) -> Fragments:
-    """Find all pixels of front-facing triangles, or of all triangles; arguments as in `rasterise`."""
+def find_fragments(
+    points: Float, faces: Index, width_px: int, height_px: int, two_sided: bool = False, slack_px: float = 0.0
+) -> Fragments:
+    """Find all pixels of triangles.
+
+    Args:
+        points, faces, width_px, height_px: as in `rasterise`.
+        two_sided: whether to find triangles that face away, too.
+        slack_px: how far outside a triangle's edge a pixel centre may lie, so that rounding leaves no cracks.
+    """
     x, y, z = (np.take(np.ascontiguousarray(points[:, axis]), faces.T) for axis in range(3))
     area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
     # y points down in the image, so counter-clockwise triangles have a negative area.
@@ -98,7 +106,7 @@ def find_fragments(points: Float, faces: Index, width_px: int, height_px: int, t
     bottom = np.minimum(np.floor(-_min_of_three(-y) - 0.5), height_px - 1).astype(np.int32)
     plane = _planes(x, y, z, area)
     triangle, row = _expand(top, np.maximum(bottom - top + 1, 0))
-    triangle, row, column = _spans(plane, triangle, row, width_px)
+    triangle, row, column = _spans(plane, triangle, row, width_px, slack_px)
     value = plane[:, :, triangle]
     value = value[:, 0] * column.astype(np.float32) + value[:, 1] * row.astype(np.float32) + value[:, 2]
     return Fragments(row * width_px + column, kept[triangle].astype(np.int32), value[:2].T, value[2])
@@ -116,7 +124,7 @@ def _planes(x: Float, y: Float, z: Float, area: Float) -> Float:
     return plane
 
 
-def _spans(plane: Float, triangle: Index, row: Index, width_px: int) -> tuple[Index, Index, Index]:
+def _spans(plane: Float, triangle: Index, row: Index, width_px: int, slack_px: float) -> tuple[Index, Index, Index]:
     """Pixels of triangle rows: triangle, row and column of each."""
     edge = plane[:2, :, triangle]
     slope, level = np.empty((3, triangle.size), np.float32), np.empty((3, triangle.size), np.float32)
@@ -128,6 +136,8 @@ def _spans(plane: Float, triangle: Index, row: Index, width_px: int) -> tuple[In
         crossing = -level / slope
     start = -_min_of_three(-np.where(slope > 0, crossing, -np.inf))
     end = _min_of_three(np.where(slope < 0, crossing, np.inf))
+    if slack_px:
+        start, end = start - np.float32(slack_px), end + np.float32(slack_px)
     # A horizontal edge has the whole row on one side.
     outside = ((slope == 0) & (level < 0)).any(0)
     first = np.ceil(np.clip(start, 0, width_px)).astype(np.int32)

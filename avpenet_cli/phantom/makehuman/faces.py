@@ -15,7 +15,7 @@ from avpenet_cli.phantom.face.skin import hair_albedo, paint_patches
 from avpenet_cli.phantom.head.clothing import gown_below
 from avpenet_cli.phantom.head.makehuman import GOWN_RISE_MM, MakeHumanHead, MakeHumanPerson, eyeballs
 from avpenet_cli.phantom.head.mesh_simplify import layer
-from avpenet_cli.phantom.head.model import AgeGroup, Float, HeadShape, Index, Look
+from avpenet_cli.phantom.head.model import UNITS, AgeGroup, Float, HeadShape, Index, Look
 from avpenet_cli.phantom.head.texture_atlas import (
     FACE_HEIGHT_PX,
 )
@@ -230,9 +230,16 @@ class PhotographicFaces:
             rotation_share = np.clip((corners * proxy.clothes.weights).sum(1), 0.3, 1.0).astype(np.float32)
         if material == TEETH:
             points = points - np.array([0.0, 0.0, face_params().photographic.teeth_back_mm * person.scale], np.float32)
+        actions = proxy.clothes.follow(person.displacements_mm)
+        if name.startswith("teeth/"):
+            params, opened = face_params().photographic, UNITS.index("mouth_open")
+            # The lower teeth follow the jaw, the upper ones do not.
+            lower = actions[opened, :, 1] < 0.5 * actions[opened, :, 1].min()
+            drop = np.where(lower, params.lower_teeth_drop_mm, params.upper_teeth_drop_mm) * person.scale
+            actions[opened, :, 1] -= drop.astype(np.float32)
         return _Piece(
             points,
-            proxy.clothes.follow(person.displacements_mm),
+            actions,
             faces,
             slot_px(slot, uv),
             np.full(len(points), material, np.int8),
@@ -241,7 +248,9 @@ class PhotographicFaces:
 
     def hair_style(self, look: Look) -> str:
         """The hair of a look; empty for none."""
-        styles = {"short": face_params().photographic.short_hair, "long": face_params().photographic.long_hair}
+        params = face_params().photographic
+        male = self._head.traits(look, np.random.default_rng([look.identity, 43]))[0] == "male"
+        styles = {"short": params.short_hair, "long": params.long_hair_male if male else params.long_hair}
         own = [name for name in styles.get(look.hair, ()) if (self._folder / "hair" / name).is_dir()]
         return own[int(np.random.default_rng([look.identity, 53]).integers(len(own)))] if own else ""
 

@@ -60,12 +60,15 @@ class SkinRegions:
 
     Attributes:
         cheeks_px: (k, 2) int32 pixels of the atlas whose colour is that of the face.
+        lips: (h, w) float32 in [0, 1] coverage by the lips' vermilion, and `lips_at` its left and top in the atlas.
         wrinkles_mm: (5, h, w) float32 height of the skin at full intensity, reduced: between the brows, on the
             forehead, around the eyes, at the root of the nose, from nose to mouth. Its edge is 0.
         wrinkles_at: left and top of the wrinkle maps in the atlas.
     """
 
     cheeks_px: Index
+    lips: Float
+    lips_at: tuple[int, int]
     wrinkles_mm: Float
     wrinkles_at: tuple[int, int]
 
@@ -87,7 +90,18 @@ def find_regions(person: MakeHumanPerson, front: FrontView) -> SkinRegions:
     wrinkles[:, [0, -1]] = 0.0
     wrinkles[:, :, [0, -1]] = 0.0
     at = (_HEAD_AT[0] + left * WRINKLE_REDUCTION, _HEAD_AT[1] + top * WRINKLE_REDUCTION)
-    return SkinRegions(cheeks.astype(np.int32), wrinkles, at)
+    return SkinRegions(cheeks.astype(np.int32), *_lips(marks, front), wrinkles, at)
+
+
+def _lips(marks: Landmarks, front: FrontView) -> tuple[Float, tuple[int, int]]:
+    """Coverage by the lips, soft at their edge, and its left and top in the atlas."""
+    outline = front.px(marks.lips).astype(np.float64)
+    margin = 14
+    low, high = np.floor(outline.min(0)).astype(int) - margin, np.ceil(outline.max(0)).astype(int) + margin
+    mask = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
+    cv2.fillPoly(mask, [np.round(outline - low).astype(np.int32)], 255)
+    share = np.asarray(cv2.GaussianBlur(mask, (0, 0), 4.0), np.float32) / np.float32(255)
+    return share, (int(low[0]), int(low[1]))
 
 
 class _Canvas:

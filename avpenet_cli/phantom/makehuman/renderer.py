@@ -36,6 +36,7 @@ from avpenet_cli.phantom.makehuman.textures import linear_table, sample
 from avpenet_cli.phantom.parameters.face_params import face_params
 
 _NO_COVER = Cover()
+_SLACK_PX = 0.02
 _BEHIND_LIPS_MM = 3.0
 """Added to the distance of the inside of the mouth in the depth test, so that it never comes through the skin."""
 _OVER_SKIN_MM = 1.0
@@ -222,9 +223,9 @@ class PhotographicRenderer:
         shadow = sun[:, None] ** np.where(skin, np.array(own.shadow, np.float32), np.float32(1.0))
         hollow = sky[:, None] ** np.where(skin, np.array(own.hollow, np.float32), np.float32(1.0))
         gain = np.full(len(normal), light.intensity * self._exposure, np.float32)
-        # A camera that exposes for dark skin would show teeth and eyes as white as paper.
-        wet = (mesh.material == TEETH) | (mesh.material == EYE)
-        gain[wet] *= (params.exposure / self._exposure) ** own.wet_compensation
+        # A camera that exposes for dark skin would show teeth, eyes and white hair as white as paper.
+        bright = (mesh.material == TEETH) | (mesh.material == EYE) | (mesh.material == HAIR)
+        gain[bright] *= (params.exposure / self._exposure) ** own.bright_compensation
         glance = np.maximum(normal @ half_way(direction), 0.0)
         shine = own.shine_broad * glance**12 + own.shine_narrow * glance**36
         rim = own.rim * (1.0 - np.clip(normal[:, 2], 0.0, 1.0)) ** 3 * sky * share
@@ -255,7 +256,7 @@ class PhotographicRenderer:
         if not _mouth_parts(expression):
             shown = mesh.material[faces[:, 0]] != TEETH
             faces, corner_px = faces[shown], corner_px[shown]
-        fragments = find_fragments(away, faces, *size)
+        fragments = find_fragments(away, faces, *size, slack_px=_SLACK_PX)
         pixel, chosen = nearest(fragments, len(canvas))
         depth = np.full(len(canvas), -np.inf, np.float32)
         depth[pixel] = fragments.depth[chosen]

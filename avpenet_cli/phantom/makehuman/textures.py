@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avpenet_cli.phantom.face.skin import hair_albedo, linear, luminance, skin_albedo
+from avpenet_cli.phantom.face.skin import LUMINANCE, hair_albedo, linear, luminance, skin_albedo
 from avpenet_cli.phantom.head.model import Float, Index, Look
 from avpenet_cli.phantom.head.rasterizer import find_fragments
 from avpenet_cli.phantom.makehuman.layout import SKIN_BOXES, Image
@@ -52,6 +52,20 @@ def skin_to_tone(atlas: Image, regions: SkinRegions, look: Look) -> None:
         if look.age_group == "neonate":
             box[..., :3] = _smoothed(box[..., :3])
         box[:] = recoloured(box, gain)
+    _tint_lips(atlas, regions, look, target)
+
+
+def _tint_lips(atlas: Image, regions: SkinRegions, look: Look, skin: npt.NDArray[np.floating]) -> None:
+    """Redden the lips, which the dark skins show in grey, at equal luminance; in place."""
+    share = face_params().photographic.lip_chroma_share
+    strength = share[0] + (look.skin_tone - 1) / 9.0 * (share[1] - share[0])
+    colour = skin * np.array(face_params().skin.lips)
+    (left, top), (height, width) = regions.lips_at, regions.lips.shape
+    box = atlas[top : top + height, left : left + width, :3]
+    own = linear(box / 255.0)
+    reddened = own @ LUMINANCE / luminance(colour)
+    mixed = own + strength * regions.lips[..., None] * (reddened[..., None] * colour - own)
+    box[:] = encoded(mixed)
 
 
 def _smoothed(image: Image) -> Image:

@@ -221,6 +221,7 @@ class PhotographicParams:
     hair_contrast: Share
     short_hair: tuple[str, ...]
     long_hair: tuple[str, ...]
+    long_hair_male: tuple[str, ...]
     brows: tuple[str, ...]
     baby_brows: tuple[str, ...]
     eyes: tuple[str, ...]
@@ -230,13 +231,16 @@ class PhotographicParams:
     eye_light: Share
     teeth_back_mm: float
     teeth_gain: tuple[Positive, Positive, Positive]
+    lower_teeth_drop_mm: float
+    upper_teeth_drop_mm: float
+    lip_chroma_share: tuple[Share, Share]
     mouth_inside: tuple[Share, Share, Share]
     tongue_gain: tuple[Positive, Positive, Positive]
     shadow_sharpness: Positive
     mouth_dark_mm: Positive
     lips_behind_nose_mm: float
     mouth_light: Share
-    wet_compensation: Share
+    bright_compensation: Share
     wrap: tuple[Share, Share, Share]
     shadow: tuple[Positive, Positive, Positive]
     hollow: tuple[Positive, Positive, Positive]

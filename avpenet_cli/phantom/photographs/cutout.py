@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avpenet_cli.phantom.photographs.template import OUTLINE, Array
+from avpenet_cli.phantom.photographs.template import OUTLINE, SKULL, Array
 
 Float = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
@@ -16,12 +16,14 @@ _NEAR, _FAR = 12.0, 34.0
 _COARSE_PX = 128
 
 
-def cut_out(photograph: Image, points_px: Array) -> Image:
+def cut_out(photograph: Image, points_px: Array, solid_share: float = 0.93) -> Image:
     """Separate the person from the background.
 
     Args:
         photograph: (height, width, 3) uint8 RGB, with background at its top and upper sides.
         points_px: (189, 2) of the face.
+        solid_share: of the outlines of face and hair, from their centres, within which everything is person; less
+            where the points are estimates.
 
     Returns:
         (height, width, 4) uint8: RGB multiplied by opacity, as if before black, and opacity.
@@ -32,10 +34,13 @@ def cut_out(photograph: Image, points_px: Array) -> Image:
     distance = np.sqrt(((image - background) ** 2).sum(-1))
     certain = np.clip((cv2.GaussianBlur(distance, (0, 0), 0.8) - _NEAR) / (_FAR - _NEAR), 0.0, 1.0)
     inside = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(inside, [np.round(points_px[list(OUTLINE)]).astype(np.int32)], 255)
-    brighter = ((image - background).min(-1) > _NEAR).astype(np.uint8)
+    for names in (OUTLINE, SKULL):
+        outline = points_px[list(names)]
+        drawn_in = outline.mean(0) + solid_share * (outline - outline.mean(0))
+        cv2.fillPoly(inside, [np.round(drawn_in).astype(np.int32)], 255)
+    lighter = (image - background).min(-1)
     body = cv2.GaussianBlur(inside, (0, 0), 2.0).astype(np.float32) / 255.0
-    body = np.maximum(body, _shoulders(certain, brighter, points_px))
+    body = np.maximum(body, _shoulders(certain, lighter, points_px))
     certain = _one_piece(np.maximum(certain, body), points_px)
     opacity, colour = _matte(image, background, certain, body)
     return np.concatenate([colour * opacity[..., None], 255.0 * opacity[..., None]], -1).round().astype(np.uint8)
@@ -67,8 +72,8 @@ def _matte(image: Float, background: Float, certain: Float, body: Float) -> tupl
 def _neck_base(points_px: Array) -> Array:
     """Outline of what is surely neck and shoulders, from under the jaw to the lower edge of the photograph."""
     chin, size = points_px[129], float(np.hypot(*(points_px[1] - points_px[0])))
-    x = np.array([-0.55, -0.62, -1.0, -1.0, 1.0, 1.0, 0.62, 0.55]) * size + chin[0]
-    y = np.array([-0.10, 0.25, 0.62, 9.0, 9.0, 0.62, 0.25, -0.10]) * size + chin[1]
+    x = np.array([-0.52, -0.58, -0.58, 0.58, 0.58, 0.52]) * size + chin[0]
+    y = np.array([-0.10, 0.25, 9.0, 9.0, 0.25, -0.10]) * size + chin[1]
     return np.stack([x, y], 1)
 
 
@@ -90,12 +95,12 @@ def _background(image: Float, points_px: Array) -> Float:
     return np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def _shoulders(certain: Float, brighter: Image, points_px: Array) -> Float:
+def _shoulders(certain: Float, lighter: Float, points_px: Array) -> Float:
     """Neck, shoulders and clothes, parts of which resemble the background.
 
     Args:
         certain: (height, width) float32 opacity by colour alone.
-        brighter: (height, width) uint8, 1 where a pixel is brighter than the background, as white clothes are.
+        lighter: (height, width) float32 by how many codes a pixel is lighter than the background, as white clothes are.
         points_px: (189, 2) of the face.
     """
     height, width = certain.shape
@@ -104,7 +109,8 @@ def _shoulders(certain: Float, brighter: Image, points_px: Array) -> Float:
     cv2.fillPoly(body, [np.round(_neck_base(points_px)).astype(np.int32)], 1)
     # Between the neck and the clothes at its side.
     start = int(np.clip(chin[1], 0, height - 1))
-    clothes = cv2.medianBlur(brighter, 5) > 0
+    _, labels = cv2.connectedComponents(cv2.medianBlur((lighter > _NEAR).astype(np.uint8), 5))
+    clothes = np.isin(labels, np.setdiff1d(labels[-max(1, height // 20) :], 0))
     columns = np.arange(width)
     for row in range(start, height):
         across = np.flatnonzero(clothes[row])
@@ -113,7 +119,8 @@ def _shoulders(certain: Float, brighter: Image, points_px: Array) -> Float:
             body[row, (columns >= min(across[0], ends[0])) & (columns <= max(across[-1], ends[-1]))] = 1
     # Below the upper edge of the shoulders.
     start = min(int(chin[1] + 0.42 * size), height - 2)
-    covered = np.maximum(body[start:], certain[start:] > 0.35)
+    cloth = ((certain > 0.35) & (lighter > -_FAR)).astype(np.uint8)  # not hair, which may hang beside the shoulders
+    covered = np.maximum(body[start:], cv2.medianBlur(cloth, 5)[start:])
     top = np.where(covered.any(0), covered.argmax(0), height - start)
     smooth = cv2.medianBlur(np.minimum(top, 255).astype(np.uint8)[None], 2 * int(0.12 * size) + 1)[0]
     body[start:] |= (np.arange(height - start)[:, None] > smooth[None]).astype(np.uint8)

@@ -14,8 +14,8 @@ Float = npt.NDArray[np.float32]
 
 _MEET = 0.72
 """Where the lids meet, from the upper margin at rest (0) to the lower one (1)."""
-_LASH = 0.035
-"""Strip of the margin with the lashes, which moves without stretching, in face units."""
+_LASH = 0.055
+"""Strip of the margin with the lashes, which moves without stretching, in face units; less under a lowered brow."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def _eye(above: Array, below: Array, brow: Array, closed: tuple[float, float], u
     margin_lower = rest_lower - closed[1] * (1.0 - _MEET) * gap
     # Skin gives way from just below the brow on.
     brow_gap = float(-((brow - start) @ down)) + float(rest_upper.min())
-    strip = float(np.clip(0.85 * brow_gap, 0.05 * unit_px, 0.17 * unit_px))
+    strip = float(np.clip(0.95 * brow_gap, 0.05 * unit_px, 0.19 * unit_px))
     above_r, below_r = margin_upper - v, v - margin_lower
-    lash = _LASH * unit_px
+    lash = min(_LASH * unit_px, 0.3 * strip)
     from_v = v.copy()
     on_upper, on_lower = above_r > 0.0, (below_r > 0.0) & (above_r <= 0.0)
     from_upper = rest_upper - _unstretched(above_r, strip + margin_upper - rest_upper, strip, lash)

@@ -121,7 +121,7 @@ class PhotographRenderer:
         rotated = np.array([np.cos(yaw), np.cos(pitch)])
         lean = np.array([np.sin(yaw), np.sin(pitch)])
         turned = person.points * rotated + person.depth[:, None] * lean
-        moved = turned + template.displacement(expression) * rotated
+        moved = turned + template.displacement(expression, person.brow_share) * rotated
         # The shoulders do not turn, and lie as far behind the eyes as the axis of the neck.
         behind = -float(template.depth(np.zeros(2))) * lean
         to_frame = np.concatenate([turn, (middle + turn @ behind)[:, None]], 1)
@@ -221,7 +221,11 @@ class PhotographRenderer:
         return total
 
 
-_KNOTS = np.setdiff1d(np.arange(template.POINTS), (*template.IRIS, 116, 118, 119, 121, 123, 124, 185, 186, 187, 188))
+_KNOTS = np.setdiff1d(
+    np.arange(template.POINTS),
+    (*template.IRIS, *template.LID_CREASES, 116, 118, 119, 121, 123, 124, 185, 186, 187, 188),
+)
+"""Points that bend the skin: not those that lids cover or that lie close to others."""
 _EYES = ((template.EYE_LEFT, template.UNDER_LEFT), (template.EYE_RIGHT, template.UNDER_RIGHT))
 
 

@@ -25,7 +25,9 @@ MOUTH_CORNERS = (87, 93)
 CHEEKBONES = (109, 112)
 OUTLINE = (*range(134, 145), 112, 113, 114, 133, 132, 131, 130, 129, 128, 127, 126, 125, 111, 110, 109)
 """The face from the image's left temple over the hairline and round the jaw."""
-IRIS = tuple(range(2, 18))
+SKULL = (149, 150, 151, 152, 153, 142, 136)
+"""The hair from temple to temple over the top of the head."""
+IRIS, LID_CREASES = tuple(range(2, 18)), tuple(range(34, 44))
 
 _PAIRS = (
     "0-1 18-27 19-26 20-25 21-24 22-23 28-33 29-32 30-31 34-43 35-42 36-41 37-40 38-39 44-49 45-48 46-47 50-56 51-57 "
@@ -43,15 +45,15 @@ _Moves = dict[str, tuple[float, float]]
 _MOVES: dict[str, _Moves] = {
     "brow_lower": {
         "76": (5.5, 12), "75": (6, 12), "84": (4, 9), "74": (4.5, 10), "83": (2, 6), "73": (2.5, 7), "72": (1, 5),
-        "71": (0, 1), "38": (1.5, 4), "37": (1, 4.5), "36": (0, 3.5), "35": (0, 2), "50": (2, 6), "51": (1, 2),
+        "71": (0, 1), "50": (2, 6), "51": (1, 2),
     },
     "brow_raise": {
         "71": (0, -6), "72": (0, -10), "73": (0, -12), "74": (0, -13), "75": (0, -13), "76": (0, -12), "83": (0, -10),
-        "84": (0, -11), "34": (0, -1.5), "35": (0, -2.5), "36": (0, -3), "37": (0, -3), "38": (0, -2), "50": (0, -4),
+        "84": (0, -11), "50": (0, -4),
     },
     "orbit_tighten": {
         "44": (1, -9), "45": (0.5, -7), "46": (0, -2.5), "164": (1, -5), "165": (1, -9), "166": (0, -7.5),
-        "71": (1, 3.5), "72": (1, 3.5), "73": (0, 2.5), "83": (0, 2), "34": (1, 1.5), "35": (0, 1.5), "158": (0, -2),
+        "71": (1, 3.5), "72": (1, 3.5), "73": (0, 2.5), "83": (0, 2), "158": (0, -2),
         "159": (0, -1.5), "18": (1, 0), "28": (0.5, -0.5),
     },
     "nose_wrinkle": {
@@ -100,12 +102,33 @@ def _displacement(moves: _Moves) -> Array:
 _FIELDS = {unit: _displacement(moves) for unit, moves in _MOVES.items()}
 
 
-def displacement(expression: Expression) -> Array:
-    """Displacement of the points by an expression, in face units: (189, 2). Lids and mouth are drawn separately."""
+_BROWS = slice(71, 87)
+_FULL_LOWERING = float(sum(field[84, 1] for field in _FIELDS.values() if field[84, 1] > 0))
+
+
+def displacement(expression: Expression, brow_share: float = 1.0) -> Array:
+    """Displacement of the points by an expression, in face units: (189, 2). Lids and mouth are drawn separately.
+
+    Args:
+        expression: action units.
+        brow_share: of `brow_share`.
+    """
     total = np.zeros((POINTS, 2))
     for unit, field in _FIELDS.items():
         total += getattr(expression, unit) * field
+    down = total[_BROWS, 1]
+    total[_BROWS, 1] = np.where(down > 0, down * brow_share, down)
     return total
+
+
+def brow_share(points: Array) -> float:
+    """Share of a typical lowering for which there is room between a face's brows and lids, in (0, 1].
+
+    Args:
+        points: (189, 2) of the neutral face, in face units.
+    """
+    room = min(points[20, 1] - points[84, 1], points[25, 1] - points[85, 1])
+    return float(np.clip(0.52 * room / _FULL_LOWERING, 0.1, 1.0))
 
 
 def face_units(points_px: Array) -> tuple[Array, Array]:
@@ -152,12 +175,12 @@ def vary_identity(points: Array, rng: np.random.Generator) -> Array:
     lower, middle = np.clip(y - 0.75, 0.0, 1.1), np.clip(y, -0.3, 0.75)
     reach = 1.0 / (1.0 + np.exp((y - 2.1) / 0.1))  # not the shoulders
     eyes, mouth = near(0.5, 0.0, 0.32, 0.22), near(0.0, 1.08, 0.6, 0.25)
-    dx = x * (0.030 * z[0] + 0.040 * z[1] * np.clip((y - 0.5) / 1.0, 0.0, 1.0)) * reach
-    dy = (0.045 * z[2] * lower + 0.035 * z[3] * middle) * reach
-    dx += 0.07 * z[4] * x * near(0.0, 0.6, 0.4, 0.25)
-    dx += 0.05 * z[5] * (x - 0.5 * side) * eyes + 0.012 * z[6] * side * near(0.5, -0.1, 0.4, 0.4)
-    dy += 0.05 * z[5] * y * eyes + 0.022 * z[7] * near(0.5, -0.30, 0.6, 0.14)
-    dx += 0.06 * z[8] * x * mouth
-    dy += 0.10 * z[9] * (y - 1.08) * mouth
+    dx = x * (0.035 * z[0] + 0.05 * z[1] * np.clip((y - 0.5) / 1.0, 0.0, 1.0)) * reach
+    dy = (0.06 * z[2] * lower + 0.045 * z[3] * middle) * reach
+    dx += 0.09 * z[4] * x * near(0.0, 0.6, 0.4, 0.25)
+    dx += 0.05 * z[5] * (x - 0.5 * side) * eyes + 0.016 * z[6] * side * near(0.5, -0.1, 0.4, 0.4)
+    dy += 0.05 * z[5] * y * eyes + 0.026 * z[7] * near(0.5, -0.30, 0.6, 0.14)
+    dx += 0.08 * z[8] * x * mouth
+    dy += 0.13 * z[9] * (y - 1.08) * mouth
     dy += 0.012 * z[10] * x * np.exp(-(((y - 0.4) / 1.2) ** 2)) + 0.02 * z[11] * near(0.0, 0.62, 0.4, 0.2)
     return np.asarray(points + np.stack([dx, dy], 1))

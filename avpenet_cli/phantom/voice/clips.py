@@ -33,9 +33,10 @@ def trimmed_clip(path: Path) -> np.ndarray | None:
     levels_db = _levels_db(audio, params.frame_s)
     if not levels_db.size or levels_db.max() < params.silent_dbfs:
         return None
-    loudest = int(levels_db.argmax())
-    spans = _spans(levels_db > levels_db[loudest] - params.floor_db, round(params.gap_s / params.frame_s))
-    start, end = next((start, end) for start, end in spans if start <= loudest < end)
+    spans = _spans(levels_db > levels_db.max() - params.floor_db, round(params.gap_s / params.frame_s))
+    power = 10.0 ** (levels_db / 10.0)
+    # Not the loudest span: a click may be louder than the voice, but it is short.
+    start, end = max(spans, key=lambda span: float(power[span[0] : span[1]].sum()))
     frame = round(params.frame_s * CLIP_RATE_HZ)
     return _read_only(audio[start * frame : end * frame])
 

@@ -66,11 +66,11 @@ class RecordedSpeaker:
         if not clips:
             return SyntheticSpeaker(self.vocality).speak(utterance, pain, rng)
         order = sorted(rng.permutation(len(clips)).tolist(), key=lambda index: self._uses[clips[index][0]])
-        self._uses[clips[order[0]][0]] += 1
         semitones = float(at_pain(params.fit.semitones_at_pain, mean_pain)) if mean_pain > 0.0 else 0.0
         semitones += params.fit.semitones_spread * float(rng.standard_normal())
         semitones = float(np.clip(semitones, *params.fit.semitones))
-        audio = fit_clips([clips[index][1] for index in order], utterance.length_s, semitones, rng)
+        audio, used = fit_clips([clips[index][1] for index in order], utterance.length_s, semitones, rng)
+        self._uses.update(clips[index][0] for index in order[:used])
         return self._levelled(audio, utterance, pain, rng)
 
     def _clips(self, groups: KindGroups) -> list[tuple[str, np.ndarray]]:

@@ -58,7 +58,9 @@ def _similarity(region: np.ndarray, pattern: np.ndarray) -> np.ndarray:
     return similarity
 
 
-def fit_clips(clips: Sequence[np.ndarray], length_s: float, semitones: float, rng: np.random.Generator) -> np.ndarray:
+def fit_clips(
+    clips: Sequence[np.ndarray], length_s: float, semitones: float, rng: np.random.Generator
+) -> tuple[np.ndarray, int]:
     """Make an utterance of a length from clips: the first, cut or stretched; where it is too short, the next joined.
 
     No part of a clip is repeated: where all clips together are too short, the utterance ends early.
@@ -70,13 +72,13 @@ def fit_clips(clips: Sequence[np.ndarray], length_s: float, semitones: float, rn
         rng: source of randomness.
 
     Returns:
-        (samples,) float64 at 48 kHz, at most `length_s` long, peak near 1.
+        (samples,) float64 at 48 kHz, at most `length_s` long, peak near 1; and how many of the clips are in it.
     """
     params = recorded_voice_params().fit
     pitch = 2.0 ** (semitones / 12.0)
     # Positions and lengths before resampling, which raises the pitch and shortens by `pitch`.
     wanted, join = length_s * pitch * CLIP_RATE_HZ, params.join_s * pitch * CLIP_RATE_HZ
-    audio = np.zeros(0)
+    audio, used = np.zeros(0), 0
     rest = float(sum(clip.size for clip in clips))
     for clip in clips:
         missing = wanted - audio.size + (round(join) if audio.size else 0)
@@ -84,9 +86,10 @@ def fit_clips(clips: Sequence[np.ndarray], length_s: float, semitones: float, rn
             break
         piece = _piece(clip, missing, missing / (rest * pitch), pitch, rng)
         rest -= clip.size
+        used += 1
         audio = _joined(audio, piece, round(join)) if audio.size else piece
     resampled: np.ndarray = soxr.resample(audio, CLIP_RATE_HZ * pitch, SAMPLE_RATE_HZ)
-    return resampled[: round(length_s * SAMPLE_RATE_HZ)]
+    return resampled[: round(length_s * SAMPLE_RATE_HZ)], used
 
 
 def _piece(clip: np.ndarray, wanted: float, least_factor: float, pitch: float, rng: np.random.Generator) -> np.ndarray:
