@@ -287,7 +287,6 @@ def train_audio(
     state = {name: tensor.contiguous().cpu() for name, tensor in average.state_dict().items()}
     encoder = {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
     save_file(encoder, out / "audio_encoder.safetensors")
-    torch.save(encoder, out / "audio_encoder.pt")
     save_file({n: t for n, t in state.items() if not n.startswith("encoder.")}, out / "audio_heads.safetensors")
     save_windows(clips, windows, out / "bursts.npz", settings)
     metrics = {part: measure(average, audio, part, where) for part in ("validation", "test")}
