@@ -192,7 +192,7 @@ def test_training_resumes_and_leaves_an_encoder_and_metrics(tmp_path: Path) -> N
     assert record["updates"] == 1
     assert set(record["metrics"]["test"]["auc, clips, pain"]) >= {"Pain over Neutral", "cries over surroundings"}
     AudioEncoder().load_state_dict(load_file(tmp_path / "out/audio_encoder.safetensors"))
-    AudioEncoder().load_state_dict(torch.load(tmp_path / "out/audio_encoder.pt", weights_only=True))
+    AudioEncoder().load_state_dict(load_file(tmp_path / "out/audio_encoder.safetensors"))
     with np.load(tmp_path / "out/bursts.npz") as kept:
         assert kept["mels"].shape == (7, 1, 128, 300) and kept["mels"].max() > 100 and kept["pain"].shape == (7,)
     module = AudioLearner(5, 0, 0.0).eval()

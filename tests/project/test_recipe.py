@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from avpenet_cli.face.detect import FaceDetector
+from avpenet_cli.model.encoders import AudioEncoder
 from avpenet_cli.phantom.face.people import built_in_faces
 from avpenet_cli.phantom.face.renderer import View
 from avpenet_cli.phantom.head.model import Expression, Look
@@ -112,10 +114,9 @@ def test_the_same_subject_is_made_again_to_the_byte(subjects: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_recipe_gives_weights_that_load(subjects: Path, tmp_path: Path) -> None:
     steps = (FaceStep(32, 1.0, 4, 1e-3),)
-    learn_faces(lambda: load_faces(subjects, 32, 1), tmp_path / "face.pt", CPU, Budget(1), steps)
-    audio_state = initial_audio_state()
-    torch.save(audio_state, tmp_path / "audio.pt")
-    network = initial_network(tmp_path / "face.pt", tmp_path / "audio.pt", CPU)
+    learn_faces(lambda: load_faces(subjects, 32, 1), tmp_path / "face.safetensors", CPU, Budget(1), steps)
+    save_file(AudioEncoder().state_dict(), tmp_path / "audio.safetensors")
+    network = initial_network(tmp_path / "face.safetensors", tmp_path / "audio.safetensors", CPU)
     bursts = torch.zeros((2, 1, 128, 300), dtype=torch.uint8), torch.tensor([0.0, 7.0])
     material = gather(load_faces(subjects, 224, 1), load_audio(subjects, 1), bursts, CPU)
     training = FusionTraining(network, material, tmp_path, views=1)
@@ -130,13 +131,6 @@ def test_recipe_gives_weights_that_load(subjects: Path, tmp_path: Path) -> None:
     loaded = load_network(find(tmp_path / "small.safetensors")).state_dict()
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(loaded[name].float(), tensor.float(), atol=0.02, rtol=0.02)
-
-
-def initial_audio_state() -> dict[str, torch.Tensor]:
-    """State of an untrained audio encoder."""
-    from avpenet_cli.model.encoders import AudioEncoder
-
-    return AudioEncoder().state_dict()
 
 
 def test_pain_of_posed_faces_is_not_learnt() -> None:

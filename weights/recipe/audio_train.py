@@ -4,7 +4,7 @@
 
 PACK is of `weights/recipe/audio_pack.py`. The encoder learns what a clip is (30 categories of bursts, cry, speech,
 kinds of surroundings), when it sounds, what a teacher says of it, and the pain that it stands for. FOLDER gets
-`audio_encoder.pt` and `.safetensors` (parameters of `AudioEncoder`), `audio_heads.safetensors`, `audio_metrics.json`,
+`audio_encoder.safetensors` (parameters of `AudioEncoder`), `audio_heads.safetensors`, `audio_metrics.json`,
 and `bursts.npz`: windows of the training part with their pain, for the fusion.
 
 The time counts training only, not the loading of clips or the metrics. Interrupted, or ended by `--piece-seconds`, it
@@ -287,7 +287,6 @@ def train_audio(
     state = {name: tensor.contiguous().cpu() for name, tensor in average.state_dict().items()}
     encoder = {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
     save_file(encoder, out / "audio_encoder.safetensors")
-    torch.save(encoder, out / "audio_encoder.pt")
     save_file({n: t for n, t in state.items() if not n.startswith("encoder.")}, out / "audio_heads.safetensors")
     save_windows(clips, windows, out / "bursts.npz", settings)
     metrics = {part: measure(average, audio, part, where) for part in ("validation", "test")}

@@ -1,6 +1,6 @@
 """Pretrain the face encoder on the action units of single frames, and on pain.
 
-    .venv/bin/python -m weights.recipe.learn_faces subjects --out face.pt --device cuda
+    .venv/bin/python -m weights.recipe.learn_faces subjects --out face.safetensors --device cuda
 
 The steps go from small crops to 224 px, each within a share of the time. The encoder learns nine action units of every
 crop, and, at a small weight, the pain of the segment that the crop is from. The result is a moving average of the
@@ -17,6 +17,7 @@ from typing import Annotated
 
 import torch
 import typer
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, smooth_l1_loss
 
@@ -136,7 +137,7 @@ def learn_faces(
         run.train(loss_of)
     best = average.module
     assert isinstance(best, UnitLearner)
-    torch.save(best.encoder.state_dict(), out)
+    save_file({name: tensor.contiguous().cpu() for name, tensor in best.encoder.state_dict().items()}, out)
     metrics = unit_metrics(best, faces, device, steps[-1].side_px)
     out.with_suffix(".json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(metrics), flush=True)

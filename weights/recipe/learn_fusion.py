@@ -1,7 +1,7 @@
 """Train the fusion on pretrained encoders, then everything together at 224 px (the paper's two stages).
 
-    .venv/bin/python -m weights.recipe.learn_fusion subjects --face face.pt --audio audio_encoder.pt \
-        --bursts bursts.npz --out network.pt --device cuda
+    .venv/bin/python -m weights.recipe.learn_fusion subjects --face face.safetensors \
+        --audio audio/audio_encoder.safetensors --bursts audio/bursts.npz --out network.pt --device cuda
 
 Training items are segments of phantoms with audio and face, audio alone (bursts, cries and sounds of surroundings, with
 pain by construction) and faces alone (photographs of people without pain). Segments of phantoms lose a modality at
@@ -23,6 +23,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
@@ -325,8 +326,8 @@ def initial_network(face: Path, audio: Path, device: torch.device) -> AVPENet:
     """The network with pretrained encoders; its fusion and head are random."""
     network = build(NETWORK_NAME, Architecture(may_be_missing=("audio", "face")))
     network.load_state_dict(seeded_state(network, 42))
-    network.visual_encoder.load_state_dict(torch.load(face, weights_only=True, map_location="cpu"))
-    network.audio_encoder.load_state_dict(torch.load(audio, weights_only=True, map_location="cpu"))
+    network.visual_encoder.load_state_dict(load_file(face))
+    network.audio_encoder.load_state_dict(load_file(audio))
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -340,7 +341,7 @@ def main(
     subjects: Annotated[Path, typer.Argument(help="Folder of weights.recipe.subjects.")],
     face: Annotated[Path, typer.Option(help="Encoder of weights.recipe.learn_faces.")],
     audio: Annotated[Path, typer.Option(help="Encoder of weights.recipe.audio_train.")],
-    bursts: Annotated[Path, typer.Option(help="Spectrograms of audio alone, .npz.")],
+    bursts: Annotated[Path, typer.Option(help="Windows of weights.recipe.audio_train, .npz.")],
     out: Annotated[Path, typer.Option(help="File for the network's state dict.")],
     device: str = "cpu",
     updates: Annotated[str, typer.Option(help="Updates of the two stages.")] = "",

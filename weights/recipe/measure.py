@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from avpenet_cli.errors import AvpenetError
+from avpenet_cli.settings import RunSettings, from_dict
 from avpenet_cli.storage import write_json
 from weights.recipe.measures.audio import cries, surroundings, voices
 from weights.recipe.measures.faces import altered, faces, videos
@@ -52,10 +53,14 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for made recordings, scores and figures.")] = Path("measured"),
     weights: Annotated[str | None, typer.Option(help="Name or file; by default those of the program.")] = None,
     only: Annotated[str, typer.Option(help=f"Some of {','.join(PARTS)}.")] = ",".join(PARTS),
-    surroundings: Annotated[Path | None, typer.Option(help="Folder with more sounds and their index.csv.")] = None,
+    surroundings: Annotated[
+        Path | None, typer.Option(help="Folder of sounds with index.csv; by default that of DATA.")
+    ] = None,
     subjects: Annotated[int, typer.Option(help="Phantoms of each kind.")] = 80,
     seed: Annotated[int, typer.Option(help="Of the phantoms.")] = SEED,
     minutes: Annotated[float, typer.Option(help="Length of each phantom's recording.")] = 0.5,
+    fps: Annotated[float | None, typer.Option(help="Of the phantoms; by default their cameras' own.")] = None,
+    precision: Annotated[str, typer.Option(help="Of the encoders: float32 or bfloat16.")] = "float32",
     quick: Annotated[bool, typer.Option("--quick", help="Fewer recordings, for a first look.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Processes; by default one per core.")] = None,
 ) -> None:
@@ -64,17 +69,22 @@ def main(
     if unknown := [name for name in parts if name not in PARTS]:
         raise typer.BadParameter(f"no such part: {', '.join(unknown)}")
     console, jobs = Console(stderr=True), jobs or os.cpu_count() or 1
-    scorer = RecordingScorer(weights, out, jobs, lambda part, done, total: _progress(console, part, done, total))
-    inputs = Inputs(data, surroundings, out, scorer, subjects, seed, minutes, quick, jobs)
+    if surroundings is None and (data / "surroundings" / "index.csv").exists():
+        surroundings = data / "surroundings"
+    run = from_dict(RunSettings, {"precision": precision}, "--precision")
+    scorer = RecordingScorer(weights, out, jobs, lambda part, done, total: _progress(console, part, done, total), run)
+    inputs = Inputs(data, surroundings, out, scorer, subjects, seed, minutes, fps, quick, jobs)
     path = scorer.folder / ("measures-quick.json" if quick else "measures.json")
-    measured: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    measured: dict[str, Any] = {}
     try:
         for name in parts:
             measured[name] = _measure(name, inputs, console)
-            write_json(path, {"weights": scorer.mark} | measured)
+            # Other parts may have been measured meanwhile by another run.
+            others = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            write_json(path, others | {"weights": scorer.mark, name: measured[name]})
     finally:
         scorer.close()
-    _print(scorer.mark, {name: measured[name] for name in parts})
+    _print(scorer.mark, measured)
     if failed := [name for name in parts if "error" in measured[name]]:
         console.print(f"not measured: {', '.join(failed)}")
         raise typer.Exit(1)

@@ -222,6 +222,11 @@ class PhotographicFaces:
             # The cornea has no texture.
             clear = ((uv[..., 0] > 0.85) & (uv[..., 1] < 0.15)).all(1)
             faces, uv = faces[~clear], uv[~clear]
+        if material in (EYE, TEETH):
+            # Nobody sees the back of the eyes and of the mouth.
+            depth_mm = face_params().photographic.seen_depth_mm[material == TEETH] * person.scale
+            near = (points[faces, 2] > points[:, 2].max() - depth_mm).any(1)
+            faces, uv = faces[near], uv[near]
         rotation_share = np.ones(len(points), np.float32)
         if material == HAIR:
             skin_share = np.ones(len(person.points_mm), np.float32)

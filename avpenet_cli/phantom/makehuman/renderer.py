@@ -172,13 +172,12 @@ class PhotographicRenderer:
         )
         sun, sky = self._light(mesh, view)
         sky, sun = self._in_openings(mesh, vertices, sky, sun)
-        canvas = self._decode[frame[top:bottom, left:right].reshape(-1, 3)]
+        canvas = np.zeros((size[0] * size[1], 3), np.float32)
         touched = np.zeros(len(canvas), bool)
         lit = _Lit(self._shaded(mesh, normals, sun, sky, view.light), normals, view)
         depth = self._opaque(canvas, touched, mesh, points, lit, expression, size)
-        self._sheer(canvas, touched, mesh, points, lit, depth, size)
-        crop = frame[top:bottom, left:right]
-        flat = crop.reshape(-1, 3)
+        flat = frame[top:bottom, left:right].reshape(-1, 3)
+        self._sheer(canvas, touched, flat, mesh, points, lit, depth, size)
         at = np.flatnonzero(touched)
         flat[at] = self._encode[np.minimum(canvas[at] * 2048.0, 4095.0).astype(np.int32)]
         frame[top:bottom, left:right] = blurred(flat.reshape(size[1], size[0], 3))
@@ -323,13 +322,14 @@ class PhotographicRenderer:
         self,
         canvas: Float,
         touched: npt.NDArray[np.bool_],
+        behind: Frame,
         mesh: _Mesh,
         points: Float,
         lit: _Lit,
         depth: Float,
         size: tuple[int, int],
     ) -> None:
-        """Blend lashes and hair over the canvas, farthest first at each pixel."""
+        """Blend lashes and hair over the canvas, or where it is untouched over `behind`, farthest first."""
         faces, corner_px = self._head.sheer, self._head.sheer_px
         near = points.copy()
         near[mesh.material >= HAIR, 2] += _OVER_SKIN_MM
@@ -346,6 +346,8 @@ class PhotographicRenderer:
         corners = np.take(faces, triangle[order], axis=0)
         values = interpolated(lit.values[:, :3], corners, weights[order])
         at = fragments.pixel[kept][order]
+        bare = at[~touched[at]]
+        canvas[bare] = self._decode[behind[bare]]
         blend(canvas, at, np.take(self._linear, texel[order, :3]) * values, alpha[order])
         touched[at] = True
 

@@ -228,6 +228,7 @@ class PhotographicParams:
     lash_density: Share
     lash_density_male: Share
     lash_density_baby: Share
+    seen_depth_mm: tuple[Positive, Positive]
     eye_light: Share
     teeth_back_mm: float
     teeth_gain: tuple[Positive, Positive, Positive]

@@ -16,12 +16,14 @@ _NEAR, _FAR = 12.0, 34.0
 _COARSE_PX = 128
 
 
-def cut_out(photograph: Image, points_px: Array) -> Image:
+def cut_out(photograph: Image, points_px: Array, solid_share: float = 0.93) -> Image:
     """Separate the person from the background.
 
     Args:
         photograph: (height, width, 3) uint8 RGB, with background at its top and upper sides.
         points_px: (189, 2) of the face.
+        solid_share: of the outlines of face and hair, from their centres, within which everything is person; less
+            where the points are estimates.
 
     Returns:
         (height, width, 4) uint8: RGB multiplied by opacity, as if before black, and opacity.
@@ -32,10 +34,10 @@ def cut_out(photograph: Image, points_px: Array) -> Image:
     distance = np.sqrt(((image - background) ** 2).sum(-1))
     certain = np.clip((cv2.GaussianBlur(distance, (0, 0), 0.8) - _NEAR) / (_FAR - _NEAR), 0.0, 1.0)
     inside = np.zeros((height, width), np.uint8)
-    skull = points_px[list(SKULL)]
-    middle = skull.mean(0)
-    for outline in (points_px[list(OUTLINE)], middle + 0.93 * (skull - middle)):
-        cv2.fillPoly(inside, [np.round(outline).astype(np.int32)], 255)
+    for names in (OUTLINE, SKULL):
+        outline = points_px[list(names)]
+        drawn_in = outline.mean(0) + solid_share * (outline - outline.mean(0))
+        cv2.fillPoly(inside, [np.round(drawn_in).astype(np.int32)], 255)
     lighter = (image - background).min(-1)
     body = cv2.GaussianBlur(inside, (0, 0), 2.0).astype(np.float32) / 255.0
     body = np.maximum(body, _shoulders(certain, lighter, points_px))

@@ -120,7 +120,7 @@ def _glabella(sheet: _Sheet, p: Array, rng: np.random.Generator) -> None:
         x = middle + side * (0.075 + _shift(rng, 0.012))
         top, bottom = inner - 0.16 - _shift(rng, 0.03), inner + 0.12
         path = [(x + side * 0.035, top), (x + side * 0.012, 0.5 * (top + bottom)), (x + side * 0.01, bottom)]
-        sheet.crease(path, 0.020, 0.34, 0.30)
+        sheet.crease(path, 0.022, 0.34, 0.15)
     third = middle + _shift(rng, 0.02)
     sheet.crease([(third, inner - 0.13), (third, inner + 0.04)], 0.016, 0.12)
     for side, brow in ((-1.0, p[75]), (1.0, p[78])):
@@ -161,13 +161,13 @@ def _nose_root(sheet: _Sheet, p: Array, rng: np.random.Generator) -> None:
     x = 0.5 * (p[51, 0] + p[57, 0])
     for y, half, depth in ((-0.10, 0.10, 0.13), (-0.01, 0.12, 0.16), (0.08, 0.11, 0.10)):
         level = y + _shift(rng, 0.012)
-        sheet.crease([(x - half, level + 0.03), (x, level), (x + half, level + 0.03)], 0.015, depth, 0.5)
+        sheet.crease([(x - half, level + 0.03), (x, level), (x + half, level + 0.03)], 0.016, depth, 0.25)
     for side in (-1.0, 1.0):
         # "Bunny lines" that run down the sides of the bridge.
         for start, depth in ((0.06, 0.16), (0.15, 0.15), (0.24, 0.10)):
             at = start + _shift(rng, 0.01)
             path = [(x + side * 0.07, at), (x + side * 0.14, at + 0.05), (x + side * 0.21, at + 0.13)]
-            sheet.crease(path, 0.015, 0.8 * depth, 0.4)
+            sheet.crease(path, 0.016, 0.9 * depth, 0.2)
 
 
 def _nasolabial(sheet: _Sheet, p: Array, rng: np.random.Generator) -> None:

@@ -21,6 +21,11 @@ Image = npt.NDArray[np.uint8]
 
 _TONE_SHARE, _TONE_LIMIT = 0.5, 1.4
 """Share of the way to the requested skin tone, as a logarithm, and the largest factor of luminance."""
+_SMILE = Expression(lip_corner_pull=0.6)
+"""What the points of a smiling photograph are estimated by."""
+_SMILING_SOLID_SHARE = 0.8
+_MAX_DEFORMATION = 0.12
+"""Largest change of scale or shear between two photographs of a person in the same studio."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +101,12 @@ def prepare(photograph: Image, points_px: Array, variant: int, seed: int, skin_t
 def prepare_smiling(neutral: Image, smiling: Image, person: Person) -> Person:
     """The same person by a smiling photograph, whose points are estimated from those of the neutral photograph."""
     moved = register(neutral, smiling, person.points_px)
-    own = person.points_px + template.displacement(Expression(lip_corner_pull=0.9)) @ person.from_face[:, :2].T
+    own = person.points_px + template.displacement(_SMILE) @ person.from_face[:, :2].T
     points_px = own @ moved[:, :2].T + moved[:, 2]
     turn = moved[:, :2] @ person.from_face[:, :2]
     from_face = np.concatenate([turn, (moved[:, :2] @ person.from_face[:, 2] + moved[:, 2])[:, None]], 1)
-    cut = cutout.cut_out(smiling, points_px)
-    shape = person.points + template.displacement(Expression(lip_corner_pull=0.9))
+    cut = cutout.cut_out(smiling, points_px, _SMILING_SOLID_SHARE)
+    shape = person.points + template.displacement(_SMILE)
     return replace(person, levels=_levels(cut), points_px=points_px, from_face=from_face, points=shape, smiling=True)
 
 
@@ -136,7 +141,9 @@ def register(neutral: Image, smiling: Image, points_px: Array) -> Array:
     try:
         _, found = cv2.findTransformECC(first, second, warp.copy(), cv2.MOTION_AFFINE, stop, mask, 5)
     except cv2.error:
-        # Did not converge; the match of the whole patch is within a few pixels.
+        found = None  # did not converge
+    if found is None or np.abs(found[:, :2] - np.eye(2)).max() > _MAX_DEFORMATION:
+        # The match of the whole patch is within a few pixels.
         return warp.astype(np.float64)
     return np.asarray(found, np.float64)
 

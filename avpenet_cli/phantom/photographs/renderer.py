@@ -252,6 +252,8 @@ def _ring() -> Array:
             np.stack([x, np.full(7, bottom)], 1),
             np.stack([np.full(6, left), y[1:-1]], 1),
             np.stack([np.full(6, right), y[1:-1]], 1),
+            # The jaw does not pull the shoulders up.
+            np.array([[-1.5, 2.3], [-1.0, 2.4], [-0.4, 2.65], [0.4, 2.65], [1.0, 2.4], [1.5, 2.3]]),
         ]
     )
 

@@ -17,12 +17,13 @@ class Inputs:
 
     Attributes:
         data: folder with `emogator/`, `cries_more/`, `noise/`, `faces_london/`, `mesh/` and `videos/`.
-        surroundings: folder with more sounds of surroundings and their `index.csv`; None for those of `data` alone.
+        surroundings: folder with sounds of surroundings and their `index.csv`; None for those of `noise/` alone.
         clips: folder for the recordings that are made for measuring; existing ones are kept.
         scorer: of the weights.
         subjects: number of phantoms of each kind.
         seed: of the phantoms.
         minutes: length of each phantom's recording.
+        fps: of the phantoms; None for those of the sites' cameras.
         quick: fewer recordings, for a first look.
         jobs: number of processes.
     """
@@ -34,6 +35,7 @@ class Inputs:
     subjects: int = 80
     seed: int = SEED
     minutes: float = 0.5
+    fps: float | None = None
     quick: bool = False
     jobs: int = 1
 

@@ -36,6 +36,7 @@ _GAP = Goal("below", 0.2, "0.34")
 _OTHER_AUC = Goal("at least", 0.97, "0.87")
 _OTHER_MAE = Goal("below", 1.2, "2.1")
 
+_MOST_OTHER_HEADS = 24
 _IN_PAIN, _WITHOUT = 4.0, 1.0
 _STRATA = {"skin_tone": "skin tones", "age_group": "ages", "site": "sites", "sex": "sexes"}
 
@@ -146,10 +147,14 @@ def _scored(inputs: Inputs, part: str, options: list[object]) -> tuple[pd.DataFr
 def _made(inputs: Inputs, part: str, options: list[object]) -> Path:
     """The folder of a set of phantoms; an interrupted run resumes, a set of another size is made in another folder."""
     subjects = min(inputs.subjects, 6) if inputs.quick else inputs.subjects
-    folder = inputs.folder("phantoms").parent / f"{part}-{subjects}x{inputs.minutes:g}min-{inputs.seed}"
-    command = [sys.executable, "-m", "avpenet_cli", "phantom", "make", "--out", folder, "--subjects", subjects]
-    command += ["--seed", inputs.seed, "--minutes", inputs.minutes, "--jobs", inputs.jobs, *options, "-q"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    if part == "other-heads":
+        subjects = min(subjects, _MOST_OTHER_HEADS)
+    name = f"{part}-{subjects}x{inputs.minutes:g}min-{inputs.seed}"
+    if inputs.fps:
+        name, options = f"{name}-{inputs.fps:g}fps", [*options, "--fps", inputs.fps]
+    command = [sys.executable, "-m", "avpenet_cli", "phantom", "make", "--out", inputs.clips / name]
+    command += ["--subjects", subjects, "--seed", inputs.seed, "--minutes", inputs.minutes, "--jobs", inputs.jobs]
+    done = subprocess.run(list(map(str, [*command, *options, "-q"])), capture_output=True, text=True, check=False)
     if done.returncode:
         raise EnvironmentUnavailableError(f"phantom make: {done.stderr.strip() or done.returncode}")
-    return folder
+    return inputs.clips / name

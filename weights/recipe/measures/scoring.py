@@ -22,6 +22,8 @@ from avpenet_cli.settings import RunSettings
 from avpenet_cli.tables import COLUMNS, row
 from avpenet_cli.weights import WeightsEntry, default_entry, find
 
+_DEFAULT_RUN = RunSettings()
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -58,10 +60,11 @@ class RecordingScorer:
 
     Args:
         weights: name or file; None for the weights that come with the program.
-        folder: for the scores, which are kept there by weights. They are not computed again: choose another folder
-            when recordings of the same names have changed.
+        folder: for the scores, which are kept there by weights and precision. They are not computed again: choose
+            another folder when recordings of the same names have changed.
         jobs: number of processes; 1 for none but this.
         on_progress: called with the part, the number of recordings done and their total.
+        run: device and precision.
     """
 
     def __init__(
@@ -70,13 +73,16 @@ class RecordingScorer:
         folder: Path,
         jobs: int,
         on_progress: Callable[[str, int, int], None] = lambda part, done, total: None,
+        run: RunSettings = _DEFAULT_RUN,
     ) -> None:
         entry = _entry(weights)
-        self._weights, self._jobs, self._on_progress = weights, jobs, on_progress
+        self._weights, self._jobs, self._on_progress, self._run = weights, jobs, on_progress, run
         self.mark = weights_mark(entry.description)
-        self.folder = folder / f"scores-{entry.description.digest[:12]}"
+        suffix = "" if run.precision == _DEFAULT_RUN.precision else f"-{run.precision}"
+        self.folder = folder / f"scores-{entry.description.digest[:12]}{suffix}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._pool: ProcessPoolExecutor | None = None
+        self._loaded = False
 
     def score(self, part: str, recordings: Mapping[str, Path]) -> Scored:
         """Score recordings, except those that were scored before.
@@ -118,12 +124,14 @@ class RecordingScorer:
         if not recordings:
             return
         if self._jobs <= 1:
-            _load(self._weights, 1)
+            if not self._loaded:
+                _load(self._weights, self._run, 1)
+                self._loaded = True
             yield from map(_score, recordings, recordings.values())
             return
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._jobs, context, _load, (self._weights, self._jobs))
+            self._pool = ProcessPoolExecutor(self._jobs, context, _load, (self._weights, self._run, self._jobs))
         try:
             futures = [self._pool.submit(_score, name, path) for name, path in recordings.items()]
             for future in as_completed(futures):
@@ -134,28 +142,26 @@ class RecordingScorer:
             raise
 
 
-_loaded: dict[str | None, tuple[Scorer, str]] = {}
-"""The scorer of this process and what its tables call the weights, by the weights' name or file."""
+_loaded: list[tuple[Scorer, str]] = []
+"""The scorer of this process, and what its tables call the weights."""
 
 
 def _entry(weights: str | None) -> WeightsEntry:
     return find(weights) if weights else default_entry()
 
 
-def _load(weights: str | None, jobs: int) -> None:
+def _load(weights: str | None, run: RunSettings, jobs: int) -> None:
     import torch
 
     if jobs > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
-    if weights not in _loaded:
-        run, entry = RunSettings(), _entry(weights)
-        _loaded.clear()
-        _loaded[weights] = Scorer(Network(entry, run), run), weights_mark(entry.description)
+    entry = _entry(weights)
+    _loaded[:] = [(Scorer(Network(entry, run), run), weights_mark(entry.description))]
 
 
 def _score(name: str, path: Path) -> tuple[str, list[dict[str, Any]] | None, str]:
     """Name, rows of the score table, and why there are none."""
-    scorer, mark = next(iter(_loaded.values()))
+    ((scorer, mark),) = _loaded
     try:
         outcome = scorer.score(path)
     except AvpenetError as error:
