@@ -179,7 +179,7 @@ class PhotographicRenderer:
         flat = frame[top:bottom, left:right].reshape(-1, 3)
         self._sheer(canvas, touched, flat, mesh, points, lit, depth, size)
         at = np.flatnonzero(touched)
-        flat[at] = self._encode[np.minimum(canvas[at] * 2048.0, 4095.0).astype(np.int32)]
+        flat[at] = self._encode[np.clip(canvas[at] * 2048.0, 0.0, 4095.0).astype(np.int32)]
         frame[top:bottom, left:right] = blurred(flat.reshape(size[1], size[0], 3))
         return frame
 
