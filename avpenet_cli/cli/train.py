@@ -27,11 +27,11 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in NAME.train/.")] = False,
     init: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
-            metavar="FILE",
-            help="Start from weights (.safetensors), a checkpoint of the authors' code, or torchvision's resnet34 "
-            "(audio) or resnet50 (face); may be given more than once.",
+            metavar="NAME|FILE",
+            help="Start from weights (a name such as avpenet-phantom, or a .safetensors file), a checkpoint of the "
+            "authors' code, or torchvision's resnet34 (audio) or resnet50 (face); may be given more than once.",
         ),
     ] = None,
     device: Annotated[

@@ -19,6 +19,7 @@ from avpenet_cli.training.settings import TrainSettings
 from avpenet_cli.weights import find, load_network, require_file
 
 NETWORK_NAME = "avpenet"
+_FILE_SUFFIXES = {".safetensors", ".pth", ".pt"}
 _CLASSIFIER = "fc."
 _ADDED_LAYERS = ("spatial_attention.", "projector.")
 """Layers that the encoders have but torchvision's networks do not."""
@@ -39,6 +40,21 @@ def initial_network(settings: TrainSettings, files: Sequence[Path]) -> AVPENet:
     for file in files:
         _load_into(network, file)
     return network
+
+
+def locate_initial_file(name_or_path: str | Path) -> Path:
+    """The file to start from: a path as it is, else that of the installed weights of this name.
+
+    Raises:
+        WeightsError: neither a file nor installed weights.
+    """
+    path = Path(name_or_path)
+    if path.is_file() or len(path.parts) != 1 or path.suffix in _FILE_SUFFIXES:
+        return path
+    located = find(str(path)).path
+    if located is None:
+        raise WeightsError(f"the weights {path} have no file to start from", "leave out --init to start from a seed")
+    return located
 
 
 def digest_of_files(files: Sequence[Path]) -> list[str]:

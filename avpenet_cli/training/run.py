@@ -18,7 +18,7 @@ from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.outputs import refuse_existing
 from avpenet_cli.training.curves import EpochRow
 from avpenet_cli.training.fit import FitResult, fit, predict_segments
-from avpenet_cli.training.initial import digest_of_files
+from avpenet_cli.training.initial import digest_of_files, locate_initial_file
 from avpenet_cli.training.metrics import Metrics, segment_metrics
 from avpenet_cli.training.run_directory import CHECKPOINT_FILE, RunIdentity, prepare_run_directory, usable_rows
 from avpenet_cli.training.settings import TrainSettings
@@ -41,7 +41,7 @@ class TrainRequest:
         store: folder of the segment store.
         out: NAME.safetensors; the run itself is kept beside it, in NAME.train/.
         settings: the settings of the run.
-        init: files with initial parameters, see `training.initial.initial_network`.
+        init: installed weights by name, or files of initial parameters, see `training.initial.initial_network`.
         resume: resume the run in NAME.train/.
         demonstration: mark the weights as not trained on recordings of patients.
     """
@@ -49,7 +49,7 @@ class TrainRequest:
     store: Path
     out: Path
     settings: TrainSettings = field(default_factory=TrainSettings)
-    init: tuple[Path, ...] = ()
+    init: tuple[str | Path, ...] = ()
     resume: bool = False
     demonstration: bool = False
 
@@ -89,7 +89,7 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
         SettingsError: a store, name or settings that cannot be used.
         OutputError: the weights or a run exist already, or it is another run; a file cannot be written.
         OutputLockedError: another run writes to the same weights.
-        WeightsError: a file of initial parameters that cannot be used.
+        WeightsError: initial parameters that are not found or cannot be used.
         Interrupted: the callbacks asked for it; finished epochs are kept.
         AvpenetError: a loss that is not finite.
     """
@@ -102,16 +102,17 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
         refuse_existing(out)
     store = SegmentStore.open(request.store)
     rows = usable_rows(store, settings.left_out_site)
+    init = [locate_initial_file(name_or_path) for name_or_path in request.init]
     callbacks.set_total(settings.epochs)
     if not _is_first_process():
         resume = request.resume and (folder / CHECKPOINT_FILE).exists()
-        fit(store, rows, folder, settings, request.init, resume, callbacks)
+        fit(store, rows, folder, settings, init, resume, callbacks)
         return None
     with output_lock(out):
-        init_digests = digest_of_files(request.init)
+        init_digests = digest_of_files(init)
         resume = prepare_run_directory(folder, RunIdentity.of(store, settings, init_digests), request.resume)
         _report_start(rows, request, resume, callbacks)
-        fitted = fit(store, rows, folder, settings, request.init, resume, callbacks)
+        fitted = fit(store, rows, folder, settings, init, resume, callbacks)
         return _write_weights(request, store, rows, fitted, init_digests)
 
 

@@ -22,17 +22,18 @@ import torch
 from safetensors.numpy import load_file
 from torch.utils.data import DataLoader
 
+from avpenet_cli.bundled import weights_directory
 from avpenet_cli.dataset.index import INDEX_FILE
 from avpenet_cli.dataset.record import STORE_FILE
 from avpenet_cli.dataset.store import SegmentStore
-from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, SettingsError
+from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, SettingsError, WeightsError
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.training.curves import CURVES_FILE, FIGURE_FILE, EpochRow
 from avpenet_cli.training.data import Embeddings, EpochSampler, SampleKey, SegmentDataset, collate
 from avpenet_cli.training.embeddings import EMBEDDINGS_FILE, load_or_compute_embeddings
 from avpenet_cli.training.fit import fit
-from avpenet_cli.training.initial import initial_network
+from avpenet_cli.training.initial import initial_network, locate_initial_file
 from avpenet_cli.training.lightning_module import PainLightningModule, learning_rates, smooth_targets
 from avpenet_cli.training.run_directory import (
     CHECKPOINT_FILE,
@@ -361,8 +362,6 @@ def test_a_dropped_modality_is_as_a_missing_one(store: SegmentStore) -> None:
 def test_torchvision_state_dicts_fill_the_encoders(tmp_path: Path) -> None:
     from torchvision.models import resnet34, resnet50
 
-    from avpenet_cli.errors import WeightsError
-
     files = []
     for name, make in (("34", resnet34), ("50", resnet50)):
         torch.save(make().state_dict(), tmp_path / f"{name}.pth")
@@ -380,6 +379,18 @@ def test_torchvision_state_dicts_fill_the_encoders(tmp_path: Path) -> None:
     torch.save(audio, tmp_path / "odd.pth")
     with pytest.raises(WeightsError, match=r"not a state dict of torchvision's ResNet-34: layer4\.2\.conv2\.weight"):
         initial_network(PLAIN, [tmp_path / "odd.pth"])
+
+
+def test_a_start_is_named_by_its_weights_or_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("resnet34").write_bytes(b"")
+    assert locate_initial_file("avpenet-phantom") == weights_directory() / "avpenet-phantom.safetensors"
+    assert locate_initial_file("resnet34") == Path("resnet34")
+    assert locate_initial_file("mine.safetensors") == Path("mine.safetensors")
+    with pytest.raises(WeightsError, match="no weights are called 'mine'"):
+        locate_initial_file("mine")
+    with pytest.raises(WeightsError, match="untrained have no file"):
+        locate_initial_file("untrained")
 
 
 def test_an_altered_index_is_refused(store_path: Path, tmp_path: Path) -> None:
