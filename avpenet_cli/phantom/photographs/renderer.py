@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.face.covers import Cover
+from avpenet_cli.phantom.face.projection import check_background
 from avpenet_cli.phantom.face.renderer import NO_COVER, Frame, View
 from avpenet_cli.phantom.head.model import Expression, Float
 from avpenet_cli.phantom.photographs import folds, light, template
@@ -76,11 +76,7 @@ class PhotographRenderer:
         Raises:
             SettingsError: the sizes of background and view differ.
         """
-        if background.shape != (view.height_px, view.width_px, 3):
-            actual, expected = background.shape[1::-1], (view.width_px, view.height_px)
-            raise SettingsError(
-                f"a background of {actual[0]}x{actual[1]} px for a view of {expected[0]}x{expected[1]} px"
-            )
+        check_background(background, view)
         if self._person.mirrored:
             view, cover = _mirrored(view), _mirrored_cover(cover)
             background = np.ascontiguousarray(background[:, ::-1])
@@ -292,7 +288,7 @@ def _close(map_x: Float, map_y: Float, darker: Float, patch: EyePatch) -> None:
     if not height or not width:
         return
     inner = np.s_[patch.top : patch.top + height, patch.left : patch.left + width]
-    reach = np.s_[max(0, patch.top - 60) : patch.top + height + 60]
+    reach = np.s_[max(0, int(patch.from_y.min()) - 1) : max(0, int(patch.from_y.max())) + 3]
     for each in (map_x, map_y):
         source = np.ascontiguousarray(each[reach])
         down = patch.from_y - np.float32(reach.start)
