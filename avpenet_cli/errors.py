@@ -109,3 +109,8 @@ class RecordingError(AvpenetError):
         else:
             remedy = "report it, with what --debug prints"
         return cls(code, f"could not be {action} ({type(error).__name__})", remedy)
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be used, for a message that names its path already."""
+    return (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())

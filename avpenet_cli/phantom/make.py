@@ -106,8 +106,7 @@ def make_phantoms(
         EnvironmentUnavailableError: ffmpeg failed, or there is no space left.
     """
     record = _request_record(request)
-    if request.voices:
-        _voice_bank(request.voices)
+    _check_sources(request)
     _prepare_directory(out, record)
     tasks = _tasks(request, out)
     _write_tables(out, tasks)
@@ -150,6 +149,16 @@ def scenes(folder: Path) -> dict[str, Scene]:
     return {task.path.name: task.scene() for task in _tasks(request, folder)}
 
 
+def _check_sources(request: PhantomRequest) -> None:
+    """Read what the faces and voices come from, before anything is written."""
+    groups = ("neonate", "adult") if request.age_groups == "both" else (request.age_groups,)
+    faces = _faces(request.head_file)
+    if not set(groups) & set(faces.age_groups):
+        raise SettingsError(f"{request.head_file} has no {groups[0]}s", "choose another --age-group or --head-model")
+    if request.voices:
+        _voice_bank(request.voices)
+
+
 def _tasks(request: PhantomRequest, out: Path) -> list[_Task]:
     subjects = [draw_subject(number, request.seed, request.age_groups) for number in range(request.subjects)]
     return [
@@ -185,6 +194,7 @@ def _render(task: _Task) -> str:
     try:
         options = (*task.request.encoding, *bitrate_options(scene.effects.bitrate_kbits))
         write_recording(partial, render_frames(scene, faces), size_px, scene.fps, audio, options)
+        partial.chmod(0o600)
         partial.replace(task.path)
     finally:
         partial.unlink(missing_ok=True)
@@ -214,7 +224,7 @@ def _speaker(task: _Task) -> Speaker | None:
 
 def _request_record(request: PhantomRequest) -> dict[str, Any]:
     fields = asdict(request) | {
-        "head_file": request.head_file.name if request.head_file else "built in",
+        "head_file": request.head_file.resolve().name if request.head_file else "built in",
         "voices": [folder.resolve().name for folder in request.voices] or "synthetic",
     }
     return {"notice": NOTICE, "avpenet": __version__, "order": {k: _json_ready(v) for k, v in fields.items()}}

@@ -143,7 +143,7 @@ class SegmentDataset(Dataset[Item]):
         faces = _resize(faces, self._settings.face_px)
         mel = segment.spectrogram
         if self._augmented:
-            audio = augment_audio(segment.waveform, self._audio.sample_rate_hz, self._settings.audio, rng)
+            audio = augment_audio(segment.waveform, self._settings.audio, rng)
             if audio is not segment.waveform:
                 mel = log_mel(audio, self._audio)
             faces = augment_faces(faces, self._settings.face, rng)

@@ -56,7 +56,7 @@ def train_three_steps(job: Job, name: str) -> tuple[TrainRequest, TrainResult]:
         "validation_frames": 2 if job.quick else 30,
         "device": job.device,
         "workers": 2,
-        # librosa's effects need soundfile, which is not carried to the GPU's machine; they run on the CPU.
+        # Waveforms are augmented on the CPU on every machine.
         "audio": {"probability": 0.0},
     }
     path = default_entry().path

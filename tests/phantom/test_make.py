@@ -52,6 +52,7 @@ def test_recordings_have_the_requested_format_size_and_rate(phantoms: Path) -> N
         assert streams["video"]["r_frame_rate"] == "5/1"
         assert float(streams["video"]["duration"]) == pytest.approx(6.0, abs=0.01)
         assert float(streams["audio"]["duration"]) == pytest.approx(6.0, abs=0.05)
+    assert {path.stat().st_mode & 0o777 for path in phantoms.iterdir()} == {0o600}
 
 
 def test_tables_are_readable_by_the_report(phantoms: Path) -> None:
@@ -132,6 +133,7 @@ def test_invalid_options_give_a_one_line_error(
     assert result.code == 2
     assert words in result.err
     assert len(result.err.splitlines()) == 1
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from avpenet_cli.errors import SettingsError
 from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.phantom.face.covers import Cover
 from avpenet_cli.phantom.face.people import FaceRenderer, FaceSource, MeshFaces, load_faces
+from avpenet_cli.phantom.face.projection import encode, srgb_table
 from avpenet_cli.phantom.face.renderer import View
 from avpenet_cli.phantom.head.model import UNITS, AgeGroup, Expression, Look, draw_look
 from avpenet_cli.phantom.head.rasterizer import find_fragments
@@ -89,8 +90,14 @@ def test_clothes_follow_the_body_and_scale_with_it(tmp_path: Path) -> None:
 
 
 def test_missing_texture_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="as a texture"):
+    with pytest.raises(SettingsError, match="No such file"):
         read_texture(tmp_path / "absent.png", 512)
+
+
+def test_light_beyond_the_table_has_the_code_of_its_end() -> None:
+    codes = encode(np.array([[-0.5, 0.0, 0.5], [1.9995, 2.5, 1e6]], np.float32), srgb_table())
+    assert codes[0, 0] == codes[0, 1] == 0
+    assert codes[1, 0] == codes[1, 1] == codes[1, 2]
 
 
 # --- Transparent layers -----------------------------------------------------------------------------------------------
@@ -179,6 +186,27 @@ def test_skins_are_found_beside_the_meshes(faces: FaceSource, tmp_path: Path) ->
     assert isinstance(load_faces(one), PhotographicFaces)
     with pytest.raises(SettingsError, match="no head model"):
         load_faces(tmp_path / "none")
+
+
+@with_meshes
+def test_incomplete_folders_are_refused(tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    one.mkdir()
+    for folder in ("makehuman_mpfb2", "makehuman_skins"):
+        for part in (MESHES / folder).iterdir():
+            if part.name not in ("hair", "tongue", "targets"):
+                (one / part.name).symlink_to(part)
+    with pytest.raises(SettingsError, match="lacks hair/, tongue/"):
+        load_faces(one)
+    (one / "skins").unlink()
+    targets = one / "targets" / "mouth"
+    targets.mkdir(parents=True)
+    name = "mouth-upperlip-volume-incr.target.gz"
+    (targets / name).write_bytes((MESHES / "makehuman_mpfb2" / "targets" / "mouth" / name).read_bytes()[:-9])
+    head = load_faces(one)
+    assert isinstance(head, MeshFaces)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        head.renderer(look("adult"))
 
 
 @with_meshes

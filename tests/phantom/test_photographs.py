@@ -14,9 +14,11 @@ import pytest
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.face.covers import Cover
+from avpenet_cli.phantom.face.image_file import read_image
 from avpenet_cli.phantom.face.people import load_faces
 from avpenet_cli.phantom.face.renderer import Frame, Light, View
 from avpenet_cli.phantom.head.model import Expression, Look
+from avpenet_cli.phantom.make import PhantomRequest, make_phantoms
 from avpenet_cli.phantom.photographs.renderer import PhotographRenderer
 from avpenet_cli.phantom.photographs.source import Photographs
 from avpenet_cli.phantom.photographs.template import OPPOSITE, POINTS, face_units
@@ -235,6 +237,14 @@ def test_covers_hide_what_is_under_them(drawn: PhotographRenderer) -> None:
     assert (np.abs(hand - bare).max(2) > 20).sum() > 1500
 
 
+def test_cover_without_an_edge_in_sight_is_drawn_evenly(drawn: PhotographRenderer) -> None:
+    close = replace(VIEW, face_width_px=4000.0, offset_px=(0.0, -1500.0))
+    assert (
+        np.ptp(drawn.frame(NEUTRAL, close, WALL, Cover("hand", at=(0.0, -1.6)))[100:140, 100:140], axis=(0, 1)).max()
+        < 20
+    )
+
+
 def test_a_smiling_photograph_blinks_but_does_not_grimace(folder: Path) -> None:
     smiling = Photographs(folder).smiling_renderer(look())
     still = smiling.frame(NEUTRAL, VIEW, WALL)
@@ -263,6 +273,13 @@ def test_load_faces_takes_a_folder_of_photographs(folder: Path) -> None:
         faces.renderer(look()).frame(NEUTRAL, VIEW, WALL[:100])
 
 
+def test_newborns_alone_from_photographs_of_adults_are_refused(folder: Path, tmp_path: Path) -> None:
+    request = PhantomRequest(subjects=1, seed=1, minutes=0.1, age_groups="neonate", head_file=folder)
+    with pytest.raises(SettingsError, match="has no neonates"):
+        make_phantoms(request, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -271,7 +288,9 @@ def test_load_faces_takes_a_folder_of_photographs(folder: Path) -> None:
         ("points.csv", "file,point,x,y\n003_neutral.png,a,1.0,2.0\n", "003_neutral"),
         ("points.csv", "name,x\na,1\n", "columns"),
         ("faces.csv", "file,person,expression\n003_neutral.png,Ann,neutral\n", "Ann"),
+        ("faces.csv", 'file,person,expression\n"' + 200_000 * "a" + '",3,neutral\n', "cannot be read"),
         ("003_neutral.png", "no image", "003_neutral"),
+        ("003_neutral.png", "", "003_neutral"),
     ],
 )
 def test_malformed_folders_are_refused(folder: Path, tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -279,6 +298,29 @@ def test_malformed_folders_are_refused(folder: Path, tmp_path: Path, name: str, 
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / name).write_text(text)
     with pytest.raises(SettingsError, match=message):
+        Photographs(tmp_path).renderer(look())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_image_without_its_end_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"photograph{suffix}"
+    rng = np.random.default_rng(1)
+    cv2.imwrite(str(path), rng.integers(0, 255, (40, 60, 3)).astype(np.uint8))
+    assert read_image(path, False, "").shape == (40, 60, 3)
+    assert read_image(path, True, "").shape == (40, 60, 4)
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(SettingsError, match="cut off"):
+        read_image(path, False, "")
+    with pytest.raises(SettingsError, match="No such file"):
+        read_image(tmp_path / "absent.png", False, "")
+
+
+def test_points_of_a_photograph_in_another_resolution_are_refused(folder: Path, tmp_path: Path) -> None:
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for path in tmp_path.glob("*_neutral.png"):
+        cv2.imwrite(str(path), cv2.resize(read_image(path, False, ""), (200, 200)))
+    with pytest.raises(SettingsError, match="outside the photograph of 200x200"):
         Photographs(tmp_path).renderer(look())
 
 

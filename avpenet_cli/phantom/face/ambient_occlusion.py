@@ -12,6 +12,12 @@ from avpenet_cli.phantom.head.rasterizer import rasterise
 from avpenet_cli.phantom.parameters.face_params import face_params
 
 
+def vertex_incidence(faces: Index, vertices: int) -> sparse.csr_array:
+    """Which vertices each triangle (m, 3) has: (vertices, m) sparse float32, 1 where it has the vertex."""
+    ones, triangle = np.ones(faces.size, np.float32), np.repeat(np.arange(len(faces)), 3)
+    return sparse.csr_array((ones, (faces.ravel(), triangle)), shape=(vertices, len(faces)))
+
+
 def vertex_normals(points: Float, faces: Index, incidence: sparse.csr_array) -> Float:
     """Area-weighted unit normals of the vertices.
 

@@ -111,6 +111,11 @@ def blurred(image: Frame) -> Frame:
     return np.asarray(cv2.GaussianBlur(image, (3, 3), face_params().light.blur_px), np.uint8)
 
 
+def encode(colour: Float, table: npt.NDArray[np.uint8]) -> Frame:
+    """Linear light (n, 3) -> sRGB codes by `srgb_table`; light beyond either end of the table has the end's code."""
+    return np.asarray(table[np.clip(colour * 2048.0, 0.0, 4095.0).astype(np.int32)], np.uint8)
+
+
 def srgb_table() -> npt.NDArray[np.uint8]:
     """Lookup table from linear light in steps of 1/2048 up to 2 to sRGB code, with a shoulder instead of clipping."""
     value = np.arange(4096) / 2048.0

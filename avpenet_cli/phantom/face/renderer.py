@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from avpenet_cli.phantom.face.ambient_occlusion import ambient_visibility, vertex_normals
+from avpenet_cli.phantom.face.ambient_occlusion import ambient_visibility, vertex_incidence, vertex_normals
 from avpenet_cli.phantom.face.covers import Cover, place_hand, with_cover
 from avpenet_cli.phantom.face.projection import (
     Frame,
@@ -18,6 +18,7 @@ from avpenet_cli.phantom.face.projection import (
     blurred,
     bounds,
     check_background,
+    encode,
     light_direction,
     projected,
     rotated,
@@ -65,7 +66,7 @@ class MeshRenderer:
         params = face_params().light
         middle, tone = luminance(skin_albedo(5, "adult")), luminance(skin_albedo(look.skin_tone, look.age_group))
         self._exposure = params.exposure * (middle / tone) ** params.exposure_compensation
-        self._encode = srgb_table()
+        self._codes = srgb_table()
         # Inner parts, such as teeth, lie behind the skin at these positions.
         marks = np.concatenate([shape.landmarks.nose_tip[None], shape.landmarks.lip_line[[0, -1]]])
         self._marks = cKDTree(shape.neutral_mm).query(marks)[1]
@@ -82,20 +83,7 @@ class MeshRenderer:
         return self._meshes[mesh_cover]
 
     def frame(self, expression: Expression, view: View, background: Frame, cover: Cover = NO_COVER) -> Frame:
-        """Render one frame.
-
-        Args:
-            expression: action units.
-            view: camera, pose and light.
-            background: (height, width, 3) uint8 RGB behind the person; not modified.
-            cover: object that covers part of the face.
-
-        Returns:
-            (height, width, 3) uint8 RGB.
-
-        Raises:
-            SettingsError: the sizes of background and view differ.
-        """
+        """Render one frame: (height, width, 3) uint8 RGB; see `FaceRenderer`."""
         check_background(background, view)
         mesh = self._mesh(cover)
         shape = mesh.shape
@@ -123,20 +111,14 @@ class MeshRenderer:
         colour = albedo * values[:, 2:5] * shade[:, None]
         colour *= np.where(values[:, 1:2] < FACE_HEIGHT_PX, flush(expression), np.float32(1.0))
         colour += values[:, 5:6]
-        code = np.minimum(colour * 2048.0, 4095.0).astype(np.int32)
         crop = frame[top:bottom, left:right]
         flat = crop.reshape(-1, 3)
-        flat[raster.pixel] = self._encode[code]
+        flat[raster.pixel] = encode(colour, self._codes)
         frame[top:bottom, left:right] = blurred(flat.reshape(height, width, 3))
         return frame
 
     def landmarks_px(self, expression: Expression, view: View) -> Float:
-        """Where the landmarks of a face detector are, whether visible or hidden.
-
-        Returns:
-            (5, 2) float32 x and y in pixels of the frame: the two eye centres (the image's left first), the tip of the
-            nose, the two corners of the mouth (the image's left first).
-        """
+        """Where the landmarks of a face detector are: (5, 2) float32; see `FaceRenderer`."""
         shape = self._meshes[NO_COVER].shape
         forward = np.array([0.0, 0.0, shape.eyeballs.radius_mm], np.float32)
         points = np.concatenate([shape.eyeballs.centres_mm + forward, shape.vertices(expression)[self._marks]])
@@ -161,9 +143,7 @@ class MeshRenderer:
 
 
 def _incidence(shape: HeadShape) -> sparse.csr_array:
-    ones = np.ones(shape.faces.size, np.float32)
-    across = np.repeat(np.arange(len(shape.faces)), 3)
-    return sparse.csr_array((ones, (shape.faces.ravel(), across)), shape=(len(shape.neutral_mm), len(shape.faces)))
+    return vertex_incidence(shape.faces, len(shape.neutral_mm))
 
 
 def _normals(points: Float, mesh: _Mesh) -> Float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
-from avpenet_cli.errors import SettingsError
+from avpenet_cli.errors import SettingsError, reason
 from avpenet_cli.phantom.head.ict import IctHead
 from avpenet_cli.phantom.head.makehuman import MakeHumanHead
 from avpenet_cli.phantom.head.model import HeadModel
@@ -32,5 +33,5 @@ def load_head(path: Path) -> HeadModel:
         raise SettingsError(f"{path} is no head model", _REMEDY)
     try:
         return IctHead(path)
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise SettingsError(f"{path} cannot be read as a head model ({error})", _REMEDY) from error
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+        raise SettingsError(f"{path} cannot be read as a head model ({reason(error)})", _REMEDY) from error

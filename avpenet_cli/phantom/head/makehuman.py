@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import ConvexHull
 
-from avpenet_cli.errors import SettingsError
+from avpenet_cli.errors import SettingsError, reason
 from avpenet_cli.phantom.head.clothing import gown_below
 from avpenet_cli.phantom.head.gaussian_fields import gaussian_displacements
 from avpenet_cli.phantom.head.mesh_simplify import depth_behind_mm, layer, recipe_displacements, triangulate
@@ -248,8 +249,10 @@ class MakeHumanHead:
             at = rows[:, 0].astype(np.int32)
             if at.size and not 0 <= at.min() <= at.max() < len(self._base):
                 raise ValueError("no such vertex")
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"{path} cannot be read ({error})", "give a complete MakeHuman folder") from error
+        except (OSError, EOFError, zlib.error, ValueError) as error:
+            raise SettingsError(
+                f"{path} cannot be read ({reason(error)})", "give a complete MakeHuman folder"
+            ) from error
         return at, rows[:, 1:].astype(np.float32)
 
 
@@ -295,7 +298,7 @@ def _read_mesh(path: Path) -> tuple[Float, dict[str, npt.NDArray[np.int32]]]:
                 corners = [int(corner.split("/")[0]) - 1 for corner in rest.split()]
                 groups.setdefault(group, []).append([*corners, -1][:4])
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read ({error})", "give MakeHuman's hm08 base mesh") from error
+        raise SettingsError(f"{path} cannot be read ({reason(error)})", "give MakeHuman's hm08 base mesh") from error
     return np.array(points, np.float32), {name: np.array(rows, np.int32) for name, rows in groups.items()}
 
 

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avpenet_cli.errors import SettingsError
+from avpenet_cli.errors import SettingsError, reason
+from avpenet_cli.phantom.face.image_file import read_image
 from avpenet_cli.phantom.head.model import Float, Index
 
 _REMEDY = "give MakeHuman's assets as they were published"
@@ -67,7 +68,7 @@ def read_wavefront(path: Path) -> TexturedMesh:
         if index[..., 0].max(initial=-1) >= len(points):
             raise ValueError("a face has no such vertex")
     except (OSError, ValueError, IndexError) as error:
-        raise SettingsError(f"{path} cannot be read as a textured mesh ({error})", _REMEDY) from error
+        raise SettingsError(f"{path} cannot be read as a textured mesh ({reason(error)})", _REMEDY) from error
     return TexturedMesh(np.array(points, np.float32), np.ascontiguousarray(index[..., 0]), uv, np.array(groups))
 
 
@@ -133,7 +134,7 @@ def read_clothes(path: Path) -> Clothes:
                 offsets.append([float(word) for word in words[6:]])
         ordered = tuple(scales[axis] for axis in "xyz")
     except (OSError, ValueError, LookupError) as error:
-        raise SettingsError(f"{path} cannot be read as a clothes file ({error})", _REMEDY) from error
+        raise SettingsError(f"{path} cannot be read as a clothes file ({reason(error)})", _REMEDY) from error
     return Clothes(
         np.array(vertices, np.int32).reshape(-1, 3),
         np.array(weights, np.float32).reshape(-1, 3),
@@ -150,14 +151,8 @@ def read_texture(path: Path, max_side_px: int) -> npt.NDArray[np.uint8]:
     Raises:
         SettingsError: it cannot be read.
     """
-    read = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
-    if read is None or read.dtype != np.uint8 or read.ndim != 3:
-        raise SettingsError(f"{path} cannot be read as a texture", _REMEDY)
-    opaque = read.shape[2] == 3
-    image: npt.NDArray[np.uint8] = np.asarray(
-        cv2.cvtColor(read, cv2.COLOR_BGR2RGBA if opaque else cv2.COLOR_BGRA2RGBA), np.uint8
-    )
-    if not opaque:
+    image = read_image(path, True, _REMEDY)
+    if image[..., 3].min() < _FAINT:
         _fill_transparent(image)
     share = max_side_px / max(image.shape[:2])
     if share < 1.0:
@@ -169,7 +164,7 @@ def read_texture(path: Path, max_side_px: int) -> npt.NDArray[np.uint8]:
 def _fill_transparent(image: npt.NDArray[np.uint8]) -> None:
     """Give transparent pixels of an RGBA image the colour around them, in place."""
     alpha = np.ascontiguousarray(image[..., 3])
-    size = (image.shape[1] // 8, image.shape[0] // 8)
+    size = (max(1, image.shape[1] // 8), max(1, image.shape[0] // 8))
     seen = cv2.multiply(image[..., :3].copy(), cv2.merge([alpha] * 3), scale=1 / 255)
     colour = cv2.GaussianBlur(cv2.resize(seen, size, interpolation=cv2.INTER_AREA).astype(np.float32), (0, 0), 3.0)
     weight = cv2.GaussianBlur(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA).astype(np.float32), (0, 0), 3.0)

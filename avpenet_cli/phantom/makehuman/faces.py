@@ -45,6 +45,8 @@ from avpenet_cli.phantom.parameters.face_params import face_params
 if TYPE_CHECKING:
     from avpenet_cli.phantom.face.people import FaceRenderer
 
+_REMEDY = "give MakeHuman's assets as they were published"
+_FOLDERS = ("skins", "hair", "eyes", "eyebrows", "eyelashes", "teeth", "tongue")
 _LASH_SRGB = (20, 16, 14)
 _UNDER_COLLAR_MM = 12.0
 _MOUTH_UV = (0.74, 0.145)
@@ -89,9 +91,12 @@ class PhotographicFaces:
         self._base = read_wavefront(meshes / "3dobjs" / "base.obj")
         self._texture = cache(self._read_texture)
         self._proxy = cache(self._read_proxy)
+        absent = [name for name in _FOLDERS if not (skins / name).is_dir()]
+        if absent:
+            raise SettingsError(f"{skins} lacks {', '.join(f'{name}/' for name in absent)}", _REMEDY)
         self._skins = sorted(path.stem for path in (skins / "skins").glob("*.jpg") if _SKIN_NAME.fullmatch(path.stem))
         if not self._skins:
-            raise SettingsError(f"{skins}/skins has no skin textures", "give MakeHuman's assets as they were published")
+            raise SettingsError(f"{skins}/skins has no skin textures", _REMEDY)
         body = self._base.groups == "body"
         px, placed = skin_px(self._base.uv[body])
         self._body = self._base.faces[body][placed]
@@ -377,7 +382,7 @@ class PhotographicFaces:
         if image.shape[:2] != (side_px, side_px):
             raise SettingsError(
                 f"{self._folder / name} has {image.shape[1]}x{image.shape[0]} px; {side_px}x{side_px} are needed",
-                "give MakeHuman's assets as they were published",
+                _REMEDY,
             )
         return image
 

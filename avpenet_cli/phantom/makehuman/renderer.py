@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from avpenet_cli.phantom.face.ambient_occlusion import directional_visibility, vertex_normals
+from avpenet_cli.phantom.face.ambient_occlusion import directional_visibility, vertex_incidence, vertex_normals
 from avpenet_cli.phantom.face.covers import Cover, place_hand, with_cover
 from avpenet_cli.phantom.face.projection import (
     Frame,
@@ -19,6 +19,7 @@ from avpenet_cli.phantom.face.projection import (
     blurred,
     bounds,
     check_background,
+    encode,
     light_direction,
     projected,
     rotated,
@@ -85,8 +86,8 @@ class PhotographicRenderer:
             size = tuple(side // 2 for side in self._pyramid[-1].shape[1::-1])
             self._pyramid.append(np.asarray(cv2.resize(self._pyramid[-1], size, interpolation=cv2.INTER_AREA)))
         self._linear = linear_table()
-        self._encode = srgb_table()
-        self._decode = _decoded(self._encode)
+        self._codes = srgb_table()
+        self._decode = _decoded(self._codes)
         params = face_params().light
         middle, tone = luminance(skin_albedo(5, "adult")), luminance(skin_albedo(look.skin_tone, look.age_group))
         self._exposure = params.exposure * (middle / tone) ** params.exposure_compensation
@@ -98,9 +99,7 @@ class PhotographicRenderer:
 
     def _prepared(self, shape: HeadShape, corner_px: Float, material: npt.NDArray[np.int8]) -> _Mesh:
         every = np.concatenate([shape.faces, self._head.sheer])
-        ones = np.ones(every.size, np.float32)
-        index = np.repeat(np.arange(len(every)), 3)
-        incidence = sparse.csr_array((ones, (every.ravel(), index)), shape=(len(shape.neutral_mm), len(every)))
+        incidence = vertex_incidence(every, len(shape.neutral_mm))
         normals = vertex_normals(shape.neutral_mm, every, incidence)
         hair = material >= HAIR
         normals[hair] = _outward(shape, hair)
@@ -126,12 +125,11 @@ class PhotographicRenderer:
             corner_px = np.concatenate([bare.corner_px, shape.atlas_px[more]])
             extra = np.full(len(shape.neutral_mm) - len(bare.shape.neutral_mm), CLOTH, np.int8)
             every = np.concatenate([shape.faces, self._head.sheer])
-            ones, index = np.ones(every.size, np.float32), np.repeat(np.arange(len(every)), 3)
             self._meshes[own] = _Mesh(
                 shape,
                 corner_px,
                 every,
-                sparse.csr_array((ones, (every.ravel(), index)), shape=(len(shape.neutral_mm), len(every))),
+                vertex_incidence(every, len(shape.neutral_mm)),
                 np.concatenate([bare.material, extra]),
                 np.concatenate([bare.sees, np.ones((extra.size, bare.sees.shape[1]), np.float32)]),
                 np.concatenate([bare.cosine, np.ones((extra.size, bare.sees.shape[1]), np.float32)]),
@@ -179,7 +177,7 @@ class PhotographicRenderer:
         flat = frame[top:bottom, left:right].reshape(-1, 3)
         self._sheer(canvas, touched, flat, mesh, points, lit, depth, size)
         at = np.flatnonzero(touched)
-        flat[at] = self._encode[np.clip(canvas[at] * 2048.0, 0.0, 4095.0).astype(np.int32)]
+        flat[at] = encode(canvas[at], self._codes)
         frame[top:bottom, left:right] = blurred(flat.reshape(size[1], size[0], 3))
         return frame
 

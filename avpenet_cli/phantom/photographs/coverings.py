@@ -92,8 +92,10 @@ class _Drawing:
         mask = np.zeros((bottom - top, right - left), np.uint8)
         fill(mask, to_px)
         inner = np.s_[top:bottom, left:right]
-        depth = cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, 3) / (round_units * self._unit_px)
-        shade = 0.62 + 0.38 * np.sin(0.5 * np.pi * np.minimum(depth, 1.0))
+        edge_px = round_units * self._unit_px
+        # Without any edge in sight, the distance to it is the largest number.
+        depth = np.minimum(cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, 3), edge_px) / edge_px
+        shade = 0.62 + 0.38 * np.sin(0.5 * np.pi * depth)
         if pleats is not None:
             lines = np.zeros_like(mask)
             thick = max(1, round(0.02 * self._unit_px))

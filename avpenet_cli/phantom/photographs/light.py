@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from avpenet_cli.phantom.face.renderer import Light
+from avpenet_cli.phantom.face.projection import Light, light_direction
 from avpenet_cli.phantom.photographs.template import depth
 
 Float = npt.NDArray[np.float32]
@@ -28,10 +28,7 @@ def typical_normals() -> Float:
 
 def shading(normals: Float, light: Light) -> Float:
     """Linear gain of light relative to the even light of the studio: (h, w) float32 for (h, w, 3) normals."""
-    azimuth, elevation = np.deg2rad(light.azimuth_deg), np.deg2rad(light.elevation_deg)
-    direction = np.array(
-        [np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)], np.float32
-    )
+    direction = light_direction(light) * np.array([1.0, -1.0, 1.0], np.float32)
     direct = np.maximum((normals @ direction + 0.35) / 1.35, 0.0)
     front = (float(direction[2]) + 0.35) / 1.35
     gain = 1.0 + light.contrast * (direct / max(front, 0.35) - 1.0)

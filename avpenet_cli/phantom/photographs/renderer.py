@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from avpenet_cli.errors import SettingsError
 from avpenet_cli.phantom.face.covers import Cover
+from avpenet_cli.phantom.face.projection import check_background
 from avpenet_cli.phantom.face.renderer import NO_COVER, Frame, View
 from avpenet_cli.phantom.head.model import Expression, Float
 from avpenet_cli.phantom.photographs import folds, light, template
@@ -62,25 +62,8 @@ class PhotographRenderer:
         self._normals = light.typical_normals()
 
     def frame(self, expression: Expression, view: View, background: Frame, cover: Cover = NO_COVER) -> Frame:
-        """Render one frame.
-
-        Args:
-            expression: action units.
-            view: camera, pose and light.
-            background: (height, width, 3) uint8 RGB behind the person; not modified.
-            cover: object that covers part of the face.
-
-        Returns:
-            (height, width, 3) uint8 RGB.
-
-        Raises:
-            SettingsError: the sizes of background and view differ.
-        """
-        if background.shape != (view.height_px, view.width_px, 3):
-            actual, expected = background.shape[1::-1], (view.width_px, view.height_px)
-            raise SettingsError(
-                f"a background of {actual[0]}x{actual[1]} px for a view of {expected[0]}x{expected[1]} px"
-            )
+        """Render one frame: (height, width, 3) uint8 RGB; see `FaceRenderer`."""
+        check_background(background, view)
         if self._person.mirrored:
             view, cover = _mirrored(view), _mirrored_cover(cover)
             background = np.ascontiguousarray(background[:, ::-1])
@@ -90,12 +73,7 @@ class PhotographRenderer:
         return np.ascontiguousarray(out[:, ::-1]) if self._person.mirrored else out
 
     def landmarks_px(self, expression: Expression, view: View) -> Float:
-        """Where the landmarks of a face detector are, whether visible or hidden.
-
-        Returns:
-            (5, 2) float32 x and y in pixels of the frame: the two eye centres (the image's left first), the tip of the
-            nose, the two corners of the mouth (the image's left first).
-        """
+        """Where the landmarks of a face detector are: (5, 2) float32; see `FaceRenderer`."""
         mirrored = self._person.mirrored
         points = self._placed(self._shown(expression), _mirrored(view) if mirrored else view).points
         eyes = [points[list((*above, *below[1:-1]))].mean(0) for above, below in _EYES]
@@ -292,7 +270,7 @@ def _close(map_x: Float, map_y: Float, darker: Float, patch: EyePatch) -> None:
     if not height or not width:
         return
     inner = np.s_[patch.top : patch.top + height, patch.left : patch.left + width]
-    reach = np.s_[max(0, patch.top - 60) : patch.top + height + 60]
+    reach = np.s_[max(0, int(patch.from_y.min()) - 1) : max(0, int(patch.from_y.max())) + 3]
     for each in (map_x, map_y):
         source = np.ascontiguousarray(each[reach])
         down = patch.from_y - np.float32(reach.start)

@@ -6,17 +6,20 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from avpenet_cli.errors import SettingsError
+from avpenet_cli.errors import SettingsError, reason
+from avpenet_cli.phantom.face.image_file import read_image
 from avpenet_cli.phantom.face.renderer import Frame
 from avpenet_cli.phantom.head.model import AgeGroup, Look
 from avpenet_cli.phantom.photographs.person import Person, prepare, prepare_smiling
 from avpenet_cli.phantom.photographs.renderer import PhotographRenderer
-from avpenet_cli.phantom.photographs.template import POINTS, Array
+from avpenet_cli.phantom.photographs.template import FACE, POINTS, Array
 
 _REMEDY = "expected: faces.csv (file, person, expression), points.csv (file, point, x, y) and the photographs they name"
+
+_MARGIN_PX = 3
+_MIN_PUPIL_DISTANCE_PX = 30
 
 
 class Photographs:
@@ -38,7 +41,7 @@ class Photographs:
         self._neutral: dict[int, tuple[str, Array]] = {}
         self._smiling: dict[int, str] = {}
         for row in faces:
-            if not row["person"].isdigit():
+            if not row["person"].isdecimal():
                 raise SettingsError(f"{folder / 'faces.csv'}: person {row['person']!r} is no number", _REMEDY)
             number = int(row["person"])
             if keep is not None and not keep(number):
@@ -90,14 +93,25 @@ class Photographs:
         number = self.people[index]
         name, points = self._neutral[number]
         photograph = self._read(name)
+        self._check_points(name, points, photograph)
         return prepare(photograph, points, variant, number, look.skin_tone), number, photograph
 
+    def _check_points(self, name: str, points: Array, photograph: Frame) -> None:
+        """Refuse points of another photograph, or of the same in another resolution."""
+        height, width = photograph.shape[:2]
+        face = points[list(FACE)]
+        if (face < _MARGIN_PX).any() or (face >= np.array([width, height]) - _MARGIN_PX).any():
+            raise SettingsError(
+                f"{self._folder}: points of the face in {name} lie outside the photograph of {width}x{height} px",
+                _REMEDY,
+            )
+        if float(np.hypot(*(points[1] - points[0]))) < _MIN_PUPIL_DISTANCE_PX:
+            raise SettingsError(
+                f"{self._folder}: the pupils in {name} are less than {_MIN_PUPIL_DISTANCE_PX} px apart", _REMEDY
+            )
+
     def _read(self, name: str) -> Frame:
-        path = self._folder / name
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise SettingsError(f"{path} is absent or no photograph", _REMEDY)
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+        return read_image(self._folder / name, False, _REMEDY)
 
 
 def is_photographs(folder: Path) -> bool:
@@ -107,10 +121,10 @@ def is_photographs(folder: Path) -> bool:
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read ({error})", _REMEDY) from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SettingsError(f"{path} cannot be read ({reason(error)})", _REMEDY) from error
     if not rows or any(row.get(column) is None for row in rows for column in columns):
         raise SettingsError(f"{path} has no rows with the columns {', '.join(columns)}", _REMEDY)
     return rows

@@ -27,6 +27,8 @@ OUTLINE = (*range(134, 145), 112, 113, 114, 133, 132, 131, 130, 129, 128, 127, 1
 """The face from the image's left temple over the hairline and round the jaw."""
 SKULL = (149, 150, 151, 152, 153, 142, 136)
 """The hair from temple to temple over the top of the head."""
+FACE = (*range(109), *range(158, 176))
+"""Eyes, brows, nose, mouth and cheeks, which no photograph lacks."""
 IRIS, LID_CREASES = tuple(range(2, 18)), tuple(range(34, 44))
 
 _PAIRS = (
