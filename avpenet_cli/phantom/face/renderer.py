@@ -83,20 +83,7 @@ class MeshRenderer:
         return self._meshes[mesh_cover]
 
     def frame(self, expression: Expression, view: View, background: Frame, cover: Cover = NO_COVER) -> Frame:
-        """Render one frame.
-
-        Args:
-            expression: action units.
-            view: camera, pose and light.
-            background: (height, width, 3) uint8 RGB behind the person; not modified.
-            cover: object that covers part of the face.
-
-        Returns:
-            (height, width, 3) uint8 RGB.
-
-        Raises:
-            SettingsError: the sizes of background and view differ.
-        """
+        """Render one frame: (height, width, 3) uint8 RGB; see `FaceRenderer`."""
         check_background(background, view)
         mesh = self._mesh(cover)
         shape = mesh.shape
@@ -131,12 +118,7 @@ class MeshRenderer:
         return frame
 
     def landmarks_px(self, expression: Expression, view: View) -> Float:
-        """Where the landmarks of a face detector are, whether visible or hidden.
-
-        Returns:
-            (5, 2) float32 x and y in pixels of the frame: the two eye centres (the image's left first), the tip of the
-            nose, the two corners of the mouth (the image's left first).
-        """
+        """Where the landmarks of a face detector are: (5, 2) float32; see `FaceRenderer`."""
         shape = self._meshes[NO_COVER].shape
         forward = np.array([0.0, 0.0, shape.eyeballs.radius_mm], np.float32)
         points = np.concatenate([shape.eyeballs.centres_mm + forward, shape.vertices(expression)[self._marks]])

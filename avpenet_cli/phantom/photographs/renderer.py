@@ -62,20 +62,7 @@ class PhotographRenderer:
         self._normals = light.typical_normals()
 
     def frame(self, expression: Expression, view: View, background: Frame, cover: Cover = NO_COVER) -> Frame:
-        """Render one frame.
-
-        Args:
-            expression: action units.
-            view: camera, pose and light.
-            background: (height, width, 3) uint8 RGB behind the person; not modified.
-            cover: object that covers part of the face.
-
-        Returns:
-            (height, width, 3) uint8 RGB.
-
-        Raises:
-            SettingsError: the sizes of background and view differ.
-        """
+        """Render one frame: (height, width, 3) uint8 RGB; see `FaceRenderer`."""
         check_background(background, view)
         if self._person.mirrored:
             view, cover = _mirrored(view), _mirrored_cover(cover)
@@ -86,12 +73,7 @@ class PhotographRenderer:
         return np.ascontiguousarray(out[:, ::-1]) if self._person.mirrored else out
 
     def landmarks_px(self, expression: Expression, view: View) -> Float:
-        """Where the landmarks of a face detector are, whether visible or hidden.
-
-        Returns:
-            (5, 2) float32 x and y in pixels of the frame: the two eye centres (the image's left first), the tip of the
-            nose, the two corners of the mouth (the image's left first).
-        """
+        """Where the landmarks of a face detector are: (5, 2) float32; see `FaceRenderer`."""
         mirrored = self._person.mirrored
         points = self._placed(self._shown(expression), _mirrored(view) if mirrored else view).points
         eyes = [points[list((*above, *below[1:-1]))].mean(0) for above, below in _EYES]
