@@ -36,9 +36,10 @@ def test_default_states_what_it_was_trained_on() -> None:
     assert description.notice.startswith("DEMONSTRATION weights, trained on ")
     assert description.notice.endswith(", not for patients")
     assert "Patients" in description.not_intended_use
-    assert description.licence == "MIT"
+    assert description.licence.startswith("MIT; learnt from data under ")
     assert "simulated patients" in description.training_data.lower()
-    assert "test" in description.training_data.lower()
+    assert "No patient" in description.training_data
+    assert "kept out" in description.training_data
     assert description.architecture.fusion == "tokens"
 
 

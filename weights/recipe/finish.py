@@ -55,11 +55,21 @@ def describe(
     created: Annotated[Path, typer.Option(help="Text: programs, settings and numbers of updates.")],
     out: Annotated[Path, typer.Option(help="NAME.safetensors.")],
     licence: Annotated[str, typer.Option(help="Licence of the weights.")],
+    spread: Annotated[
+        float, typer.Option(help="Factor on the logit of the score, from phantoms that are not tested on.")
+    ] = 1.0,
 ) -> None:
-    """Join the parts into weights with a description."""
+    """Join the parts into weights with a description.
+
+    A network that was trained to the median of what it cannot know stays away from both ends of the scale. A factor on
+    the logit, which is the last layer's output, undoes part of that and keeps the order of all scores.
+    """
     packed: dict[str, Tensor] = {}
     for path in sorted(parts.glob("part-*.safetensors")):
         packed |= load_file(path)
+    state = unpack(packed)
+    for name in ("head.fc3.weight", "head.fc3.bias"):
+        state[name] = spread * state[name]
     description = WeightsDescription(
         name=out.stem,
         status="demonstration",
@@ -72,7 +82,7 @@ def describe(
         preprocessing=Preprocessing(),
         notice="DEMONSTRATION weights, trained on simulated recordings and acted sounds, not for patients",
     )
-    entry = save(unpack(packed), description, out, overwrite=True, packed=True)
+    entry = save(state, description, out, overwrite=True, packed=True)
     print(f"{out}: digest {entry.digest[:12]}")
 
 

@@ -114,6 +114,7 @@ class Run:
             if self.checkpoint and time.monotonic() - saved_s > _SAVE_EVERY_S:
                 self.save()
                 saved_s = time.monotonic()
+        print(f"{self.name}: done after {self.done} updates, {self.used_s:.0f} s", flush=True)
         if self.checkpoint:
             self.save()
 
