@@ -127,7 +127,9 @@ def _non_pain_behaviour(
             )
             for unit, peak in units_at_peak.items():
                 column = units[:, _UNITS.index(unit)]
-                np.maximum(column, peak * (height if behaviour != "blink" else height > 0.0), out=column)
+                # By the interval, since the sine at its end is not exactly 0.
+                shut = (time_s > start_s) & (time_s < start_s + length_s)
+                np.maximum(column, peak * (height if behaviour != "blink" else shut), out=column)
     if rng.random() < params.sleepy_share[subject.age_group]:
         column = units[:, _UNITS.index("eyes_closed")]
         np.maximum(column, np.clip(2.5 - expressed, 0.0, 1.0), out=column)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
 from avpenet_cli.phantom.behaviour import draw_motion
+from avpenet_cli.phantom.head.model import Expression
 from avpenet_cli.phantom.pain_trajectory import PainTrajectory, draw_pain_trajectory, random_drift
 from avpenet_cli.phantom.parameters.trajectory_params import trajectory_params
 from avpenet_cli.phantom.scene import draw_scene
@@ -145,3 +147,13 @@ def test_laugh_after_the_last_pain_value_is_dropped() -> None:
     subject = draw_subject(17, 20261123, "both")
     scene = draw_scene(subject, 9.0, 20261123 * 1_000_003 + 18 * 1009)
     assert all(other.start_s < 8.95 or other.kind == "cough_burst" for other in scene.non_pain)
+
+
+def test_eyes_open_again_after_a_blink() -> None:
+    shut = []
+    for seed in range(8):
+        motion = draw_scene(draw_subject(seed, 31, "adult"), 30.0, seed, fps=10.0).motion
+        shut.append(motion.units[:, [unit.name for unit in fields(Expression)].index("eyes_closed")] == 1.0)
+    # 15 blinks a minute of a quarter of a second each, and few adults who sleep or close their eyes in pain.
+    assert np.median([eyes.mean() for eyes in shut]) < 0.2
+    assert any(eyes.any() and not eyes[-1] for eyes in shut)
