@@ -16,7 +16,7 @@ from avpenet_cli.study.score_tables import Scores
 from avpenet_cli.study.tables import Inputs, summarise_weights
 
 _UNTRAINED = "UNTRAINED WEIGHTS: the scores mean nothing and must not be used."
-_DEMONSTRATION = "DEMONSTRATION WEIGHTS: trained on simulations, not for patients."
+_DEMONSTRATION = "DEMONSTRATION WEIGHTS: not trained on patients, and not to be used for them."
 _NO_SUBJECTS = (
     "Whose recordings these are is not known (no --subjects): each is counted as a separate subject. If a patient has "
     "several, there are fewer subjects than stated and the intervals are too narrow."
