@@ -31,37 +31,39 @@ class RemainingTime:
         self._clock = clock
         self._started = clock()
         self._left = 0
-        self._worked = self._lengths = self._current = self._current_length = 0.0
+        self._worked = self._lengths = 0.0
         self._counted = 0
+        self._current: dict[int, tuple[float, float]] = {}
 
     def start(self, items: int) -> None:
         """Begin to measure, with this number of items to do."""
         self._started, self._left = self._clock(), items
 
-    def progress(self, done: float, total: float) -> None:
-        """Note how far the current item is, in any unit."""
-        self._current, self._current_length = min(done, total), total
+    def progress(self, done: float, total: float, lane: int = 0) -> None:
+        """Note how far the current item of a lane is, in any unit."""
+        self._current[lane] = (min(done, total), total)
 
-    def item_done(self) -> None:
-        """Note that the current item is finished."""
+    def item_done(self, lane: int | None = 0) -> None:
+        """Note that the current item of a lane, or one that no lane had to take, is finished."""
         self._left -= 1
-        if self._current_length:
-            self._worked += self._current_length
-            self._lengths += self._current_length
+        _, length = self._current.pop(lane, (0.0, 0.0)) if lane is not None else (0.0, 0.0)
+        if length:
+            self._worked += length
+            self._lengths += length
             self._counted += 1
-        self._current = self._current_length = 0.0
 
     @property
     def remaining_s(self) -> float | None:
         """Seconds until the end; None while there is too little to go by."""
         elapsed_s = self._clock() - self._started
-        worked, lengths, counted = self._worked + self._current, self._lengths, self._counted
-        rest, others = 0.0, self._left
-        if self._current_length:
-            lengths, counted = lengths + self._current_length, counted + 1
-            rest, others = self._current_length - self._current, self._left - 1
+        current = [(done, length) for done, length in self._current.values() if length]
+        worked = self._worked + sum(done for done, _ in current)
+        lengths = self._lengths + sum(length for _, length in current)
+        counted = self._counted + len(current)
         if elapsed_s < _FIRST_ESTIMATE_S or not worked:
             return None
+        rest = sum(length - done for done, length in current)
+        others = self._left - len(current)
         return (rest + others * lengths / counted) * elapsed_s / worked
 
 
@@ -87,7 +89,7 @@ def _clock_text(seconds: float) -> str:
 
 
 class RunProgress(Progress):
-    """A bar for all items, one for the current item, and the current item's name below, cropped to the width.
+    """A bar for all items, one for those in progress, and their names below, cropped to the width.
 
     Args:
         counted: what the two bars count.
@@ -96,7 +98,9 @@ class RunProgress(Progress):
 
     def __init__(self, counted: tuple[str, str], console: Console) -> None:
         self._remaining = RemainingTime()
-        self._name = ""
+        self._names: dict[int, str] = {}
+        self._ended: set[int] = set()
+        self._lengths: dict[int, tuple[float, float]] = {}
         super().__init__(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -109,10 +113,11 @@ class RunProgress(Progress):
         self._current = self.add_task(counted[1], total=None)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The bars, and the name while there is one."""
+        """The bars, and the names while there are any."""
         yield from super().get_renderables()
-        if self._name:
-            yield Text(self._name, style="dim", no_wrap=True, overflow="ellipsis")
+        if self._names:
+            names = ", ".join(self._names[lane] for lane in sorted(self._names))
+            yield Text(names, style="dim", no_wrap=True, overflow="ellipsis")
 
     def begin(self, items: int) -> None:
         """Show the bars, now that the number of items is known."""
@@ -120,27 +125,45 @@ class RunProgress(Progress):
         self.reset(self._all, total=items)
         self.start()
 
-    def item_started(self, name: str) -> None:
+    def item_started(self, name: str, lane: int = 0) -> None:
         """Show a name; it must be printable."""
-        self._name = name
-        self.update(self._current, completed=0, total=None)
+        self._forget_ended()
+        self._names[lane] = name
         self.refresh()
 
-    def item_progress(self, done: float, total: float) -> None:
-        """Move the bar of the current item."""
-        self._remaining.progress(done, total)
-        self.update(self._current, completed=int(done), total=int(total) or None)
+    def item_progress(self, done: float, total: float, lane: int = 0) -> None:
+        """Move the bar of the items in progress."""
+        self._remaining.progress(done, total, lane)
+        self._lengths[lane] = (done, total)
+        self._show_current()
 
-    def item_done(self) -> None:
+    def _forget_ended(self) -> None:
+        for lane in self._ended:
+            self._names.pop(lane, None)
+            self._lengths.pop(lane, None)
+        self._ended.clear()
+        self._show_current()
+
+    def _show_current(self) -> None:
+        done = int(sum(done for done, _ in self._lengths.values()))
+        total = int(sum(total for _, total in self._lengths.values()))
+        self.update(self._current, completed=done, total=total or None)
+
+    def item_done(self, lane: int | None = 0) -> None:
         """Move the bar of all items."""
-        self._remaining.item_done()
+        self._remaining.item_done(lane)
+        if lane is not None:
+            self._ended.add(lane)
+            # The last one's name stays until the next begins, so that nothing flickers.
+            if self._names.keys() - self._ended:
+                self._forget_ended()
         self.advance(self._all)
         if self.tasks[0].finished:
-            self._name = ""
+            self._names.clear()
 
     def stop(self) -> None:
         """Leave the bars as they are."""
-        self._name = ""
+        self._names.clear()
         super().stop()
 
 

@@ -97,20 +97,20 @@ class Reporter(RunCallbacks):
         if self._progress is not None:
             self._progress.begin(total)
 
-    def item_started(self, name: str) -> None:
-        """Show the name of the current item."""
+    def item_started(self, name: str, lane: int = 0) -> None:
+        """Show the name of an item that is in progress."""
         if self._progress is not None:
-            self._progress.item_started(printable(name))
+            self._progress.item_started(printable(name), lane)
 
-    def progress(self, done: float, total: float) -> None:
-        """Move the bar of the current item."""
+    def progress(self, done: float, total: float, lane: int = 0) -> None:
+        """Move the bar of the items in progress."""
         if self._progress is not None:
-            self._progress.item_progress(done, total)
+            self._progress.item_progress(done, total, lane)
 
-    def item_done(self) -> None:
+    def item_done(self, lane: int | None = 0) -> None:
         """Move the bar of all items."""
         if self._progress is not None:
-            self._progress.item_done()
+            self._progress.item_done(lane)
 
     def info(self, message: str, **fields: object) -> None:
         """Log a line; `fields` are added to it in JSON."""

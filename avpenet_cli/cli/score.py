@@ -171,7 +171,7 @@ def _log_outcome(scored: ScoredRecording, reporter: Reporter) -> None:
     """Log one recording's outcome: a line for people, the same facts as fields for programs."""
     name, outcome = scored.recording.name, scored.outcome
     unscorable = sum(1 for segment in outcome.segments if segment.score is None)
-    seconds, spent = outcome.balance.nominal_s if outcome.balance else 0.0, sum(outcome.stage_s.values())
+    seconds = outcome.balance.nominal_s if outcome.balance else 0.0
     fields: dict[str, object] = {
         "event": "recording",
         "recording": name,
@@ -185,7 +185,7 @@ def _log_outcome(scored: ScoredRecording, reporter: Reporter) -> None:
     if outcome.reason:
         reporter.error(f"{name}: failed: {outcome.message}", **fields)
         return
-    how = "scored by an earlier run" if scored.reused else f"{seconds:.1f} s in {spent:.1f} s"
+    how = "scored by an earlier run" if scored.reused else f"{seconds:.1f} s in {scored.spent_s:.1f} s"
     counts = plural(len(outcome.segments), "segment") + (f", {unscorable} unscorable" if unscorable else "")
     rotated = f", image rotated by {outcome.orientation_deg} degrees" if outcome.orientation_deg else ""
     notes = outcome.facts.get("notes")

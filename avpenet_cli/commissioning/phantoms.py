@@ -16,6 +16,7 @@ from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.journal import Journal
 from avpenet_cli.runs.manifest import weights_mark
+from avpenet_cli.scoring.lanes import InProcessLane
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.run import ScoredRecording, iter_scored
 from avpenet_cli.scoring.scorer import Scorer
@@ -115,9 +116,9 @@ def score_phantoms(
         Interrupted: the callbacks asked for it; states how many recordings are finished.
         AvpenetError: the folder cannot be written.
     """
-    scorer = Scorer(network, run, callbacks)
+    lane = InProcessLane(Scorer(network, run, callbacks), callbacks)
     with contextlib.closing(Journal(private / "scores.csv", dict(settings))) as journal:
-        results = iter_scored(phantoms.recordings, scorer, journal, callbacks)
+        results = iter_scored(phantoms.recordings, lane, journal, callbacks)
         while True:
             started = time.perf_counter()
             scored: ScoredRecording | None = next(results, None)

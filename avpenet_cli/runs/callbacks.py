@@ -30,23 +30,29 @@ class RunCallbacks:
     def set_total(self, total: int) -> None:
         """Note how many recordings or epochs the run has; called once, before the first report."""
 
-    def item_started(self, name: str) -> None:
+    def item_started(self, name: str, lane: int = 0) -> None:
         """Note which recording comes next.
 
         Args:
             name: the recording's name or pseudonym.
+            lane: number of the lane that takes it, where several recordings are in progress at once.
         """
 
-    def progress(self, done: float, total: float) -> None:
-        """Note the progress of the current recording or epoch.
+    def progress(self, done: float, total: float, lane: int = 0) -> None:
+        """Note the progress of a lane's current recording, or of an epoch.
 
         Args:
             done: seconds read, batches trained or segments scored so far.
             total: the value of `done` at the end; 0 if it is not known.
+            lane: as in `item_started`.
         """
 
-    def item_done(self) -> None:
-        """Note that one more recording or epoch is finished."""
+    def item_done(self, lane: int | None = 0) -> None:
+        """Note that one more recording or epoch is finished.
+
+        Args:
+            lane: as in `item_started`; None for a recording that no lane had to take.
+        """
 
     def should_stop(self) -> bool:
         """Tell whether the run should end now; asked between batches."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, RecordingError
 from avpenet_cli.inputs import Inputs, Recording
@@ -24,6 +25,7 @@ from avpenet_cli.runs.manifest import (
     manifest_path,
     read_table_name,
 )
+from avpenet_cli.scoring.lanes import InProcessLane, Job, Lanes, unexpected_outcome
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.recorded_at import CONTAINER
 from avpenet_cli.scoring.results import Results, RunFacts, partial_path, refuse_replacing_others, tables_of
@@ -33,8 +35,6 @@ from avpenet_cli.storage import storage_fault, temporary_prefix
 from avpenet_cli.tables import check_format
 from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsEntry
-
-_DIGEST_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,14 @@ class ScoredRecording:
     Attributes:
         reused: whether an earlier run scored it.
         error: what failed, with its traceback; None otherwise.
+        spent_s: seconds that this run spent on it; stages overlap, so that theirs may add up to more.
     """
 
     recording: Recording
     outcome: RecordingOutcome
     reused: bool = False
     error: Exception | None = None
+    spent_s: float = 0.0
 
 
 def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> Iterator[ScoredRecording]:
@@ -113,122 +115,149 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
     with output_lock(request.out):
         _check_manifest_owner(request.out)
         refuse_replacing_others(request.out, with_subjects=request.subjects is not None)
-        # Weights and settings are verified here, before anything of an earlier run is removed.
-        network = Network(request.weights, request.settings, callbacks)
         with_times = not request.pseudonymised or results.starts.source == CONTAINER
-        scorer = Scorer(network, request.settings, callbacks, with_times=with_times)
-        _remove_leftovers(request.out, journal_too=request.overwrite)
-        fingerprint = {
-            "weights": f"{request.weights.name}@{request.weights.digest}",
-            "recordings' names": "pseudonyms" if request.pseudonymised else "plain",
-            **result_settings(request.settings),
-        }
-        journal = Journal(request.out, fingerprint, replacing=request.overwrite)
-        try:
-            if not request.prune:
-                _check_nothing_is_dropped(request, journal)
-            _begin(request, journal, started)
-            _announce(request, network, callbacks)
-            totals, seen, reused = Totals(), set[str](), set[str]()
-            try:
-                recordings = request.inputs.recordings
-                for scored in iter_scored(recordings, scorer, journal, callbacks, digests=request.digests):
-                    totals.add(scored.outcome)
-                    seen.add(scored.recording.key)
-                    if scored.reused:
-                        reused.add(scored.recording.key)
-                    yield scored
-            except Interrupted as stop:
-                finished = _write_partial(results, journal, seen)
-                remedy = "run it again without --overwrite to resume" if request.overwrite else stop.remedy
-                raise Interrupted(f"{stop.message}{f'; {finished}' if finished else ''}", remedy) from None
-            if not request.prune and (names := _held_but_failed(request, journal)):
-                refuse_dropping(request.out, [], names, kept=f", and {_write_partial(results, journal, seen)}")
-            facts = RunFacts(device_name(network.device), totals, reused, started)
-            journal.end_run(results.write(journal, facts, callbacks))
-            if request.prune and (dropped := journal.prune(request.inputs.recordings)):
-                callbacks.info(f"{plural(dropped, 'recording')} dropped from {request.out.name} (--prune)")
-        finally:
-            journal.close()
+        # Weights and settings are verified here, before anything of an earlier run is removed.
+        with contextlib.closing(_open_lanes(request, callbacks, with_times=with_times)) as lanes:
+            _remove_leftovers(request.out, journal_too=request.overwrite)
+            journal = Journal(request.out, _fingerprint(request), replacing=request.overwrite)
+            with contextlib.closing(journal):
+                yield from _score_into(journal, lanes, results, request, callbacks, started)
+
+
+def _open_lanes(request: ScoreRequest, callbacks: RunCallbacks, *, with_times: bool) -> Lanes:
+    scorer = Scorer(
+        Network(request.weights, request.settings, callbacks), request.settings, callbacks, with_times=with_times
+    )
+    return InProcessLane(scorer, callbacks)
+
+
+def _fingerprint(request: ScoreRequest) -> dict[str, Any]:
+    """What two runs must have in common to share a journal."""
+    return {
+        "weights": f"{request.weights.name}@{request.weights.digest}",
+        "recordings' names": "pseudonyms" if request.pseudonymised else "plain",
+        **result_settings(request.settings),
+    }
+
+
+def _score_into(
+    journal: Journal,
+    lanes: Lanes,
+    results: Results,
+    request: ScoreRequest,
+    callbacks: RunCallbacks,
+    started: datetime,
+) -> Iterator[ScoredRecording]:
+    """Score into the journal, then write the tables and the manifest; raises as `score_recordings`."""
+    if not request.prune:
+        _check_nothing_is_dropped(request, journal)
+    _begin(request, journal, started)
+    _announce(request, lanes, callbacks)
+    totals, seen, reused = Totals(), set[str](), set[str]()
+    try:
+        recordings = request.inputs.recordings
+        for scored in iter_scored(recordings, lanes, journal, callbacks, digests=request.digests):
+            totals.add(scored.outcome)
+            seen.add(scored.recording.key)
+            if scored.reused:
+                reused.add(scored.recording.key)
+            yield scored
+    except Interrupted as stop:
+        finished = _write_partial(results, journal, seen)
+        remedy = "run it again without --overwrite to resume" if request.overwrite else stop.remedy
+        raise Interrupted(f"{stop.message}{f'; {finished}' if finished else ''}", remedy) from None
+    if not request.prune and (names := _held_but_failed(request, journal)):
+        refuse_dropping(request.out, [], names, kept=f", and {_write_partial(results, journal, seen)}")
+    facts = RunFacts(device_name(lanes.device), totals, reused, started)
+    journal.end_run(results.write(journal, facts, callbacks))
+    if request.prune and (dropped := journal.prune(request.inputs.recordings)):
+        callbacks.info(f"{plural(dropped, 'recording')} dropped from {request.out.name} (--prune)")
 
 
 def iter_scored(
     recordings: Sequence[Recording],
-    scorer: Scorer,
+    lanes: Lanes,
     journal: Journal,
     callbacks: RunCallbacks = NO_CALLBACKS,
     *,
     digests: bool = False,
 ) -> Generator[ScoredRecording, None, None]:
-    """Score every recording that is not in the journal yet, in order; each is stored before it is yielded.
+    """Score every recording that is not in the journal yet; each is stored as soon as it is finished.
 
     Args:
         digests: store the digests of the scored files, too.
 
+    Yields:
+        Every recording in order. Where a run ends early, recordings that were finished before others in front of them
+        come last.
+
     Raises:
         Interrupted: on request; says how many recordings were finished.
-        AvpenetError: the journal cannot be written.
+        AvpenetError: the journal cannot be written, or the run cannot go on.
     """
-    for position, recording in enumerate(recordings):
-        try:
-            callbacks.check_stop()
-            callbacks.item_started(recording.name)
-            scored = _score_one(recording, scorer, journal, callbacks.should_stop if digests else None)
-        except Interrupted:
-            raise Interrupted(
-                f"interrupted after {position} of {plural(len(recordings), 'recording')}",
-                "run the same command again to resume",
-            ) from None
-        if scored.error is not None:
-            callbacks.failure(scored.error)
-        callbacks.item_done()
-        yield scored
+    waiting: dict[int, ScoredRecording] = {}
+    yielded = begun = 0
+    try:
+        while yielded < len(recordings):
+            if yielded in waiting:
+                yield _reported(waiting.pop(yielded), callbacks)
+                yielded += 1
+            elif begun < len(recordings) and lanes.has_room():
+                callbacks.check_stop()
+                known = _known_or_submitted(begun, recordings[begun], lanes, journal, callbacks, digests)
+                if known is not None:
+                    waiting[begun] = known
+                begun += 1
+            else:
+                result = lanes.take()
+                recording = recordings[result.job.position]
+                journal.note(recording, result.job.file_state, result.outcome, result.sha256)
+                callbacks.item_done(result.lane)
+                waiting[result.job.position] = ScoredRecording(
+                    recording, result.outcome, error=result.error, spent_s=result.spent_s
+                )
+    except AvpenetError as error:
+        finished = yielded + len(waiting)
+        for position in sorted(waiting):
+            yield _reported(waiting[position], callbacks)
+        if not isinstance(error, Interrupted):
+            raise
+        raise Interrupted(
+            f"interrupted after {finished} of {plural(len(recordings), 'recording')}",
+            "run the same command again to resume",
+        ) from None
 
 
-def _score_one(
-    recording: Recording, scorer: Scorer, journal: Journal, stop_digest: Callable[[], bool] | None
-) -> ScoredRecording:
+def _reported(scored: ScoredRecording, callbacks: RunCallbacks) -> ScoredRecording:
+    if scored.error is not None:
+        callbacks.failure(scored.error)
+    return scored
+
+
+def _known_or_submitted(
+    position: int, recording: Recording, lanes: Lanes, journal: Journal, callbacks: RunCallbacks, digests: bool
+) -> ScoredRecording | None:
+    """A recording that needs no scoring, because it is in the journal or cannot be read; else submit it."""
     file_state: os.stat_result | None = None
-    sha256 = ""
     try:
         if recording.problem:
             raise RecordingError("no_recordings", recording.problem)
         file_state = check_file(recording.path)
         known = journal.finished(recording, file_state)
-        if known is not None:
-            return ScoredRecording(recording, known, reused=True)
-        scored = ScoredRecording(recording, scorer.score(recording.path))
-        if stop_digest is not None:
-            sha256 = _digest(recording.path, file_state, stop_digest)
+        if known is None:
+            lanes.submit(Job(position, recording.name, recording.path, file_state, digests))
+            return None
+        scored = ScoredRecording(recording, known, reused=True)
     except RecordingError as error:
         scored = ScoredRecording(recording, failed_outcome(error), error=error)
     except AvpenetError:
         raise
-    except Exception as error:  # one recording must not end a night's run; --debug shows the traceback
-        failure = RecordingError.from_unexpected(error, "scored")
-        scored = ScoredRecording(recording, failed_outcome(failure), error=error)
-    journal.note(recording, file_state, scored.outcome, sha256)
+    except Exception as error:
+        scored = ScoredRecording(recording, unexpected_outcome(error), error=error)
+    if not scored.reused:
+        journal.note(recording, file_state, scored.outcome)
+    callbacks.item_done(None)
     return scored
-
-
-def _digest(path: Path, file_state: os.stat_result, should_stop: Callable[[], bool]) -> str:
-    """SHA-256 of a file that was read a moment ago, so that most of it is still in memory.
-
-    Returns:
-        Hexadecimal; empty where the file has changed since `file_state`, can no longer be read, or the run should end.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb", buffering=0) as file:
-            while block := file.read(_DIGEST_BLOCK_BYTES):
-                digest.update(block)
-                if should_stop():
-                    return ""
-            now = os.fstat(file.fileno())
-    except OSError:
-        return ""
-    unchanged = (now.st_size, now.st_mtime_ns) == (file_state.st_size, file_state.st_mtime_ns)
-    return digest.hexdigest() if unchanged else ""
 
 
 def _begin(request: ScoreRequest, journal: Journal, started: datetime) -> None:
@@ -296,7 +325,7 @@ def _held_but_failed(request: ScoreRequest, journal: Journal) -> list[str]:
     return [recording.name for recording in request.inputs.recordings if recording.key in failed]
 
 
-def _announce(request: ScoreRequest, network: Network, callbacks: RunCallbacks) -> None:
+def _announce(request: ScoreRequest, lanes: Lanes, callbacks: RunCallbacks) -> None:
     inputs = request.inputs
     callbacks.set_total(len(inputs.recordings))
     for note in inputs.notes:
@@ -305,8 +334,8 @@ def _announce(request: ScoreRequest, network: Network, callbacks: RunCallbacks) 
         callbacks.info(f"left aside: {left_aside}")
     number = len(inputs.recordings)
     callbacks.info(
-        f"scoring {plural(number, 'recording')} on {device_name(network.device)}",
+        f"scoring {plural(number, 'recording')} on {device_name(lanes.device)}",
         event="start",
         recordings=number,
-        device=str(network.device),
+        device=str(lanes.device),
     )

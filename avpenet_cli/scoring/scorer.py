@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from avpenet_cli.audio.segments import SegmentAudio
 from avpenet_cli.errors import RecordingError, SettingsError
@@ -60,6 +61,11 @@ class Scorer:
                 )
         needed = tuple(m for m in description.modalities if m in (*description.modalities_needed, *run.require))
         self._front_end = FrontEnd(description.preprocessing, run, needed, network.device, callbacks)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that computes."""
+        return self._network.device
 
     def score(self, path: Path) -> RecordingOutcome:
         """Score one recording.

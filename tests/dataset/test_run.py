@@ -31,7 +31,7 @@ class Recorder(RunCallbacks):
     def warning(self, message: str, **fields: object) -> None:
         self.events.append(message)
 
-    def item_done(self) -> None:
+    def item_done(self, lane: int | None = 0) -> None:
         self.events.append("item")
 
     def should_stop(self) -> bool:

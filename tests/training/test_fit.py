@@ -78,7 +78,7 @@ class Printing(RunCallbacks):
     def info(self, message: str, **fields: object) -> None:
         print("epoch", fields["epoch"], flush=True)
 
-    def progress(self, done: float, total: float) -> None:
+    def progress(self, done: float, total: float, lane: int = 0) -> None:
         print("batch", done, total, flush=True)
 
 
