@@ -1,4 +1,7 @@
-"""Audio and visual encoders (equations 1-8): torchvision's ResNets with the authors' parameter names."""
+"""Audio and visual encoders (equations 1-8): ResNet-34 and ResNet-50 with the authors' parameter names.
+
+The residual networks are those of torchvision, whose import takes seconds, written here without its options.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 EMBEDDING = 512
 """Embedding dimension d of the paper."""
@@ -26,24 +28,93 @@ def ieee_convolutions(device: torch.device) -> Iterator[None]:
         yield
 
 
-class ResNetTrunk(nn.Module):
-    """The convolutional part of a torchvision ResNet, without its classifier.
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut, the residual block of ResNet-34 (He et al. 2016, figure 5).
 
-    Attributes keep torchvision's names (`conv1 bn1 layer1..layer4`), which are those of the authors' checkpoints.
+    Args:
+        channels_in: of the input.
+        width: channels of both convolutions.
+        stride: of the first convolution.
+    """
+
+    expansion = 1
+    """Channels of the output per channel of `width`."""
+
+    def __init__(self, channels_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, width, kernel_size=3, stride=stride, padding=1, bias=False)
+        self.bn1: nn.Module = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False)
+        self.bn2: nn.Module = nn.BatchNorm2d(width)
+        self.downsample = _shortcut(channels_in, width * self.expansion, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels_in, H, W) -> (N, width, ceil(H / stride), ceil(W / stride))."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += x if self.downsample is None else self.downsample(x)
+        result: Tensor = self.relu(out)
+        return result
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions with a shortcut, the residual block of ResNet-50, with the stride in the 3x3.
+
+    Args:
+        channels_in: of the input.
+        width: channels of the first two convolutions; the output has four times as many.
+        stride: of the 3x3 convolution.
+    """
+
+    expansion = 4
+    """Channels of the output per channel of `width`."""
+
+    def __init__(self, channels_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, width, kernel_size=1, bias=False)
+        self.bn1: nn.Module = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, kernel_size=3, stride=stride, padding=1, bias=False)
+        self.bn2: nn.Module = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, width * self.expansion, kernel_size=1, bias=False)
+        self.bn3: nn.Module = nn.BatchNorm2d(width * self.expansion)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(channels_in, width * self.expansion, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels_in, H, W) -> (N, 4 * width, ceil(H / stride), ceil(W / stride))."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        out += x if self.downsample is None else self.downsample(x)
+        result: Tensor = self.relu(out)
+        return result
+
+
+def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Module | None:
+    """A projection where the shapes of input and output differ, else None."""
+    if stride == 1 and channels_in == channels_out:
+        return None
+    projection = nn.Conv2d(channels_in, channels_out, kernel_size=1, stride=stride, bias=False)
+    return nn.Sequential(projection, nn.BatchNorm2d(channels_out))
+
+
+class ResNetTrunk(nn.Module):
+    """The convolutional part of a ResNet with 3, 4, 6 and 3 blocks, without its classifier.
+
+    Attributes have torchvision's names (`conv1 bn1 layer1..layer4`), which are those of the authors' checkpoints.
     """
 
     def __init__(self, block: type[BasicBlock | Bottleneck], channels_in: int) -> None:
         super().__init__()
-        resnet = ResNet(block, [3, 4, 6, 3])
         self.conv1 = nn.Conv2d(channels_in, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
-        self.bn1: nn.Module = resnet.bn1
-        self.relu = resnet.relu
-        self.maxpool = resnet.maxpool
-        self.layer1 = resnet.layer1
-        self.layer2 = resnet.layer2
-        self.layer3 = resnet.layer3
-        self.layer4 = resnet.layer4
+        self.bn1: nn.Module = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.layer1 = _stage(block, 64, width=64, blocks=3, stride=1)
+        self.layer2 = _stage(block, 64 * block.expansion, width=128, blocks=4, stride=2)
+        self.layer3 = _stage(block, 128 * block.expansion, width=256, blocks=6, stride=2)
+        self.layer4 = _stage(block, 256 * block.expansion, width=512, blocks=3, stride=2)
 
     def stages(self, images: Tensor) -> Tensor:
         """(N, channels_in, H, W) -> features (N, C, ceil(H / 32), ceil(W / 32)), in the dtype of the convolutions."""
@@ -51,6 +122,14 @@ class ResNetTrunk(nn.Module):
         with ieee_convolutions(x.device):
             x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
             return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+def _stage(
+    block: type[BasicBlock | Bottleneck], channels_in: int, *, width: int, blocks: int, stride: int
+) -> nn.Sequential:
+    """Blocks of one width, of which the first has the stride."""
+    others = [block(width * block.expansion, width, stride=1) for _ in range(blocks - 1)]
+    return nn.Sequential(block(channels_in, width, stride), *others)
 
 
 class AudioEncoder(ResNetTrunk):

@@ -88,8 +88,9 @@ class CrossModalFusion(nn.Module):
         super().__init__()
         self.W_a = nn.Linear(EMBEDDING, EMBEDDING)
         self.W_v = nn.Linear(EMBEDDING, EMBEDDING)
-        self.p_a = nn.Parameter(0.02 * torch.randn(EMBEDDING))
-        self.p_v = nn.Parameter(0.02 * torch.randn(EMBEDDING))
+        # Not `torch.randn`: on the `meta` device, where networks are built, it imports torch's compiler for seconds.
+        self.p_a = nn.Parameter(torch.empty(EMBEDDING).uniform_(-0.035, 0.035))
+        self.p_v = nn.Parameter(torch.empty(EMBEDDING).uniform_(-0.035, 0.035))
         self.audio_to_visual_attn = CrossAttention()
         self.visual_to_audio_attn = CrossAttention()
         self.ff = nn.Sequential(

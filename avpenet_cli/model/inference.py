@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from avpenet_cli.model.avpenet import AVPENet
 from avpenet_cli.model.encoders import ResNetTrunk
@@ -35,16 +34,25 @@ def optimise_for_inference(model: AVPENet, device: str, precision: Literal["floa
         device: `cpu`, `cuda` or `cuda:N`.
         precision: of the encoders' convolutions; everything else stays float32.
     """
-    fast = copy.deepcopy(model).eval()  # folding requires evaluation mode
-    for trunk in [module for module in fast.modules() if isinstance(module, ResNetTrunk)]:
+    return convert_for_inference(copy.deepcopy(model), device, precision)
+
+
+@torch.no_grad()
+def convert_for_inference(model: AVPENet, device: str, precision: Literal["float32", "bfloat16"]) -> AVPENet:
+    """Convert a network as `optimise_for_inference` does, without a second copy of its parameters.
+
+    Args:
+        model: is modified; use what is returned.
+    """
+    model.requires_grad_(False)
+    for trunk in [module for module in model.modules() if isinstance(module, ResNetTrunk)]:
         _fold_batch_norm(trunk)
         if precision == "bfloat16":
             for name in _CONVOLUTIONAL:
                 getattr(trunk, name).to(torch.bfloat16)
-    fast = fast.to(torch.device(device)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    fast.eval().requires_grad_(False)
-    fast.face_micro_batch = CPU_FACE_MICRO_BATCH if torch.device(device).type == "cpu" else None
-    return cast(AVPENet, fast)
+    model = model.eval().to(torch.device(device)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.face_micro_batch = CPU_FACE_MICRO_BATCH if torch.device(device).type == "cpu" else None
+    return model
 
 
 def _fold_batch_norm(trunk: ResNetTrunk) -> None:
@@ -54,13 +62,23 @@ def _fold_batch_norm(trunk: ResNetTrunk) -> None:
         for name, child in children.items():
             norm_name = name.replace("conv", "bn")
             if isinstance(child, nn.Conv2d) and isinstance(norm := children.get(norm_name), nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(child, norm))
+                _fold(child, norm)
                 setattr(module, norm_name, nn.Identity())
             elif name == "downsample" and isinstance(child, nn.Sequential):
                 convolution, norm = child
                 assert isinstance(convolution, nn.Conv2d)
                 assert isinstance(norm, nn.BatchNorm2d)
-                module.downsample = fuse_conv_bn_eval(convolution, norm)
+                _fold(convolution, norm)
+                module.downsample = convolution
+
+
+def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Multiply a convolution without bias by the batch norm that follows it, in place, in evaluation mode."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    factor = torch.rsqrt(norm.running_var + norm.eps)
+    convolution.weight.mul_((norm.weight * factor).view(-1, 1, 1, 1))
+    convolution.bias = nn.Parameter(norm.bias - norm.running_mean * factor * norm.weight, requires_grad=False)
 
 
 @torch.inference_mode()

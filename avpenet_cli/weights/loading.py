@@ -42,7 +42,7 @@ def verify(entry: WeightsEntry) -> None:
             header = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
     except (OSError, safetensors.SafetensorError) as error:
         raise _not_safetensors(entry.path, error) from None
-    check_tensors(unpacked_header(header), entry.description, str(entry.path))
+    check_tensors(unpacked_header(header), empty_network(entry.description), entry.description, str(entry.path))
 
 
 def load_network(entry: WeightsEntry) -> AVPENet:
@@ -61,7 +61,7 @@ def load_network(entry: WeightsEntry) -> AVPENet:
 
         state = seeded_state(network, UNTRAINED_SEED)
     else:
-        state = _read_verified(entry.path, description)
+        state = _read_verified(entry.path, network, description)
     network.load_state_dict(state, strict=True, assign=True)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     if parameters != description.n_parameters:
@@ -72,7 +72,7 @@ def load_network(entry: WeightsEntry) -> AVPENet:
     return network.eval()
 
 
-def _read_verified(path: Path, description: WeightsDescription) -> dict[str, Tensor]:
+def _read_verified(path: Path, network: AVPENet, description: WeightsDescription) -> dict[str, Tensor]:
     """Read the tensors, expanded to float32, from the same bytes that the digest is computed from."""
     import safetensors
     from safetensors.torch import load as parse
@@ -86,10 +86,11 @@ def _read_verified(path: Path, description: WeightsDescription) -> dict[str, Ten
         tensors = parse(content)
     except safetensors.SafetensorError as error:
         raise _not_safetensors(path, error) from None
-    check_tensors(unpacked_header(header_of(tensors)), description, str(path))
-    state = unpack(tensors)
-    check_finite(state, str(path))
-    return state
+    del content  # the tensors are a copy of it
+    check_tensors(unpacked_header(header_of(tensors)), network, description, str(path))
+    # Before they are expanded: 8-bit integers are finite, and of those only the scales need reading.
+    check_finite(tensors, str(path))
+    return unpack(tensors)
 
 
 def _check_digest(digest: str, description: WeightsDescription, path: Path) -> None:
@@ -124,9 +125,9 @@ def load(
     Raises:
         WeightsError: as `load_network`.
     """
-    from avpenet_cli.model.inference import optimise_for_inference
+    from avpenet_cli.model.inference import convert_for_inference
 
-    return optimise_for_inference(load_network(entry), device, precision), entry.description
+    return convert_for_inference(load_network(entry), device, precision), entry.description
 
 
 def empty_network(description: WeightsDescription) -> AVPENet:
@@ -150,18 +151,19 @@ def header_of(state: Mapping[str, Tensor]) -> Header:
     }
 
 
-def check_tensors(header: Header, description: WeightsDescription, source: str) -> None:
+def check_tensors(header: Header, network: AVPENet, description: WeightsDescription, source: str) -> None:
     """Compare names, shapes and types with the network's.
 
     Args:
         header: name -> (shape, safetensors type).
+        network: from `empty_network`.
         description: names the network.
         source: of the tensors, for the error message.
 
     Raises:
         WeightsError: a tensor is missing, unknown or of the wrong shape or type.
     """
-    expected = header_of(empty_network(description).state_dict())
+    expected = header_of(network.state_dict())
     remedy = f"they are not weights for the network {description.network!r} of this version"
     for problem, names in (
         ("lacks", expected.keys() - header.keys()),
@@ -186,5 +188,6 @@ def check_finite(state: Mapping[str, Tensor], source: str) -> None:
         WeightsError: a tensor has NaN or infinite values.
     """
     for name, tensor in state.items():
-        if not bool(tensor.isfinite().all()):
+        # The least and the largest value are NaN where any value is.
+        if tensor.is_floating_point() and not all(bool(end.isfinite()) for end in tensor.aminmax()):
             raise WeightsError(f"{source}: tensor {name} has values that are not finite", "use an intact copy")

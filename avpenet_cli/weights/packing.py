@@ -45,7 +45,7 @@ def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     packed = {name for name, tensor in state.items() if tensor.dtype == torch.int8}
     scales = {name + SCALE_SUFFIX for name in packed}
     return {
-        name: tensor.float() * _along_outputs(state[name + SCALE_SUFFIX], tensor) if name in packed else tensor
+        name: tensor.float().mul_(_along_outputs(state[name + SCALE_SUFFIX], tensor)) if name in packed else tensor
         for name, tensor in state.items()
         if name not in scales
     }

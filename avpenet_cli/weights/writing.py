@@ -55,10 +55,10 @@ def save(
         raise WeightsError(f"weights called {description.name!r} cannot be stored as {path.name}", "use the same name")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
     source = f"the state dict of {description.name!r}"
-    check_tensors(header_of(state), description, source)
+    network = empty_network(description)
+    check_tensors(header_of(state), network, description, source)
     check_finite(state, source)
     tensors = serialise(pack(state) if packed else state)
-    network = empty_network(description)
     complete = dataclasses.replace(
         description,
         n_parameters=sum(parameter.numel() for parameter in network.parameters()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -67,3 +69,15 @@ def test_network_encodes_equally_in_batches_of_every_size() -> None:
     network.batch_size = 2
     assert np.abs(network.encode_faces(crops) - together).max() < 1e-5
     assert network.batch_size == 2
+
+
+def test_loading_a_network_imports_no_compiler_and_no_library_that_scoring_does_without() -> None:
+    """Importing torchvision or torch's compiler takes seconds, more than a short recording."""
+    code = (
+        "import sys; from avpenet_cli.scoring.network import Network; from avpenet_cli.settings import RunSettings; "
+        "from avpenet_cli.weights import default_entry; Network(default_entry(), RunSettings(device='cpu')); "
+        "print([name for name in ('torchvision', 'torch._dynamo', 'facenet_pytorch', 'lightning', 'sympy', 'scipy', "
+        "'pandas', 'matplotlib') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "[]\n"), run.stderr
