@@ -115,9 +115,10 @@ def _detector() -> Finding:
     import torch
 
     from avpenet_cli.face.detect import FaceDetector
+    from avpenet_cli.media.frame_image import RgbImage
     from avpenet_cli.settings import FaceSettings
 
-    FaceDetector(FaceSettings(), torch.device("cpu")).detect([np.zeros((64, 64, 3), np.uint8)])
+    FaceDetector(FaceSettings(), torch.device("cpu")).detect([RgbImage(np.zeros((64, 64, 3), np.uint8))])
     return Finding("ok", "MTCNN runs")
 
 

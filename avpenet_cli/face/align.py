@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from avpenet_cli.face.detect import Face
+from avpenet_cli.media.frame_image import FrameImage
 from avpenet_cli.settings import FaceSettings
 
 _MAX_TILT_DEG = 45.0
@@ -40,12 +41,12 @@ def crop_map(face: Face, settings: FaceSettings) -> np.ndarray:
     return np.column_stack([step_x, step_y, origin - 0.5])
 
 
-def align(frame: np.ndarray, face: Face, settings: FaceSettings) -> np.ndarray:
+def align(image: FrameImage, face: Face, settings: FaceSettings) -> np.ndarray:
     """Cut the aligned crop out of a frame.
 
     Args:
-        frame: (height, width, 3) uint8 RGB.
-        face: the detected face, in pixels of `frame`.
+        image: the source frame; only the part under the crop is asked for.
+        face: the detected face, in pixels of the frame.
         settings: size, margin, whether to level the eyes.
 
     Returns:
@@ -55,11 +56,12 @@ def align(frame: np.ndarray, face: Face, settings: FaceSettings) -> np.ndarray:
     size = settings.crop_px
     steps_px = np.linalg.norm(matrix[:, :2], axis=0)
     # Averaging by the largest integer factor that does not blur the crop leaves little reduction to the warp.
-    factor = max(math.floor(steps_px.min() + 1e-3), math.ceil(steps_px.max() / _MAX_REDUCTION - 1e-3))
-    if factor > 1:
-        frame, matrix = _reduced(frame, matrix, size, factor)
+    factor = max(1, math.floor(steps_px.min() + 1e-3), math.ceil(steps_px.max() / _MAX_REDUCTION - 1e-3))
+    part, matrix = _part_under(matrix, image, size, factor)
+    if part is None:
+        return np.zeros((size, size, 3), np.uint8)
     return cv2.warpAffine(
-        frame,
+        part,
         matrix,
         (size, size),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
@@ -68,23 +70,26 @@ def align(frame: np.ndarray, face: Face, settings: FaceSettings) -> np.ndarray:
     )
 
 
-def _reduced(frame: np.ndarray, matrix: np.ndarray, size: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the frame under the crop, averaged over `factor` x `factor` pixels, and the map onto it."""
+def _part_under(matrix: np.ndarray, image: FrameImage, size: int, factor: int) -> tuple[np.ndarray | None, np.ndarray]:
+    """The part of the frame under the crop, averaged over `factor` x `factor` pixels, and the map onto it.
+
+    None where the crop lies beside the frame. A part that is too small to be averaged is left as it is.
+    """
     corners = matrix @ np.array([[0, size, 0, size], [0, 0, size, size], [1, 1, 1, 1]], np.float64)
-    height, width = frame.shape[:2]
-    left, top = (np.floor(corners.min(1)) - 2 * factor).astype(int).clip(0)
-    right, bottom = (np.ceil(corners.max(1)) + 2 * factor).astype(int)
-    right, bottom = min(right, width), min(bottom, height)
+    left, top = (int(edge) for edge in (np.floor(corners.min(1)) - 2 * factor).clip(0))
+    right, bottom = (
+        min(int(edge), end) for edge, end in zip(np.ceil(corners.max(1)) + 2 * factor, image.size, strict=True)
+    )
+    if right <= left or bottom <= top:
+        return None, matrix
     if right - left < factor or bottom - top < factor:
-        return frame, matrix
+        factor = 1
     right, bottom = left + (right - left) // factor * factor, top + (bottom - top) // factor * factor
-    part = frame[top:bottom, left:right]
-    reduced = cv2.resize(part, ((right - left) // factor, (bottom - top) // factor), interpolation=cv2.INTER_AREA)
     shifted = matrix.copy()
     shifted[:, 2] += 0.5 - np.array([left, top])
     shifted /= factor
     shifted[:, 2] -= 0.5
-    return reduced, shifted
+    return image.part(left, top, right, bottom, factor), shifted
 
 
 def _upright_axes(turn_deg: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from facenet_pytorch import MTCNN
 from facenet_pytorch.models.utils.detect_face import detect_face
 
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
+from avpenet_cli.media.frame_image import FrameImage
 from avpenet_cli.model.encoders import ieee_convolutions
 from avpenet_cli.settings import FaceSettings
 
@@ -86,30 +86,26 @@ class FaceDetector:
             # Faster on a CPU; the faces move by under 1e-4 px.
             network.to(memory_format=torch.channels_last)
 
-    def detect(self, frames: Sequence[np.ndarray], turn_deg: int = 0) -> list[list[Face]]:
+    def detect(self, frames: Sequence[FrameImage], turn_deg: int = 0) -> list[list[Face]]:
         """Detect the faces of each frame. Consecutive identical frames are processed once.
 
         Args:
-            frames: (height, width, 3) uint8 RGB each, all of one size.
+            frames: all of one size.
             turn_deg: clockwise rotation before detection: 0, 90, 180 or 270.
 
         Returns:
             One list per frame, widest face first; empty where there is none.
         """
-        distinct, indices = deduplicate_consecutive(frames)
-        faces = self._detect(distinct, turn_deg)
-        return [faces[index] for index in indices]
-
-    def _detect(self, frames: Sequence[np.ndarray], turn_deg: int) -> list[list[Face]]:
         if not frames:
             return []
-        height, width = frames[0].shape[:2]
+        width, height = frames[0].size
         scale = min(1.0, self._settings.detect_long_side_px / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         if min(size) < self._settings.min_face_px:
             return [[] for _ in frames]
-        small = [cv2.resize(f, size, interpolation=cv2.INTER_AREA) if scale < 1 else f for f in frames]
-        batch = np.stack([np.rot90(f, -turn_deg // 90) for f in small])
+        # What equals at the detector's size has the same faces.
+        distinct, indices = deduplicate_consecutive([frame.reduced(size) for frame in frames])
+        batch = np.stack([np.rot90(small, -turn_deg // 90) for small in distinct])
         boxes, points = self._cascade(batch)
         ratio = np.array([width / size[0], height / size[1]], np.float32)
         faces_per_frame = []
@@ -120,7 +116,7 @@ class FaceDetector:
                 if box[4] >= self._settings.min_confidence
             ]
             faces_per_frame.append(sorted(faces, key=lambda face: -face.width_px))
-        return faces_per_frame
+        return [faces_per_frame[index] for index in indices]
 
     def _cascade(self, batch: np.ndarray) -> tuple[Any, Any]:
         nets = self._mtcnn
@@ -158,7 +154,7 @@ class RotatingDetector:
         self._turns = settings.rotations_deg
         self._turn = settings.rotations_deg[0] if settings.rotations_deg else 0
 
-    def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
+    def detect(self, frames: Sequence[FrameImage]) -> list[list[Face]]:
         """Detect the faces of one chunk of consecutive frames; arguments and result as in `FaceDetector.detect`."""
         faces_per_frame = self._detector.detect(frames, self._turn)
         if sum(_evidence(faces) >= _SETTLED_EVIDENCE for faces in faces_per_frame) >= min(_SETTLED_FRAMES, len(frames)):

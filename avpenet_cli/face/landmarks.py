@@ -14,6 +14,7 @@ import numpy as np
 
 from avpenet_cli.errors import EnvironmentUnavailableError
 from avpenet_cli.face.detect import Face
+from avpenet_cli.media.frame_image import FrameImage
 from avpenet_cli.settings import FaceSettings
 
 _LEFT_EYE = slice(36, 42)
@@ -48,14 +49,14 @@ class ShapePredictor:
         self._dlib: Any = dlib
         self._predictor = dlib.shape_predictor(str(Path(folders[0]) / "models" / _MODEL))
 
-    def refine(self, frame: np.ndarray, face: Face) -> Face:
+    def refine(self, image: FrameImage, face: Face) -> Face:
         """Return the face with eye centres from landmarks 36-41 and 42-47.
 
         Args:
-            frame: (height, width, 3) uint8 RGB, the source frame.
+            image: the source frame.
             face: the detected face; returned unchanged where its box hardly overlaps the frame.
         """
-        height, width = frame.shape[:2]
+        width, height = image.size
         centre = (face.box[:2] + face.box[2:]) / 2
         half = (face.box[2:] - face.box[:2]) * (1 + self._margin) / 2
         left, top = np.floor(centre - half).astype(int).clip(0)
@@ -63,7 +64,7 @@ class ShapePredictor:
         if right - left < 2 or bottom - top < 2:
             return face
         quarters = face.turn_deg // 90
-        upright = np.ascontiguousarray(np.rot90(frame[top:bottom, left:right], -quarters))
+        upright = np.ascontiguousarray(np.rot90(image.part(left, top, right, bottom), -quarters))
         shape = self._predictor(upright, self._dlib.rectangle(0, 0, upright.shape[1] - 1, upright.shape[0] - 1))
         points = np.array([[p.x, p.y] for p in shape.parts()], np.float32)
         eyes = np.stack([points[_LEFT_EYE].mean(0), points[_RIGHT_EYE].mean(0)]) + 0.5

@@ -22,6 +22,7 @@ import numpy as np
 
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
+from avpenet_cli.media.frame_image import FrameImage, RgbImage
 from avpenet_cli.media.header import last_line
 from avpenet_cli.media.probe import AudioStream, Probe, VideoStream
 from avpenet_cli.media.tools import SAFE_INPUT, blanked_input, passthrough_option, tool
@@ -41,11 +42,11 @@ class TimedFrame:
 
     Attributes:
         slot: index on the grid; on screen at (slot + 0.5) * 0.1 s after the container's start.
-        rgb: (height, width, 3) uint8, as displayed.
+        image: its pixels, as displayed.
     """
 
     slot: int
-    rgb: np.ndarray
+    image: FrameImage
 
 
 class FrameStream:
@@ -101,7 +102,7 @@ class FrameStream:
                 if slot >= self.slots_end:
                     self.slots_end = slot + 1
                     if not frozen:
-                        yield TimedFrame(slot, rgb)
+                        yield TimedFrame(slot, RgbImage(rgb))
             if not self.decode_error:
                 self._judge(child.finish(), child.messages)
         except DecoderStalled:

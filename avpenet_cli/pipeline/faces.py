@@ -111,7 +111,7 @@ class FaceCollector(Generic[T]):
     def add(self, chunk: Sequence[TimedFrame]) -> None:
         """Detect, track, crop and encode consecutive frames."""
         with self._timer.stage("detect"):
-            detections = self._detector.detect([frame.rgb for frame in chunk])
+            detections = self._detector.detect([frame.image for frame in chunk])
         for frame, faces in zip(chunk, detections, strict=True):
             self._slots_with_frame.add(frame.slot)
             tracks = self._tracker.update(frame.slot, faces)
@@ -119,8 +119,8 @@ class FaceCollector(Generic[T]):
             for face, track in candidates:
                 self._encoded.add((frame.slot, track.number))
                 with self._timer.stage("crop"):
-                    placed = self._landmarks.refine(frame.rgb, face) if self._landmarks else face
-                    crop = align(frame.rgb, placed, self._settings)
+                    placed = self._landmarks.refine(frame.image, face) if self._landmarks else face
+                    crop = align(frame.image, placed, self._settings)
                 with self._timer.stage("encode_faces"):
                     self._pool.add(frame.slot, track.number, crop)
         with self._timer.stage("encode_faces"):

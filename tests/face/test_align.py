@@ -7,13 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from avpenet_cli.face.align import align, crop_map
+from avpenet_cli.face.align import align as align_image
+from avpenet_cli.face.align import crop_map
 from avpenet_cli.face.detect import Face
+from avpenet_cli.media.frame_image import RgbImage
 from avpenet_cli.settings import FaceSettings
 
 SIZE = 224
 EXACT = FaceSettings(box_margin=0.0)
 TURNS = [0, 90, 180, 270]
+
+
+def align(frame: np.ndarray, face: Face, settings: FaceSettings) -> np.ndarray:
+    return align_image(RgbImage(frame), face, settings)
 
 
 def make_face(box: list[float], eyes: list[list[float]], turn_deg: int = 0) -> Face:

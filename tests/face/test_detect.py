@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import torch
 
 from avpenet_cli.face.align import align
 from avpenet_cli.face.detect import CHUNK_FRAMES, Face, FaceDetector, RotatingDetector
+from avpenet_cli.media.frame_image import RgbImage, whole
 from avpenet_cli.media.probe import probe
 from avpenet_cli.media.video import FrameStream
 from avpenet_cli.settings import DecodingSettings, FaceSettings
@@ -37,6 +39,10 @@ def nobody() -> Frames:
     """Ten frames of the chest, without a face."""
     frames = list(portrait_frames(4.0, 240, 180, 10.0, away_s=(0.0, 4.0)))
     return frames[10:20]
+
+
+def images(frames: Sequence[np.ndarray]) -> list[RgbImage]:
+    return [RgbImage(frame) for frame in frames]
 
 
 def rotated(frames: Frames, turn_deg: int) -> Frames:
@@ -67,8 +73,8 @@ def test_noise_and_darkness_have_no_face(detector: FaceDetector) -> None:
         cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (240, 180)),
     ]
     for turn_deg in TURNS:
-        assert detector.detect(frames, turn_deg) == [[]] * len(frames)
-    assert RotatingDetector(detector, SETTINGS).detect(frames) == [[]] * len(frames)
+        assert detector.detect(images(frames), turn_deg) == [[]] * len(frames)
+    assert RotatingDetector(detector, SETTINGS).detect(images(frames)) == [[]] * len(frames)
 
 
 def test_repeated_frames_are_processed_once_and_keep_their_faces(
@@ -85,20 +91,20 @@ def test_repeated_frames_are_processed_once_and_keep_their_faces(
 
     detector._cascade = counted  # type: ignore[method-assign]
     try:
-        detections = detector.detect(frames)
+        detections = detector.detect(images(frames))
     finally:
         detector._cascade = cascade  # type: ignore[method-assign]
     assert batch_sizes == [4]
     assert [len(faces) for faces in detections] == [1, 1, 0, 0, 1, 1]
     for faces, frame in zip(detections, frames, strict=True):
-        assert_same(faces, detector.detect([frame])[0], 0.01)
+        assert_same(faces, detector.detect(images([frame]))[0], 0.01)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (23, 23), (24, 24), (25, 400), (400, 25), (3, 4000), (48, 24)])
 @pytest.mark.parametrize("turn_deg", [0, 90])
 def test_tiny_frame_has_no_face(detector: FaceDetector, size: tuple[int, int], turn_deg: int) -> None:
     frame = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
-    assert detector.detect([frame, frame], turn_deg) == [[], []]
+    assert detector.detect(images([frame, frame]), turn_deg) == [[], []]
 
 
 def test_frame_as_small_as_the_smallest_face_has_no_face() -> None:
@@ -107,7 +113,7 @@ def test_frame_as_small_as_the_smallest_face_has_no_face() -> None:
     assert sides
     for side in sides:
         small = FaceDetector(FaceSettings(min_face_px=side), torch.device("cpu"))
-        assert small.detect([np.full((side, side, 3), 90, np.uint8)]) == [[]]
+        assert small.detect(images([np.full((side, side, 3), 90, np.uint8)])) == [[]]
 
 
 def test_no_frames_give_no_detections(detector: FaceDetector) -> None:
@@ -119,15 +125,15 @@ def test_detections_do_not_depend_on_the_other_frames_of_the_batch(
 ) -> None:
     noise = np.random.default_rng(2).integers(0, 256, portrait[0].shape, dtype=np.uint8)
     mixed = [portrait[0], nobody[0], noise, portrait[4], np.zeros_like(noise), portrait[9][:, ::-1], *portrait[5:9]]
-    together = detector.detect(mixed)
+    together = detector.detect(images(mixed))
     assert [len(faces) for faces in together] == [1, 0, 0, 1, 0, 1, 1, 1, 1, 1]
     for frame, faces in zip(mixed, together, strict=True):
-        assert_same(detector.detect([frame])[0], faces)
-    assert_same(detector.detect(mixed[::-1])[0], together[-1])
+        assert_same(detector.detect(images([frame]))[0], faces)
+    assert_same(detector.detect(images(mixed[::-1]))[0], together[-1])
 
 
 def test_one_face_is_detected_once(detector: FaceDetector, portrait: Frames) -> None:
-    for faces in detector.detect(portrait):
+    for faces in detector.detect(images(portrait)):
         (face,) = faces
         assert 0.99 < face.confidence <= 1
         assert face.evidence > 0.9
@@ -139,25 +145,25 @@ def test_one_face_is_detected_once(detector: FaceDetector, portrait: Frames) -> 
 
 @pytest.mark.parametrize("turn_deg", TURNS)
 def test_turned_frame_gives_another_face_or_crop(detector: FaceDetector, portrait: Frames, turn_deg: int) -> None:
-    upright = detector.detect(portrait[:3])
+    upright = detector.detect(images(portrait[:3]))
     sideways = rotated(portrait[:3], turn_deg)
     for frame, source, (expected,), (face,) in zip(
-        portrait, sideways, upright, detector.detect(sideways, turn_deg), strict=False
+        portrait, sideways, upright, detector.detect(images(sideways), turn_deg), strict=False
     ):
         assert face.turn_deg == turn_deg
         assert face.width_px == pytest.approx(expected.width_px, abs=0.5)
         left, top, right, bottom = face.box
         assert 0 <= left < right <= source.shape[1] + 5
         assert 0 <= top < bottom <= source.shape[0] + 5
-        difference = align(source, face, SETTINGS).astype(int) - align(frame, expected, SETTINGS)
+        difference = align(RgbImage(source), face, SETTINGS).astype(int) - align(RgbImage(frame), expected, SETTINGS)
         assert np.abs(difference).mean() < 2
 
 
 @pytest.mark.parametrize("scale", [2, 5])
 def test_face_position_scales_with_the_frame(detector: FaceDetector, portrait: Frames, scale: int) -> None:
-    (small,) = detector.detect(portrait[:1])[0]
+    (small,) = detector.detect(images(portrait[:1]))[0]
     large = cv2.resize(portrait[0], None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    (face,) = detector.detect([large])[0]
+    (face,) = detector.detect(images([large]))[0]
     np.testing.assert_allclose(face.box / scale, small.box, atol=0.1 * small.width_px)
     np.testing.assert_allclose(face.eyes / scale, small.eyes, atol=0.05 * small.width_px)
 
@@ -167,7 +173,7 @@ def test_widest_face_comes_first(detector: FaceDetector, portrait: Frames) -> No
     frame = np.zeros((270, 600, 3), np.uint8)
     frame[:180, :240] = portrait[0]
     frame[:, 240:] = large
-    faces = detector.detect([frame])[0]
+    faces = detector.detect(images([frame]))[0]
     assert len(faces) == 2
     assert faces[0].width_px > 1.2 * faces[1].width_px
     assert faces[0].box[0] > 240 > faces[1].box[2]
@@ -176,21 +182,21 @@ def test_widest_face_comes_first(detector: FaceDetector, portrait: Frames) -> No
 def test_faces_below_the_confidence_threshold_are_dropped(portrait: Frames) -> None:
     strict = FaceDetector(FaceSettings(min_confidence=1.0), torch.device("cpu"))
     dim = [cv2.GaussianBlur(frame, (0, 0), 2.0) for frame in portrait[:3]]
-    for faces in strict.detect(dim):
+    for faces in strict.detect(images(dim)):
         assert all(face.confidence == 1.0 for face in faces)
 
 
 def test_same_frames_give_the_same_faces(detector: FaceDetector, portrait: Frames) -> None:
-    first, second = detector.detect(portrait), detector.detect(portrait)
+    first, second = detector.detect(images(portrait)), detector.detect(images(portrait))
     for faces, expected in zip(first, second, strict=True):
         assert_same(faces, expected, 0.0)
 
 
 @pytest.mark.parametrize("turn_deg", TURNS)
 def test_sideways_face_is_found_at_every_rotation(detector: FaceDetector, portrait: Frames, turn_deg: int) -> None:
-    detections = RotatingDetector(detector, SETTINGS).detect(rotated(portrait, turn_deg))
+    detections = RotatingDetector(detector, SETTINGS).detect(images(rotated(portrait, turn_deg)))
     assert turns(detections) == [turn_deg] * CHUNK_FRAMES
-    upright = detector.detect(portrait)
+    upright = detector.detect(images(portrait))
     for faces, expected in zip(detections, upright, strict=True):
         assert faces[0].width_px == pytest.approx(expected[0].width_px, abs=0.5)
 
@@ -198,49 +204,49 @@ def test_sideways_face_is_found_at_every_rotation(detector: FaceDetector, portra
 def test_camera_turned_midway_keeps_the_face(detector: FaceDetector, portrait: Frames) -> None:
     rotating = RotatingDetector(detector, SETTINGS)
     for turn_deg in (0, 270, 90, 180, 0):
-        assert turns(rotating.detect(rotated(portrait, turn_deg))) == [turn_deg] * CHUNK_FRAMES
+        assert turns(rotating.detect(images(rotated(portrait, turn_deg)))) == [turn_deg] * CHUNK_FRAMES
 
 
 def test_turn_within_a_chunk_keeps_the_first_half(detector: FaceDetector, portrait: Frames) -> None:
     rotating = RotatingDetector(detector, SETTINGS)
     half = CHUNK_FRAMES // 2
-    detections = rotating.detect(portrait[:half] + [frame.copy() for frame in rotated(portrait, 180)[half:]])
+    detections = rotating.detect(images(portrait[:half] + [frame.copy() for frame in rotated(portrait, 180)[half:]]))
     assert turns(detections)[:half] == [0] * half
-    assert turns(rotating.detect(rotated(portrait, 180))) == [180] * CHUNK_FRAMES
+    assert turns(rotating.detect(images(rotated(portrait, 180)))) == [180] * CHUNK_FRAMES
 
 
 def test_rotation_is_kept_while_no_face_is_visible(detector: FaceDetector, portrait: Frames, nobody: Frames) -> None:
     rotating = RotatingDetector(detector, SETTINGS)
     sideways, empty = rotated(portrait, 90), rotated(nobody, 90)
-    assert turns(rotating.detect(sideways)) == [90] * CHUNK_FRAMES
-    assert turns(rotating.detect(empty)) == [None] * CHUNK_FRAMES
-    assert turns(rotating.detect(empty[:7] + sideways[7:])) == [None] * 7 + [90] * 3
-    assert turns(rotating.detect(sideways)) == [90] * CHUNK_FRAMES
+    assert turns(rotating.detect(images(sideways))) == [90] * CHUNK_FRAMES
+    assert turns(rotating.detect(images(empty))) == [None] * CHUNK_FRAMES
+    assert turns(rotating.detect(images(empty[:7] + sideways[7:]))) == [None] * 7 + [90] * 3
+    assert turns(rotating.detect(images(sideways))) == [90] * CHUNK_FRAMES
 
 
 def test_face_that_returns_is_found_upright(detector: FaceDetector, portrait: Frames, nobody: Frames) -> None:
     rotating = RotatingDetector(detector, SETTINGS)
     for frames, turn in ((portrait, 0), (nobody, None), (portrait, 0)):
-        assert turns(rotating.detect(frames)) == [turn] * CHUNK_FRAMES
+        assert turns(rotating.detect(images(frames))) == [turn] * CHUNK_FRAMES
 
 
 @pytest.mark.parametrize("length", [1, 2, 4])
 def test_short_last_chunk_is_rotated(detector: FaceDetector, portrait: Frames, length: int) -> None:
-    detections = RotatingDetector(detector, SETTINGS).detect(rotated(portrait[:length], 180))
+    detections = RotatingDetector(detector, SETTINGS).detect(images(rotated(portrait[:length], 180)))
     assert turns(detections) == [180] * length
 
 
 def test_disabled_rotations_are_not_tried(detector: FaceDetector, portrait: Frames) -> None:
     only_upright = RotatingDetector(detector, FaceSettings(rotations_deg=(0,)))
-    assert set(turns(only_upright.detect(rotated(portrait, 180)))) <= {None, 0}
+    assert set(turns(only_upright.detect(images(rotated(portrait, 180))))) <= {None, 0}
 
 
 def test_real_recording_of_one_face_stays_upright(shared: Path) -> None:
     path = shared / "data" / "videos" / "pyfeat_face_noface.mov"
-    frames = [frame.rgb for frame in FrameStream(path, probe(path, DecodingSettings()), DecodingSettings())]
+    frames = [whole(frame.image) for frame in FrameStream(path, probe(path, DecodingSettings()), DecodingSettings())]
     rotating = RotatingDetector(FaceDetector(SETTINGS, torch.device("cpu")), SETTINGS)
     detections = [
-        faces for at in range(0, len(frames), CHUNK_FRAMES) for faces in rotating.detect(frames[at : at + 10])
+        faces for at in range(0, len(frames), CHUNK_FRAMES) for faces in rotating.detect(images(frames[at : at + 10]))
     ]
     assert turns(detections)[:22] == [0] * 22
     assert sum(bool(faces) for faces in detections[26:]) <= 2

@@ -11,6 +11,7 @@ import torch
 from avpenet_cli.errors import EnvironmentUnavailableError
 from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.face.landmarks import ShapePredictor
+from avpenet_cli.media.frame_image import RgbImage
 from avpenet_cli.settings import FaceSettings
 from tests.support.portraits import portrait_frames
 
@@ -26,7 +27,7 @@ def test_eye_centres_agree_with_the_detector_or_the_error_names_the_remedy() -> 
     frame = next(iter(portrait_frames(1.0, 480, 360, 10.0)))
     detector, predictor = FaceDetector(settings, torch.device("cpu")), ShapePredictor(settings)
     for quarters in range(4):
-        source = np.ascontiguousarray(np.rot90(frame, quarters))
+        source = RgbImage(np.ascontiguousarray(np.rot90(frame, quarters)))
         face = detector.detect([source], turn_deg=90 * quarters)[0][0]
         refined = predictor.refine(source, face)
         assert np.abs(refined.eyes - face.eyes).max() < 0.06 * face.width_px

@@ -10,6 +10,7 @@ import torch
 
 from avpenet_cli.face.detect import Face, FaceDetector
 from avpenet_cli.face.track import MIN_TRACK_FRAMES, Track, Tracker, patient_tracks
+from avpenet_cli.media.frame_image import RgbImage
 from avpenet_cli.settings import FaceSettings
 from tests.support.portraits import portrait_frames
 
@@ -214,7 +215,7 @@ def test_patient_who_walks_back_and_forth_keeps_one_track() -> None:
 def test_real_face_that_leaves_and_returns_is_one_person() -> None:
     frames = list(portrait_frames(8.0, 240, 180, 10.0, away_s=(2.0, 6.0)))
     detector = FaceDetector(FaceSettings(), torch.device("cpu"))
-    detections = {slot: detector.detect([frame])[0] for slot, frame in enumerate(frames)}
+    detections = {slot: detector.detect([RgbImage(frame)])[0] for slot, frame in enumerate(frames)}
     _, chosen = track_all(detections)
     patient_slots = slots_of(chosen)
     assert set(range(16)) | set(range(65, 80)) <= set(patient_slots)

@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.face.detect import CHUNK_FRAMES, FaceDetector
+from avpenet_cli.media.frame_image import FrameImage
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.settings import WINDOW_S, RunSettings, from_dict
@@ -90,9 +90,9 @@ class Job:
         settings = {"device": device, "precision": precision, "batch_size": batch_size}
         return Network(default_entry(), from_dict(RunSettings, settings, "gpu-check"))
 
-    def frames(self, count: int, every: int = 1) -> list[np.ndarray]:
-        """Frames of the first recording, (height, width, 3) uint8 RGB."""
-        return [frame.rgb for frame in islice(self.recordings.frames(self.paths[0]), 0, count * every, every)]
+    def frames(self, count: int, every: int = 1) -> list[FrameImage]:
+        """Frames of the first recording."""
+        return [frame.image for frame in islice(self.recordings.frames(self.paths[0]), 0, count * every, every)]
 
     def mels(self, count: int) -> list[np.ndarray]:
         """Spectrograms of the first recording at different places, (128, 300) float32 in [0, 1]."""
@@ -104,7 +104,7 @@ class Job:
 
     def crops(self, count: int) -> list[np.ndarray]:
         """Different images of 224 x 224, from the first recording and mirrored."""
-        images = [cv2.resize(frame, (224, 224), interpolation=cv2.INTER_AREA) for frame in self.frames(min(count, 60))]
+        images = [frame.reduced((224, 224)) for frame in self.frames(min(count, 60))]
         return [np.roll(images[i % len(images)], 7 * (i // len(images)), axis=1) for i in range(count)]
 
 
@@ -135,7 +135,7 @@ def _compare_faces(job: Job) -> None:
     detectors = [FaceDetector(settings, choose_device(device)) for device in ("cpu", job.device)]
     frames, differing, moved_px = 0, 0, [0.0]
     for path in job.paths:
-        every_fifth = [frame.rgb for frame in islice(job.recordings.frames(path), 0, None, 20 if job.quick else 5)]
+        every_fifth = [frame.image for frame in islice(job.recordings.frames(path), 0, None, 20 if job.quick else 5)]
         # As many at a time as the program takes.
         for start in range(0, len(every_fifth), CHUNK_FRAMES):
             chunk = every_fifth[start : start + CHUNK_FRAMES]

@@ -20,6 +20,7 @@ import numpy as np
 import soxr
 
 from avpenet_cli.media.audio import WaveformStream
+from avpenet_cli.media.frame_image import whole
 from avpenet_cli.media.probe import probe
 from avpenet_cli.media.video import FrameStream
 from avpenet_cli.settings import DecodingSettings, to_dict
@@ -51,7 +52,8 @@ def frame_numbers(path: Path) -> list[tuple[int, int]]:
     source = enumerate(frames_by_opencv(path))
     numbers, (number, pixels) = [], next(source)
     for frame in FrameStream(path, probe(path, decoding), decoding):
-        while not np.array_equal(pixels, frame.rgb):
+        wanted = whole(frame.image)
+        while not np.array_equal(pixels, wanted):
             try:
                 number, pixels = next(source)
             except StopIteration:

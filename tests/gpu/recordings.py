@@ -15,6 +15,7 @@ import avpenet_cli.runs.versions as versions_module
 import avpenet_cli.scoring.scorer as scorer_module
 from avpenet_cli.media.audio import WaveformStream
 from avpenet_cli.media.channels import Mixdown
+from avpenet_cli.media.frame_image import RgbImage
 from avpenet_cli.media.probe import Probe
 from avpenet_cli.media.video import FrameStream, TimedFrame
 from avpenet_cli.settings import FRAME_STEP_S, from_dict
@@ -55,7 +56,7 @@ class PreparedRecordings:
                 return
             while number < wanted:
                 number, pixels = next(source)
-            yield TimedFrame(slot, pixels)
+            yield TimedFrame(slot, RgbImage(pixels))
 
     def audio(self, path: Path, rate_hz: int) -> np.ndarray:
         """(samples,) float32, full scale 1."""

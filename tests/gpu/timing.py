@@ -105,6 +105,6 @@ def _time_detection(job: Job, device_name: str, repeats: int) -> None:
     for count in (CHUNK_FRAMES, 6 * CHUNK_FRAMES) if device.type == "cuda" else (CHUNK_FRAMES,):
         frames = job.frames(count)
         spent_ms = median_ms(lambda frames=frames: detector.detect(frames), device, min(repeats, 10)) / len(frames)  # type: ignore[misc]
-        height, width = frames[0].shape[:2]
+        width, height = frames[0].size
         where = "GPU" if device.type == "cuda" else "CPU"
         job.row(f"detection per frame of {width} x {height}, {len(frames)} at once: {where}", f"{spent_ms:.2f} ms")

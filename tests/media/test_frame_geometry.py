@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from avpenet_cli.media.frame_image import whole
 from avpenet_cli.media.probe import MAX_DECODED_PIXELS, probe
 from avpenet_cli.records import Flag
 from tests.conftest import ClipMaker
@@ -70,7 +71,7 @@ def test_rotation_in_the_header_is_applied(clips: ClipMaker, tmp_path: Path, clo
     assert facts.video.rotation_deg == clockwise_deg
     assert (facts.video.height_px, facts.video.width_px) == expected.shape[:2]
     assert len(frames) == 10
-    assert_looks_like(frames[5].rgb, expected)
+    assert_looks_like(whole(frames[5].image), expected)
 
 
 @pytest.mark.parametrize("name, clockwise_deg", [("0", 0), ("90", 90), ("180", 180)])
@@ -79,8 +80,8 @@ def test_rotation_of_a_phone_recording_is_applied(shared: Path, name: str, clock
     assert facts.video is not None
     assert facts.video.rotation_deg == clockwise_deg
     _, _, upright = read(shared / "data" / "videos" / "decord_video_0.mov")
-    size = upright[0].rgb.shape[:2]
-    assert frames[0].rgb.shape[:2] == (size[::-1] if clockwise_deg == 90 else size)
+    size = upright[0].image.size
+    assert frames[0].image.size == (size[::-1] if clockwise_deg == 90 else size)
 
 
 @pytest.mark.parametrize(("aspect", "width_px"), [("2/3", 64), ("4/3", 128), ("1/1", 96), ("0/1", 96)])
@@ -90,7 +91,7 @@ def test_oblong_pixels_are_scaled_to_square(clips: ClipMaker, aspect: str, width
     assert stream.backend == ("decord" if width_px == 96 else "ffmpeg")
     assert facts.video is not None
     assert facts.video.width_px == width_px
-    assert_looks_like(frames[0].rgb, four_corners(width_px, 64))
+    assert_looks_like(whole(frames[0].image), four_corners(width_px, 64))
 
 
 def test_oblong_pixels_of_a_rotated_recording_scale_the_right_side(clips: ClipMaker, tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_oblong_pixels_of_a_rotated_recording_scale_the_right_side(clips: ClipMa
     facts, _, frames = read(path)
     assert facts.video is not None
     assert (facts.video.width_px, facts.video.height_px) == (64, 128)
-    assert_looks_like(frames[0].rgb, np.rot90(four_corners(128, 64), -1))
+    assert_looks_like(whole(frames[0].image), np.rot90(four_corners(128, 64), -1))
 
 
 @pytest.mark.parametrize(("aspect", "suffix"), [("100", ".mp4"), ("1/5", ".mp4"), ("5", ".mkv")])
@@ -108,7 +109,7 @@ def test_implausible_pixel_aspect_is_taken_as_square(clips: ClipMaker, aspect: s
     assert facts.flags == (Flag.PIXEL_ASPECT,)
     assert facts.problems == ("the header states an impossible pixel aspect; pixels are taken as square",)
     assert stream.decode_error == ""
-    assert_looks_like(frames[4].rgb, four_corners(96, 64))
+    assert_looks_like(whole(frames[4].image), four_corners(96, 64))
 
 
 @pytest.mark.parametrize("broadcast", ["64/45", "12/11", "8/9", "4/3", "1/2"])
@@ -125,9 +126,9 @@ def test_large_frames_are_reduced_as_they_are_decoded(clips: ClipMaker, size: st
     facts, stream, (frame,) = read(clips.ffmpeg(*large, suffix=".mkv"))
     assert facts.video is not None
     width_px, height_px = (int(side) for side in size.split("x"))
-    assert frame.rgb.shape[0] * frame.rgb.shape[1] <= MAX_DECODED_PIXELS
-    assert frame.rgb.shape[0] * facts.video.reduction == pytest.approx(height_px, abs=2)
-    assert frame.rgb.shape[1] * facts.video.reduction == pytest.approx(width_px * int(aspect), abs=2)
+    assert frame.image.size[0] * frame.image.size[1] <= MAX_DECODED_PIXELS
+    assert frame.image.size[1] * facts.video.reduction == pytest.approx(height_px, abs=2)
+    assert frame.image.size[0] * facts.video.reduction == pytest.approx(width_px * int(aspect), abs=2)
     assert stream.decode_error == ""
 
 
@@ -152,7 +153,7 @@ def test_display_size_beyond_what_ffmpeg_reads_is_ignored(clips: ClipMaker, tmp_
     assert facts.flags == (Flag.PIXEL_ASPECT,)
     assert stream.decode_error == ""
     assert [frame.slot for frame in frames] == list(range(10))
-    assert_looks_like(frames[4].rgb, four_corners(96, 64))
+    assert_looks_like(whole(frames[4].image), four_corners(96, 64))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_uncommon_pixel_formats_keep_their_colours(clips: ClipMaker, pixels: str
     expected = four_corners(96, 64)
     if pixels == "gray":
         expected = np.repeat((expected @ [0.299, 0.587, 0.114]).round().astype(np.uint8)[..., None], 3, 2)
-    assert_looks_like(frames[4].rgb, expected)
+    assert_looks_like(whole(frames[4].image), expected)
 
 
 @pytest.mark.parametrize(("first", "flag"), [("top", "tff"), ("bottom", "bff")])
@@ -197,7 +198,7 @@ def test_interlaced_frames_are_deinterlaced_in_time(clips: ClipMaker, first: str
     assert [frame.slot for frame in frames] == list(expected)
     combed_share = 4 * 2 / 480
     for frame in frames:
-        grey = frame.rgb.astype(int).mean(2)
+        grey = whole(frame.image).astype(int).mean(2)
         assert (np.abs(np.diff(grey[8:-8], axis=0)) > 64).mean() < 0.2 * combed_share, f"slot {frame.slot}"
         left = float(np.argmax(grey[48] > 128))
         assert left == pytest.approx(4 * 2 * expected[frame.slot], abs=2.5), f"slot {frame.slot}"
@@ -254,7 +255,7 @@ def test_change_of_frame_size_keeps_every_frame(clips: ClipMaker, tmp_path: Path
     path = clips.ffmpeg("-f", "concat", "-safe", "0", "-i", str(playlist), "-c", "copy", suffix=".ts")
     _, _, frames = read(path)
     width, height = map(int, sizes[0].split("x"))
-    assert {frame.rgb.shape for frame in frames} == {(height, width, 3)}
+    assert {frame.image.size for frame in frames} == {(width, height)}
     once = on_screen(steady(25, 2), 2.0)
     expected = {slot + 20 * part: number for part in range(len(sizes)) for slot, number in once.items()}
-    assert {frame.slot: number_on(frame.rgb) for frame in frames} == expected
+    assert {frame.slot: number_on(whole(frame.image)) for frame in frames} == expected

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from avpenet_cli.media.frame_image import whole
 from avpenet_cli.media.probe import probe
 from avpenet_cli.media.tools import passthrough_option
 from avpenet_cli.media.video import FrameStream, parse_clock
@@ -108,7 +109,7 @@ def test_timestamps_that_start_over_continue_the_recording(clips: ClipMaker, tmp
 def test_real_program_stream_starts_where_its_first_frame_does(shared: Path) -> None:
     _, stream, frames = read(shared / "data" / "videos" / "grid_bbaf2n.mpg")
     assert [frame.slot for frame in frames] == list(range(30))
-    assert frames[0].rgb.shape == (288, 360, 3)
+    assert frames[0].image.size == (360, 288)
     assert stream.decode_error == ""
 
 
@@ -121,7 +122,7 @@ def test_decord_and_ffmpeg_give_the_same_frames(clips: ClipMaker, fps: str) -> N
     assert theirs.decode_error == ""
     assert [frame.slot for frame in by_decord] == [frame.slot for frame in by_ffmpeg] == list(range(20))
     for frame, other in zip(by_ffmpeg, by_decord, strict=True):
-        difference = np.abs(frame.rgb.astype(int) - other.rgb.astype(int))
+        difference = np.abs(whole(frame.image).astype(int) - whole(other.image).astype(int))
         assert difference.mean() < 1.5, f"slot {frame.slot}"
 
 
@@ -141,8 +142,8 @@ def test_decord_is_not_used_for_files_it_misreads(clips: ClipMaker) -> None:
 def test_second_pass_equals_the_first(clips: ClipMaker) -> None:
     path = clips.ffmpeg(*numbered("25", 2), "-pix_fmt", "yuv420p")
     stream = FrameStream(path, probe(path, FFMPEG), FFMPEG)
-    first = [(frame.slot, number_on(frame.rgb)) for frame in stream]
-    assert [(frame.slot, number_on(frame.rgb)) for frame in stream] == first
+    first = [(frame.slot, number_on(whole(frame.image))) for frame in stream]
+    assert [(frame.slot, number_on(whole(frame.image))) for frame in stream] == first
 
 
 @pytest.mark.parametrize(

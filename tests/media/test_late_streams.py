@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from avpenet_cli.media.audio import WaveformStream
+from avpenet_cli.media.frame_image import whole
 from avpenet_cli.media.header import DEPTHS_BYTES
 from avpenet_cli.media.probe import probe
 from avpenet_cli.media.tools import passthrough_option
@@ -49,7 +50,7 @@ def test_late_video_is_found_and_placed(clips: ClipMaker, suffix: str, late_s: i
     assert (stream.decode_error, stream.decoder_warning) == ("", "")
     assert frames[0].slot == pytest.approx(late_s * 10, abs=1)
     assert stream.slots_end == pytest.approx(late_s * 10 + 20, abs=1)
-    numbers = {frame.slot: number_on(frame.rgb) for frame in frames}
+    numbers = {frame.slot: number_on(whole(frame.image)) for frame in frames}
     assert numbers[late_s * 10 + 10] == pytest.approx(26, abs=2)
 
 

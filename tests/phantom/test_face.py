@@ -14,6 +14,7 @@ import torch
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.face.detect import FaceDetector
+from avpenet_cli.media.frame_image import RgbImage
 from avpenet_cli.phantom.face.covers import Cover
 from avpenet_cli.phantom.face.renderer import Frame, Light, MeshRenderer, View
 from avpenet_cli.phantom.face.skin import luminance, skin_albedo
@@ -98,7 +99,7 @@ def frames_of(head: HeadModel, age_group: AgeGroup, people: int, seed: int) -> I
 
 def confidences(frames: Iterator[Frame]) -> np.ndarray:
     detector = FaceDetector(FaceSettings(), torch.device("cpu"))
-    confidence = [detector.detect([frame])[0] for frame in frames]
+    confidence = [detector.detect([RgbImage(frame)])[0] for frame in frames]
     return np.array([max((face.confidence for face in faces), default=0.0) for faces in confidence])
 
 

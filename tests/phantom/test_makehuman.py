@@ -11,6 +11,7 @@ import torch
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.face.detect import FaceDetector
+from avpenet_cli.media.frame_image import RgbImage
 from avpenet_cli.phantom.face.covers import Cover
 from avpenet_cli.phantom.face.people import FaceRenderer, FaceSource, MeshFaces, load_faces
 from avpenet_cli.phantom.face.projection import encode, srgb_table
@@ -290,7 +291,8 @@ def test_photographic_faces_are_detected(faces: FaceSource, age_group: AgeGroup)
                 ("brow_lower", "orbit_tighten", "nose_wrinkle", "eyes_closed", "mouth_open"), strength
             )
             view = replace(VIEW, yaw_deg=float(rng.uniform(-20, 20)))
-            found = detector.detect([drawn.frame(Expression(**drive), view, WALL)])[0]
+            image = RgbImage(drawn.frame(Expression(**drive), view, WALL))
+            found = detector.detect([image])[0]
             confidence.append(max((face.confidence for face in found), default=0.0))
     assert min(confidence) > 0.95, confidence
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from avpenet_cli.face.detect import FaceDetector
+from avpenet_cli.media.frame_image import RgbImage
 from avpenet_cli.model.encoders import AudioEncoder
 from avpenet_cli.phantom.face.people import built_in_faces
 from avpenet_cli.phantom.face.renderer import View
@@ -61,7 +62,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_box_from_landmarks_is_about_that_of_the_detector() -> None:
     frame, points = rendered()
-    detected = FaceDetector(FaceSettings(), CPU).detect([frame])[0][0]
+    detected = FaceDetector(FaceSettings(), CPU).detect([RgbImage(frame)])[0][0]
     boxes = [face_at(points, np.random.default_rng(seed)).box for seed in range(5)]
     assert min(overlap(box, detected.box) for box in boxes) > 0.65
     assert np.abs(detected.eyes - points[:2]).max() < 0.06 * detected.width_px

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from avpenet_cli.media.frame_image import whole
 from avpenet_cli.media.probe import Probe, probe
 from avpenet_cli.media.video import FrameStream, TimedFrame
 from avpenet_cli.settings import MAX_HOLD_S, DecodingSettings
@@ -44,7 +45,7 @@ def slots_of(path: Path, decoding: DecodingSettings = FFMPEG) -> dict[int, int]:
     assert (stream.decode_error, stream.decoder_warning) == ("", "")
     assert all(a.slot < b.slot for a, b in pairwise(frames))
     assert stream.slots_end == frames[-1].slot + 1
-    return {frame.slot: number_on(frame.rgb) for frame in frames}
+    return {frame.slot: number_on(whole(frame.image)) for frame in frames}
 
 
 def on_screen(starts_s: Sequence[float], end_s: float) -> dict[int, int]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from avpenet_cli.face.align import align
 from avpenet_cli.face.detect import Face
+from avpenet_cli.media.frame_image import RgbImage
 from avpenet_cli.settings import FaceSettings
 
 _WIDTH, _HEIGHT, _RISE = 3.43, 4.58, 0.36
@@ -48,7 +49,7 @@ def crop_at(
         rng: draws the detector's scatter.
     """
     frame, points = _upright(frame, np.asarray(landmarks_px, np.float64))
-    return align(frame, face_at(points, rng), settings)
+    return align(RgbImage(frame), face_at(points, rng), settings)
 
 
 def _upright(frame: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
