@@ -76,7 +76,16 @@ class AVPENet(nn.Module):
 
     def fuse(self, audio_tokens: Tensor | None, face_tokens: Tensor | None, face_mask: Tensor | None = None) -> Fused:
         """Apply the encoders' dropout, then the fusion (equations 9-20). Arguments and errors as in `score`."""
-        audio, face, mask = self._present(audio_tokens, face_tokens, face_mask)
+        return self.fuse_present(*self._present(audio_tokens, face_tokens, face_mask))
+
+    def fuse_present(self, audio: Tensor, face: Tensor, mask: Tensor | None) -> Fused:
+        """As `fuse`, for segments that have both modalities; never waits for the device.
+
+        Args:
+            audio: (B, Ta, 512) float32.
+            face: (B, Tv, 512) float32.
+            mask: (B, Tv) bool with at least one True per row, or None for all.
+        """
         if self.architecture.fusion == "single":
             # The published order: dropout follows the pooling of the audio map, but precedes that of the faces.
             audio = self.audio_dropout(audio.mean(dim=1, keepdim=True))
@@ -135,11 +144,11 @@ class AVPENet(nn.Module):
         if audio is None and face is None:
             raise ValueError("neither audio nor face tokens: nothing to score")
         if audio is None:
-            self._allow_missing("audio")
+            self.allow_missing("audio")
             assert face is not None
             return face.new_zeros((len(face), 1, EMBEDDING)), *self._present_faces(face, face_mask)
         if face is None or not face.shape[1]:
-            self._allow_missing("face")
+            self.allow_missing("face")
             return audio, audio.new_zeros((len(audio), 1, EMBEDDING)), None
         return audio, *self._present_faces(face, face_mask)
 
@@ -149,11 +158,12 @@ class AVPENet(nn.Module):
         faceless = ~mask.any(dim=1)
         if not bool(faceless.any()):
             return face, mask
-        self._allow_missing("face")
+        self.allow_missing("face")
         mask = mask.clone()
         mask[faceless, 0] = True
         return torch.where(faceless[:, None, None], 0.0, face), mask
 
-    def _allow_missing(self, modality: Modality) -> None:
+    def allow_missing(self, modality: Modality) -> None:
+        """Raise ValueError where the weights were not trained on segments without this modality."""
         if modality not in self.architecture.may_be_missing:
             raise ValueError(f"segments without {modality}, but these weights were not trained without it")

@@ -148,3 +148,9 @@ class Network:
             self.model, audio_tokens, face_tokens, None, self._run.mc_samples, self._run.seed + first_slot
         )
         return score, samples.float().cpu().numpy()
+
+    def score_many(
+        self, segments: Sequence[tuple[np.ndarray | None, np.ndarray | None, int]]
+    ) -> list[tuple[float, np.ndarray]]:
+        """Score segments, each on its own. Arguments of each, results and errors as in `score`."""
+        return [self.score(*segment) for segment in segments]

@@ -1,0 +1,175 @@
+"""A network that several recordings use at a time, each in a thread of its own: their batches are run together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avpenet_cli.errors import RecordingError
+from avpenet_cli.face.deduplicate import deduplicate_consecutive
+from avpenet_cli.model.batching import BatchingService, BatchKind, Finish
+from avpenet_cli.model.encoders import EMBEDDING
+from avpenet_cli.model.fixed_shape import FixedShape
+from avpenet_cli.model.inference import mc_scores
+from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.scoring.network import Network
+from avpenet_cli.settings import FRAMES_PER_WINDOW, RunSettings
+from avpenet_cli.weights import WeightsEntry
+
+AUDIO_BATCH = 16
+"""Spectrograms encoded together."""
+SEGMENT_BATCH = 32
+"""Segments scored together."""
+_AUDIO_TOKENS = 10
+_SEGMENT = np.dtype(
+    [
+        ("audio", np.float32, (_AUDIO_TOKENS, EMBEDDING)),
+        ("faces", np.float32, (FRAMES_PER_WINDOW, EMBEDDING)),
+        ("mask", np.bool_, (FRAMES_PER_WINDOW,)),
+        ("has_audio", np.bool_),
+        ("n_faces", np.int64),
+        ("seed", np.int64),
+    ]
+)
+"""One segment in a fixed shape. `mask` is True where there is a face; a missing modality is zeros, and its mask has one
+True. `seed` is that of its Monte Carlo samples."""
+
+
+class SharedNetwork(Network):
+    """As `Network`, safe to use in several threads, with batches of fixed sizes.
+
+    A number depends neither on how many threads there are nor on what they ask for at the same time. It may differ in
+    its last digits from that of a `Network`, which takes batches as they come.
+
+    Args:
+        entry: the weights to load.
+        run: device, precision, batch size, Monte Carlo samples, seed.
+        callbacks: told, in the service's thread, when the GPU's memory ran out, or when graphs cannot be used.
+    """
+
+    def __init__(self, entry: WeightsEntry, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
+        super().__init__(entry, run, callbacks)
+        self._warned = False
+        self._faces = self._fixed(self._embed, lambda crops: (crops,))
+        self._audio = self._fixed(self._encode_spectrograms, lambda mels: (mels,))
+        self._segments = self._fixed(self._fuse, _columns)
+        self._service = BatchingService(
+            {
+                "faces": BatchKind(self._faces.launch, run.batch_size),
+                "audio": BatchKind(self._audio.launch, AUDIO_BATCH),
+                "segments": BatchKind(self._segments.launch, SEGMENT_BATCH),
+                "samples": BatchKind(self._sample, 1),
+            },
+            self._halved,
+        )
+
+    @property
+    def service(self) -> BatchingService:
+        """Runs the batches."""
+        return self._service
+
+    @property
+    def graphs(self) -> int:
+        """Number of CUDA graphs in use; 0 on a CPU, and where a graph could not be captured."""
+        return self._faces.graphs + self._audio.graphs + self._segments.graphs
+
+    def encode_faces(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """As `Network.encode_faces`."""
+        distinct, positions = deduplicate_consecutive(crops)
+        return np.stack(self._service.run("faces", distinct))[positions]
+
+    def encode_audio(self, mels: Sequence[np.ndarray]) -> np.ndarray:
+        """As `Network.encode_audio`."""
+        return np.stack(self._service.run("audio", mels))
+
+    def score(self, audio: np.ndarray | None, faces: np.ndarray | None, first_slot: int) -> tuple[float, np.ndarray]:
+        """As `Network.score`."""
+        return self.score_many([(audio, faces, first_slot)])[0]
+
+    def score_many(
+        self, segments: Sequence[tuple[np.ndarray | None, np.ndarray | None, int]]
+    ) -> list[tuple[float, np.ndarray]]:
+        """As `Network.score_many`; the device is waited for once for all the segments."""
+        packed = [self._packed(*segment) for segment in segments]
+        scores = self._service.submit("segments", packed)
+        samples = self._service.submit("samples", packed) if self._run.mc_samples else None
+        results = [float(score) for score in scores.result()]
+        if not all(map(math.isfinite, results)):
+            raise RecordingError(
+                "not_a_number", "the network's output is not a number", "check the weights and report it"
+            )
+        if samples is None:
+            return [(score, np.empty(0, np.float32)) for score in results]
+        return list(zip(results, samples.result(), strict=True))
+
+    def close(self) -> None:
+        """End the service's thread; threads that still wait get `Interrupted`."""
+        self._service.close()
+
+    def _fixed(
+        self,
+        function: Callable[..., Tensor],
+        columns: Callable[[Sequence[np.ndarray]], tuple[Sequence[np.ndarray], ...]],
+    ) -> FixedShape:
+        return FixedShape(function, columns, self.device, self._without_graphs)
+
+    def _embed(self, crops: Tensor) -> Tensor:
+        """(n, crop_px, crop_px, 3) uint8 or float32 in [0, 255] -> (n, 512) float32."""
+        return self.model.encode_faces((crops.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std).float()
+
+    def _encode_spectrograms(self, mels: Tensor) -> Tensor:
+        """(n, 128, 300) float32 -> (n, 10, 512) float32."""
+        return self.model.encode_audio(mels[:, None]).float()
+
+    def _fuse(self, audio: Tensor, faces: Tensor, mask: Tensor) -> Tensor:
+        """The columns of `_SEGMENT` -> (n,) float32."""
+        scores: Tensor = self.model.head(self.model.fuse_present(audio, faces, mask).fused)
+        return scores
+
+    def _packed(self, audio: np.ndarray | None, faces: np.ndarray | None, first_slot: int) -> np.ndarray:
+        packed = np.zeros((), _SEGMENT)
+        if audio is None:
+            self.model.allow_missing("audio")
+        else:
+            packed["audio"], packed["has_audio"] = audio, True
+        if faces is None:
+            self.model.allow_missing("face")
+            packed["mask"][0] = True
+        else:
+            packed["faces"][: len(faces)], packed["mask"][: len(faces)], packed["n_faces"] = faces, True, len(faces)
+        packed["seed"] = self._run.seed + first_slot
+        return packed
+
+    @torch.inference_mode()
+    def _sample(self, segments: Sequence[np.ndarray], size: int) -> Finish:
+        """Start the Monte Carlo samples of one segment, not padded: padding would take random numbers."""
+        assert len(segments) == size == 1
+        segment = segments[0]
+        count = int(segment["n_faces"])
+        audio = torch.from_numpy(segment["audio"])[None].to(self.device) if segment["has_audio"] else None
+        faces = torch.from_numpy(segment["faces"][:count])[None].to(self.device) if count else None
+        samples = mc_scores(self.model, audio, faces, None, self._run.mc_samples, int(segment["seed"]))
+        return lambda: [samples.float().cpu().numpy()]
+
+    def _halved(self, kind: str, before: int, now: int) -> None:
+        if kind == "faces":
+            self.batch_size = now
+        self._callbacks.warning(
+            f"the GPU's memory ran out with batches of {before} {kind}: now {now}; scores are the same"
+            + (f", and --batch-size {now} avoids the retry" if kind == "faces" else ""),
+            batch_size=now,
+        )
+
+    def _without_graphs(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            reason = " ".join(str(error).split())[:200]
+            self._callbacks.warning(f"CUDA graphs cannot be used here, which costs speed, not accuracy: {reason}")
+
+
+def _columns(segments: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], ...]:
+    return tuple([segment[name] for segment in segments] for name in ("audio", "faces", "mask"))

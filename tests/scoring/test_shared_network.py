@@ -1,0 +1,110 @@
+"""A network for several threads gives the numbers of the plain one, whatever else is asked of it at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.shared_network import SEGMENT_BATCH, SharedNetwork
+from avpenet_cli.settings import RunSettings
+from avpenet_cli.weights import default_entry, find
+from avpenet_cli.weights.description import UNTRAINED
+
+RUN = RunSettings(device="cpu", batch_size=8, mc_samples=5)
+"""Eight faces: of a number that eight does not divide, a processor computes the last one's sigmoid in another way."""
+Segment = tuple[np.ndarray | None, np.ndarray | None, int]
+
+
+@pytest.fixture(scope="module")
+def shared_network() -> Iterator[SharedNetwork]:
+    network = SharedNetwork(default_entry(), RUN)
+    yield network
+    network.close()
+
+
+@pytest.fixture(scope="module")
+def plain() -> Network:
+    return Network(default_entry(), RUN)
+
+
+@pytest.fixture(scope="module")
+def segments() -> list[Segment]:
+    """Segments of every kind: 1 to 30 faces, without audio, without a face."""
+    rng = np.random.default_rng(0)
+    both: list[Segment] = [
+        (
+            rng.normal(0, 2, (10, 512)).astype(np.float32),
+            rng.normal(0, 0.2, (faces, 512)).astype(np.float32),
+            30 * faces,
+        )
+        for faces in (1, 7, 29, 30, 12)
+    ]
+    return [*both, (None, both[1][1], 0), (both[0][0], None, 3)]
+
+
+def test_encodings_are_those_of_the_plain_network(shared_network: SharedNetwork, plain: Network) -> None:
+    rng = np.random.default_rng(1)
+    crops = list(rng.integers(0, 256, (3, 224, 224, 3), np.uint8))
+    for images in ([crops[0], crops[0], crops[1], crops[2]], [crop.astype(np.float32) for crop in crops]):
+        embeddings = shared_network.encode_faces(images)
+        np.testing.assert_allclose(embeddings, plain.encode_faces(images), atol=1e-5)
+        assert embeddings.dtype == np.float32
+    mels = list(rng.random((3, 128, 300), np.float32))
+    np.testing.assert_allclose(shared_network.encode_audio(mels), plain.encode_audio(mels), atol=1e-4)
+
+
+def test_scores_with_padding_are_those_of_the_plain_network(
+    shared_network: SharedNetwork, plain: Network, segments: list[Segment]
+) -> None:
+    together = shared_network.score_many(segments)
+    alone = [plain.score(*segment) for segment in segments]
+    assert [score for score, _ in together] == pytest.approx([score for score, _ in alone], abs=1e-5)
+    # Not padded: each random number belongs to the same token as in the plain network.
+    for (_, samples), (_, expected) in zip(together, alone, strict=True):
+        np.testing.assert_allclose(samples, expected, atol=1e-6)
+
+
+def test_missing_modality_is_refused_where_weights_need_it(segments: list[Segment]) -> None:
+    network = SharedNetwork(find(UNTRAINED), RUN)
+    try:
+        for segment, modality in ((segments[-2], "audio"), (segments[-1], "face")):
+            with pytest.raises(ValueError, match=modality):
+                network.score_many([segment])
+    finally:
+        network.close()
+
+
+def test_numbers_do_not_depend_on_what_other_threads_ask(
+    shared_network: SharedNetwork, segments: list[Segment]
+) -> None:
+    """To the bit: faces, audio and scores of one thread, with eight others at work and alone."""
+    rng = np.random.default_rng(2)
+    work = [
+        (
+            list(rng.integers(0, 256, (count, 224, 224, 3), np.uint8)),
+            list(rng.random((2, 128, 300), np.float32)),
+            [segments[(count + place) % len(segments)] for place in range(SEGMENT_BATCH // 5)],
+        )
+        for count in (1, 3, 4, 2)
+    ]
+
+    def everything(number: int) -> tuple[np.ndarray, np.ndarray, list[float], np.ndarray]:
+        crops, mels, some = work[number]
+        scored = shared_network.score_many(some)
+        return (
+            shared_network.encode_faces(crops),
+            shared_network.encode_audio(mels),
+            [score for score, _ in scored],
+            np.stack([samples for _, samples in scored]),
+        )
+
+    alone = [everything(number) for number in range(len(work))]
+    with ThreadPoolExecutor(8) as threads:
+        crowded = list(threads.map(everything, [3, 2, 1, 0, 0, 1, 2, 3]))
+    for number, result in zip([3, 2, 1, 0, 0, 1, 2, 3], crowded, strict=True):
+        for value, expected in zip(result, alone[number], strict=True):
+            np.testing.assert_array_equal(value, expected)
