@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from facenet_pytorch import MTCNN
-from facenet_pytorch.models.utils.detect_face import detect_face
 
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
+from avpenet_cli.face.mtcnn import Cascade, ImageFaces
 from avpenet_cli.media.frame_image import FrameImage
-from avpenet_cli.model.encoders import ieee_convolutions
 from avpenet_cli.settings import FaceSettings
 
 _PROBE_FRAMES = (1, 5, 8)
@@ -65,7 +62,7 @@ class Face:
 
 
 class FaceDetector:
-    """MTCNN of facenet-pytorch (the package includes its weights).
+    """MTCNN on frames of any size and orientation.
 
     Args:
         settings: sizes and thresholds.
@@ -74,17 +71,7 @@ class FaceDetector:
 
     def __init__(self, settings: FaceSettings, device: torch.device) -> None:
         self._settings = settings
-        self._device = device
-        self._mtcnn = MTCNN(
-            keep_all=True,
-            min_face_size=settings.min_face_px,
-            thresholds=list(settings.stage_thresholds),
-            factor=settings.pyramid_factor,
-            device=device,
-        ).eval()
-        for network in (self._mtcnn.pnet, self._mtcnn.rnet, self._mtcnn.onet):
-            # Faster on a CPU; the faces move by under 1e-4 px.
-            network.to(memory_format=torch.channels_last)
+        self._cascade = Cascade(device, settings.min_face_px, settings.stage_thresholds, settings.pyramid_factor)
 
     def detect(self, frames: Sequence[FrameImage], turn_deg: int = 0) -> list[list[Face]]:
         """Detect the faces of each frame. Consecutive identical frames are processed once.
@@ -103,43 +90,20 @@ class FaceDetector:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         if min(size) < self._settings.min_face_px:
             return [[] for _ in frames]
-        # What equals at the detector's size has the same faces.
+        # Frames that are equal at the detector's size have the same faces.
         distinct, indices = deduplicate_consecutive([frame.reduced(size) for frame in frames])
-        batch = np.stack([np.rot90(small, -turn_deg // 90) for small in distinct])
-        boxes, points = self._cascade(batch)
+        found = self._cascade.detect(np.stack([np.rot90(image, -turn_deg // 90) for image in distinct]))
         ratio = np.array([width / size[0], height / size[1]], np.float32)
-        faces_per_frame = []
-        for frame_boxes, frame_points in zip(boxes, points, strict=True):
-            faces = [
-                _in_source(box, landmarks, turn_deg, size, ratio)
-                for box, landmarks in zip(frame_boxes, frame_points, strict=True)
-                if box[4] >= self._settings.min_confidence
-            ]
-            faces_per_frame.append(sorted(faces, key=lambda face: -face.width_px))
-        return [faces_per_frame[index] for index in indices]
+        faces_per_image = [self._faces(image_faces, turn_deg, size, ratio) for image_faces in found]
+        return [faces_per_image[index] for index in indices]
 
-    def _cascade(self, batch: np.ndarray) -> tuple[Any, Any]:
-        nets = self._mtcnn
-        try:
-            with torch.inference_mode(), ieee_convolutions(self._device):
-                boxes, points = detect_face(
-                    batch,
-                    nets.min_face_size,
-                    nets.pnet,
-                    nets.rnet,
-                    nets.onet,
-                    nets.thresholds,
-                    nets.factor,
-                    self._device,
-                )
-        except (RuntimeError, ValueError) as error:
-            # facenet-pytorch 2.5.3 concatenates an empty list when no level of its pyramid fits into the image, and
-            # when every candidate lies outside it. The type of the error depends on the version of torch.
-            if "non-empty" not in str(error):
-                raise
-            boxes = [np.empty((0, 5), np.float32) for _ in batch]
-            points = [np.empty((0, 5, 2), np.float32) for _ in batch]
-        return boxes, points
+    def _faces(self, found: ImageFaces, turn_deg: int, size: tuple[int, int], ratio: np.ndarray) -> list[Face]:
+        faces = [
+            _in_source(box, confidence, landmarks, turn_deg, size, ratio)
+            for box, confidence, landmarks in zip(found.boxes, found.confidence.tolist(), found.landmarks, strict=True)
+            if confidence >= self._settings.min_confidence
+        ]
+        return sorted(faces, key=lambda face: -face.width_px)
 
 
 class RotatingDetector:
@@ -181,7 +145,7 @@ def _evidence(faces: Sequence[Face]) -> float:
     return max((face.evidence for face in faces), default=0.0)
 
 
-def _upright_evidence(landmarks: np.ndarray, box: np.ndarray) -> float:
+def _upright_evidence(box: np.ndarray, confidence: float, landmarks: np.ndarray) -> float:
     """Confidence above 0.9, scaled to [0, 1]; 0 where the landmarks are those of a face that lies sideways."""
     eyes, mouth = landmarks[:2], landmarks[3:5].mean(0)
     down = mouth - eyes.mean(0)
@@ -189,18 +153,25 @@ def _upright_evidence(landmarks: np.ndarray, box: np.ndarray) -> float:
     eye_distance = float(np.linalg.norm(eyes[1] - eyes[0])) / max(float(box[2] - box[0]), 1.0)
     if roll_deg > _MAX_ROLL_DEG or eye_distance < _MIN_EYE_DISTANCE:
         return 0.0
-    return max(0.0, (float(box[4]) - _ZERO_EVIDENCE_CONFIDENCE) / (1 - _ZERO_EVIDENCE_CONFIDENCE))
+    return max(0.0, (confidence - _ZERO_EVIDENCE_CONFIDENCE) / (1 - _ZERO_EVIDENCE_CONFIDENCE))
 
 
-def _in_source(box: np.ndarray, landmarks: np.ndarray, turn_deg: int, size: tuple[int, int], ratio: np.ndarray) -> Face:
+def _in_source(
+    box: np.ndarray,
+    confidence: float,
+    landmarks: np.ndarray,
+    turn_deg: int,
+    size: tuple[int, int],
+    ratio: np.ndarray,
+) -> Face:
     """Map a face from the rotated, reduced copy to the source; `size` is the copy's (width, height) before rotation."""
     corners = _turn_back(np.array([[box[0], box[1]], [box[2], box[3]]], np.float32), turn_deg, size) * ratio
     return Face(
         box=np.concatenate([corners.min(0), corners.max(0)]).astype(np.float32),
         eyes=(_turn_back(np.asarray(landmarks[:2], np.float32), turn_deg, size) * ratio).astype(np.float32),
-        confidence=float(box[4]),
+        confidence=confidence,
         turn_deg=turn_deg,
-        evidence=_upright_evidence(landmarks, box),
+        evidence=_upright_evidence(box, confidence, landmarks),
     )
 
 
