@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry, load
+
+SegmentTokens = tuple[np.ndarray | None, np.ndarray | None, int]
+"""The arguments of `Network.score`."""
 
 
 def encode_in_batches(
@@ -149,8 +152,6 @@ class Network:
         )
         return score, samples.float().cpu().numpy()
 
-    def score_many(
-        self, segments: Sequence[tuple[np.ndarray | None, np.ndarray | None, int]]
-    ) -> list[tuple[float, np.ndarray]]:
-        """Score segments, each on its own. Arguments of each, results and errors as in `score`."""
+    def score_many(self, segments: Iterable[SegmentTokens]) -> list[tuple[float, np.ndarray]]:
+        """Score segments, each on its own and as soon as it comes. Arguments of each, results and errors as `score`."""
         return [self.score(*segment) for segment in segments]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ from avpenet_cli.audio.segments import SegmentAudio
 from avpenet_cli.errors import RecordingError, SettingsError
 from avpenet_cli.media.probe import AudioStream, VideoStream
 from avpenet_cli.media.tools import ffmpeg_version
-from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence
+from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence, SegmentAssessment
 from avpenet_cli.pipeline.timer import StageTimer
-from avpenet_cli.pipeline.windows import Window, balance
+from avpenet_cli.pipeline.windows import balance
 from avpenet_cli.records import CREATION_TIME, Balance, Modalities, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.scoring.network import Network
@@ -25,6 +26,10 @@ from avpenet_cli.settings import RunSettings
 from avpenet_cli.version import __version__
 
 _AUDIO_BATCH = 16
+_SEGMENTS_AT_ONCE = 32
+"""Segments whose features are held in memory and given to the network together."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Scorer:
         evidence = self._front_end.read(path, self._pool(), timer)
         with timer.stage("audio"):
             audio = self._encode_audio(evidence, timer)
-        scored = tuple(self._segment(evidence, window, audio, timer) for window in evidence.plan)
+        scored = tuple(self._segments(evidence, audio, timer))
         facts = _facts(evidence, str(self._network.device)) | {"patient_tracks": evidence.patient_tracks}
         if not self._with_times:
             del facts[CREATION_TIME]
@@ -125,26 +130,47 @@ class Scorer:
         timer.seconds["audio"] -= timer.seconds["encode_audio"]
         return _EncodedAudio(per_window, np.concatenate(tokens) if tokens else None)
 
-    def _segment(
-        self, evidence: RecordingEvidence[np.ndarray], window: Window, audio: _EncodedAudio, timer: StageTimer
+    def _segments(
+        self, evidence: RecordingEvidence[np.ndarray], audio: _EncodedAudio, timer: StageTimer
+    ) -> Iterator[SegmentScore]:
+        """Assess the evidence for each segment and, where there is enough, score it."""
+        for first in range(0, len(evidence.plan), _SEGMENTS_AT_ONCE):
+            segments = []
+            for window in evidence.plan[first : first + _SEGMENTS_AT_ONCE]:
+                segment_audio = audio.per_window[window.index] if audio.per_window else None
+                assessment = self._front_end.assess_segment(evidence, window, segment_audio)
+                tokens = audio.tokens[window.index] if assessment.has_audio and audio.tokens is not None else None
+                segments.append((window, assessment, tokens))
+            with timer.stage("fuse"):
+                inputs = (
+                    (tokens, assessment.faces, window.first_slot)
+                    for window, assessment, tokens in segments
+                    if assessment.record.status is not Status.UNSCORABLE
+                )
+                results = iter(self._network.score_many(self._until_stopped(inputs)))
+            for _, assessment, tokens in segments:
+                if assessment.record.status is Status.UNSCORABLE:
+                    yield assessment.record
+                else:
+                    yield self._scored(assessment, tokens is not None, *next(results))
+
+    def _until_stopped(self, items: Iterable[T]) -> Iterator[T]:
+        for item in items:
+            self._callbacks.check_stop()
+            yield item
+
+    def _scored(
+        self, assessment: SegmentAssessment[np.ndarray], has_audio: bool, score: float, samples: np.ndarray
     ) -> SegmentScore:
-        """Assess one segment's evidence and, where there is enough, score it."""
-        segment_audio = audio.per_window[window.index] if audio.per_window else None
-        assessment = self._front_end.assess_segment(evidence, window, segment_audio)
-        if assessment.record.status is Status.UNSCORABLE:
-            return assessment.record
-        self._callbacks.check_stop()
+        """A segment with its score and its Monte Carlo samples (mc_samples,), which may be none."""
         description = self._network.description
-        tokens = audio.tokens[window.index] if assessment.has_audio and audio.tokens is not None else None
-        with timer.stage("fuse"):
-            score, samples = self._network.score(tokens, assessment.faces, window.first_slot)
         score = round(score, 3)
         result = dataclasses.replace(
             assessment.record,
             score=score,
             label=description.label(score),
             modalities=Modalities.of(
-                audio=tokens is not None and "audio" in description.modalities,
+                audio=has_audio and "audio" in description.modalities,
                 face=assessment.faces is not None and "face" in description.modalities,
             ).value,
         )

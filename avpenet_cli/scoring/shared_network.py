@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from avpenet_cli.model.encoders import EMBEDDING
 from avpenet_cli.model.fixed_shape import FixedShape
 from avpenet_cli.model.inference import mc_scores
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
-from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.network import Network, SegmentTokens
 from avpenet_cli.settings import FRAMES_PER_WINDOW, RunSettings
 from avpenet_cli.weights import WeightsEntry
 
@@ -53,6 +53,8 @@ class SharedNetwork(Network):
 
     def __init__(self, entry: WeightsEntry, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
         super().__init__(entry, run, callbacks)
+        # Whole batches only: the parts of a split one would differ in size.
+        self.model.face_micro_batch = None
         self._warned = False
         self._faces = self._fixed(self._embed, lambda crops: (crops,))
         self._audio = self._fixed(self._encode_spectrograms, lambda mels: (mels,))
@@ -90,9 +92,7 @@ class SharedNetwork(Network):
         """As `Network.score`."""
         return self.score_many([(audio, faces, first_slot)])[0]
 
-    def score_many(
-        self, segments: Sequence[tuple[np.ndarray | None, np.ndarray | None, int]]
-    ) -> list[tuple[float, np.ndarray]]:
+    def score_many(self, segments: Iterable[SegmentTokens]) -> list[tuple[float, np.ndarray]]:
         """As `Network.score_many`; the device is waited for once for all the segments."""
         packed = [self._packed(*segment) for segment in segments]
         scores = self._service.submit("segments", packed)
