@@ -169,7 +169,7 @@ class VisualEncoder(ResNetTrunk):
     def __init__(self) -> None:
         super().__init__(Bottleneck, channels_in=3)
         self.spatial_attention = SpatialAttention()
-        self.projector = nn.Linear(2048, EMBEDDING)
+        self.projector: nn.Module = nn.Linear(2048, EMBEDDING)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Encode each face as one embedding.

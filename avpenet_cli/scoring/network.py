@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -55,6 +56,17 @@ def encode_in_batches(
         torch.cuda.empty_cache()
         batch_size = len(batch) // 2
     return np.concatenate(parts), batch_size
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute small products on one thread: with several, their order of summation depends on the number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Network:
@@ -145,17 +157,18 @@ class Network:
         """
         audio_tokens = None if audio is None else torch.from_numpy(audio)[None].to(self.device)
         face_tokens = None if faces is None else torch.from_numpy(faces)[None].to(self.device)
-        score = float(self.model.score(audio_tokens, face_tokens, None)[0])
-        if not math.isfinite(score):
-            raise RecordingError(
-                "not_a_number", "the network's output is not a number", "check the weights and report it"
+        with _one_thread():
+            score = float(self.model.score(audio_tokens, face_tokens, None)[0])
+            if not math.isfinite(score):
+                raise RecordingError(
+                    "not_a_number", "the network's output is not a number", "check the weights and report it"
+                )
+            if not self._run.mc_samples:
+                return score, np.empty(0, np.float32)
+            samples = mc_scores(
+                self.model, audio_tokens, face_tokens, None, self._run.mc_samples, self._run.seed + first_slot
             )
-        if not self._run.mc_samples:
-            return score, np.empty(0, np.float32)
-        samples = mc_scores(
-            self.model, audio_tokens, face_tokens, None, self._run.mc_samples, self._run.seed + first_slot
-        )
-        return score, samples.float().cpu().numpy()
+            return score, samples.float().cpu().numpy()
 
     def score_many(self, segments: Iterable[SegmentTokens]) -> list[tuple[float, np.ndarray]]:
         """Score segments, each on its own and as soon as it comes. Arguments of each, results and errors as `score`."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 import torch
 
 from avpenet_cli.errors import EnvironmentUnavailableError
+from avpenet_cli.model import onednn
 from avpenet_cli.scoring.network import Network, encode_in_batches
 from avpenet_cli.settings import RunSettings
-from avpenet_cli.weights import UNTRAINED, find
+from avpenet_cli.weights import default_entry
 
 ITEMS = [np.full((2, 2), number, np.float32) for number in range(11)]
 
@@ -62,13 +63,40 @@ def test_other_errors_of_the_encoder_are_not_taken_for_lack_of_memory() -> None:
         encode_in_batches(encode, ITEMS, 8)
 
 
-def test_network_encodes_equally_in_batches_of_every_size() -> None:
-    crops = [np.random.default_rng(number).integers(0, 256, (224, 224, 3), np.uint8) for number in range(3)]
-    network = Network(find(UNTRAINED), RunSettings(device="cpu"))
-    together = network.encode_faces(crops)
-    network.batch_size = 2
-    assert np.abs(network.encode_faces(crops) - together).max() < 1e-5
-    assert network.batch_size == 2
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return Network(default_entry(), RunSettings(device="cpu", mc_samples=3))
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not onednn.is_available(torch.device("cpu")), reason="this CPU has no fused convolutions")
+def test_outputs_are_equal_to_the_bit_whatever_the_batch_the_order_and_the_threads(
+    network: Network, threads: Callable[[int], None]
+) -> None:
+    """Scores may not depend on --batch-size, on --workers, or on what else is in a recording."""
+    rng = np.random.default_rng(1)
+    crops = [rng.integers(0, 256, (224, 224, 3), np.uint8) for _ in range(12)]
+    mels = [rng.random((128, 300), np.float32) for _ in range(3)]
+    threads(1)
+    faces, audio = network.encode_faces(crops), network.encode_audio(mels)
+    score, samples = network.score(audio[0], faces, 0)
+    for number, batch in ((1, 1), (2, 1), (1, 7), (2, 5), (2, 12)):
+        threads(number)
+        order = rng.permutation(len(crops))
+        network.batch_size = batch
+        again = np.empty_like(faces)
+        again[order] = network.encode_faces([crops[index] for index in order])
+        assert np.array_equal(again, faces), f"{number} threads, batches of {batch}"
+        assert np.array_equal(network.encode_audio(mels[::-1])[::-1], audio), f"{number} threads, batches of {batch}"
+        score_again, samples_again = network.score(audio[0], faces, 0)
+        assert score_again == score
+        assert np.array_equal(samples_again, samples)
 
 
 def test_loading_a_network_imports_no_compiler_and_no_library_that_scoring_does_without() -> None:

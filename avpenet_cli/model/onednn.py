@@ -1,0 +1,125 @@
+"""Convolutions fused with what follows them, by the oneDNN operations of torch that its compiler uses on a CPU.
+
+Weights are stored in the order in which the kernels read them, and ReLU and the addition of the shortcut happen while
+a convolution's output is still in the cache. Unlike torch's own convolutions, these give the same bits whatever the
+number of images in a batch and of threads.
+
+The operations belong to torch's internals; `is_available` says where they exist, and without them the plain modules do
+the same.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from avpenet_cli.model.encoders import BasicBlock, Bottleneck, ResNetTrunk
+
+
+def is_available(device: torch.device, precision: Literal["float32", "bfloat16"] = "float32") -> bool:
+    """Whether the fused operations exist in this torch and for this device: x86 CPUs, bfloat16 only with AVX-512."""
+    return (
+        device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
+        and hasattr(torch.ops.aten, "mkldnn_reorder_conv2d_weight")
+        and (precision == "float32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+    )
+
+
+class FusedConvolution(nn.Module):
+    """A convolution with bias, then ReLU or the addition of another tensor and ReLU. Inference only.
+
+    Args:
+        convolution: with bias, on the CPU, float32 or bfloat16.
+        relu: apply ReLU in `forward`.
+        input_size: (N, C, H, W) for which the order of the weights is chosen; other sizes are slower.
+
+    Attributes:
+        weight: in an order that only oneDNN reads; neither a parameter nor a buffer.
+        output_size: (N, C, H, W) for `input_size`.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, relu: bool, input_size: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        padding, stride = convolution.padding, convolution.stride
+        assert isinstance(padding, tuple)
+        self._geometry = (list(padding), list(stride), list(convolution.dilation), convolution.groups)
+        self._activation = "relu" if relu else "none"
+        plain = convolution.weight.detach().contiguous()
+        self.weight: Tensor = torch.ops.aten.mkldnn_reorder_conv2d_weight(
+            plain.to_mkldnn(), *self._geometry, list(input_size)
+        )
+        assert convolution.bias is not None
+        self._bias = convolution.bias.detach()
+        height, width = (
+            (size + 2 * pad - kernel) // step + 1
+            for size, pad, kernel, step in zip(input_size[2:], padding, convolution.kernel_size, stride, strict=True)
+        )
+        self.output_size = (input_size[0], convolution.out_channels, height, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W'), both channels last."""
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self.weight, self._bias, *self._geometry, self._activation, [], ""
+        )
+        return out
+
+    def add_relu(self, x: Tensor, other: Tensor) -> Tensor:
+        """ReLU of the convolution of `x` plus `other`, which is overwritten with the result."""
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
+            other, x, self.weight, self._bias, *self._geometry, "add", 1.0, "relu", [], ""
+        )
+        return out
+
+
+class FusedBlock(nn.Module):
+    """A residual block of fused convolutions. Its input is overwritten where the shortcut has no projection.
+
+    Args:
+        block: with folded batch norm.
+        input_size: (N, C, H, W), as for `FusedConvolution`.
+    """
+
+    def __init__(self, block: BasicBlock | Bottleneck, input_size: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        names = [name for name in ("conv1", "conv2", "conv3") if hasattr(block, name)]
+        size = input_size
+        inner: list[FusedConvolution] = []
+        for name in names:
+            inner.append(FusedConvolution(getattr(block, name), name != names[-1], size))
+            size = inner[-1].output_size
+        self.last = inner.pop()
+        self.inner = nn.Sequential(*inner)
+        projection = block.downsample
+        assert projection is None or isinstance(projection, nn.Conv2d)
+        self.projection = None if projection is None else FusedConvolution(projection, False, input_size)
+        self.output_size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the block, channels last."""
+        x = x.contiguous(memory_format=torch.channels_last)  # what one channel gives may come in another order
+        hidden = self.inner(x)
+        return self.last.add_relu(hidden, x if self.projection is None else self.projection(x))
+
+
+def fuse(trunk: ResNetTrunk, input_size: tuple[int, int, int, int]) -> None:
+    """Replace the convolutions of a trunk with folded batch norm, in place.
+
+    Args:
+        trunk: on the CPU.
+        input_size: (N, C, H, W) of most of its inputs.
+    """
+    first = FusedConvolution(trunk.conv1, True, input_size)
+    trunk.conv1, trunk.relu = first, nn.Identity()  # type: ignore[assignment]
+    number, channels, height, width = first.output_size
+    size = (number, channels, (height + 1) // 2, (width + 1) // 2)  # after the max pooling
+    for stage in (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4):
+        for index, block in enumerate(stage):
+            assert isinstance(block, BasicBlock | Bottleneck)
+            stage[index] = fused = FusedBlock(block, size)
+            size = fused.output_size
