@@ -156,11 +156,13 @@ class SpatialAttention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3, bias=False)
+        self.sigmoid: nn.Module = nn.Sigmoid()
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, H, W) float32 -> same shape, each position multiplied by its weight in (0, 1)."""
         summary = torch.cat([features.amax(dim=1, keepdim=True), features.mean(dim=1, keepdim=True)], dim=1)
-        return features * torch.sigmoid(self.conv(summary))
+        weighted: Tensor = features * self.sigmoid(self.conv(summary))
+        return weighted
 
 
 class VisualEncoder(ResNetTrunk):

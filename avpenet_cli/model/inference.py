@@ -25,6 +25,9 @@ MC_PASSES_AT_ONCE = 250
 
 _ROWS = 8
 
+_VECTOR = 64
+"""Values; a multiple of what a CPU computes at a time."""
+
 _CONVOLUTIONAL = ("conv1", "layer1", "layer2", "layer3", "layer4")
 """Parts of a trunk that run in the encoder's precision; attention, pooling and projection stay float32."""
 
@@ -60,6 +63,7 @@ def convert_for_inference(model: AVPENet, device: str, precision: Literal["float
     if torch.device(device).type == "cpu":
         model.face_micro_batch = CPU_FACE_MICRO_BATCH
         model.visual_encoder.projector = _FixedRows(model.visual_encoder.projector)
+        model.visual_encoder.spatial_attention.sigmoid = _WholeVectors(nn.Sigmoid())
     if onednn.is_available(torch.device(device), precision):
         onednn.fuse(model.visual_encoder, (CPU_FACE_MICRO_BATCH, 3, 224, 224))
         onednn.fuse(model.audio_encoder, (CPU_AUDIO_BATCH, 1, 128, 300))
@@ -81,6 +85,24 @@ class _FixedRows(nn.Module):
         """(N, in) float32 -> (N, out) float32; N at least 1."""
         padded = (nn.functional.pad(part, (0, 0, 0, _ROWS - len(part))) for part in x.split(_ROWS))
         return torch.cat([self.linear(part) for part in padded])[: len(x)]
+
+
+class _WholeVectors(nn.Module):
+    """An element-wise function of rows padded to whole vectors, so that a value's bits do not depend on its position.
+
+    What is left over of a tensor after whole vectors is computed by another implementation, which rounds differently.
+    """
+
+    def __init__(self, function: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape with at least two dimensions -> the same shape."""
+        rows = x.flatten(1)
+        width = rows.shape[1]
+        values: Tensor = self.function(nn.functional.pad(rows, (0, -width % _VECTOR)))
+        return values[:, :width].reshape(x.shape)
 
 
 def _fold_batch_norm(trunk: ResNetTrunk) -> None:
