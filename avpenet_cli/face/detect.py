@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
-from avpenet_cli.face.mtcnn import Cascade, FaceCascade, ImageFaces
+from avpenet_cli.face.keyframes import detect_consecutive, key_frames
+from avpenet_cli.face.mtcnn import Cascade, ImageFaces
 from avpenet_cli.media.frame_image import FrameImage
 from avpenet_cli.settings import FaceSettings
-
-_PROBE_FRAMES = (1, 5, 8)
-"""Frames of a chunk on which other rotations are tried."""
 
 CHUNK_FRAMES = 10
 """Frames per detection batch. Fixed, so that a recording gives the same faces in every run."""
@@ -61,27 +59,20 @@ class Face:
         return float(self.box[across[0]] - self.box[across[1]])
 
 
-def new_cascade(settings: FaceSettings, device: torch.device, *, fixed_shapes: bool | None = None) -> Cascade:
-    """MTCNN with the sizes and thresholds of the settings; `fixed_shapes` as in `Cascade`."""
-    thresholds, factor = settings.stage_thresholds, settings.pyramid_factor
-    return Cascade(device, settings.min_face_px, thresholds, factor, fixed_shapes=fixed_shapes)
-
-
 class FaceDetector:
     """MTCNN on frames of any size and orientation.
 
     Args:
         settings: sizes and thresholds.
         device: of the three networks.
-        cascade: finds the faces, where several detectors share one; else this one has its own.
     """
 
-    def __init__(self, settings: FaceSettings, device: torch.device, cascade: FaceCascade | None = None) -> None:
+    def __init__(self, settings: FaceSettings, device: torch.device) -> None:
         self._settings = settings
-        self._cascade: FaceCascade = cascade or new_cascade(settings, device)
+        self._cascade = Cascade(device, settings.min_face_px, settings.stage_thresholds, settings.pyramid_factor)
 
     def detect(self, frames: Sequence[FrameImage], turn_deg: int = 0) -> list[list[Face]]:
-        """Detect the faces of each frame. Consecutive identical frames are processed once.
+        """Search each frame for faces. Consecutive identical frames are processed once.
 
         Args:
             frames: all of one size.
@@ -90,6 +81,28 @@ class FaceDetector:
         Returns:
             One list per frame, widest face first; empty where there is none.
         """
+        return self._detect(frames, turn_deg, lambda images, _: self._cascade.detect(images))
+
+    def follow(self, frames: Sequence[FrameImage], turn_deg: int = 0) -> list[list[Face]]:
+        """Find the faces of consecutive frames, with a search in key frames and where their faces do not correspond.
+
+        Arguments and result as in `detect`; see `avpenet_cli.face.keyframes` for what differs.
+        """
+
+        def follow(images: np.ndarray, indices: list[int]) -> list[ImageFaces]:
+            positions = [indices.index(image) for image in range(len(images))]
+            keys = [indices[frame] for frame in key_frames(len(indices))]
+            return detect_consecutive(self._cascade, images, positions, keys, self._settings.min_confidence)
+
+        return self._detect(frames, turn_deg, follow)
+
+    def _detect(
+        self,
+        frames: Sequence[FrameImage],
+        turn_deg: int,
+        find: Callable[[np.ndarray, list[int]], list[ImageFaces]],
+    ) -> list[list[Face]]:
+        """Call `find` with the distinct images at the detector's size, and the image of each frame."""
         if not frames:
             return []
         width, height = frames[0].size
@@ -99,7 +112,7 @@ class FaceDetector:
             return [[] for _ in frames]
         # Frames that are equal at the detector's size have the same faces.
         distinct, indices = deduplicate_consecutive([frame.reduced(size) for frame in frames])
-        found = self._cascade.detect(np.stack([np.rot90(image, -turn_deg // 90) for image in distinct]))
+        found = find(np.stack([np.rot90(image, -turn_deg // 90) for image in distinct]), indices)
         ratio = np.array([width / size[0], height / size[1]], np.float32)
         faces_per_image = [self._faces(image_faces, turn_deg, size, ratio) for image_faces in found]
         return [faces_per_image[index] for index in indices]
@@ -117,7 +130,7 @@ class RotatingDetector:
     """Face detection that keeps track of the recording's orientation.
 
     A chunk is processed at the last successful rotation. Unless at least two of its ten frames confirm that rotation,
-    the others are tried on three frames, and one with clearly more evidence replaces it.
+    the others are tried on its key frames, and one with clearly more evidence replaces it.
     """
 
     def __init__(self, detector: FaceDetector, settings: FaceSettings) -> None:
@@ -126,26 +139,33 @@ class RotatingDetector:
         self._turn = settings.rotations_deg[0] if settings.rotations_deg else 0
 
     def detect(self, frames: Sequence[FrameImage]) -> list[list[Face]]:
-        """Detect the faces of one chunk of consecutive frames; arguments and result as in `FaceDetector.detect`."""
-        faces_per_frame = self._detector.detect(frames, self._turn)
+        """Find the faces of one chunk of consecutive frames; arguments and result as in `FaceDetector.follow`."""
+        faces_per_frame = self._detector.follow(frames, self._turn)
         if sum(_evidence(faces) >= _SETTLED_EVIDENCE for faces in faces_per_frame) >= min(_SETTLED_FRAMES, len(frames)):
             return faces_per_frame
-        probes = [i for i in _PROBE_FRAMES if i < len(frames)] or [0]
-        best, best_turn = (
-            sum(_evidence(faces_per_frame[i]) for i in probes) / len(probes) + _MIN_EVIDENCE_GAIN,
-            self._turn,
-        )
+        probes = key_frames(len(frames))
+        current = sum(_evidence(faces_per_frame[probe]) for probe in probes)
+        best = max(current + _MIN_EVIDENCE_GAIN * len(probes), _MIN_SWITCH_EVIDENCE * len(probes))
+        best_turn = self._turn
         for turn in self._turns:
             if turn == self._turn:
                 continue
-            candidates = self._detector.detect([frames[i] for i in probes], turn)
-            evidence = sum(map(_evidence, candidates)) / len(probes)
-            if evidence >= max(best, _MIN_SWITCH_EVIDENCE):
+            evidence = self._evidence_at(turn, [frames[probe] for probe in probes], best)
+            if evidence >= best:
                 best, best_turn = evidence, turn
         if best_turn == self._turn:
             return faces_per_frame
         self._turn = best_turn
-        return self._detector.detect(frames, best_turn)
+        return self._detector.follow(frames, best_turn)
+
+    def _evidence_at(self, turn: int, frames: Sequence[FrameImage], needed: float) -> float:
+        """Evidence at a rotation, summed over frames; stops where it can no longer reach what is needed."""
+        evidence = 0.0
+        for number, frame in enumerate(frames):
+            if evidence + len(frames) - number < needed:
+                break
+            evidence += _evidence(self._detector.detect([frame], turn)[0])
+        return evidence
 
 
 def _evidence(faces: Sequence[Face]) -> float:

@@ -11,7 +11,6 @@ import torch
 
 from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
-from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.model.inference import mc_scores
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
@@ -91,10 +90,6 @@ class Network:
         self._run = run
         self._callbacks = callbacks
         self.batch_size = run.batch_size
-
-    def face_detector(self) -> FaceDetector:
-        """A face detector on the same device, with the settings of the weights."""
-        return FaceDetector(self.description.preprocessing.face, self.device)
 
     @torch.inference_mode()
     def encode_faces(self, crops: Sequence[np.ndarray]) -> np.ndarray:

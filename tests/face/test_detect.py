@@ -195,7 +195,7 @@ def test_same_frames_give_the_same_faces(detector: FaceDetector, portrait: Frame
 def test_sideways_face_is_found_at_every_rotation(detector: FaceDetector, portrait: Frames, turn_deg: int) -> None:
     detections = RotatingDetector(detector, SETTINGS).detect(images(rotated(portrait, turn_deg)))
     assert turns(detections) == [turn_deg] * CHUNK_FRAMES
-    upright = detector.detect(images(portrait))
+    upright = detector.follow(images(portrait))
     for faces, expected in zip(detections, upright, strict=True):
         assert faces[0].width_px == pytest.approx(expected[0].width_px, abs=0.5)
 
