@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from avpenet_cli.model import onednn
 from avpenet_cli.model.avpenet import AVPENet
 from avpenet_cli.model.encoders import ResNetTrunk
+from avpenet_cli.settings import Precision
 
 CPU_FACE_MICRO_BATCH = 8
 """Faces per pass through ResNet-50 on a CPU. From 4 to 15 the time per face is equal; a power of two leaves no rest."""
@@ -32,7 +32,7 @@ _CONVOLUTIONAL = ("conv1", "layer1", "layer2", "layer3", "layer4")
 """Parts of a trunk that run in the encoder's precision; attention, pooling and projection stay float32."""
 
 
-def optimise_for_inference(model: AVPENet, device: str, precision: Literal["float32", "bfloat16"]) -> AVPENet:
+def optimise_for_inference(model: AVPENet, device: str, precision: Precision) -> AVPENet:
     """Copy a network for inference: evaluation mode, no gradients, batch norm folded, channels last.
 
     The scores of the copy differ from the network's by less than 1e-4 in float32. The parameter names in its state dict
@@ -47,7 +47,7 @@ def optimise_for_inference(model: AVPENet, device: str, precision: Literal["floa
 
 
 @torch.no_grad()
-def convert_for_inference(model: AVPENet, device: str, precision: Literal["float32", "bfloat16"]) -> AVPENet:
+def convert_for_inference(model: AVPENet, device: str, precision: Precision) -> AVPENet:
     """Convert a network as `optimise_for_inference` does, without a second copy of its parameters.
 
     Args:

@@ -10,15 +10,14 @@ the same.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from avpenet_cli.model.encoders import BasicBlock, Bottleneck, ResNetTrunk
+from avpenet_cli.settings import Precision
 
 
-def is_available(device: torch.device, precision: Literal["float32", "bfloat16"] = "float32") -> bool:
+def is_available(device: torch.device, precision: Precision = "float32") -> bool:
     """Whether the fused operations exist in this torch and for this device: x86 CPUs, bfloat16 only with AVX-512."""
     return (
         device.type == "cpu"

@@ -1,10 +1,14 @@
-"""The device that computes."""
+"""The device that computes, and the precision it computes in."""
 
 from __future__ import annotations
+
+import dataclasses
+from typing import Literal
 
 import torch
 
 from avpenet_cli.errors import EnvironmentUnavailableError, SettingsError
+from avpenet_cli.settings import Precision, RunSettings
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -36,3 +40,38 @@ def choose_device(wanted: str) -> torch.device:
 def device_name(device: torch.device) -> str:
     """The device for people to read and, for a GPU, its model: `cuda:0 (NVIDIA H200)`."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def choose_precision(wanted: Literal["auto"] | Precision, device: torch.device) -> Precision:
+    """The precision that a setting means on a device; `auto` is bfloat16 where the device computes in it.
+
+    It depends on the kind of processor alone, never on a measurement, so that it is the same in every run.
+    """
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if has_bfloat16(device) else "float32"
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16: a CPU with AVX512-BF16 or AMX, a GPU of compute capability 8.0."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # Internals of torch, which is pinned; without them `auto` is float32.
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(check is not None and bool(check()) for check in checks)
+
+
+def resolve_settings(run: RunSettings) -> RunSettings:
+    """Settings whose precision is that of their device, as they belong into a manifest and a fingerprint.
+
+    Raises:
+        EnvironmentUnavailableError, SettingsError: as `choose_device`.
+    """
+    return dataclasses.replace(run, precision=choose_precision(run.precision, choose_device(run.device)))
+
+
+def precision_warning(run: RunSettings, device: torch.device) -> str:
+    """What a user must know about the precision on this device, in one line; empty if nothing."""
+    if run.precision != "bfloat16" or has_bfloat16(device):
+        return ""
+    return "this processor has no bfloat16 and emulates it, which is slow; --precision auto takes float32 here"

@@ -54,11 +54,13 @@ class StartLine(_Line):
     Attributes:
         recordings: number of inputs.
         device: cpu or cuda:N.
+        precision: float32 or bfloat16; never auto.
     """
 
     event: Literal["start"] = "start"
     recordings: int
     device: str
+    precision: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.model.inference import mc_scores
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
-from avpenet_cli.runs.device import choose_device
+from avpenet_cli.runs.device import choose_device, choose_precision
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry, load
 
@@ -77,13 +77,15 @@ class Network:
         callbacks: told when the GPU's memory ran out and the batch was halved.
 
     Attributes:
+        precision: of the encoders; never `auto`.
         batch_size: number of faces, or of audio segments, encoded together; the setting, or what fits in the GPU's
             memory if that is less.
     """
 
     def __init__(self, entry: WeightsEntry, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
         self.device = choose_device(run.device)
-        self.model, self.description = load(entry, str(self.device), run.precision)
+        self.precision = choose_precision(run.precision, self.device)
+        self.model, self.description = load(entry, str(self.device), self.precision)
         face = self.description.preprocessing.face
         self._mean = torch.tensor(face.pixel_mean, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(face.pixel_std, device=self.device).view(1, 3, 1, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from avpenet_cli.media.probe import check_file
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
-from avpenet_cli.runs.device import choose_device, device_name
+from avpenet_cli.runs.device import device_name, precision_warning, resolve_settings
 from avpenet_cli.runs.guard import refuse_dropping, require_inputs, unreadable
 from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.lock import output_lock
@@ -110,8 +110,8 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
     check_format(request.out)
     require_inputs(request.inputs, pseudonymised=request.pseudonymised)
     started = datetime.now().astimezone()
+    request = replace(request, settings=resolve_settings(request.settings))
     results = Results(request)
-    choose_device(request.settings.device)
     with output_lock(request.out):
         _check_manifest_owner(request.out)
         refuse_replacing_others(request.out, with_subjects=request.subjects is not None)
@@ -332,10 +332,13 @@ def _announce(request: ScoreRequest, lanes: Lanes, callbacks: RunCallbacks) -> N
         callbacks.warning(note)
     if left_aside := inputs.left_aside.describe():
         callbacks.info(f"left aside: {left_aside}")
-    number = len(inputs.recordings)
+    if warning := precision_warning(request.settings, lanes.device):
+        callbacks.warning(warning)
+    number, precision = len(inputs.recordings), request.settings.precision
     callbacks.info(
-        f"scoring {plural(number, 'recording')} on {device_name(lanes.device)}",
+        f"scoring {plural(number, 'recording')} on {device_name(lanes.device)} in {precision}",
         event="start",
         recordings=number,
         device=str(lanes.device),
+        precision=precision,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from avpenet_cli.errors import WeightsError
+from avpenet_cli.settings import Precision
 from avpenet_cli.weights.description import UNTRAINED_SEED, WeightsDescription, WeightsEntry
 from avpenet_cli.weights.packing import Header, unpack, unpacked_header
 
@@ -110,7 +111,7 @@ def _not_safetensors(path: Path, error: Exception) -> WeightsError:
 
 
 def load(
-    entry: WeightsEntry, device: str = "cpu", precision: Literal["float32", "bfloat16"] = "float32"
+    entry: WeightsEntry, device: str = "cpu", precision: Precision = "float32"
 ) -> tuple[AVPENet, WeightsDescription]:
     """Load a network for inference, verified; its description has the preprocessing and the cut points.
 

@@ -16,7 +16,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
+from avpenet_cli.runs.device import choose_precision
 from avpenet_cli.settings import RunSettings, to_dict
 from tests.conftest import Answer, ClipMaker
 
@@ -300,6 +302,23 @@ def test_changed_and_added_recordings_are_scored(first: FirstRun, avpenet_here: 
     assert table["status"].tolist() == ["scored", "scored", "unscorable"]
     assert table["score"][0] == table["score"][1]
     assert [recording["from_earlier_run"] for recording in manifest(out)["recordings"]] == [False, True, False]
+
+
+def test_auto_precision_is_stored_as_what_it_means_on_this_machine(
+    first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    """A run may be resumed on another machine, where `auto` means something else: precisions are never mixed."""
+    meant = choose_precision("auto", torch.device("cpu"))
+    other = "bfloat16" if meant == "float32" else "float32"
+    out = tmp_path / "scores.csv"
+    options = ("--out", out, "--weights", "untrained", "--device", "cpu", "--precision")
+    made = avpenet_here("score", first.recordings[2], *options, "auto")
+    assert f"scoring 1 recording on cpu in {meant}" in made.err
+    assert manifest(out)["settings"]["precision"] == meant
+    assert "scored by an earlier run" in avpenet_here("score", first.recordings[2], *options, meant).err
+    refused = avpenet_here("score", first.recordings[2], *options, other)
+    assert refused.code == 2
+    assert f'precision was "{meant}", now "{other}"' in refused.last_line
 
 
 @pytest.mark.parametrize(
