@@ -174,6 +174,8 @@ class DecodingSettings:
     """Reading a header may take this long."""
     queue_frames: Annotated[int, Field(ge=1, le=256)] = 12
     """Frames decoded ahead of detection."""
+    threads: Annotated[int, Field(ge=0, le=64)] = 0
+    """Threads of the video decoder; 0 lets it choose. One costs the least processor time."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -212,7 +214,14 @@ class RunSettings:
 RESULTS_VERSION = 3
 """Incremented whenever a change to the program changes scores, so that no table mixes the two."""
 
-_NOT_IN_FINGERPRINT = {"device", "batch_size", "decoding.stall_s", "decoding.probe_timeout_s", "decoding.queue_frames"}
+_NOT_IN_FINGERPRINT = {
+    "device",
+    "batch_size",
+    "decoding.stall_s",
+    "decoding.probe_timeout_s",
+    "decoding.queue_frames",
+    "decoding.threads",
+}
 """Settings that change speed or timeouts, not scores."""
 
 

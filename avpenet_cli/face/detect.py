@@ -11,7 +11,7 @@ import torch
 
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.face.keyframes import detect_consecutive, key_frames
-from avpenet_cli.face.mtcnn import Cascade, ImageFaces
+from avpenet_cli.face.mtcnn import Cascade, FaceCascade, ImageFaces
 from avpenet_cli.media.frame_image import FrameImage
 from avpenet_cli.settings import FaceSettings
 
@@ -59,17 +59,24 @@ class Face:
         return float(self.box[across[0]] - self.box[across[1]])
 
 
+def new_cascade(settings: FaceSettings, device: torch.device, *, fixed_shapes: bool | None = None) -> Cascade:
+    """MTCNN with the sizes and thresholds of the settings; `fixed_shapes` as in `Cascade`."""
+    thresholds, factor = settings.stage_thresholds, settings.pyramid_factor
+    return Cascade(device, settings.min_face_px, thresholds, factor, fixed_shapes=fixed_shapes)
+
+
 class FaceDetector:
     """MTCNN on frames of any size and orientation.
 
     Args:
         settings: sizes and thresholds.
         device: of the three networks.
+        cascade: finds the faces, where several detectors share one; else this one has its own.
     """
 
-    def __init__(self, settings: FaceSettings, device: torch.device) -> None:
+    def __init__(self, settings: FaceSettings, device: torch.device, cascade: FaceCascade | None = None) -> None:
         self._settings = settings
-        self._cascade = Cascade(device, settings.min_face_px, settings.stage_thresholds, settings.pyramid_factor)
+        self._cascade: FaceCascade = cascade or new_cascade(settings, device)
 
     def detect(self, frames: Sequence[FrameImage], turn_deg: int = 0) -> list[list[Face]]:
         """Search each frame for faces. Consecutive identical frames are processed once.

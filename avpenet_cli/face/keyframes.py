@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from avpenet_cli.face.mtcnn import Cascade, ImageFaces
+from avpenet_cli.face.mtcnn import FaceCascade, ImageFaces
 
 KEY_SPACING = 5
 """Largest distance of key frames, in frames."""
@@ -42,7 +42,7 @@ def key_frames(count: int) -> list[int]:
 
 
 def detect_consecutive(
-    cascade: Cascade, images: np.ndarray, positions: Sequence[int], keys: Iterable[int], min_confidence: float
+    cascade: FaceCascade, images: np.ndarray, positions: Sequence[int], keys: Iterable[int], min_confidence: float
 ) -> list[ImageFaces]:
     """Find the faces of consecutive images.
 

@@ -7,13 +7,14 @@ processed together, and that an image without any candidate, or a candidate outs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from avpenet_cli.face.mtcnn_images import ImageBatch, image_batch
 from avpenet_cli.face.mtcnn_networks import ONET_PX, PNET_CELL_PX, PNET_STRIDE_PX, RNET_PX, load_networks
@@ -24,6 +25,7 @@ _SAME_LEVEL_OVERLAP = 0.5
 _OVERLAP = 0.7
 """Of two candidates that overlap by more than this, the less likely one is dropped."""
 _CANDIDATES_AT_ONCE = 512
+_CELLS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,16 @@ class _Decision:
         return _Decision(*(values[chosen] for values in vars(self).values()))
 
 
+class FaceCascade(Protocol):
+    """What finds faces: a `Cascade`, or one that several threads share."""
+
+    def detect(self, images: np.ndarray) -> list[ImageFaces]:
+        """As `Cascade.detect`."""
+
+    def measure(self, images: np.ndarray, squares: Sequence[np.ndarray]) -> list[ImageFaces]:
+        """As `Cascade.measure`."""
+
+
 class Cascade:
     """MTCNN. The faces of an image do not depend on the other images of its batch.
 
@@ -70,6 +82,8 @@ class Cascade:
         thresholds: probability that each of the three networks asks for.
         pyramid_factor: ratio of neighbouring sizes of the image.
         images_at_once: images in one pass of the first network, which takes most of the memory.
+        fixed_shapes: pad what the networks take to the same sizes always. A GPU's kernels, and with them the last
+            digits of a result, depend on the size of a batch; by default this is done there.
     """
 
     def __init__(
@@ -79,18 +93,20 @@ class Cascade:
         thresholds: tuple[float, float, float],
         pyramid_factor: float,
         images_at_once: int = 32,
+        fixed_shapes: bool | None = None,
     ) -> None:
+        self._fixed_shapes = device.type == "cuda" if fixed_shapes is None else fixed_shapes
         self._device, self._images_at_once = device, images_at_once
         self._min_face_px, self._thresholds, self._pyramid_factor = min_face_px, thresholds, pyramid_factor
         self._pnet, self._rnet, self._onet = load_networks(device)
 
     @torch.inference_mode()
-    def detect(self, images: np.ndarray) -> list[ImageFaces]:
-        """Find the faces of images (n, height, width, 3) uint8 RGB."""
+    def detect(self, images: np.ndarray, images_at_once: int | None = None) -> list[ImageFaces]:
+        """Find the faces of images (n, height, width, 3) uint8 RGB; fewer at once take less memory."""
         batch = image_batch(images, self._device)
         count, height, width = images.shape[:3]
         with ieee_convolutions(self._device):
-            boxes, candidates = self._propose(batch, count, height, width)
+            boxes, candidates = self._propose(batch, count, (width, height), images_at_once or self._images_at_once)
             boxes, candidates = self._refine(batch, boxes, candidates, count, (width, height))
             decision = self._decide(batch, boxes, candidates, (width, height))
         # Backwards, because of equally confident faces, of which many reach 1.0, facenet-pytorch keeps the last.
@@ -128,21 +144,22 @@ class Cascade:
         decision.landmarks[inside] = seen.landmarks
         return _per_image(decision, count)
 
-    def _propose(self, batch: ImageBatch, count: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    def _propose(self, batch: ImageBatch, count: int, size: tuple[int, int], at_once: int) -> tuple[Tensor, Tensor]:
         """Squares that may hold a face, and the image of each."""
+        width, height = size
         scales = pyramid(height, width, self._min_face_px, self._pyramid_factor)
         sizes = [(int(height * scale + 1), int(width * scale + 1)) for scale in scales]
         cells, offsets, scores, owners, levels = [], [], [], [], []
-        for first in range(0, count, self._images_at_once):
-            last = min(count, first + self._images_at_once)
+        for first in range(0, count, at_once):
+            last = min(count, first + at_once)
             for level, pixels in enumerate(batch.resized(sizes, first, last)):
-                probability, features = self._pnet(pixels)
+                probability, features = self._apply(self._pnet, pixels, at_once)
                 image, row, column = (probability >= self._thresholds[0]).nonzero(as_tuple=True)
                 corner = PNET_STRIDE_PX * torch.stack([column, row], 1).float() + 1
                 scale = torch.tensor(scales[level], dtype=torch.float32, device=self._device)
                 edges = [(corner / scale).floor(), ((corner + (PNET_CELL_PX - 1)) / scale).floor()]
                 cells.append(torch.cat(edges, 1))
-                offsets.append(self._pnet.regress(features[image, row, column]))
+                offsets.append(self._regress(features[image, row, column]))
                 scores.append(probability[image, row, column])
                 owners.append(image + first)
                 levels.append(torch.full_like(image, level))
@@ -163,11 +180,7 @@ class Cascade:
         boxes, owner, areas = boxes[inside], owner[inside], areas[inside]
         if not len(boxes):
             return boxes, owner
-        answers = [
-            self._rnet(batch.parts(images, some, RNET_PX))
-            for images, some in zip(owner.split(_CANDIDATES_AT_ONCE), areas.split(_CANDIDATES_AT_ONCE), strict=True)
-        ]
-        score, shift = (torch.cat(values) for values in zip(*answers, strict=True))
+        score, shift = self._judge(self._rnet, batch, owner, areas, RNET_PX)
         passed = score > self._thresholds[1]
         boxes, owner, score, shift = boxes[passed], owner[passed], score[passed], shift[passed]
         kept = keep_best(boxes, score, owner, count, _OVERLAP)
@@ -179,14 +192,35 @@ class Cascade:
         squares, owner, areas = squares[inside], owner[inside], areas[inside]
         if not len(squares):
             return _Decision(squares, squares.new_empty(0), squares.new_empty(0, 5, 2), squares, owner)
-        answers = [
-            self._onet(batch.parts(images, some, ONET_PX))
-            for images, some in zip(owner.split(_CANDIDATES_AT_ONCE), areas.split(_CANDIDATES_AT_ONCE), strict=True)
-        ]
-        confidence, shift, points = (torch.cat(values) for values in zip(*answers, strict=True))
+        confidence, shift, points = self._judge(self._onet, batch, owner, areas, ONET_PX)
         corner, sides = squares[:, :2], squares[:, 2:] - squares[:, :2] + 1
         landmarks = points.unflatten(1, (2, 5)).transpose(1, 2) * sides[:, None] + corner[:, None] - 1
         return _Decision(_shifted(squares, shift), confidence, landmarks, squares, owner)
+
+    def _judge(self, network: nn.Module, batch: ImageBatch, owner: Tensor, areas: Tensor, side_px: int) -> list[Tensor]:
+        """A network's answers for parts of the images."""
+        answers = [
+            self._apply(network, batch.parts(images, some, side_px), _CANDIDATES_AT_ONCE)
+            for images, some in zip(owner.split(_CANDIDATES_AT_ONCE), areas.split(_CANDIDATES_AT_ONCE), strict=True)
+        ]
+        return [torch.cat(values) for values in zip(*answers, strict=True)]
+
+    def _regress(self, features: Tensor) -> Tensor:
+        if not self._fixed_shapes:
+            return self._pnet.regress(features)
+        parts = features.split(_CELLS_AT_ONCE)
+        return torch.cat(
+            [self._apply(lambda rows: (self._pnet.regress(rows),), part, _CELLS_AT_ONCE)[0] for part in parts]
+        )
+
+    def _apply(self, network: Callable[[Tensor], tuple[Tensor, ...]], rows: Tensor, size: int) -> tuple[Tensor, ...]:
+        """Apply a network to at most `size` rows; with fixed shapes to exactly so many."""
+        if not self._fixed_shapes or len(rows) == size:
+            return network(rows)
+        padded = torch.cat([rows, rows.new_zeros((size - len(rows), *rows.shape[1:]))])
+        if padded.ndim == 4:
+            padded = padded.contiguous(memory_format=torch.channels_last)
+        return tuple(answer[: len(rows)] for answer in network(padded))
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""Run decord as a child process: `python -m avpenet_cli.media.decord_child FILE START_S SIDE_FD`.
+"""Run decord as a child process: `python -m avpenet_cli.media.decord_child FILE START_S SIDE_FD THREADS`.
 
 Writes the frames of the grid as raw RGB to stdout, and framecrc-like lines of the two clocks of
 `video.ffmpeg_command` to SIDE_FD.
@@ -19,9 +19,9 @@ _TICK_S = 5e-4
 """decord stores times as float32, exact to half a millisecond at two hours."""
 
 
-def main(path: str, start_s: float, side: int) -> None:
+def main(path: str, start_s: float, side: int, threads: int) -> None:
     """Decode one file. decord drops the stream's start offset, so `start_s` is added to its times."""
-    video = decord.VideoReader(path, ctx=decord.cpu(0))
+    video = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=threads)
     times = video.get_frame_timestamp(range(len(video))).astype(np.float64)
     starts_s = times[:, 0] - times[0, 0] + start_s
     end_s = times[-1, 1] - times[0, 0] + start_s
@@ -40,4 +40,4 @@ def main(path: str, start_s: float, side: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

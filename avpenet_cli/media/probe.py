@@ -77,6 +77,8 @@ class VideoStream:
         access: how a decoder finds the stream.
         has_implausible_aspect: the header states another pixel aspect, which cannot be true.
         reduction: pixels of the recording for one of a decoded frame, along a side; 1 up to `MAX_DECODED_PIXELS`.
+        color_space: ffmpeg's name of the matrix between RGB and YUV; empty where the header does not state it.
+        color_range: `pc` for codes from 0 to 255, else `tv`; empty where the header does not state it.
     """
 
     index: int
@@ -93,6 +95,8 @@ class VideoStream:
     access: StreamAccess = StreamAccess()
     has_implausible_aspect: bool = False
     reduction: float = 1.0
+    color_space: str = ""
+    color_range: str = ""
 
 
 @dataclass(frozen=True)
@@ -287,6 +291,8 @@ def _video(track: Track, headers: Sequence[Header], boxes: Sequence[TrackBox], c
         access=dataclasses.replace(_access(track.index, headers), blank_bytes=overflow),
         has_implausible_aspect=implausible,
         reduction=reduction,
+        color_space=str(stream.get("color_space", "")),
+        color_range=str(stream.get("color_range", "")),
     )
 
 

@@ -26,6 +26,7 @@ from avpenet_cli.media.frame_image import FrameImage, RgbImage
 from avpenet_cli.media.header import last_line
 from avpenet_cli.media.probe import AudioStream, Probe, VideoStream
 from avpenet_cli.media.tools import SAFE_INPUT, blanked_input, passthrough_option, tool
+from avpenet_cli.media.yuv_image import PIXEL_FORMATS, YuvImage, yuv_format
 from avpenet_cli.settings import FRAME_STEP_S, MAX_HOLD_S, DecodingSettings
 
 _TICKS_PER_S = 1_000_000
@@ -85,24 +86,23 @@ class FrameStream:
 
     def _command(self, side: int, source: str) -> list[str]:
         if self.backend == "decord":
-            return decord_command(source, self._video, side)
-        return ffmpeg_command(source, self._video, side)
+            return decord_command(source, self._video, side, self._decoding.threads)
+        return ffmpeg_command(source, self._video, side, self._decoding.threads)
 
     def __iter__(self) -> Iterator[TimedFrame]:
         self.slots_end, self.decode_error, self.decoder_warning = 0, "", ""
-        height, width = self._video.height_px, self._video.width_px
         promised = self._facts.nominal_s
         last_slot = (2 * promised + _RUNAWAY_S) / FRAME_STEP_S if promised > 0 else float("inf")
         child = DecoderChild(self._path, self._command, self._decoding.stall_s, self._while_waiting)
         try:
-            for slot, frozen, rgb in self._paired(child, (height, width, 3)):
+            for slot, frozen, image in self._paired(child):
                 if slot > last_slot:
                     self.decode_error = f"timestamps run far beyond the {promised:.1f} s that the header promises"
                     break
                 if slot >= self.slots_end:
                     self.slots_end = slot + 1
                     if not frozen:
-                        yield TimedFrame(slot, RgbImage(rgb))
+                        yield TimedFrame(slot, image)
             if not self.decode_error:
                 self._judge(child.finish(), child.messages)
         except DecoderStalled:
@@ -111,22 +111,24 @@ class FrameStream:
             child.close()
             self.decoder_warning = last_line(child.messages)
 
-    def _paired(self, child: DecoderChild, shape: tuple[int, int, int]) -> Iterator[tuple[int, bool, np.ndarray]]:
+    def _paired(self, child: DecoderChild) -> Iterator[tuple[int, bool, FrameImage]]:
         """Pair frames with their slots and with whether the video is frozen there.
 
         Waiting for a frame's line before reading on could deadlock: ffmpeg may be blocked writing that frame,
         or the next one, before it writes the line.
         """
-        frames: deque[np.ndarray] = deque()
+        layout = yuv_format(self._video) if self.backend == "ffmpeg" else None
+        frame_bytes = layout.frame_bytes if layout else 3 * self._video.width_px * self._video.height_px
+        frames: deque[FrameImage] = deque()
         slots: deque[tuple[int, bool]] = deque()
         last_source_s = -math.inf
         payload_ended = False
         while True:
             if not payload_ended:
-                rgb = np.empty(shape, np.uint8)
-                payload_ended = child.read_into(rgb.data.cast("B")) < rgb.nbytes
+                pixels = np.empty(frame_bytes, np.uint8)
+                payload_ended = child.read_into(pixels.data) < frame_bytes
                 if not payload_ended:
-                    frames.append(rgb)
+                    frames.append(YuvImage(pixels, layout) if layout else self._rgb_image(pixels))
             while (line := child.next_line(wait=payload_ended and len(slots) < len(frames))) is not None:
                 clock = parse_clock(line)
                 if clock is None:
@@ -140,6 +142,9 @@ class FrameStream:
                 yield *slots.popleft(), frames.popleft()
             if payload_ended:
                 return
+
+    def _rgb_image(self, pixels: np.ndarray) -> RgbImage:
+        return RgbImage(pixels.reshape(self._video.height_px, self._video.width_px, 3))
 
     def _judge(self, status: int, messages: str) -> None:
         if status < 0:
@@ -182,16 +187,17 @@ def decord_reads_well(facts: Probe) -> bool:
     )
 
 
-def ffmpeg_command(source: str, video: VideoStream, side: int) -> list[str]:
+def ffmpeg_command(source: str, video: VideoStream, side: int, threads: int = 0) -> list[str]:
     """Build the ffmpeg command that writes the grid's frames and their clocks.
 
-    Raw RGB frames go to stdout, and two clocks to the file descriptor `side`: the frames' slots as stream 0, the times
-    of their source frames in microseconds as stream 1.
+    Raw frames go to stdout, as RGB or in the layout of `yuv_format`, and two clocks to the file descriptor `side`: the
+    frames' slots as stream 0, the times of their source frames in microseconds as stream 1.
 
     Args:
         source: descriptor path of the recording.
         video: the stream to decode.
         side: file descriptor of the side channel.
+        threads: of the decoder and its filters; 0 lets ffmpeg choose.
     """
     # ffmpeg-python cannot address a stream by bare index through .video; the label form can.
     stream = ffmpeg.input(source, nostdin=None, v="error")[str(video.index)]
@@ -210,7 +216,7 @@ def ffmpeg_command(source: str, video: VideoStream, side: int) -> list[str]:
     stream = (
         grid.filter("scale", w=video.width_px, h=video.height_px)
         .filter("setsar", 1)
-        .filter("format", "rgb24")
+        .filter("format", "rgb24" if yuv_format(video) is None else "|".join(PIXEL_FORMATS))
         .filter_multi_output("split")
     )
     frames = stream[0].output("pipe:1", format="rawvideo", vcodec="rawvideo")
@@ -223,6 +229,9 @@ def ffmpeg_command(source: str, video: VideoStream, side: int) -> list[str]:
     # deinterlacer and the rotation that ffmpeg inserts handle the change.
     changeable = not video.interlaced and video.rotation_deg == 0
     per_input = ["-reinit_filter", "0"] if changeable else []
+    if threads:
+        command[1:1] = ["-filter_complex_threads", str(threads)]
+        per_input += ["-threads", str(threads)]
     return complete_command(command, video, per_input, passthrough_option())
 
 
@@ -262,6 +271,6 @@ def complete_command(
     return result
 
 
-def decord_command(source: str, video: VideoStream, side: int) -> list[str]:
+def decord_command(source: str, video: VideoStream, side: int, threads: int = 0) -> list[str]:
     """Build the command that runs decord with the same protocol; arguments as in `ffmpeg_command`."""
-    return [sys.executable, "-m", "avpenet_cli.media.decord_child", source, str(video.start_s), str(side)]
+    return [sys.executable, "-m", "avpenet_cli.media.decord_child", source, str(video.start_s), str(side), str(threads)]

@@ -16,9 +16,10 @@ import torch
 from avpenet_cli.errors import EnvironmentUnavailableError, Interrupted
 
 Finish = Callable[[], Iterable[Any]]
-Launch = Callable[[Sequence[np.ndarray], int], Finish]
+Launch = Callable[[Sequence[Any], int], Finish]
 """Starts a batch: takes at least one array, all of one shape and dtype, and the batch size, to which it pads them.
-Returns a function that waits for the batch and returns one result per array."""
+Returns a function that waits for the batch and returns one result per array. What else belongs to an array may come
+with it as a tuple."""
 
 NO_MEMORY = (
     "the GPU's memory is too small even for a batch of one",
@@ -64,7 +65,7 @@ class _Item:
 
     request: _Request
     place: int
-    array: np.ndarray
+    array: Any
     number: int
 
 
@@ -108,12 +109,13 @@ class BatchingService:
         self._thread = threading.Thread(target=self._work, name="batching", daemon=True)
         self._thread.start()
 
-    def submit(self, kind: str, arrays: Sequence[np.ndarray]) -> Future[list[Any]]:
+    def submit(self, kind: str, arrays: Sequence[Any]) -> Future[list[Any]]:
         """Ask for the results of some arrays.
 
         Args:
             kind: name of the kind of work.
-            arrays: any number, all of one shape and dtype; they must not change before the results are there.
+            arrays: any number, all of one shape and dtype, or tuples that begin with such arrays; they must not change
+                before the results are there.
 
         Returns:
             One result per array, in order. Cancelling it drops the arrays that no batch has taken yet. Its errors are
@@ -125,7 +127,8 @@ class BatchingService:
             future.set_result([])
             return future
         request = _Request(future, [None] * len(arrays), len(arrays))
-        key = (kind, arrays[0].shape, str(arrays[0].dtype))
+        first: np.ndarray = arrays[0][0] if isinstance(arrays[0], tuple) else arrays[0]
+        key = (kind, first.shape, str(first.dtype))
         with self._changed:
             if self._closed:
                 future.set_exception(Interrupted("interrupted"))
@@ -135,7 +138,7 @@ class BatchingService:
             self._changed.notify()
         return future
 
-    def run(self, kind: str, arrays: Sequence[np.ndarray]) -> list[Any]:
+    def run(self, kind: str, arrays: Sequence[Any]) -> list[Any]:
         """As `submit`, but wait for the results."""
         return self.submit(kind, arrays).result()
 

@@ -122,6 +122,7 @@ class FrontEnd:
         needed: the modalities without which a segment is unscorable.
         device: runs the face detector.
         callbacks: told how many seconds of a recording have been read; may stop the run between batches.
+        detector: finds the faces; by default one of its own.
     """
 
     def __init__(
@@ -131,10 +132,11 @@ class FrontEnd:
         needed: tuple[Modality, ...],
         device: torch.device,
         callbacks: RunCallbacks = NO_CALLBACKS,
+        detector: FaceDetector | None = None,
     ) -> None:
         self._preprocessing, self._run, self._needed, self._callbacks = preprocessing, run, needed, callbacks
         face = preprocessing.face
-        self._detector = FaceDetector(face, device)
+        self._detector = detector or FaceDetector(face, device)
         self._landmarks = ShapePredictor(face) if face.landmarks == "dlib68" else None
 
     def read(self, path: Path, pool: Pool[T], timer: StageTimer) -> RecordingEvidence[T]:

@@ -11,6 +11,7 @@ import torch
 
 from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
+from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.model.inference import mc_scores
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, choose_precision
@@ -92,6 +93,10 @@ class Network:
         self._run = run
         self._callbacks = callbacks
         self.batch_size = run.batch_size
+
+    def face_detector(self) -> FaceDetector:
+        """A face detector on the same device, with the settings of the weights."""
+        return FaceDetector(self.description.preprocessing.face, self.device)
 
     @torch.inference_mode()
     def encode_faces(self, crops: Sequence[np.ndarray]) -> np.ndarray:

@@ -65,7 +65,8 @@ class Scorer:
                     f"require only {' or '.join(description.modalities)}",
                 )
         needed = tuple(m for m in description.modalities if m in (*description.modalities_needed, *run.require))
-        self._front_end = FrontEnd(description.preprocessing, run, needed, network.device, callbacks)
+        detector = network.face_detector()
+        self._front_end = FrontEnd(description.preprocessing, run, needed, network.device, callbacks, detector)
 
     @property
     def device(self) -> torch.device:

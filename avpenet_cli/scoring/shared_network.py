@@ -11,6 +11,8 @@ from torch import Tensor
 
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
+from avpenet_cli.face.detect import FaceDetector, new_cascade
+from avpenet_cli.face.mtcnn import ImageFaces
 from avpenet_cli.model.batching import BatchingService, BatchKind, Finish
 from avpenet_cli.model.encoders import EMBEDDING
 from avpenet_cli.model.fixed_shape import FixedShape
@@ -22,6 +24,9 @@ from avpenet_cli.weights import WeightsEntry
 
 AUDIO_BATCH = 16
 """Spectrograms encoded together."""
+FRAME_BATCH = 64
+"""Frames in which faces are detected together."""
+_FRAMES_PER_PASS = 32
 SEGMENT_BATCH = 32
 """Segments scored together."""
 _AUDIO_TOKENS = 10
@@ -59,12 +64,15 @@ class SharedNetwork(Network):
         self._faces = self._fixed(self._embed, lambda crops: (crops,))
         self._audio = self._fixed(self._encode_spectrograms, lambda mels: (mels,))
         self._segments = self._fixed(self._fuse, _columns)
+        self._cascade = new_cascade(self.description.preprocessing.face, self.device, fixed_shapes=True)
         self._service = BatchingService(
             {
                 "faces": BatchKind(self._faces.launch, run.batch_size),
                 "audio": BatchKind(self._audio.launch, AUDIO_BATCH),
                 "segments": BatchKind(self._segments.launch, SEGMENT_BATCH),
                 "samples": BatchKind(self._sample, 1),
+                "frames": BatchKind(self._detect, FRAME_BATCH),
+                "tracked frames": BatchKind(self._measure, FRAME_BATCH),
             },
             self._halved,
         )
@@ -78,6 +86,10 @@ class SharedNetwork(Network):
     def graphs(self) -> int:
         """Number of CUDA graphs in use; 0 on a CPU, and where a graph could not be captured."""
         return self._faces.graphs + self._audio.graphs + self._segments.graphs
+
+    def face_detector(self) -> FaceDetector:
+        """A detector for one thread, whose frames are processed together with those of the others."""
+        return FaceDetector(self.description.preprocessing.face, self.device, SharedCascade(self._service))
 
     def encode_faces(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """As `Network.encode_faces`."""
@@ -155,6 +167,14 @@ class SharedNetwork(Network):
         samples = mc_scores(self.model, audio, faces, None, self._run.mc_samples, int(segment["seed"]))
         return lambda: [samples.float().cpu().numpy()]
 
+    def _detect(self, images: Sequence[np.ndarray], size: int) -> Finish:
+        found = self._cascade.detect(np.stack(images), min(size, _FRAMES_PER_PASS))
+        return lambda: found
+
+    def _measure(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], size: int) -> Finish:
+        found = self._cascade.measure(np.stack([image for image, _ in pairs]), [squares for _, squares in pairs])
+        return lambda: found
+
     def _halved(self, kind: str, before: int, now: int) -> None:
         if kind == "faces":
             self.batch_size = now
@@ -169,6 +189,26 @@ class SharedNetwork(Network):
             self._warned = True
             reason = " ".join(str(error).split())[:200]
             self._callbacks.warning(f"CUDA graphs cannot be used here, which costs speed, not accuracy: {reason}")
+
+
+class SharedCascade:
+    """MTCNN for one of several threads. The device computes with fixed shapes, so a frame's faces do not depend on the
+    others' frames.
+
+    Args:
+        service: of the `SharedNetwork`.
+    """
+
+    def __init__(self, service: BatchingService) -> None:
+        self._service = service
+
+    def detect(self, images: np.ndarray) -> list[ImageFaces]:
+        """As `Cascade.detect`."""
+        return self._service.run("frames", list(images))
+
+    def measure(self, images: np.ndarray, squares: Sequence[np.ndarray]) -> list[ImageFaces]:
+        """As `Cascade.measure`."""
+        return self._service.run("tracked frames", list(zip(images, squares, strict=True)))
 
 
 def _columns(segments: Sequence[np.ndarray]) -> tuple[Sequence[np.ndarray], ...]:

@@ -105,6 +105,18 @@ def test_passes_of_any_length_give_the_same_faces(cascade: Cascade, portraits: n
         np.testing.assert_allclose(faces.boxes, expected.boxes, atol=1e-3)
 
 
+def test_fixed_shapes_give_the_same_faces_whatever_else_is_in_the_batch(
+    cascade: Cascade, portraits: np.ndarray
+) -> None:
+    """As on a GPU: to the bit between batches, and the faces of the cascade that takes batches as they come."""
+    fixed = Cascade(CPU, SETTINGS.min_face_px, SETTINGS.stage_thresholds, SETTINGS.pyramid_factor, 8, fixed_shapes=True)
+    together, alone = fixed.detect(portraits), [fixed.detect(image[None])[0] for image in portraits]
+    for faces, by_itself, plain in zip(together, alone, cascade.detect(portraits), strict=True):
+        for name, values in vars(faces).items():
+            np.testing.assert_array_equal(values, vars(by_itself)[name])
+            np.testing.assert_allclose(values, vars(plain)[name], atol=1e-2)
+
+
 def test_last_network_alone_repeats_its_answer(cascade: Cascade, portraits: np.ndarray) -> None:
     found = cascade.detect(portraits)
     again = cascade.measure(portraits, [faces.squares for faces in found])

@@ -51,7 +51,11 @@ def frame_numbers(path: Path) -> list[tuple[int, int]]:
     decoding = DecodingSettings()
     source = enumerate(frames_by_opencv(path))
     numbers, (number, pixels) = [], next(source)
-    for frame in FrameStream(path, probe(path, decoding), decoding):
+    facts = probe(path, decoding)
+    assert facts.video is not None
+    # As OpenCV, ffmpeg is to convert the frames to RGB.
+    facts = replace(facts, video=replace(facts.video, pixel_format="rgb24"))
+    for frame in FrameStream(path, facts, decoding):
         wanted = whole(frame.image)
         while not np.array_equal(pixels, wanted):
             try:

@@ -8,11 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from avpenet_cli.face.detect import FaceDetector
+from avpenet_cli.media.frame_image import RgbImage
 from avpenet_cli.scoring.network import Network, SegmentTokens
 from avpenet_cli.scoring.shared_network import SEGMENT_BATCH, SharedNetwork
-from avpenet_cli.settings import RunSettings
+from avpenet_cli.settings import FaceSettings, RunSettings
 from avpenet_cli.weights import default_entry, find
 from avpenet_cli.weights.description import UNTRAINED
+from tests.support.portraits import portrait_frames
 
 RUN = RunSettings(device="cpu", batch_size=16, mc_samples=5)
 """16 faces: of a number that 16 does not divide, a processor computes the last ones' sigmoid in another way."""
@@ -107,3 +110,23 @@ def test_numbers_do_not_depend_on_what_other_threads_ask(
     for number, result in zip([3, 2, 1, 0], crowded, strict=True):
         for value, expected in zip(result, alone[number], strict=True):
             np.testing.assert_array_equal(value, expected)
+
+
+def test_faces_of_a_frame_do_not_depend_on_the_frames_of_others(shared_network: SharedNetwork) -> None:
+    """To the bit, for two threads with frames of one size and one with another size; and the plain network's faces."""
+    large = [RgbImage(frame) for frame in portrait_frames(0.8, 240, 180, 5.0)]
+    small = [RgbImage(frame) for frame in portrait_frames(0.8, 160, 120, 5.0)]
+    requests = [large[:1], large[1:], small]
+    alone = [shared_network.face_detector().detect(frames) for frames in requests]
+    with ThreadPoolExecutor(3) as threads:
+        crowded = list(threads.map(lambda frames: shared_network.face_detector().detect(frames), requests))
+    plain = FaceDetector(FaceSettings(), shared_network.device).detect(small)
+    assert [len(faces) for faces in plain] == [1] * len(small)
+    for frames, expected in zip(crowded, alone, strict=True):
+        for faces, references in zip(frames, expected, strict=True):
+            assert len(faces) == len(references) == 1
+            np.testing.assert_array_equal(faces[0].box, references[0].box)
+            np.testing.assert_array_equal(faces[0].eyes, references[0].eyes)
+            assert faces[0].confidence == references[0].confidence
+    for faces, references in zip(crowded[2], plain, strict=True):
+        np.testing.assert_allclose(faces[0].box, references[0].box, atol=1e-2)
