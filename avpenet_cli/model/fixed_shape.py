@@ -28,20 +28,25 @@ class _Buffers:
     Args:
         rows: for each argument, a row of it.
         size: rows in a batch.
+        device: of the function.
+
+    Attributes:
+        inputs, output: on a GPU, the memory that the graph reads and writes.
+        results: the output on the host.
     """
 
     def __init__(self, rows: Sequence[np.ndarray], size: int, device: torch.device) -> None:
-        self.size, self.device = size, device
-        self.host = [tuple(self._host(torch.from_numpy(np.asarray(row)), size) for row in rows) for _ in range(2)]
+        self.size = size
+        templates = [torch.from_numpy(np.asarray(row)) for row in rows]
         # Ones, because padding must be valid input: a segment without any token would divide by zero.
-        on_gpu = device.type == "cuda"
-        self.inputs = tuple(torch.ones_like(part, device=device) for part in self.host[0]) if on_gpu else ()
+        self.host = [
+            tuple(pinned(torch.ones((size, *row.shape), dtype=row.dtype), device) for row in templates)
+            for _ in range(2)
+        ]
+        self.inputs: tuple[Tensor, ...] = ()
         self.graph: torch.cuda.CUDAGraph | None = None
         self.output: Tensor | None = None
         self.results: list[Tensor] = []
-
-    def _host(self, row: Tensor, size: int) -> Tensor:
-        return pinned(torch.ones((size, *row.shape), dtype=row.dtype), self.device)
 
 
 def pinned(tensor: Tensor, device: torch.device) -> Tensor:
@@ -62,7 +67,7 @@ class FixedShape:
             depends on that row of the arguments alone. It must not make the processor wait for the device.
         columns: from the items of a batch to the rows of each argument.
         device: of the function.
-        on_eager: told why, where the function cannot be captured as a CUDA graph and is called instead.
+        on_fallback: told why, where a GPU's faster ways fail and the function is called as on a CPU instead.
     """
 
     def __init__(
@@ -70,12 +75,13 @@ class FixedShape:
         function: Callable[..., Tensor],
         columns: Columns,
         device: torch.device,
-        on_eager: Callable[[Exception], None] | None = None,
+        on_fallback: Callable[[Exception], None] | None = None,
     ) -> None:
-        self._function, self._columns, self._device, self._on_eager = function, columns, device, on_eager
+        self._function, self._columns, self._device, self._on_fallback = function, columns, device, on_fallback
         self._buffers: dict[tuple[object, ...], _Buffers] = {}
+        self._last: _Buffers | None = None
         self._turn = 0
-        self._capture = device.type == "cuda"
+        self._staged = self._capture = device.type == "cuda"
 
     @property
     def graphs(self) -> int:
@@ -95,23 +101,44 @@ class FixedShape:
         if buffers is None or buffers.size != size:
             # The memory of another size first: it may be what the new one needs.
             self._buffers.pop(key, None)
-            buffers = _Buffers([rows[0] for rows in columns], size, self._device)
-            if self._device.type == "cuda":
-                self._prepare(buffers)
-            self._buffers[key] = buffers
-        self._turn = 1 - self._turn
+            self._last = None
+            buffers = self._buffers[key] = _Buffers([rows[0] for rows in columns], size, self._device)
+        self._last, self._turn = buffers, 1 - self._turn
         host = buffers.host[self._turn]
         for part, rows in zip(host, columns, strict=True):
             values = part.numpy()
             for place, row in enumerate(rows):
                 values[place] = row
-        if self._device.type == "cuda":
-            return self._launch_on_gpu(buffers, host, len(items))
-        result = self._function(*host).numpy()[: len(items)]
+        if self._staged:
+            try:
+                return self._launch_staged(buffers, host, len(items))
+            except torch.OutOfMemoryError:
+                self._buffers.pop(key)
+                self._last = None
+                raise
+            except Exception as error:
+                self._staged = False
+                self._report(error)
+        result = self._function(*(part.to(self._device) for part in host)).cpu().numpy()[: len(items)]
         return lambda: result
 
-    def _launch_on_gpu(self, buffers: _Buffers, host: tuple[Tensor, ...], count: int) -> Finish:
+    @torch.inference_mode()
+    def compute(self) -> None:
+        """Compute what was last launched once more, without copying anything: for timing."""
+        buffers = self._last
+        assert buffers is not None
+        if buffers.graph is not None:
+            buffers.graph.replay()
+        else:
+            self._function(*(buffers.inputs or buffers.host[self._turn]))
+
+    def _launch_staged(self, buffers: _Buffers, host: tuple[Tensor, ...], count: int) -> Finish:
+        """Copy, compute and copy back in one stream, without waiting for any of it."""
         with torch.cuda.device(self._device):
+            if not buffers.inputs:
+                buffers.inputs = tuple(torch.ones_like(part, device=self._device) for part in host)
+                if self._capture:
+                    self._prepare(buffers)
             for argument, part in zip(buffers.inputs, host, strict=True):
                 argument.copy_(part, non_blocking=True)
             if buffers.graph is not None:
@@ -136,25 +163,25 @@ class FixedShape:
 
     def _prepare(self, buffers: _Buffers) -> None:
         """Capture the function as a graph, as torch documents it: after calls on another stream."""
-        if not self._capture:
+        current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+        aside.wait_stream(current)
+        with torch.cuda.stream(aside):
+            for _ in range(_WARM_UP_CALLS):
+                self._function(*buffers.inputs)
+        current.wait_stream(aside)
+        try:
+            graph = torch.cuda.CUDAGraph()
+            # Other threads may use the GPU meanwhile; only what this one does must be allowed in a graph.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                output = self._function(*buffers.inputs)
+        except Exception as error:
+            # A capture that fails leaves its stream in place.
+            torch.cuda.set_stream(current)
+            self._capture = False
+            self._report(error)
             return
-        with torch.cuda.device(self._device):
-            current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
-            aside.wait_stream(current)
-            with torch.cuda.stream(aside):
-                for _ in range(_WARM_UP_CALLS):
-                    self._function(*buffers.inputs)
-            current.wait_stream(aside)
-            try:
-                graph = torch.cuda.CUDAGraph()
-                # Other threads may use the GPU meanwhile; only what this one does must be allowed in a graph.
-                with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                    output = self._function(*buffers.inputs)
-            except Exception as error:
-                # A capture that fails leaves its stream in place.
-                torch.cuda.set_stream(current)
-                self._capture = False
-                if self._on_eager is not None:
-                    self._on_eager(error)
-                return
         buffers.graph, buffers.output = graph, output
+
+    def _report(self, error: Exception) -> None:
+        if self._on_fallback is not None:
+            self._on_fallback(error)

@@ -41,7 +41,7 @@ def token_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
     """
     if mask is None:
         return tokens.mean(dim=1)
-    kept = torch.where(mask.unsqueeze(-1), tokens, 0.0)
+    kept = tokens.masked_fill(~mask.unsqueeze(-1), 0.0)
     return kept.sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
 
@@ -112,7 +112,8 @@ class CrossModalFusion(nn.Module):
         """
         if face_mask is not None:
             # A masked token may contain NaN, and NaN times a weight of zero is NaN.
-            face = torch.where(face_mask.unsqueeze(-1), face, 0.0)
+            # Not `torch.where`, which copies its zero to the device: no CUDA graph may contain that.
+            face = face.masked_fill(~face_mask.unsqueeze(-1), 0.0)
         z_a = self.W_a(audio) + self.p_a
         z_v = self.W_v(face) + self.p_v
         o_av, audio_to_face = self.audio_to_visual_attn(z_a, z_v, face_mask)

@@ -54,6 +54,9 @@ class SharedNetwork(Network):
         entry: the weights to load.
         run: device, precision, batch size, Monte Carlo samples, seed.
         callbacks: told, in the service's thread, when the GPU's memory ran out, or when graphs cannot be used.
+
+    Attributes:
+        faces, audio, segments: run the batches of the encoders and of the fusion.
     """
 
     def __init__(self, entry: WeightsEntry, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
@@ -61,15 +64,15 @@ class SharedNetwork(Network):
         # Whole batches only: the parts of a split one would differ in size.
         self.model.face_micro_batch = None
         self._warned = False
-        self._faces = self._fixed(self._embed, lambda crops: (crops,))
-        self._audio = self._fixed(self._encode_spectrograms, lambda mels: (mels,))
-        self._segments = self._fixed(self._fuse, _columns)
+        self.faces = self._fixed(self._embed, lambda crops: (crops,))
+        self.audio = self._fixed(self._encode_spectrograms, lambda mels: (mels,))
+        self.segments = self._fixed(self._fuse, _columns)
         self._cascade = new_cascade(self.description.preprocessing.face, self.device, fixed_shapes=True)
         self._service = BatchingService(
             {
-                "faces": BatchKind(self._faces.launch, run.batch_size),
-                "audio": BatchKind(self._audio.launch, AUDIO_BATCH),
-                "segments": BatchKind(self._segments.launch, SEGMENT_BATCH),
+                "faces": BatchKind(self.faces.launch, run.batch_size),
+                "audio": BatchKind(self.audio.launch, AUDIO_BATCH),
+                "segments": BatchKind(self.segments.launch, SEGMENT_BATCH),
                 "samples": BatchKind(self._sample, 1),
                 "frames": BatchKind(self._detect, FRAME_BATCH),
                 "tracked frames": BatchKind(self._measure, FRAME_BATCH),
@@ -85,7 +88,7 @@ class SharedNetwork(Network):
     @property
     def graphs(self) -> int:
         """Number of CUDA graphs in use; 0 on a CPU, and where a graph could not be captured."""
-        return self._faces.graphs + self._audio.graphs + self._segments.graphs
+        return self.faces.graphs + self.audio.graphs + self.segments.graphs
 
     def face_detector(self) -> FaceDetector:
         """A detector for one thread, whose frames are processed together with those of the others."""
@@ -127,7 +130,7 @@ class SharedNetwork(Network):
         function: Callable[..., Tensor],
         columns: Callable[[Sequence[np.ndarray]], tuple[Sequence[np.ndarray], ...]],
     ) -> FixedShape:
-        return FixedShape(function, columns, self.device, self._without_graphs)
+        return FixedShape(function, columns, self.device, self._without_staging)
 
     def _embed(self, crops: Tensor) -> Tensor:
         """(n, crop_px, crop_px, 3) uint8 or float32 in [0, 255] -> (n, 512) float32."""
@@ -184,11 +187,11 @@ class SharedNetwork(Network):
             batch_size=now,
         )
 
-    def _without_graphs(self, error: Exception) -> None:
+    def _without_staging(self, error: Exception) -> None:
         if not self._warned:
             self._warned = True
             reason = " ".join(str(error).split())[:200]
-            self._callbacks.warning(f"CUDA graphs cannot be used here, which costs speed, not accuracy: {reason}")
+            self._callbacks.warning(f"the faster way to use this GPU failed; scores are the same without it: {reason}")
 
 
 class SharedCascade:

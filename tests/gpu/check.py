@@ -30,7 +30,8 @@ _REHEARSAL_FACTOR = 6.0
 """On a CPU everything may take this many times as long."""
 PARTS = {
     "parity": 60.0,
-    "recordings": 120.0,
+    "recordings": 100.0,
+    "lanes": 75.0,
     "speed": 75.0,
     "dropout": 40.0,
     "memory": 60.0,
@@ -126,7 +127,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("build/gpu-check-results"), help="folder for the results")
     parser.add_argument("--device", default="cuda", help="cuda, or cpu to rehearse")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="these parts only")
-    parser.add_argument("--seconds", type=float, default=30.0, help="use this much of each recording")
+    parser.add_argument("--seconds", type=float, default=24.0, help="use this much of each recording")
     parser.add_argument("--quick", action="store_true", help="one recording, few repetitions")
     options = parser.parse_args()
     options.folder, options.out = options.folder.resolve(), options.out.resolve()

@@ -24,9 +24,17 @@ def facts_of(device: torch.device) -> dict[str, str]:
         "Python": platform.python_version(),
         "torch": torch.__version__,
         "cuDNN": str(torch.backends.cudnn.version()),
-        **{name: importlib.metadata.version(name) for name in libraries},
+        **{name: importlib.metadata.version(name) for name in libraries if _installed(name)},
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -21,12 +21,21 @@ import torch
 from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.face.detect import CHUNK_FRAMES, FaceDetector
 from avpenet_cli.media.frame_image import FrameImage
-from avpenet_cli.runs.device import choose_device
+from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.shared_network import SharedNetwork
 from avpenet_cli.settings import WINDOW_S, RunSettings, from_dict
 from avpenet_cli.weights import default_entry
 from tests.gpu.check import Row
 from tests.gpu.recordings import PreparedRecordings
+
+
+class PrintedWarnings(RunCallbacks):
+    """Prints warnings, for the log."""
+
+    def warning(self, message: str, **fields: object) -> None:
+        """Print it."""
+        print(message, file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -85,10 +94,23 @@ class Job:
             text = " ".join(str(error).split())[:160].replace("|", "/")
             self._write(Row(check, "", f"{type(error).__name__}: {text}", "fail"))
 
-    def network(self, device: str, precision: str = "float32", batch_size: int = 32) -> Network:
-        """The program's network with the bundled weights."""
+    def settings(self, device: str, precision: str = "float32", batch_size: int = 32) -> RunSettings:
+        """How a run scores."""
         settings = {"device": device, "precision": precision, "batch_size": batch_size}
-        return Network(default_entry(), from_dict(RunSettings, settings, "gpu-check"))
+        return from_dict(RunSettings, settings, "gpu-check")
+
+    def plain_network(self, device: str = "cpu", precision: str = "float32", batch_size: int = 32) -> Network:
+        """The bundled weights as the program uses them on a CPU."""
+        return Network(default_entry(), self.settings(device, precision, batch_size))
+
+    @contextlib.contextmanager
+    def network(self, precision: str = "float32", batch_size: int = 32) -> Iterator[SharedNetwork]:
+        """The bundled weights on the device under test, as the program uses them on a GPU."""
+        network = SharedNetwork(default_entry(), self.settings(self.device, precision, batch_size), PrintedWarnings())
+        try:
+            yield network
+        finally:
+            network.close()
 
     def frames(self, count: int, every: int = 1) -> list[FrameImage]:
         """Frames of the first recording."""
@@ -111,28 +133,40 @@ class Job:
 def parity(job: Job) -> None:
     """Outputs of the networks in float32 on the same input; TF32 is off in the program's convolutions."""
     crops, spectrograms = job.crops(4 if job.quick else 60), job.mels(2 if job.quick else 8)
-    outputs = {}
-    for device in ("cpu", job.device):
-        network = job.network(device)
-        faces, audio = network.encode_faces(crops), network.encode_audio(spectrograms)
-        parts = np.array_split(faces, len(audio))
-        outputs[device] = faces, audio, np.array([network.score(a, f, 0)[0] for a, f in zip(audio, parts, strict=True)])
+    with job.network() as network:
+        outputs = [_outputs(tested, crops, spectrograms) for tested in (job.plain_network(), network)]
+        _parity_rows(job, crops, spectrograms, *outputs)
+        with job.step("detected faces, GPU against CPU"):
+            _compare_faces(job, network.face_detector())
+
+
+def _outputs(network: Network, crops: list[np.ndarray], spectrograms: list[np.ndarray]) -> list[np.ndarray]:
+    faces, audio = network.encode_faces(crops), network.encode_audio(spectrograms)
+    segments = [(tokens, some, 0) for tokens, some in zip(audio, np.array_split(faces, len(audio)), strict=True)]
+    return [faces, audio, np.array([score for score, _ in network.score_many(segments)])]
+
+
+def _parity_rows(
+    job: Job,
+    crops: list[np.ndarray],
+    spectrograms: list[np.ndarray],
+    reference: list[np.ndarray],
+    outputs: list[np.ndarray],
+) -> None:
     names = (
         f"face embeddings of {len(crops)} images",
         f"audio tokens of {len(spectrograms)} segments",
         f"scores of {len(spectrograms)} segments, whole model",
     )
-    for name, on_cpu, on_device in zip(names, outputs["cpu"], outputs[job.device], strict=True):
+    for name, on_cpu, on_device in zip(names, reference, outputs, strict=True):
         difference = float(np.abs(on_cpu - on_device).max())
         text = f"{difference:.1e} (values up to {np.abs(on_cpu).max():.1f})"
         job.row(f"{job.label} against CPU, float32: {name}", text, "1e-4", difference <= 1e-4)
-    with job.step("detected faces, GPU against CPU"):
-        _compare_faces(job)
 
 
-def _compare_faces(job: Job) -> None:
+def _compare_faces(job: Job, detector: FaceDetector) -> None:
     settings = default_entry().description.preprocessing.face
-    detectors = [FaceDetector(settings, choose_device(device)) for device in ("cpu", job.device)]
+    detectors = [FaceDetector(settings, torch.device("cpu")), detector]
     frames, differing, moved_px = 0, 0, [0.0]
     for path in job.paths:
         every_fifth = [frame.image for frame in islice(job.recordings.frames(path), 0, None, 20 if job.quick else 5)]
@@ -155,14 +189,14 @@ def dropout(job: Job) -> None:
     from avpenet_cli.model.inference import mc_scores
 
     count = 250 if job.quick else 2000
-    network = job.network(job.device)
+    network = job.plain_network(job.device)
     audio, faces = network.encode_audio(job.mels(1)), network.encode_faces(job.crops(4 if job.quick else 30))[None]
 
     def sample(network: Network, seed: int) -> np.ndarray:
         tokens = [torch.from_numpy(array).to(network.device) for array in (audio, faces)]
         return mc_scores(network.model, tokens[0], tokens[1], None, count, seed).cpu().numpy()
 
-    first, again, on_cpu = sample(network, 42), sample(network, 42), sample(job.network("cpu"), 42)
+    first, again, on_cpu = sample(network, 42), sample(network, 42), sample(job.plain_network(), 42)
     job.row(
         f"MC dropout, {count} samples, same seed twice: {job.label}",
         f"{int((first != again).sum())} samples differ",
@@ -184,11 +218,12 @@ def dropout(job: Job) -> None:
 
 def main() -> None:
     """Run one part."""
-    from tests.gpu import running, timing, training
+    from tests.gpu import lanes, running, timing, training
 
     parts: dict[str, Callable[[Job], None]] = {
         "parity": parity,
         "recordings": running.recordings,
+        "lanes": lanes.lanes,
         "speed": timing.speed,
         "dropout": dropout,
         "memory": running.memory,

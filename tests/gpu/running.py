@@ -71,17 +71,21 @@ def score_all(job: Job, network: Network, batch_size: int = 32, paths: Sequence[
 def recordings(job: Job) -> None:
     """Scores of whole recordings on the GPU against the CPU's, and the speed of both."""
     scored = {}
-    for name, device, precision in (
-        (f"{job.label}, float32", job.device, "float32"),
-        (f"{job.label}, bfloat16", job.device, "bfloat16"),
-        ("CPU, float32", "cpu", "float32"),
+    for name, precision in (
+        (f"{job.label}, float32", "float32"),
+        (f"{job.label}, bfloat16", "bfloat16"),
+        ("CPU, float32", None),
     ):
         with job.step(f"scoring whole recordings: {name}"):
-            network = job.network(device, precision)
-            if job.on_gpu and device != "cpu":
-                score_all(job, network, paths=job.paths[:1])  # loads and chooses kernels
-            scored[name] = result = score_all(job, network)
-            peak = "" if math.isnan(result.peak_mib) or device == "cpu" else f", GPU memory {result.peak_mib:.0f} MiB"
+            if precision is None:
+                result = score_all(job, job.plain_network())
+            else:
+                with job.network(precision) as network:
+                    if job.on_gpu:
+                        score_all(job, network, paths=job.paths[:1])  # loads, chooses kernels, captures graphs
+                    result = score_all(job, network)
+            scored[name] = result
+            peak = "" if math.isnan(result.peak_mib) or not precision else f", GPU memory {result.peak_mib:.0f} MiB"
             speed = f"{result.recorded_s / result.wall_s:.1f} x real time{peak}"
             job.row(f"{plural(len(job.paths), 'recording')}, {result.recorded_s:.0f} s in all: {name}", speed)
             stages: dict[str, float] = {}
@@ -113,9 +117,9 @@ def memory(job: Job) -> None:
         job.not_run("out of memory", "needs a GPU")
         return
     with job.step("out of memory"):
-        plenty = score_all(job, job.network(job.device), 32)
-        network = job.network(job.device, batch_size=_MEMORY_BATCH)
-        with limited_memory(_MEMORY_ALLOWED):
+        with job.network() as network:
+            plenty = score_all(job, network, 32)
+        with job.network(batch_size=_MEMORY_BATCH) as network, limited_memory(_MEMORY_ALLOWED):
             little = score_all(job, network, _MEMORY_BATCH)
         text = f"{_MEMORY_BATCH} became {network.batch_size}"
         job.row(
@@ -127,8 +131,7 @@ def memory(job: Job) -> None:
         _compare(
             job, f"scores, {network.batch_size} faces at once for lack of memory, against 32", little, plenty, 0.001
         )
-    with job.step("out of memory for a single face"):
-        network = job.network(job.device)
+    with job.step("out of memory for a single face"), job.network() as network:
         with limited_memory(0), full_memory():
             try:
                 network.encode_faces(job.crops(8))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,9 @@ import torch
 
 from avpenet_cli.face.detect import CHUNK_FRAMES, FaceDetector
 from avpenet_cli.model.inference import mc_scores
-from avpenet_cli.runs.device import choose_device
 from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.shared_network import AUDIO_BATCH, FRAME_BATCH, SEGMENT_BATCH
 from avpenet_cli.settings import FRAMES_PER_WINDOW
-from avpenet_cli.weights import default_entry
 
 if TYPE_CHECKING:
     from tests.gpu.parts import Job
@@ -49,6 +49,8 @@ def speed(job: Job) -> None:
     """Time by part of the network and for detection; the GPU, then the CPU for comparison."""
     repeats = 2 if job.quick else 30
     for precision in ("float32", "bfloat16"):
+        with job.step(f"network time, {precision}, in the program's batches"):
+            _time_batches(job, precision, repeats)
         for segments in (1, _TOGETHER) if not job.quick else (1,):
             with job.step(f"network time, {precision}, {segments} segments"):
                 _time_network(job, job.device, precision, segments, repeats)
@@ -56,13 +58,50 @@ def speed(job: Job) -> None:
         with job.step(f"network time on the CPU, {precision}"):
             _time_network(job, "cpu", precision, 1, min(repeats, 3))
     with job.step("detection"):
-        _time_detection(job, job.device, repeats)
-        _time_detection(job, "cpu", min(repeats, 3))
+        with job.network() as network:
+            _time_detection(job, network.face_detector(), job.label, repeats)
+        _time_detection(job, job.plain_network().face_detector(), "CPU", min(repeats, 3))
+
+
+def _time_batches(job: Job, precision: str, repeats: int) -> None:
+    """The program's way: batches of fixed sizes, as CUDA graphs where those can be captured."""
+    with job.network(precision) as network:
+        crops, mels = job.crops(FRAMES_PER_WINDOW), job.mels(AUDIO_BATCH)
+        faces, audio = network.encode_faces(crops), network.encode_audio(mels)
+        segments = [(audio[0], faces, 0)] * SEGMENT_BATCH
+        network.score_many(segments)
+        parts = (
+            ("faces", network.faces, network.batch_size / FRAMES_PER_WINDOW),
+            ("audio", network.audio, AUDIO_BATCH),
+            ("fusion", network.segments, SEGMENT_BATCH),
+        )
+        spent = {
+            name: median_ms(part.compute, network.device, repeats) / segments_in_batch
+            for name, part, segments_in_batch in parts
+        }
+        whole_ms = sum(spent.values())
+        text = f"{whole_ms:.2f} ms: {', '.join(f'{name} {spent_ms:.2f}' for name, spent_ms in spent.items())}"
+        goal = f"under {_SEGMENT_GOAL_MS:g} ms" if job.on_gpu and precision == "bfloat16" else ""
+        name = f"{job.label}, {precision}, in the program's batches"
+        passed = whole_ms < _SEGMENT_GOAL_MS if goal else None
+        job.row(f"network time per segment of 30 faces: {name}", text, goal, passed)
+        copied_ms = (
+            median_ms(lambda: network.encode_faces(crops), network.device, repeats)
+            + median_ms(lambda: network.encode_audio(mels), network.device, repeats) / AUDIO_BATCH
+            + median_ms(lambda: network.score_many(segments), network.device, repeats) / SEGMENT_BATCH
+        )
+        job.row(f"the same with upload, download and the wait: {name}", f"{copied_ms:.2f} ms")
+        check = f"CUDA graphs: {precision}"
+        if job.on_gpu:
+            job.row(check, f"{network.graphs} of {len(parts)} captured", f"{len(parts)}", network.graphs == len(parts))
+        else:
+            job.not_run(check, "needs a GPU")
 
 
 @torch.inference_mode()
 def _time_network(job: Job, device_name: str, precision: str, segments: int, repeats: int) -> None:
-    network = job.network(device_name, precision, batch_size=segments * FRAMES_PER_WINDOW)
+    """The networks called operation by operation, without graphs."""
+    network = job.plain_network(device_name, precision, batch_size=segments * FRAMES_PER_WINDOW)
     device, model = network.device, network.model
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -74,17 +113,15 @@ def _time_network(job: Job, device_name: str, precision: str, segments: int, rep
     face_tokens = model.encode_faces(pixels).float().unflatten(0, (segments, FRAMES_PER_WINDOW))
     audio_tokens = model.encode_audio(mel).float()
     fusion_ms = median_ms(lambda: model.score(audio_tokens, face_tokens, None), device, repeats) / segments
-    whole_ms = faces_ms + audio_ms + fusion_ms
     where = "GPU" if device.type == "cuda" else "CPU"
-    name = f"{where}, {precision}, {segments} {'segment' if segments == 1 else 'segments'} at once"
-    text = f"{whole_ms:.2f} ms: faces {faces_ms:.2f}, audio {audio_ms:.2f}, fusion {fusion_ms:.2f}"
-    goal = f"under {_SEGMENT_GOAL_MS:g} ms" if where == "GPU" and precision == "bfloat16" else ""
-    job.row(f"network time per segment of 30 faces: {name}", text, goal, whole_ms < _SEGMENT_GOAL_MS if goal else None)
+    name = f"{where}, {precision}, {segments} {'segment' if segments == 1 else 'segments'} at once, no graphs"
+    text = (
+        f"{faces_ms + audio_ms + fusion_ms:.2f} ms: faces {faces_ms:.2f}, audio {audio_ms:.2f}, fusion {fusion_ms:.2f}"
+    )
+    peak = f"; GPU memory {torch.cuda.max_memory_allocated(device) / _MIB:.0f} MiB" if where == "GPU" else ""
+    job.row(f"network time per segment of 30 faces: {name}", text + peak)
     if segments == 1 and precision == "float32":  # fusion and head always are
         _time_dropout(job, network, audio_tokens, face_tokens, where, repeats)
-    whole_call_ms = median_ms(lambda: network.encode_faces(crops), device, repeats) / segments
-    peak = f"; GPU memory {torch.cuda.max_memory_allocated(device) / _MIB:.0f} MiB" if where == "GPU" else ""
-    job.row(f"faces with upload and download, per segment: {name}", f"{whole_call_ms:.2f} ms{peak}")
 
 
 def _time_dropout(
@@ -99,12 +136,11 @@ def _time_dropout(
     job.row(f"MC dropout of {_DROPOUT_SAMPLES} samples, per segment: {where}", f"{dropout_ms:.2f} ms", goal, passed)
 
 
-def _time_detection(job: Job, device_name: str, repeats: int) -> None:
-    device = choose_device(device_name)
-    detector = FaceDetector(default_entry().description.preprocessing.face, device)
-    for count in (CHUNK_FRAMES, 6 * CHUNK_FRAMES) if device.type == "cuda" else (CHUNK_FRAMES,):
+def _time_detection(job: Job, detector: FaceDetector, where: str, repeats: int) -> None:
+    for count in (CHUNK_FRAMES, FRAME_BATCH) if where != "CPU" else (CHUNK_FRAMES,):
+        # Different frames: the detector looks once at those that follow equal ones.
         frames = job.frames(count)
-        spent_ms = median_ms(lambda frames=frames: detector.detect(frames), device, min(repeats, 10)) / len(frames)  # type: ignore[misc]
+        call = partial(detector.detect, frames)
+        spent_ms = median_ms(call, torch.device(job.device), min(repeats, 10)) / len(frames)
         width, height = frames[0].size
-        where = "GPU" if device.type == "cuda" else "CPU"
         job.row(f"detection per frame of {width} x {height}, {len(frames)} at once: {where}", f"{spent_ms:.2f} ms")
