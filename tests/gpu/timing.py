@@ -48,13 +48,13 @@ def _synchronise(device: torch.device) -> None:
 def speed(job: Job) -> None:
     """Time by part of the network and for detection; the GPU, then the CPU for comparison."""
     repeats = 2 if job.quick else 30
-    for precision in ("float32", "bfloat16"):
+    for precision in ("float32", "bfloat16") if job.on_gpu or not job.quick else ("float32",):
         with job.step(f"network time, {precision}, in the program's batches"):
             _time_batches(job, precision, repeats)
         for segments in (1, _TOGETHER) if not job.quick else (1,):
             with job.step(f"network time, {precision}, {segments} segments"):
                 _time_network(job, job.device, precision, segments, repeats)
-    for precision in ("float32", "bfloat16"):
+    for precision in ("float32", "bfloat16") if not job.quick else ("float32",):
         with job.step(f"network time on the CPU, {precision}"):
             _time_network(job, "cpu", precision, 1, min(repeats, 3))
     with job.step("detection"):
