@@ -6,6 +6,7 @@ Libraries raise them; only the command layer prints them and exits.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -45,6 +46,10 @@ class AvpenetError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By its attributes, because pickle would call the class with the message alone.
+        return _with_attributes, (type(self), dict(self.__dict__))
 
 
 class SettingsError(AvpenetError):
@@ -109,6 +114,12 @@ class RecordingError(AvpenetError):
         else:
             remedy = "report it, with what --debug prints"
         return cls(code, f"could not be {action} ({type(error).__name__})", remedy)
+
+
+def _with_attributes(kind: type[AvpenetError], attributes: dict[str, Any]) -> AvpenetError:
+    error = kind.__new__(kind, attributes["message"])
+    error.__dict__.update(attributes)
+    return error
 
 
 def reason(error: Exception) -> str:

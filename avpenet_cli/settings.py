@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from avpenet_cli.errors import SettingsError
@@ -178,6 +178,16 @@ class DecodingSettings:
     """Threads of the video decoder; 0 lets it choose. One costs the least processor time."""
 
 
+_MAX_WORKERS = 1024
+
+
+def _check_workers(value: object) -> object:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value != "auto" and not (whole and 1 <= int(str(value)) <= _MAX_WORKERS):
+        raise ValueError(f"must be auto or a number from 1 to {_MAX_WORKERS}")
+    return value
+
+
 @dataclass(frozen=True, config=_STRICT)
 class RunSettings:
     """How a run scores. All of it is in the manifest; what can change results is in the fingerprint."""
@@ -197,6 +207,9 @@ class RunSettings:
     """`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     """Faces encoded together; changes speed and memory, not scores."""
+    workers: Annotated[int | Literal["auto"], BeforeValidator(_check_workers)] = 1
+    """Recordings scored at the same time on a CPU, each in a process of its own; `auto` takes what cores and free
+    memory allow. Changes speed and memory, not scores; on a GPU it has no effect."""
     quality: QualitySettings = Field(default_factory=QualitySettings)
     decoding: DecodingSettings = Field(default_factory=DecodingSettings)
 
@@ -217,6 +230,7 @@ RESULTS_VERSION = 3
 _NOT_IN_FINGERPRINT = {
     "device",
     "batch_size",
+    "workers",
     "decoding.stall_s",
     "decoding.probe_timeout_s",
     "decoding.queue_frames",

@@ -16,10 +16,10 @@ import typer
 import typer.main
 
 from avpenet_cli.cli import bench, doctor, evaluate, phantom, prepare, report, score, status, train, weights
-from avpenet_cli.cli.memory import keep_freed_memory
 from avpenet_cli.cli.run_end import formatted_traceback, run_end
 from avpenet_cli.cli.run_log import discard_output, json_line, last_message
 from avpenet_cli.errors import ExitCode
+from avpenet_cli.runs.memory import keep_freed_memory
 from avpenet_cli.version import __version__
 
 app = typer.Typer(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typer.exceptions import TyperException
 
 from avpenet_cli.errors import AvpenetError, ExitCode
+from avpenet_cli.runs.sent_error import sent_with
 
 
 @dataclass(frozen=True)
@@ -48,4 +49,6 @@ def formatted_traceback(error: BaseException, *, with_text: bool = True) -> str:
     Args:
         with_text: also what the error says, which may hold a patient's name.
     """
+    if sent := sent_with(error):
+        return sent.trace if with_text else sent.trace_without_text
     return "".join(traceback.format_exception(error) if with_text else traceback.format_tb(error.__traceback__))

@@ -37,6 +37,14 @@ def score(
     batch_size: Annotated[
         int | None, typer.Option(help="Number of faces encoded together; does not change scores. [default: 32]")
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Recordings scored at a time on a CPU, each in a process of its own that takes memory; auto: what the "
+            "cores and half of the free memory allow. [default: 1]",
+        ),
+    ] = None,
     stride: Annotated[
         float | None, typer.Option(help="Seconds between segment starts; 1 for trajectories. [default: 3]")
     ] = None,
@@ -105,6 +113,7 @@ def score(
             "device": device,
             "precision": precision,
             "batch_size": batch_size,
+            "workers": int(workers) if workers is not None and workers.isdecimal() else workers,
             "stride_s": stride,
             "require": None if require is None else _modalities(require),
             "mc_samples": mc_samples,

@@ -49,6 +49,27 @@ _TABLES = (
 )
 
 
+def count_unfinished(output: Path, recordings: Sequence[Recording]) -> int:
+    """How many recordings an output's journal does not hold as they are now; it is neither made nor changed.
+
+    A journal that cannot be read holds none: `Journal` says what is wrong with it.
+    """
+    held: dict[str, tuple[int, int]] = {}
+    uri = f"{journal_path(output).absolute().as_uri()}?mode=ro"
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+        rows = database.execute("SELECT recording, size, mtime_ns FROM finished")
+        held = {key: (size, mtime_ns) for key, size, mtime_ns in rows}
+    return sum(held.get(recording.key) != _size_and_time(recording.path) for recording in recordings)
+
+
+def _size_and_time(path: Path) -> tuple[int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns
+
+
 @dataclass(frozen=True)
 class FileFacts:
     """The file of a recording as it was when it was read.

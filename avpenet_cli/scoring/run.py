@@ -18,7 +18,7 @@ from avpenet_cli.records import RecordingOutcome
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import device_name, precision_warning, resolve_settings
 from avpenet_cli.runs.guard import refuse_dropping, require_inputs, unreadable
-from avpenet_cli.runs.journal import Journal, journal_path
+from avpenet_cli.runs.journal import Journal, count_unfinished, journal_path
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.manifest import (
     Totals,
@@ -125,10 +125,18 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
 
 
 def _open_lanes(request: ScoreRequest, callbacks: RunCallbacks, *, with_times: bool) -> Lanes:
-    scorer = Scorer(
-        Network(request.weights, request.settings, callbacks), request.settings, callbacks, with_times=with_times
-    )
-    return InProcessLane(scorer, callbacks)
+    """The lanes that the settings ask for, with the networks loaded."""
+    settings, recordings = request.settings, request.inputs.recordings
+    device = choose_device(settings.device)
+    to_score = 1
+    if settings.workers != 1:
+        to_score = len(recordings) if request.overwrite else count_unfinished(request.out, recordings)
+    plan = plan_workers(settings.workers, to_score, device)
+    if plan.workers > 1:
+        callbacks.detail(f"loading {plural(plan.workers, 'worker')} with {plural(plan.threads, 'thread')} each")
+        return WorkerLanes(WorkerSetup(request.weights, settings, with_times, plan.threads), plan.workers, callbacks)
+    network = Network(request.weights, settings, callbacks)
+    return InProcessLane(Scorer(network, settings, callbacks, with_times=with_times), callbacks)
 
 
 def _fingerprint(request: ScoreRequest) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from avpenet_cli.cli.memory import keep_freed_memory
+from avpenet_cli.runs.memory import keep_freed_memory
 
 
 class Library:

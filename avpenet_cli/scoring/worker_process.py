@@ -1,0 +1,178 @@
+"""A worker process: scores the recordings that the run sends through a pipe, and ends when the pipe does."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import torch
+
+from avpenet_cli.errors import Interrupted
+from avpenet_cli.runs.callbacks import RunCallbacks
+from avpenet_cli.runs.memory import keep_freed_memory
+from avpenet_cli.runs.sent_error import SentError
+from avpenet_cli.scoring.lanes import Job, JobResult, score_job
+from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.scorer import Scorer
+from avpenet_cli.settings import RunSettings
+from avpenet_cli.weights import WeightsEntry
+
+STOP_S = 5.0
+"""A worker whose run has ended may take this long to end its decoders, s."""
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What a worker is told first.
+
+    Attributes:
+        weights: loaded and verified by the worker itself.
+        with_times: see `Scorer`.
+        threads: that compute.
+    """
+
+    weights: WeightsEntry
+    settings: RunSettings
+    with_times: bool
+    threads: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The networks are loaded."""
+
+
+@dataclass(frozen=True)
+class ReadSeconds:
+    """Progress of the current recording, s."""
+
+    done: float
+    total: float
+
+
+@dataclass(frozen=True)
+class LogMessage:
+    """A line of the log: the method of `RunCallbacks` and its arguments."""
+
+    level: str
+    text: str
+    fields: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A recording is finished; its error is sent apart, because exceptions lose their tracebacks."""
+
+    result: JobResult
+    error: SentError | None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The run cannot go on."""
+
+    error: SentError
+
+
+Message = Ready | ReadSeconds | LogMessage | Finished | Fault
+
+
+def main(channel: Connection) -> None:
+    """Score what arrives, one recording at a time; never returns.
+
+    A signal that reaches a whole group of processes, such as a service's SIGTERM, is the run's to answer: it closes the
+    channel. The channel also ends when the run is killed.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # a handler, because decoders would inherit that it is ignored
+    os.set_inheritable(channel.fileno(), False)
+    keep_freed_memory()
+    outbox = _Outbox(channel)
+    logging.captureWarnings(True)
+    logging.getLogger().addHandler(_LibraryLines(outbox))
+    try:
+        _work(channel, outbox)
+    except Interrupted:
+        pass
+    except Exception as error:
+        outbox.send(Fault(SentError.of(error)))
+    finally:
+        os._exit(0)  # the libraries' own ends take a second, and nothing is left to write
+
+
+def _work(channel: Connection, outbox: _Outbox) -> None:
+    setup: WorkerSetup = channel.recv()
+    jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(channel, jobs, outbox.stop), daemon=True).start()
+    torch.set_num_threads(setup.threads)
+    network = Network(setup.weights, setup.settings, outbox)
+    scorer = Scorer(network, setup.settings, outbox, with_times=setup.with_times)
+    outbox.send(Ready())
+    while (job := jobs.get()) is not None:
+        result = score_job(job, scorer, outbox.should_stop)
+        error = None if result.error is None else SentError.of(result.error)
+        outbox.send(Finished(dataclasses.replace(result, error=None), error))
+
+
+def _receive(channel: Connection, jobs: queue.SimpleQueue[Job | None], stop: threading.Event) -> None:
+    """Take jobs until the channel ends; then the recording in progress has a few seconds to be given up."""
+    try:
+        while True:
+            jobs.put(channel.recv())
+    except (EOFError, OSError):
+        stop.set()
+        jobs.put(None)
+    time.sleep(STOP_S)
+    os._exit(1)
+
+
+class _Outbox(RunCallbacks):
+    """Sends what the scorer reports."""
+
+    def __init__(self, channel: Connection) -> None:
+        self.stop = threading.Event()
+        self._channel, self._lock = channel, threading.Lock()
+
+    def send(self, message: Message) -> None:
+        """Send one message; a run that has gone asks for nothing more."""
+        try:
+            with self._lock:
+                self._channel.send(message)
+        except OSError:
+            self.stop.set()
+
+    def info(self, message: str, **fields: object) -> None:
+        self.send(LogMessage("info", message, fields))
+
+    def detail(self, message: str, **fields: object) -> None:
+        self.send(LogMessage("detail", message, fields))
+
+    def warning(self, message: str, **fields: object) -> None:
+        self.send(LogMessage("warning", message, fields))
+
+    def error(self, message: str, **fields: object) -> None:
+        self.send(LogMessage("error", message, fields))
+
+    def progress(self, done: float, total: float, lane: int = 0) -> None:
+        self.send(ReadSeconds(done, total))
+
+    def should_stop(self) -> bool:
+        return self.stop.is_set()
+
+
+class _LibraryLines(logging.Handler):
+    """What libraries warn of is for diagnosis."""
+
+    def __init__(self, outbox: _Outbox) -> None:
+        super().__init__(logging.WARNING)
+        self._outbox = outbox
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._outbox.detail(f"{record.name}: {record.getMessage().strip()}")
