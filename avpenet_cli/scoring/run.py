@@ -30,6 +30,9 @@ from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.recorded_at import CONTAINER
 from avpenet_cli.scoring.results import Results, RunFacts, partial_path, refuse_replacing_others, tables_of
 from avpenet_cli.scoring.scorer import Scorer, failed_outcome
+from avpenet_cli.scoring.worker_count import plan_workers
+from avpenet_cli.scoring.worker_process import WorkerSetup
+from avpenet_cli.scoring.workers import WorkerLanes
 from avpenet_cli.settings import RunSettings, result_settings
 from avpenet_cli.storage import storage_fault, temporary_prefix
 from avpenet_cli.tables import check_format
