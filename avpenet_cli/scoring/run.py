@@ -16,7 +16,7 @@ from avpenet_cli.media.probe import check_file
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
-from avpenet_cli.runs.device import device_name, precision_warning, resolve_settings
+from avpenet_cli.runs.device import choose_device, device_name, precision_warning, resolve_settings
 from avpenet_cli.runs.guard import refuse_dropping, require_inputs, unreadable
 from avpenet_cli.runs.journal import Journal, count_unfinished, journal_path
 from avpenet_cli.runs.lock import output_lock
