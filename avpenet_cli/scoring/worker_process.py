@@ -112,8 +112,10 @@ def _work(channel: Connection, outbox: _Outbox) -> None:
     jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(channel, jobs, outbox.stop), daemon=True).start()
     torch.set_num_threads(setup.threads)
-    network = Network(setup.weights, setup.settings, outbox)
-    scorer = Scorer(network, setup.settings, outbox, with_times=setup.with_times)
+    settings = setup.settings
+    if setup.threads == 1 and not settings.decoding.threads:
+        settings = dataclasses.replace(settings, decoding=dataclasses.replace(settings.decoding, threads=1))
+    scorer = Scorer(Network(setup.weights, settings, outbox), settings, outbox, with_times=setup.with_times)
     outbox.send(Ready())
     while (job := jobs.get()) is not None:
         result = score_job(job, scorer, outbox.should_stop)
