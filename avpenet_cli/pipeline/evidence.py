@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -18,7 +20,7 @@ import torch
 
 from avpenet_cli.audio.noise import NoiseProfile, survey
 from avpenet_cli.audio.segments import SegmentAudio, segments
-from avpenet_cli.errors import RecordingError
+from avpenet_cli.errors import Interrupted, RecordingError
 from avpenet_cli.face.detect import CHUNK_FRAMES, FaceDetector, RotatingDetector
 from avpenet_cli.face.landmarks import ShapePredictor
 from avpenet_cli.media.audio import WaveformStream
@@ -121,8 +123,11 @@ class FrontEnd:
         run: stride, thresholds, decoding.
         needed: the modalities without which a segment is unscorable.
         device: runs the face detector.
-        callbacks: told how many seconds of a recording have been read; may stop the run between batches.
+        callbacks: told how many seconds of a recording have been read; may stop the run between batches. Asked from a
+            second thread too, where the audio is read beside the video.
         detector: finds the faces; by default one of its own.
+        audio_beside_video: survey the audio in a thread beside the video instead of after it, which takes as much
+            processor time and less waiting; None for where torch has more than one thread.
     """
 
     def __init__(
@@ -133,7 +138,10 @@ class FrontEnd:
         device: torch.device,
         callbacks: RunCallbacks = NO_CALLBACKS,
         detector: FaceDetector | None = None,
+        *,
+        audio_beside_video: bool | None = None,
     ) -> None:
+        self._beside = torch.get_num_threads() > 1 if audio_beside_video is None else audio_beside_video
         self._preprocessing, self._run, self._needed, self._callbacks = preprocessing, run, needed, callbacks
         face = preprocessing.face
         self._detector = detector or FaceDetector(face, device)
@@ -145,7 +153,8 @@ class FrontEnd:
         Args:
             path: a regular file.
             pool: receives the face crops.
-            timer: adds up the stages `probe`, `wait_for_frames`, `detect`, `crop`, `encode_faces` and `audio`.
+            timer: adds up the stages `probe`, `wait_for_frames`, `detect`, `crop`, `encode_faces` and `audio`; the last
+                may overlap with the others.
 
         Raises:
             RecordingError: it cannot be read, or nothing of it decodes.
@@ -153,12 +162,16 @@ class FrontEnd:
         """
         with timer.stage("probe"):
             facts = probe(path, self._run.decoding)
-        frames, faces = self._read_video(path, facts, pool, timer)
-        audio = WaveformStream(path, facts, self._run.decoding, self._callbacks.check_stop) if facts.audio else None
-        profile = None
-        if audio is not None:
-            with timer.stage("audio"):
-                profile = self._survey(audio)
+        abandoned = threading.Event()
+        with ThreadPoolExecutor(1, thread_name_prefix="audio") as beside:
+            audio, survey_audio = self._audio_survey(path, facts, timer, abandoned)
+            running = beside.submit(survey_audio) if self._beside else None
+            try:
+                frames, faces = self._read_video(path, facts, pool, timer)
+                profile = running.result() if running else survey_audio()
+            except BaseException:
+                abandoned.set()  # the thread ends at its next block
+                raise
         video_end_s = frames.slots_end * FRAME_STEP_S if frames else 0.0
         decoded_s = max(video_end_s, audio.end_s if audio else 0.0)
         if decoded_s <= 0:
@@ -190,7 +203,9 @@ class FrontEnd:
         )
         full_scale = self._run.quality.full_scale
         settings = self._preprocessing.audio
-        yield from segments(self._checked(again), audio.rate_hz, places, profile, settings, full_scale)
+        yield from segments(
+            _checked(again, self._callbacks.check_stop), audio.rate_hz, places, profile, settings, full_scale
+        )
         if again.decode_error and not audio.decode_error:
             raise RecordingError(
                 "decoder", f"the second read of the audio failed: {again.decode_error}", "try it again"
@@ -303,16 +318,33 @@ class FrontEnd:
             flags.add(Flag.LOW_SNR)
         return flags
 
-    def _survey(self, audio: WaveformStream) -> NoiseProfile:
-        """Decode the audio once for the way its channels are mixed, and once for its noise."""
-        mixdown = audio.survey_channels()
-        settings = self._preprocessing.audio
-        return survey(self._checked(audio), audio.rate_hz, settings, has_offset=mixdown.has_offset)
+    def _audio_survey(
+        self, path: Path, facts: Probe, timer: StageTimer, abandoned: threading.Event
+    ) -> tuple[WaveformStream | None, Callable[[], NoiseProfile | None]]:
+        """The audio, and what decodes it once for the way its channels are mixed and once for its noise."""
 
-    def _checked(self, blocks: WaveformStream) -> Iterator[np.ndarray]:
-        for block in blocks:
+        def check() -> None:
             self._callbacks.check_stop()
-            yield block
+            if abandoned.is_set():
+                raise Interrupted("the video failed")
+
+        audio = WaveformStream(path, facts, self._run.decoding, check) if facts.audio else None
+
+        def survey_audio() -> NoiseProfile | None:
+            if audio is None:
+                return None
+            with timer.stage("audio"):
+                mixdown = audio.survey_channels()
+                blocks = _checked(audio, check)
+                return survey(blocks, audio.rate_hz, self._preprocessing.audio, has_offset=mixdown.has_offset)
+
+        return audio, survey_audio
+
+
+def _checked(blocks: Iterable[np.ndarray], check: Callable[[], None]) -> Iterator[np.ndarray]:
+    for block in blocks:
+        check()
+        yield block
 
 
 def _chunks(frames: Iterator[TimedFrame]) -> Iterator[list[TimedFrame]]:

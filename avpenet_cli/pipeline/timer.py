@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -12,9 +13,14 @@ T = TypeVar("T")
 
 
 class StageTimer:
-    """Adds up wall-clock seconds by stage."""
+    """Adds up wall-clock seconds by stage.
+
+    Several threads may use one timer. Stages that run side by side overlap: their seconds may add up to more than the
+    recording took.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
@@ -24,7 +30,9 @@ class StageTimer:
         try:
             yield
         finally:
-            self.seconds[name] += time.perf_counter() - start
+            spent_s = time.perf_counter() - start
+            with self._lock:
+                self.seconds[name] += spent_s
 
     def waiting(self, name: str, source: Iterable[T]) -> Iterator[T]:
         """Time how long `source` takes to deliver each item."""
