@@ -34,7 +34,8 @@ def frames_of(path: Path, *, as_rgb: bool = False, threads: int = 0) -> list[Fra
 
 
 def difference(image: FrameImage, expected: FrameImage) -> np.ndarray:
-    return np.subtract(whole(image), whole(expected), dtype=int)
+    result: np.ndarray = whole(image).astype(int) - whole(expected)
+    return result
 
 
 @pytest.fixture

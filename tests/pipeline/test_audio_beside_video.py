@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from avpenet_cli.errors import Interrupted, SettingsError
-from avpenet_cli.pipeline.evidence import FrontEnd
+from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.settings import AudioSettings, Preprocessing, RunSettings
@@ -60,7 +60,8 @@ def assert_nothing_runs() -> None:
 
 def test_evidence_is_the_same_to_the_bit(clip: Path) -> None:
     timer = StageTimer()
-    after, beside = (front_end(beside=beside).read(clip, NoFaces(), timer) for beside in (False, True))
+    after: RecordingEvidence[None] = front_end(beside=False).read(clip, NoFaces(), timer)
+    beside: RecordingEvidence[None] = front_end(beside=True).read(clip, NoFaces(), timer)
     assert after.audio is not None
     assert beside.audio is not None
     assert after.profile is not None
