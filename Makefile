@@ -5,6 +5,7 @@
 # make man     writes the manual page from the commands
 # make release dist/: source archive and wheel, checked, with an SBOM and SHA256SUMS
 # make bundle  dist/: the release and all that it needs, for a machine without a network; GPU=no leaves GPU libraries out
+# make bench   speed beside decoding alone, as a Markdown table: medians of five, interleaved; BENCH_FLAGS="CLIP --repeat 1"
 # make docs    the documentation as a site in build/docs, without a network
 # make gpu-check  checks and times the program on a GPU: a table in build/gpu-check-results; make gpu-check-data first
 # make lint | lock | landmarks | clean
@@ -13,7 +14,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := setup
-.PHONY: setup ffmpeg lint test quick demo docs man gpu-check gpu-check-data release bundle lock landmarks clean
+.PHONY: setup ffmpeg lint test quick demo bench docs man gpu-check gpu-check-data release bundle lock landmarks clean
 
 # What the caller's shell adds to Python's path is not what is tested here.
 unexport PYTHONPATH PYTHONHOME
@@ -134,6 +135,11 @@ demo: setup
 	.venv/bin/avpenet report demo/scores.csv --reference $(PHANTOMS)/truth.csv --subjects $(PHANTOMS)/subjects.csv \
 	  --events $(PHANTOMS)/events.csv --out demo/report.html
 	.venv/bin/avpenet phantom check
+
+# On an idle machine: wall-clock times mean nothing beside other load.
+BENCH_FLAGS :=
+bench: setup
+	@$(VENV_PYTHON) -m tests.bench.speed $(BENCH_FLAGS)
 
 # Needs ffmpeg, unlike the check itself: the data may be made on another machine.
 gpu-check-data: setup

@@ -1,4 +1,4 @@
-"""Wall-clock seconds by stage of the pipeline."""
+"""Seconds by stage of the pipeline."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ T = TypeVar("T")
 
 
 class StageTimer:
-    """Adds up wall-clock seconds by stage.
+    """Adds up seconds by stage.
 
     Several threads may use one timer. Stages that run side by side overlap: their seconds may add up to more than the
     recording took.
+
+    Attributes:
+        seconds: wall-clock seconds.
+        cpu_seconds: CPU seconds of the thread that works at the stage, without threads that help it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.cpu_seconds: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a block."""
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.thread_time()
         try:
             yield
         finally:
-            spent_s = time.perf_counter() - start
+            spent_s, spent_cpu_s = time.perf_counter() - start, time.thread_time() - start_cpu
             with self._lock:
                 self.seconds[name] += spent_s
+                self.cpu_seconds[name] += spent_cpu_s
 
     def waiting(self, name: str, source: Iterable[T]) -> Iterator[T]:
         """Time how long `source` takes to deliver each item."""

@@ -73,11 +73,12 @@ class Scorer:
         """The device that computes."""
         return self._network.device
 
-    def score(self, path: Path) -> RecordingOutcome:
+    def score(self, path: Path, timer: StageTimer | None = None) -> RecordingOutcome:
         """Score one recording.
 
         Args:
             path: a regular file.
+            timer: adds up the stages; one of its own by default.
 
         Returns:
             One segment per window; `status` is scored when any segment is, else unscorable.
@@ -86,7 +87,7 @@ class Scorer:
             RecordingError: it cannot be read, or nothing of it decodes.
             Interrupted: the callbacks asked for it.
         """
-        timer = StageTimer()
+        timer = timer or StageTimer()
         evidence = self._front_end.read(path, self._pool(), timer)
         with timer.stage("audio"):
             audio = self._encode_audio(evidence, timer)
@@ -128,7 +129,8 @@ class Scorer:
             if len(waiting) >= _AUDIO_BATCH:
                 encode()
         encode()
-        timer.seconds["audio"] -= timer.seconds["encode_audio"]
+        for seconds in (timer.seconds, timer.cpu_seconds):
+            seconds["audio"] -= seconds["encode_audio"]
         return _EncodedAudio(per_window, np.concatenate(tokens) if tokens else None)
 
     def _segments(

@@ -200,17 +200,31 @@ def test_missing_ffmpeg_stops_the_run_at_once(
 
 @pytest.mark.slow
 def test_bench_prints_its_figures(clips: ClipMaker, avpenet_here: Avpenet, tmp_path: Path) -> None:
-    answer = avpenet_here("bench", clips.brief(), "--json", "--device", "cpu")
+    options = ["--device", "cpu", "--compare-precision"]
+    answer = avpenet_here("bench", clips.brief(), "--json", "--repeat", "2", *options)
     assert answer.code == 0, answer.err
     figures = json.loads(answer.out)
-    assert figures["device"] == "cpu"
+    assert (figures["device"], figures["precision"], figures["repeat"]) == ("cpu", "float32", 2)
     assert figures["segments"] == 1
     assert figures["recorded_s"] == pytest.approx(1.6, abs=0.1)
     assert figures["x_realtime"] == pytest.approx(figures["recorded_s"] / figures["wall_s"], rel=0.05)
+    assert figures["share_of_decoding_speed_cpu"] == pytest.approx(
+        figures["decoding_cpu_s"] / figures["cpu_s"], rel=0.1
+    )
     assert {"detect", "encode_faces", "audio", "fuse"} <= figures["stage_s"].keys()
-    people = avpenet_here("bench", clips.brief(), "--stride", "1.5")
+    assert figures["stage_cpu_s"].keys() == figures["stage_s"].keys()
+    assert sum(figures["stage_cpu_s"].values()) + figures["decoder_cpu_s"] <= 1.1 * figures["cpu_s"]
+    assert figures["peak_rss_mib"] > figures["decoder_peak_rss_mib"] > 0
+    assert figures["cores"] == len(os.sched_getaffinity(0))
+    (other,) = figures["precisions"]
+    assert other["precision"] == "bfloat16"
+    assert bool(other["unavailable"]) == (other["largest"] is None)
+    people = avpenet_here("bench", clips.brief(), "--stride", "1.5", *options)
     assert people.code == 0
-    assert {"x_realtime", "ms_per_segment", "encode_faces"} <= {line.split()[0] for line in people.out.splitlines()}
+    assert {"decoding", "scoring", "encode_faces", "speed:", "bfloat16"} <= {
+        line.split()[0] for line in people.out.splitlines() if line
+    }
+    assert avpenet_here("bench", clips.brief(), "--repeat", "0").code == 2
     missing = avpenet_here("bench", tmp_path / "none.mp4")
     assert missing.code == 1
     assert missing.last_line.startswith("avpenet: no such file")
