@@ -208,8 +208,8 @@ class RunSettings:
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     """Faces encoded together; changes speed and memory, not scores."""
     workers: Annotated[int | Literal["auto"], BeforeValidator(_check_workers)] = 1
-    """Recordings scored at the same time on a CPU, each in a process of its own; `auto` takes what cores and free
-    memory allow. Changes speed and memory, not scores; on a GPU it has no effect."""
+    """Recordings scored at the same time: on a CPU each in a process of its own, on a GPU in threads of one process;
+    `auto` takes what cores and free memory allow. Changes speed and memory, not scores."""
     quality: QualitySettings = Field(default_factory=QualitySettings)
     decoding: DecodingSettings = Field(default_factory=DecodingSettings)
 

@@ -41,8 +41,8 @@ def score(
         str | None,
         typer.Option(
             metavar="N|auto",
-            help="Recordings scored at a time on a CPU, each in a process of its own that takes memory; auto: what the "
-            "cores and half of the free memory allow. [default: 1]",
+            help="Recordings scored at a time: on a CPU each in a process of its own, on a GPU in threads; each takes "
+            "memory. auto: what the cores and half of the free memory allow. [default: 1]",
         ),
     ] = None,
     stride: Annotated[

@@ -30,6 +30,7 @@ from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.recorded_at import CONTAINER
 from avpenet_cli.scoring.results import Results, RunFacts, partial_path, refuse_replacing_others, tables_of
 from avpenet_cli.scoring.scorer import Scorer, failed_outcome
+from avpenet_cli.scoring.thread_lanes import ThreadLanes
 from avpenet_cli.scoring.worker_count import plan_workers
 from avpenet_cli.scoring.worker_process import WorkerSetup
 from avpenet_cli.scoring.workers import WorkerLanes
@@ -135,6 +136,8 @@ def _open_lanes(request: ScoreRequest, callbacks: RunCallbacks, *, with_times: b
     if settings.workers != 1:
         to_score = len(recordings) if request.overwrite else count_unfinished(request.out, recordings)
     plan = plan_workers(settings.workers, to_score, device)
+    if device.type == "cuda":
+        return ThreadLanes(request.weights, settings, plan.workers, callbacks, with_times=with_times)
     if plan.workers > 1:
         callbacks.detail(f"loading {plural(plan.workers, 'worker')} with {plural(plan.threads, 'thread')} each")
         return WorkerLanes(WorkerSetup(request.weights, settings, with_times, plan.threads), plan.workers, callbacks)

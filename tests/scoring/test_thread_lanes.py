@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import avpenet_cli.scoring.run as run_module
 from avpenet_cli.errors import Interrupted
+from avpenet_cli.inputs import collect
 from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.scoring.lanes import Job, JobResult
@@ -117,3 +119,28 @@ def test_interrupted_lanes_end_their_decoders_and_threads(clips: ClipMaker) -> N
     while set(threading.enumerate()) - before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.slow
+def test_table_does_not_depend_on_the_number_of_lanes(
+    recordings: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Byte for byte, through the run that a GPU would have."""
+    tables = []
+    for count in (1, 3):
+        out = tmp_path / str(count) / "scores.csv"
+        out.parent.mkdir()
+        monkeypatch.setattr(
+            run_module,
+            "_open_lanes",
+            lambda request, callbacks, with_times, count=count: ThreadLanes(
+                request.weights, request.settings, count, callbacks, with_times=with_times
+            ),
+        )
+        inputs = collect([str(path) for path in recordings], None, False, None)
+        request = run_module.ScoreRequest(inputs, out, default_entry(), RUN)
+        scored = list(run_module.score_recordings(request))
+        assert [result.recording.path for result in scored] == [recording.path for recording in inputs.recordings]
+        tables.append(out.read_bytes())
+    assert tables[0] == tables[1]
+    assert tables[0].count(b"scored") >= 4

@@ -10,7 +10,7 @@ import torch
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.runs.resources import available_memory_bytes, usable_cores
-from avpenet_cli.scoring.worker_count import WORKER_BYTES, WorkerPlan, plan_workers
+from avpenet_cli.scoring.worker_count import LANE_BYTES, WORKER_BYTES, WorkerPlan, plan_workers
 from avpenet_cli.settings import RunSettings, from_dict, result_settings
 
 CPU = torch.device("cpu")
@@ -33,11 +33,19 @@ def test_auto_leaves_half_of_the_free_memory() -> None:
     assert plan_workers("auto", 100, CPU, 16, WORKER_BYTES) == WorkerPlan(1)
 
 
-def test_a_number_is_taken_as_asked_for_but_not_on_a_gpu() -> None:
+def test_a_number_is_taken_as_asked_for() -> None:
     assert plan_workers(3, 100, CPU, 2, WORKER_BYTES) == WorkerPlan(3, 1)
     assert plan_workers(3, 2, CPU, 2) == WorkerPlan(2, 1)
     assert plan_workers(1, 100, CPU) == WorkerPlan(1)
-    assert plan_workers("auto", 100, torch.device("cuda:0"), 16, PLENTY) == WorkerPlan(1)
+
+
+def test_on_a_gpu_workers_are_threads_that_need_less_memory_and_share_no_cores() -> None:
+    gpu = torch.device("cuda:0")
+    assert plan_workers("auto", 100, gpu, 16, PLENTY) == WorkerPlan(16)
+    assert plan_workers("auto", 4, gpu, 16, PLENTY) == WorkerPlan(4)
+    assert plan_workers("auto", 100, gpu, 16, 8 * LANE_BYTES) == WorkerPlan(4)
+    assert plan_workers(3, 100, gpu, 2) == WorkerPlan(3)
+    assert plan_workers(1, 100, gpu) == WorkerPlan(1)
 
 
 @pytest.mark.parametrize("value", [0, -1, 2000, 1.5, "many", True])
