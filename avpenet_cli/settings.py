@@ -30,7 +30,7 @@ T = TypeVar("T")
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "int8"]
 
 WINDOW_S = 3.0
 """Length of a segment, s (paper, section Data)."""
@@ -200,9 +200,10 @@ class RunSettings:
     """Monte Carlo dropout samples per segment for `score_sd`, `score_lo`, `score_hi`; none if 0."""
     seed: Annotated[int, Field(ge=0)] = 42
     """Of the Monte Carlo dropout samples."""
-    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "float32"
     """Arithmetic of the encoders. `auto` is bfloat16 where the processor computes in it, which is faster and changes
-    scores by less than 0.1, else float32; it is resolved before a run, so no output mixes the two."""
+    scores by less than 0.1, else float32; it is resolved before a run, so no output mixes the two. `int8` is for the
+    faces, on a CPU, and never taken unasked."""
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32

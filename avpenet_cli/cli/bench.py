@@ -21,7 +21,7 @@ def bench(
     recording: Annotated[Path, typer.Argument(help="A recording of a minute or longer.")],
     weights: Annotated[str, typer.Option(help="Name or file of the weights.")] = "untrained",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "float32",
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or int8.")] = "float32",
     batch_size: Annotated[int, typer.Option(help="Number of faces encoded together.")] = 32,
     stride: Annotated[float, typer.Option(help="Seconds between segment starts.")] = 3.0,
     repeat: Annotated[int, typer.Option(help="Repetitions; medians are printed.")] = 1,

@@ -32,7 +32,7 @@ def score(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. [default: auto]")] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Precision of the encoders: auto, float32 or bfloat16. [default: float32]")
+        str | None, typer.Option(help="Precision of the encoders: auto, float32, bfloat16 or int8. [default: float32]")
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Number of faces encoded together; does not change scores. [default: 32]")

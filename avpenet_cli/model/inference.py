@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from avpenet_cli.model import onednn
+from avpenet_cli.model import int8, onednn
 from avpenet_cli.model.avpenet import AVPENet
 from avpenet_cli.model.encoders import ResNetTrunk
 from avpenet_cli.settings import Precision
@@ -65,7 +65,11 @@ def convert_for_inference(model: AVPENet, device: str, precision: Precision) -> 
         model.visual_encoder.projector = _FixedRows(model.visual_encoder.projector)
         model.visual_encoder.spatial_attention.sigmoid = _WholeVectors(nn.Sigmoid())
     if onednn.is_available(torch.device(device), precision):
-        onednn.fuse(model.visual_encoder, (CPU_FACE_MICRO_BATCH, 3, 224, 224))
+        if precision == "int8":
+            model.face_micro_batch = 1
+            int8.quantise(model.visual_encoder, (1, 3, 224, 224))
+        else:
+            onednn.fuse(model.visual_encoder, (CPU_FACE_MICRO_BATCH, 3, 224, 224))
         onednn.fuse(model.audio_encoder, (CPU_AUDIO_BATCH, 1, 128, 300))
         model.eval().requires_grad_(False)
     return model

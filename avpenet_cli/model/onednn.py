@@ -10,11 +10,17 @@ the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
 from avpenet_cli.model.encoders import BasicBlock, Bottleneck, ResNetTrunk
 from avpenet_cli.settings import Precision
+
+Size = tuple[int, int, int, int]
+"""(N, C, H, W)."""
 
 
 def is_available(device: torch.device, precision: Precision = "float32") -> bool:
@@ -26,8 +32,24 @@ def is_available(device: torch.device, precision: Precision = "float32") -> bool
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
         and hasattr(torch.ops.aten, "mkldnn_reorder_conv2d_weight")
-        and (precision == "float32" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+        and (precision != "bfloat16" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
     )
+
+
+def geometry(convolution: nn.Conv2d) -> tuple[list[int], list[int], list[int], int]:
+    """Stride, padding, dilation and groups of a convolution, as its operations take them."""
+    assert isinstance(convolution.padding, tuple)
+    return list(convolution.stride), list(convolution.padding), list(convolution.dilation), convolution.groups
+
+
+def output_size(convolution: nn.Conv2d, input_size: Size) -> Size:
+    """Size of a convolution's output, (N, C, H, W); without dilation."""
+    stride, padding, _, _ = geometry(convolution)
+    height, width = (
+        (size + 2 * pad - kernel) // step + 1
+        for size, pad, kernel, step in zip(input_size[2:], padding, convolution.kernel_size, stride, strict=True)
+    )
+    return input_size[0], convolution.out_channels, height, width
 
 
 class FusedConvolution(nn.Module):
@@ -43,11 +65,10 @@ class FusedConvolution(nn.Module):
         output_size: (N, C, H, W) for `input_size`.
     """
 
-    def __init__(self, convolution: nn.Conv2d, relu: bool, input_size: tuple[int, int, int, int]) -> None:
+    def __init__(self, convolution: nn.Conv2d, relu: bool, input_size: Size) -> None:
         super().__init__()
-        padding, stride = convolution.padding, convolution.stride
-        assert isinstance(padding, tuple)
-        self._geometry = (list(padding), list(stride), list(convolution.dilation), convolution.groups)
+        stride, padding, dilation, groups = geometry(convolution)
+        self._geometry = (padding, stride, dilation, groups)
         self._activation = "relu" if relu else "none"
         plain = convolution.weight.detach().contiguous()
         self.weight: Tensor = torch.ops.aten.mkldnn_reorder_conv2d_weight(
@@ -55,11 +76,7 @@ class FusedConvolution(nn.Module):
         )
         assert convolution.bias is not None
         self._bias = convolution.bias.detach()
-        height, width = (
-            (size + 2 * pad - kernel) // step + 1
-            for size, pad, kernel, step in zip(input_size[2:], padding, convolution.kernel_size, stride, strict=True)
-        )
-        self.output_size = (input_size[0], convolution.out_channels, height, width)
+        self.output_size = output_size(convolution, input_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W'), both channels last."""
@@ -84,7 +101,7 @@ class FusedBlock(nn.Module):
         input_size: (N, C, H, W), as for `FusedConvolution`.
     """
 
-    def __init__(self, block: BasicBlock | Bottleneck, input_size: tuple[int, int, int, int]) -> None:
+    def __init__(self, block: BasicBlock | Bottleneck, input_size: Size) -> None:
         super().__init__()
         names = [name for name in ("conv1", "conv2", "conv3") if hasattr(block, name)]
         size = input_size
@@ -106,13 +123,24 @@ class FusedBlock(nn.Module):
         return self.last.add_relu(hidden, x if self.projection is None else self.projection(x))
 
 
-def fuse(trunk: ResNetTrunk, input_size: tuple[int, int, int, int]) -> None:
+def fuse(trunk: ResNetTrunk, input_size: Size) -> None:
     """Replace the convolutions of a trunk with folded batch norm, in place.
 
     Args:
         trunk: on the CPU.
         input_size: (N, C, H, W) of most of its inputs.
     """
+    replace_convolutions(trunk, input_size, FusedBlock)
+
+
+class _Block(Protocol):
+    output_size: Size
+
+
+def replace_convolutions(
+    trunk: ResNetTrunk, input_size: Size, kind: Callable[[BasicBlock | Bottleneck, Size], _Block]
+) -> None:
+    """Replace the first convolution of a trunk by a fused one, and its blocks by those of `kind`, in place."""
     first = FusedConvolution(trunk.conv1, True, input_size)
     trunk.conv1, trunk.relu = first, nn.Identity()  # type: ignore[assignment]
     number, channels, height, width = first.output_size
@@ -120,5 +148,7 @@ def fuse(trunk: ResNetTrunk, input_size: tuple[int, int, int, int]) -> None:
     for stage in (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4):
         for index, block in enumerate(stage):
             assert isinstance(block, BasicBlock | Bottleneck)
-            stage[index] = fused = FusedBlock(block, size)
-            size = fused.output_size
+            replacement = kind(block, size)
+            assert isinstance(replacement, nn.Module)
+            stage[index] = replacement
+            size = replacement.output_size

@@ -46,7 +46,14 @@ def choose_precision(wanted: Literal["auto"] | Precision, device: torch.device) 
     """The precision that a setting means on a device; `auto` is bfloat16 where the device computes in it.
 
     It depends on the kind of processor alone, never on a measurement, so that it is the same in every run.
+
+    Raises:
+        EnvironmentUnavailableError: int8, on a device that has no 8-bit convolutions.
     """
+    if wanted == "int8" and not _has_int8(device):
+        raise EnvironmentUnavailableError(
+            f"--precision int8: not on {device}, only on x86 CPUs with AVX2", "use --precision auto"
+        )
     if wanted != "auto":
         return wanted
     return "bfloat16" if has_bfloat16(device) else "float32"
@@ -59,6 +66,15 @@ def has_bfloat16(device: torch.device) -> bool:
     # Internals of torch, which is pinned; without them `auto` is float32.
     checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(check is not None and bool(check()) for check in checks)
+
+
+def _has_int8(device: torch.device) -> bool:
+    return (
+        device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.cpu.get_cpu_capability().startswith("AVX")
+        and hasattr(torch.ops.onednn, "qconv2d_pointwise")
+    )
 
 
 def resolve_settings(run: RunSettings) -> RunSettings:

@@ -54,7 +54,7 @@ class StartLine(_Line):
     Attributes:
         recordings: number of inputs.
         device: cpu or cuda:N.
-        precision: float32 or bfloat16; never auto.
+        precision: float32, bfloat16 or int8; never auto.
     """
 
     event: Literal["start"] = "start"

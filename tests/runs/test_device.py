@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from avpenet_cli.errors import EnvironmentUnavailableError
 from avpenet_cli.runs.device import choose_precision, precision_warning, resolve_settings
 from avpenet_cli.settings import RunSettings
 
@@ -33,3 +34,9 @@ def test_auto_is_bfloat16_from_compute_capability_8(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert choose_precision("auto", torch.device("cuda", 0)) == meant
+
+
+def test_int8_is_for_cpus() -> None:
+    assert choose_precision("int8", CPU) == "int8"
+    with pytest.raises(EnvironmentUnavailableError, match="int8: not on cuda:0"):
+        choose_precision("int8", torch.device("cuda", 0))

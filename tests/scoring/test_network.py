@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from avpenet_cli.bundled import phantoms_directory
 from avpenet_cli.errors import EnvironmentUnavailableError
 from avpenet_cli.model import onednn
 from avpenet_cli.scoring.network import Network, encode_in_batches
-from avpenet_cli.settings import RunSettings
+from avpenet_cli.scoring.scorer import Scorer
+from avpenet_cli.settings import RunSettings, from_dict
 from avpenet_cli.weights import default_entry
 
 ITEMS = [np.full((2, 2), number, np.float32) for number in range(11)]
@@ -63,9 +65,11 @@ def test_other_errors_of_the_encoder_are_not_taken_for_lack_of_memory() -> None:
         encode_in_batches(encode, ITEMS, 8)
 
 
-@pytest.fixture(scope="module")
-def network() -> Network:
-    return Network(default_entry(), RunSettings(device="cpu", mc_samples=3))
+@pytest.fixture(scope="module", params=["float32", "int8"])
+def network(request: pytest.FixtureRequest) -> Network:
+    if not onednn.is_available(torch.device("cpu")):
+        pytest.skip("this CPU has no fused convolutions")
+    return Network(default_entry(), RunSettings(device="cpu", mc_samples=3, precision=request.param))
 
 
 @pytest.fixture
@@ -75,7 +79,6 @@ def threads() -> Iterator[Callable[[int], None]]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.skipif(not onednn.is_available(torch.device("cpu")), reason="this CPU has no fused convolutions")
 def test_outputs_are_equal_to_the_bit_whatever_the_batch_the_order_and_the_threads(
     network: Network, threads: Callable[[int], None]
 ) -> None:
@@ -97,6 +100,20 @@ def test_outputs_are_equal_to_the_bit_whatever_the_batch_the_order_and_the_threa
         score_again, samples_again = network.score(audio[0], faces, 0)
         assert score_again == score
         assert np.array_equal(samples_again, samples)
+
+
+@pytest.mark.slow
+def test_scores_in_8_bits_differ_by_less_than_a_tenth() -> None:
+    if not onednn.is_available(torch.device("cpu")):
+        pytest.skip("this CPU has no 8-bit convolutions")
+    recording = min(phantoms_directory().glob("*.mp4"), key=lambda path: path.stat().st_size)
+    scores = []
+    for precision in ("float32", "int8"):
+        run = from_dict(RunSettings, {"device": "cpu", "precision": precision}, "test")
+        outcome = Scorer(Network(default_entry(), run), run).score(recording)
+        scores.append([segment.score for segment in outcome.segments if segment.score is not None])
+    assert scores[0]
+    assert scores[1] == pytest.approx(scores[0], abs=0.1)
 
 
 def test_loading_a_network_imports_no_compiler_and_no_library_that_scoring_does_without() -> None:
