@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import scipy.signal
 
 CUTOFF_HZ = 20.0
 """Below hearing and below the lowest mel band (50 Hz)."""
@@ -28,6 +27,9 @@ def without_offset(blocks: Iterable[np.ndarray], rate_hz: int) -> Iterator[np.nd
     Returns:
         (samples,) float32 blocks of the same lengths.
     """
+    # Imported here: it costs as much as a third of the program's start, and few recordings have an offset.
+    import scipy.signal
+
     sections = scipy.signal.butter(2, CUTOFF_HZ, "highpass", fs=rate_hz, output="sos")
     state: np.ndarray | None = None
     for block in blocks:
@@ -43,6 +45,8 @@ def without_offset(blocks: Iterable[np.ndarray], rate_hz: int) -> Iterator[np.nd
 
 def _settled(sections: np.ndarray, samples: np.ndarray, rate_hz: int) -> np.ndarray:
     """State of the filter after a lead-in, the first samples turned about their start, so that it does not ring."""
+    import scipy.signal
+
     beginning = samples[: round(_START_S * rate_hz)]
     line = np.polynomial.Polynomial.fit(np.arange(beginning.size), beginning, min(1, beginning.size - 1))
     lead_in = 2 * line(0) - samples[round(_LEAD_IN_S * rate_hz) :: -1]
