@@ -258,8 +258,16 @@ class _ChildPeak:
             for children in Path("/proc/self/task").glob("*/children"):
                 for pid in _words(children):
                     status = _words(Path("/proc", pid, "status"))
-                    if "VmHWM:" in status:
+                    # Until a child has become another program, its memory is that of this process.
+                    if "VmHWM:" in status and _program(pid) != _program("self"):
                         self.mib = max(self.mib, int(status[status.index("VmHWM:") + 1]) / 1024)
+
+
+def _program(pid: str) -> Path:
+    try:
+        return Path("/proc", pid, "exe").readlink()
+    except OSError:
+        return Path("/proc/self/exe").readlink()  # it has ended
 
 
 def _words(path: Path) -> list[str]:
