@@ -22,7 +22,6 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLE = REPOSITORY / "examples" / "phantoms" / "P0001-01.mp4"
-PRECISIONS = ("float32", "bfloat16")
 _PART_S = 20
 
 
@@ -173,7 +172,8 @@ def main() -> None:
             clip = folder / "clip.mp4"
             make_clip(clip, arguments.seconds)
         has_bfloat16 = {"avx512_bf16", "amx_bf16", "bf16"} & set(Path("/proc/cpuinfo").read_text().split())
-        samples = speeds(clip, arguments.repeat, list(PRECISIONS) if has_bfloat16 else ["float32"])
+        precisions = ["float32", *(["bfloat16"] if has_bfloat16 else []), "int8"]
+        samples = speeds(clip, arguments.repeat, precisions)
         others = workers(clip, arguments.repeat, folder) | start_up(arguments.repeat, folder)
         print(table(samples, others, arguments.repeat, arguments.clip.name if arguments.clip else "made clip"))
 

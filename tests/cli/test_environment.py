@@ -11,10 +11,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from avpenet_cli.media import tools
+from avpenet_cli.settings import Precision
 from tests.conftest import Answer, ClipMaker
 from tests.support.privileges import drop_file_capabilities
 
@@ -216,9 +218,10 @@ def test_bench_prints_its_figures(clips: ClipMaker, avpenet_here: Avpenet, tmp_p
     assert sum(figures["stage_cpu_s"].values()) + figures["decoder_cpu_s"] <= 1.1 * figures["cpu_s"]
     assert figures["peak_rss_mib"] > figures["decoder_peak_rss_mib"] > 0
     assert figures["cores"] == len(os.sched_getaffinity(0))
-    (other,) = figures["precisions"]
-    assert other["precision"] == "bfloat16"
-    assert bool(other["unavailable"]) == (other["largest"] is None)
+    assert {other["precision"] for other in figures["precisions"]} == set(get_args(Precision)) - {"float32"}
+    for other in figures["precisions"]:
+        assert bool(other["unavailable"]) == (other["largest"] is None)
+        assert bool(other["unavailable"]) == (other["cpu_s"] is None)
     people = avpenet_here("bench", clips.brief(), "--stride", "1.5", *options)
     assert people.code == 0
     assert {"decoding", "scoring", "encode_faces", "speed:", "bfloat16"} <= {
