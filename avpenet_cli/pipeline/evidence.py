@@ -153,7 +153,7 @@ class FrontEnd:
         Args:
             path: a regular file.
             pool: receives the face crops.
-            timer: adds up the stages `probe`, `wait_for_frames`, `detect`, `crop`, `encode_faces` and `audio`; the last
+            timer: adds up the stages `probe`, `wait_for_frames`, `detect`, `crop` and `audio`; the last
                 may overlap with the others.
 
         Raises:

@@ -85,7 +85,7 @@ class FaceCollector(Generic[T]):
         landmarks: 68-point predictor for weights trained with it; else None, and the detector's eye points are used.
         settings: crop and alignment, from the weights' description.
         pool: receives the crops.
-        timer: adds up the stages `detect`, `crop` and `encode_faces`.
+        timer: adds up the stages `detect` and `crop`.
         reduction: pixels of the recording for one of a frame, along a side.
     """
 
@@ -121,15 +121,12 @@ class FaceCollector(Generic[T]):
                 with self._timer.stage("crop"):
                     placed = self._landmarks.refine(frame.image, face) if self._landmarks else face
                     crop = align(frame.image, placed, self._settings)
-                with self._timer.stage("encode_faces"):
-                    self._pool.add(frame.slot, track.number, crop)
-        with self._timer.stage("encode_faces"):
-            self._pool.flush_before(chunk[-1].slot + 1)
+                self._pool.add(frame.slot, track.number, crop)
+        self._pool.flush_before(chunk[-1].slot + 1)
 
     def finish(self) -> None:
         """Decide which tracks are the patient's, once the last frame has been added."""
-        with self._timer.stage("encode_faces"):
-            self._pool.finish()
+        self._pool.finish()
         persistent = self._tracker.lasting()
         for track in persistent:
             for slot in track.slots:

@@ -94,6 +94,12 @@ class Network:
         self._callbacks = callbacks
         self.batch_size = run.batch_size
 
+    @property
+    def encoder_threads(self) -> int:
+        """Threads that should encode faces beside the one that finds them; 0 if that one should do it."""
+        threads = torch.get_num_threads()
+        return threads if threads > 1 and self.device.type == "cpu" else 0
+
     def face_detector(self) -> FaceDetector:
         """A face detector on the same device, with the settings of the weights."""
         return FaceDetector(self.description.preprocessing.face, self.device)

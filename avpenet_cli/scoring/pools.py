@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 import numpy as np
 
-from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.encoder_threads import EncoderThreads
 from avpenet_cli.settings import FRAMES_PER_WINDOW
 
 
@@ -14,15 +15,15 @@ class EmbeddingPool:
     """Pooling by frame: one embedding per face, shared by all windows that contain its frame.
 
     Args:
-        network: encodes the crops; it encodes a crop that repeats the one before it only once.
+        encoder: encodes the crops; a crop that repeats the one before it is encoded only once.
         batch_size: crops collected before they are encoded.
     """
 
-    def __init__(self, network: Network, batch_size: int) -> None:
-        self._network, self._batch_size = network, batch_size
+    def __init__(self, encoder: EncoderThreads, batch_size: int) -> None:
+        self._encoder, self._batch_size = encoder, batch_size
         self._rows: dict[tuple[int, int], int] = {}
         self._waiting: list[tuple[int, int, np.ndarray]] = []
-        self._done: list[np.ndarray] = []
+        self._tasks: list[Future[np.ndarray]] = []
         self._count = 0
         self._embeddings = np.empty((0, 0), np.float32)
 
@@ -40,7 +41,7 @@ class EmbeddingPool:
         for slot, track, _ in self._waiting:
             self._rows[slot, track] = self._count
             self._count += 1
-        self._done.append(self._network.encode_faces([crop for _, _, crop in self._waiting]))
+        self._tasks += self._encoder.submit([crop for _, _, crop in self._waiting])
         self._waiting.clear()
 
     def flush_before(self, slot: int) -> None:
@@ -49,9 +50,9 @@ class EmbeddingPool:
     def finish(self) -> None:
         """Encode what is left."""
         self._encode()
-        if self._done:
-            self._embeddings = np.concatenate(self._done)
-            self._done.clear()
+        if self._tasks:
+            self._embeddings = self._encoder.results(self._tasks)
+            self._tasks.clear()
 
     def features(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
         """Embeddings (n, 512) float32 of the faces of `tracks` in `slots`, in time order; None if there are none."""
@@ -63,12 +64,19 @@ class ImagePool:
     """Pooling by image, as in the authors' `PainEstimator`: the crops of a window are averaged, then encoded once.
 
     If a window contains two tracks of the patient, their embeddings are averaged by number of frames.
+
+    Args:
+        encoder: encodes the mean crops.
+        batch_size: mean crops collected before they are encoded.
+        stride_frames: steps of the frame grid from one window to the next.
     """
 
-    def __init__(self, network: Network, batch_size: int, stride_frames: int) -> None:
-        self._network, self._batch_size, self._stride = network, batch_size, stride_frames
+    def __init__(self, encoder: EncoderThreads, batch_size: int, stride_frames: int) -> None:
+        self._encoder, self._batch_size, self._stride = encoder, batch_size, stride_frames
         self._sums: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
         self._waiting: list[tuple[tuple[int, int], np.ndarray, int]] = []
+        self._encoding: list[tuple[tuple[int, int], int]] = []
+        self._tasks: list[Future[np.ndarray]] = []
         self._done: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
 
     def add(self, slot: int, track: int, crop: np.ndarray) -> None:
@@ -90,15 +98,20 @@ class ImagePool:
 
     def _encode(self) -> None:
         if self._waiting:
-            embeddings = self._network.encode_faces([image for _, image, _ in self._waiting])
-            for (key, _, count), embedding in zip(self._waiting, embeddings, strict=True):
-                self._done[key] = (embedding, count)
+            self._tasks += self._encoder.submit([image for _, image, _ in self._waiting])
+            self._encoding += [(key, count) for key, _, count in self._waiting]
             self._waiting.clear()
 
     def finish(self) -> None:
         """Close and encode what is left."""
         self.flush_before(1 << 60)
         self._encode()
+        if self._tasks:
+            embeddings = self._encoder.results(self._tasks)
+            for (key, count), embedding in zip(self._encoding, embeddings, strict=True):
+                self._done[key] = (embedding, count)
+            self._tasks.clear()
+            self._encoding.clear()
 
     def features(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
         """The window's one embedding (1, 512), or None without a face."""

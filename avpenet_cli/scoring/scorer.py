@@ -20,6 +20,7 @@ from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.pipeline.windows import balance
 from avpenet_cli.records import CREATION_TIME, Balance, Modalities, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.scoring.encoder_threads import EncoderThreads
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.pools import EmbeddingPool, ImagePool
 from avpenet_cli.settings import RunSettings
@@ -88,7 +89,8 @@ class Scorer:
             Interrupted: the callbacks asked for it.
         """
         timer = timer or StageTimer()
-        evidence = self._front_end.read(path, self._pool(), timer)
+        with EncoderThreads(self._network, timer) as encoder:
+            evidence = self._front_end.read(path, self._pool(encoder), timer)
         with timer.stage("audio"):
             audio = self._encode_audio(evidence, timer)
         scored = tuple(self._segments(evidence, audio, timer))
@@ -105,10 +107,10 @@ class Scorer:
             stage_s=timer.rounded(),
         )
 
-    def _pool(self) -> EmbeddingPool | ImagePool:
+    def _pool(self, encoder: EncoderThreads) -> EmbeddingPool | ImagePool:
         if self._network.description.architecture.pooling == "image":
-            return ImagePool(self._network, self._run.batch_size, self._run.stride_frames)
-        return EmbeddingPool(self._network, self._run.batch_size)
+            return ImagePool(encoder, self._run.batch_size, self._run.stride_frames)
+        return EmbeddingPool(encoder, self._run.batch_size)
 
     def _encode_audio(self, evidence: RecordingEvidence[np.ndarray], timer: StageTimer) -> _EncodedAudio:
         per_window: list[SegmentAudio] = []

@@ -81,6 +81,11 @@ class SharedNetwork(Network):
         )
 
     @property
+    def encoder_threads(self) -> int:
+        """One, which waits for the device meanwhile."""
+        return 1
+
+    @property
     def service(self) -> BatchingService:
         """Runs the batches."""
         return self._service

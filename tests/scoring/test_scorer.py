@@ -17,6 +17,7 @@ from avpenet_cli.pipeline.evidence import FrontEnd
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.pipeline.windows import balance
 from avpenet_cli.records import Flag, RecordingOutcome, Status
+from avpenet_cli.scoring.encoder_threads import EncoderThreads
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.pools import EmbeddingPool, ImagePool
 from avpenet_cli.scoring.scorer import Scorer
@@ -189,7 +190,7 @@ def crops(count: int) -> Iterator[np.ndarray]:
 
 
 def test_image_pooling_encodes_the_mean_crop_of_each_window(network: Network) -> None:
-    pool = ImagePool(network, batch_size=2, stride_frames=10)
+    pool = ImagePool(EncoderThreads(network, StageTimer()), batch_size=2, stride_frames=10)
     made = list(crops(50))
     for slot, crop in enumerate(made):
         pool.add(slot, 0, crop)
@@ -205,7 +206,7 @@ def test_image_pooling_encodes_the_mean_crop_of_each_window(network: Network) ->
 
 
 def test_frame_pooling_selects_the_patients_embeddings_in_time_order(network: Network) -> None:
-    pool = EmbeddingPool(network, batch_size=3)
+    pool = EmbeddingPool(EncoderThreads(network, StageTimer()), batch_size=3)
     made = list(crops(8))
     for slot in range(4):
         pool.add(slot, 0, made[2 * slot])
@@ -227,7 +228,7 @@ def test_face_that_stays_on_screen_is_encoded_once(network: Network, monkeypatch
         return encode(faces)
 
     monkeypatch.setattr(network.model, "encode_faces", encode_counting)
-    pool = EmbeddingPool(network, batch_size=16)
+    pool = EmbeddingPool(EncoderThreads(network, StageTimer()), batch_size=16)
     first, second, other = crops(3)
     frames = [(first, other), (first.copy(), other), (second, other), (first, first), (first, first)]
     for slot, (left, right) in enumerate(frames):
