@@ -23,7 +23,7 @@ from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import default_entry
 from tests.conftest import ClipMaker
 
-RUN = RunSettings(device="cpu", batch_size=16, stride_s=1.0, mc_samples=3)
+RUN = RunSettings(device="cpu", batch_size=8, stride_s=1.0, mc_samples=3)
 _TIMEOUT_S = 60.0
 
 
