@@ -40,11 +40,10 @@ def plan_workers(
 ) -> WorkerPlan:
     """Split the cores among the recordings that are still to score.
 
-    `auto` takes one worker with one thread for each core, as far as half of the free memory allows. More threads do not
-    make one recording proportionally faster: decoding, the pyramid of the detector and the audio are serial, and the
-    threads of a network wait for each other at every layer. On two cores two workers with one thread each were 1.3 to
-    1.65 times as fast as one with two; on more cores the serial share costs one process more, so the same split is the
-    best there until memory is the limit. Then each worker gets an equal share of the cores.
+    `auto` takes one worker with one thread for each core, as far as half of the free memory allows. One process encodes
+    faces in as many threads as there are cores, but one thread reads a recording and searches it for faces, which
+    limits it to about ten times real time however many cores there are. On two cores both ways are equally fast. Where
+    memory is the limit, each worker gets an equal share of the cores.
 
     Args:
         wanted: the setting `workers`.
