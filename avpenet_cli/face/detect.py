@@ -119,15 +119,17 @@ class FaceDetector:
             return [[] for _ in frames]
         # Frames that are equal at the detector's size have the same faces.
         distinct, indices = deduplicate_consecutive([frame.reduced(size) for frame in frames])
-        found = find(np.stack([np.rot90(image, -turn_deg // 90) for image in distinct]), indices)
+        faces_found = find(np.stack([np.rot90(image, -turn_deg // 90) for image in distinct]), indices)
         ratio = np.array([width / size[0], height / size[1]], np.float32)
-        faces_per_image = [self._faces(image_faces, turn_deg, size, ratio) for image_faces in found]
+        faces_per_image = [self._faces(image_faces, turn_deg, size, ratio) for image_faces in faces_found]
         return [faces_per_image[index] for index in indices]
 
-    def _faces(self, found: ImageFaces, turn_deg: int, size: tuple[int, int], ratio: np.ndarray) -> list[Face]:
+    def _faces(self, detections: ImageFaces, turn_deg: int, size: tuple[int, int], ratio: np.ndarray) -> list[Face]:
         faces = [
             _in_source(box, confidence, landmarks, turn_deg, size, ratio)
-            for box, confidence, landmarks in zip(found.boxes, found.confidence.tolist(), found.landmarks, strict=True)
+            for box, confidence, landmarks in zip(
+                detections.boxes, detections.confidence.tolist(), detections.landmarks, strict=True
+            )
             if confidence >= self._settings.min_confidence
         ]
         return sorted(faces, key=lambda face: -face.width_px)

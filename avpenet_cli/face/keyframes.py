@@ -62,13 +62,13 @@ def detect_consecutive(
     Returns:
         The faces of each image.
     """
-    found: dict[int, ImageFaces] = {}
+    detections: dict[int, ImageFaces] = {}
     needed = max(_MIN_CONFIDENCE, min_confidence)
 
     def search(indices: Iterable[int]) -> None:
-        missing = sorted(set(indices) - found.keys())
+        missing = sorted(set(indices) - detections.keys())
         if missing:
-            found.update(zip(missing, cascade.detect(images[missing]), strict=True))
+            detections.update(zip(missing, cascade.detect(images[missing]), strict=True))
 
     keys = sorted(set(keys))
     search(keys)
@@ -77,7 +77,7 @@ def detect_consecutive(
     empty: list[tuple[int, range]] = []
     for first, last in pairwise(keys):
         between = range(first + 1, last)
-        before, after = found[first], found[last]
+        before, after = detections[first], detections[last]
         if not between:
             continue
         if not len(before.boxes) and not len(after.boxes):
@@ -96,12 +96,12 @@ def detect_consecutive(
         answers = cascade.measure(images[list(expected)], [faces.squares for faces in expected.values()])
         for (index, expectation), answer in zip(expected.items(), answers, strict=True):
             if _confirmed(expectation, answer, needed):
-                found[index] = answer
+                detections[index] = answer
             else:
                 doubtful.append(index)
     search([*doubtful, *(middle for middle, _ in empty)])
-    search(index for middle, between in empty if len(found[middle].boxes) for index in between)
-    return [found.get(index, _NO_FACES) for index in range(len(images))]
+    search(index for middle, between in empty if len(detections[middle].boxes) for index in between)
+    return [detections.get(index, _NO_FACES) for index in range(len(images))]
 
 
 _NO_FACES = ImageFaces(*(np.empty((0, *shape), np.float32) for shape in ((4,), (), (5, 2), (4,))))

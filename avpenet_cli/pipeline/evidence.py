@@ -29,18 +29,17 @@ from avpenet_cli.media.probe import Probe, probe
 from avpenet_cli.media.video import FrameStream, TimedFrame
 from avpenet_cli.media.wholeness import is_whole
 from avpenet_cli.model.architecture import Modality
-from avpenet_cli.pipeline.faces import FaceCollector, FaceEvidence, Pool
+from avpenet_cli.pipeline.faces import FaceCollector, Pool
+from avpenet_cli.pipeline.flags import FULL_COVERAGE, audio_flags, face_flags, quality
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.pipeline.windows import Window, windows
-from avpenet_cli.records import Flag, Quality, Reason, SegmentScore, Status
+from avpenet_cli.records import Flag, Reason, SegmentScore, Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.settings import FRAME_STEP_S, WINDOW_S, Preprocessing, RunSettings
 
 _HEADER_TOLERANCE_S = 0.15
 """Header and last frame may differ by about one step of the frame grid without any loss."""
 _TRUNCATED_S = 0.5
-_FULL_COVERAGE = 1 - 1.01 * FRAME_STEP_S / WINDOW_S
-"""Share of a segment that a stream must cover: a shortfall of one step of the frame grid is rounding, more is a gap."""
 _QUEUE_BYTES = 256 << 20
 
 T = TypeVar("T")
@@ -228,7 +227,7 @@ class FrontEnd:
             and face_evidence.rate >= limits.min_face_rate
         )
         has_audio = segment_audio is not None and present >= limits.min_audio_rate
-        if segment_audio is not None and evidence.audio is not None and 0 < present < _FULL_COVERAGE:
+        if segment_audio is not None and evidence.audio is not None and 0 < present < FULL_COVERAGE:
             segment_audio = _over_present_audio(segment_audio, evidence.audio, window)
         reason = ""
         if not has_face and ("face" in self._needed or not has_audio):
@@ -237,7 +236,7 @@ class FrontEnd:
             )
         elif not has_audio and ("audio" in self._needed or not has_face):
             reason = Reason.NO_AUDIO
-        flags = {*evidence.flags, *self._face_flags(face_evidence), *self._audio_flags(segment_audio, present)}
+        flags = {*evidence.flags, *face_flags(face_evidence, limits), *audio_flags(segment_audio, present, limits)}
         if window.short:
             flags.add(Flag.SHORT_TAIL)
         record = SegmentScore(
@@ -246,7 +245,7 @@ class FrontEnd:
             end_s=window.end_s,
             status=Status.UNSCORABLE if reason else Status.SCORED,
             reason=str(reason),
-            quality=_quality(
+            quality=quality(
                 face_evidence if face_evidence and face_evidence.video_coverage > 0 else None,
                 segment_audio if present > 0 else None,
             ),
@@ -279,44 +278,6 @@ class FrontEnd:
             frames.close()  # ends the decoder
         collector.finish()
         return stream, collector
-
-    def _face_flags(self, face_evidence: FaceEvidence[T] | None) -> set[Flag]:
-        if face_evidence is None or face_evidence.video_coverage == 0:
-            return {Flag.NO_VIDEO}
-        limits = self._run.quality
-        flags = set()
-        if face_evidence.video_coverage < _FULL_COVERAGE:
-            flags.add(Flag.VIDEO_GAP)
-        if face_evidence.rate == 0:
-            flags.add(Flag.NO_FACE)
-        elif face_evidence.rate < limits.low_face_rate:
-            flags.add(Flag.LOW_FACE_RATE)
-        if face_evidence.confidence is not None and face_evidence.confidence < limits.low_confidence:
-            flags.add(Flag.LOW_CONFIDENCE)
-        if face_evidence.width_px is not None and face_evidence.width_px < limits.small_face_px:
-            flags.add(Flag.SMALL_FACE)
-        if face_evidence.max_faces > 1:
-            flags.add(Flag.SEVERAL_FACES)
-        if face_evidence.non_patient_visible:
-            flags.add(Flag.OTHER_FACE)
-        if face_evidence.rotated:
-            flags.add(Flag.ROTATED)
-        return flags
-
-    def _audio_flags(self, segment_audio: SegmentAudio | None, present: float) -> set[Flag]:
-        if segment_audio is None or present == 0:
-            return {Flag.NO_AUDIO}
-        limits = self._run.quality
-        flags = set()
-        if present < _FULL_COVERAGE:
-            flags.add(Flag.AUDIO_GAP)
-        if segment_audio.level_dbfs is None or segment_audio.level_dbfs < limits.silent_dbfs:
-            flags.add(Flag.SILENT)
-        if segment_audio.clipped_share > limits.clipped_share:
-            flags.add(Flag.CLIPPED)
-        if segment_audio.snr_db is not None and segment_audio.snr_db < limits.low_snr_db:
-            flags.add(Flag.LOW_SNR)
-        return flags
 
     def _audio_survey(
         self, path: Path, facts: Probe, timer: StageTimer, abandoned: threading.Event
@@ -367,18 +328,6 @@ def _over_present_audio(segment_audio: SegmentAudio, audio: WaveformStream, wind
     gain_db = -10 * math.log10(share)
     snr_db = None if segment_audio.snr_db is None else segment_audio.snr_db + gain_db
     return dataclasses.replace(segment_audio, level_dbfs=segment_audio.level_dbfs + gain_db, snr_db=snr_db)
-
-
-def _quality(face_evidence: FaceEvidence[T] | None, segment_audio: SegmentAudio | None) -> Quality:
-    return Quality(
-        face_rate=face_evidence.rate if face_evidence else None,
-        face_confidence=face_evidence.confidence if face_evidence else None,
-        face_px=face_evidence.width_px if face_evidence else None,
-        faces=face_evidence.max_faces if face_evidence else None,
-        voiced=segment_audio.voiced if segment_audio else None,
-        snr_db=segment_audio.snr_db if segment_audio else None,
-        level_dbfs=segment_audio.level_dbfs if segment_audio else None,
-    )
 
 
 def _decode_errors(frames: FrameStream | None, audio: WaveformStream | None) -> list[str]:

@@ -18,6 +18,9 @@ from avpenet_cli.runs.device import choose_device, choose_precision
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry, load
 
+_MAX_ENCODER_THREADS = 12
+"""One thread finds about ten faces while another encodes one, so more would wait; each takes 0.1 GiB."""
+
 SegmentTokens = tuple[np.ndarray | None, np.ndarray | None, int]
 """The arguments of `Network.score`."""
 
@@ -97,7 +100,7 @@ class Network:
     @property
     def encoder_threads(self) -> int:
         """Threads that should encode faces beside the one that finds them; 0 if that one should do it."""
-        threads = torch.get_num_threads()
+        threads = min(torch.get_num_threads(), _MAX_ENCODER_THREADS)
         return threads if threads > 1 and self.device.type == "cpu" else 0
 
     def face_detector(self) -> FaceDetector:

@@ -176,12 +176,12 @@ class SharedNetwork(Network):
         return lambda: [samples.float().cpu().numpy()]
 
     def _detect(self, images: Sequence[np.ndarray], size: int) -> Finish:
-        found = self._cascade.detect(np.stack(images), min(size, _FRAMES_PER_PASS))
-        return lambda: found
+        faces = self._cascade.detect(np.stack(images), min(size, _FRAMES_PER_PASS))
+        return lambda: faces
 
     def _measure(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], size: int) -> Finish:
-        found = self._cascade.measure(np.stack([image for image, _ in pairs]), [squares for _, squares in pairs])
-        return lambda: found
+        faces = self._cascade.measure(np.stack([image for image, _ in pairs]), [squares for _, squares in pairs])
+        return lambda: faces
 
     def _halved(self, kind: str, before: int, now: int) -> None:
         if kind == "faces":

@@ -34,6 +34,7 @@ class WorkerSetup:
 
     Attributes:
         weights: loaded and verified by the worker itself.
+        settings: of the run.
         with_times: see `Scorer`.
         threads: that compute.
     """
