@@ -16,7 +16,7 @@ from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.journal import Journal
 from avpenet_cli.runs.manifest import weights_mark
-from avpenet_cli.scoring.lanes import InProcessLane
+from avpenet_cli.scoring.lanes.lane import InProcessLane
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.run import ScoredRecording, iter_scored
 from avpenet_cli.scoring.scorer import Scorer

@@ -11,7 +11,7 @@ import torch
 
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.face.keyframes import detect_consecutive, key_frames
-from avpenet_cli.face.mtcnn import Cascade, FaceCascade, ImageFaces
+from avpenet_cli.face.mtcnn.cascade import Cascade, FaceCascade, ImageFaces
 from avpenet_cli.media.frame_image import FrameImage
 from avpenet_cli.settings import FaceSettings
 

@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from avpenet_cli.face.mtcnn import FaceCascade, ImageFaces
+from avpenet_cli.face.mtcnn.cascade import FaceCascade, ImageFaces
 
 KEY_SPACING = 5
 """Largest distance of key frames, in frames."""

@@ -25,15 +25,15 @@ from avpenet_cli.runs.manifest import (
     manifest_path,
     read_table_name,
 )
-from avpenet_cli.scoring.lanes import InProcessLane, Job, Lanes, unexpected_outcome
+from avpenet_cli.scoring.lanes.lane import InProcessLane, Job, Lanes, unexpected_outcome
+from avpenet_cli.scoring.lanes.threads import ThreadLanes
+from avpenet_cli.scoring.lanes.worker_count import plan_workers
+from avpenet_cli.scoring.lanes.worker_process import WorkerSetup
+from avpenet_cli.scoring.lanes.workers import WorkerLanes
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.recorded_at import CONTAINER
 from avpenet_cli.scoring.results import Results, RunFacts, partial_path, refuse_replacing_others, tables_of
 from avpenet_cli.scoring.scorer import Scorer, failed_outcome
-from avpenet_cli.scoring.thread_lanes import ThreadLanes
-from avpenet_cli.scoring.worker_count import plan_workers
-from avpenet_cli.scoring.worker_process import WorkerSetup
-from avpenet_cli.scoring.workers import WorkerLanes
 from avpenet_cli.settings import RunSettings, result_settings
 from avpenet_cli.storage import storage_fault, temporary_prefix
 from avpenet_cli.tables import check_format

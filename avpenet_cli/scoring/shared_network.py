@@ -12,7 +12,7 @@ from torch import Tensor
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.face.detect import FaceDetector, new_cascade
-from avpenet_cli.face.mtcnn import ImageFaces
+from avpenet_cli.face.mtcnn.cascade import ImageFaces
 from avpenet_cli.model.batching import BatchingService, BatchKind, Finish
 from avpenet_cli.model.encoders import EMBEDDING
 from avpenet_cli.model.fixed_shape import FixedShape

@@ -12,7 +12,7 @@ import torch
 
 from avpenet_cli.face.align import align
 from avpenet_cli.face.detect import CHUNK_FRAMES, Face, FaceDetector, RotatingDetector
-from avpenet_cli.face.mtcnn import ImageFaces
+from avpenet_cli.face.mtcnn.cascade import ImageFaces
 from avpenet_cli.media.frame_image import RgbImage, whole
 from avpenet_cli.media.probe import probe
 from avpenet_cli.media.video import FrameStream

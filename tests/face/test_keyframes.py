@@ -12,7 +12,7 @@ import torch
 
 from avpenet_cli.face.detect import CHUNK_FRAMES, Face, FaceDetector
 from avpenet_cli.face.keyframes import KEY_SPACING, key_frames
-from avpenet_cli.face.mtcnn import ImageFaces
+from avpenet_cli.face.mtcnn.cascade import ImageFaces
 from avpenet_cli.media.frame_image import RgbImage
 from avpenet_cli.media.probe import probe
 from avpenet_cli.media.video import FrameStream

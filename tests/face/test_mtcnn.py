@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from avpenet_cli.face.mtcnn import Cascade, ImageFaces
-from avpenet_cli.face.mtcnn_images import ImageBatch, _CpuImages, _DeviceImages
-from avpenet_cli.face.suppression import keep_best
+from avpenet_cli.face.mtcnn.cascade import Cascade, ImageFaces
+from avpenet_cli.face.mtcnn.images import ImageBatch, _CpuImages, _DeviceImages
+from avpenet_cli.face.mtcnn.suppression import keep_best
 from avpenet_cli.media.probe import probe
 from avpenet_cli.media.video import FrameStream
 from avpenet_cli.settings import DecodingSettings, FaceSettings

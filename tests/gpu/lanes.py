@@ -15,8 +15,8 @@ import numpy as np
 
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome
-from avpenet_cli.scoring.lanes import Job as ScoringJob
-from avpenet_cli.scoring.thread_lanes import ThreadLanes
+from avpenet_cli.scoring.lanes.lane import Job as ScoringJob
+from avpenet_cli.scoring.lanes.threads import ThreadLanes
 from avpenet_cli.weights import default_entry
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from avpenet_cli.errors import Interrupted
 from avpenet_cli.inputs import collect
 from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.runs.callbacks import RunCallbacks
-from avpenet_cli.scoring.lanes import Job, JobResult
-from avpenet_cli.scoring.thread_lanes import ThreadLanes
+from avpenet_cli.scoring.lanes.lane import Job, JobResult
+from avpenet_cli.scoring.lanes.threads import ThreadLanes
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import default_entry
 from tests.conftest import ClipMaker

@@ -10,7 +10,7 @@ import torch
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.runs.resources import available_memory_bytes, usable_cores
-from avpenet_cli.scoring.worker_count import LANE_BYTES, WORKER_BYTES, WorkerPlan, plan_workers
+from avpenet_cli.scoring.lanes.worker_count import LANE_BYTES, WORKER_BYTES, WorkerPlan, plan_workers
 from avpenet_cli.settings import RunSettings, from_dict, result_settings
 
 CPU = torch.device("cpu")

@@ -16,9 +16,8 @@ import torch
 
 from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError
 from avpenet_cli.runs.callbacks import RunCallbacks
-from avpenet_cli.scoring.lanes import Job, JobResult
-from avpenet_cli.scoring.scorer import failed_outcome
-from avpenet_cli.scoring.worker_process import (
+from avpenet_cli.scoring.lanes.lane import Job, JobResult
+from avpenet_cli.scoring.lanes.worker_process import (
     STOP_S,
     Fault,
     Finished,
@@ -28,6 +27,7 @@ from avpenet_cli.scoring.worker_process import (
     Ready,
     WorkerSetup,
 )
+from avpenet_cli.scoring.scorer import failed_outcome
 
 _POLL_S = 0.2
 _FEWER = "the machine's memory may be too small: use fewer --workers"
@@ -36,7 +36,7 @@ _FEWER = "the machine's memory may be too small: use fewer --workers"
 # are sent, because everyone on the machine can read a command line.
 _BOOTSTRAP = (
     "import sys; from multiprocessing.connection import Connection; channel = Connection(int(sys.argv[1])); "
-    "sys.path[:] = channel.recv(); from avpenet_cli.scoring.worker_process import main; main(channel)"
+    "sys.path[:] = channel.recv(); from avpenet_cli.scoring.lanes.worker_process import main; main(channel)"
 )
 
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avpenet_cli.face.mtcnn_images import ImageBatch, image_batch
-from avpenet_cli.face.mtcnn_networks import ONET_PX, PNET_CELL_PX, PNET_STRIDE_PX, RNET_PX, load_networks
-from avpenet_cli.face.suppression import keep_best
+from avpenet_cli.face.mtcnn.images import ImageBatch, image_batch
+from avpenet_cli.face.mtcnn.networks import ONET_PX, PNET_CELL_PX, PNET_STRIDE_PX, RNET_PX, load_networks
+from avpenet_cli.face.mtcnn.suppression import keep_best
 from avpenet_cli.model.encoders import ieee_convolutions
 
 _SAME_LEVEL_OVERLAP = 0.5

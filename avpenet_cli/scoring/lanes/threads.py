@@ -16,7 +16,7 @@ from functools import partial
 import torch
 
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
-from avpenet_cli.scoring.lanes import Job, JobResult, score_job
+from avpenet_cli.scoring.lanes.lane import Job, JobResult, score_job
 from avpenet_cli.scoring.scorer import Scorer
 from avpenet_cli.scoring.shared_network import SharedNetwork
 from avpenet_cli.settings import RunSettings

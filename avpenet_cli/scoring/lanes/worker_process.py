@@ -18,7 +18,7 @@ from avpenet_cli.errors import Interrupted
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.runs.memory import keep_freed_memory
 from avpenet_cli.runs.sent_error import SentError
-from avpenet_cli.scoring.lanes import Job, JobResult, score_job
+from avpenet_cli.scoring.lanes.lane import Job, JobResult, score_job
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.scorer import Scorer
 from avpenet_cli.settings import RunSettings
