@@ -213,7 +213,9 @@ def decode_alone(path: Path) -> Cost:
         os.close(source)
     process.returncode = os.waitstatus_to_exitcode(status)  # waited for already
     if process.returncode:
-        raise RecordingError("decoder", f"{path.name}: ffmpeg cannot decode a video stream of it", "use a recording with a video stream")
+        raise RecordingError(
+            "decoder", f"{path.name}: ffmpeg cannot decode a video stream of it", "use a recording with a video stream"
+        )
     wall_s = time.perf_counter() - started
     return Cost(wall_s, usage.ru_utime + usage.ru_stime, peak.mib)
 
