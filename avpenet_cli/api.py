@@ -38,9 +38,9 @@ def score_file(
 
     from avpenet_cli.media.probe import check_file
     from avpenet_cli.runs.manifest import weights_mark
-    from avpenet_cli.scoring.network import Network
     from avpenet_cli.scoring.recorded_at import container_start, iso
     from avpenet_cli.scoring.scorer import Scorer
+    from avpenet_cli.scoring.shared_network import load_network_for
     from avpenet_cli.tables import COLUMNS, row
     from avpenet_cli.weights import default_entry, find
 
@@ -48,7 +48,7 @@ def score_file(
     check_file(recording)
     run = settings or RunSettings()
     entry = find(weights) if weights else default_entry()
-    outcome = Scorer(Network(entry, run), run).score(recording)
+    outcome = Scorer(load_network_for(entry, run), run).score(recording)
     mark = weights_mark(entry.description)
     start = container_start(outcome)
     rows = [row(recording.name, segment, mark, iso(start, segment.start_s)) for segment in outcome.segments]

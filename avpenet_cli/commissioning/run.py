@@ -51,7 +51,7 @@ from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, device_name
 from avpenet_cli.runs.outputs import refuse_overwriting
 from avpenet_cli.runs.versions import software_versions
-from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.shared_network import load_network_for
 from avpenet_cli.settings import RunSettings, from_dict, to_dict
 from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.storage import storage_fault, write_json
@@ -210,7 +210,7 @@ def _refuse_replacing_baseline(plan: _Plan, request: CheckRequest) -> None:
 
 def _score(plan: _Plan, callbacks: RunCallbacks) -> _Scores:
     """Score the phantoms, and compare the scores with the known ones and with the simulated pain."""
-    network = Network(plan.entry, plan.run)
+    network = load_network_for(plan.entry, plan.run)
     settings = journal_settings(plan.entry, plan.run)
     with _private_folder() as private:
         try:

@@ -90,15 +90,21 @@ class FaceDetector:
         """
         return self._detect(frames, turn_deg, lambda images, _: self._cascade.detect(images))
 
-    def follow(self, frames: Sequence[FrameImage], turn_deg: int = 0) -> list[list[Face]]:
+    def follow(
+        self, frames: Sequence[FrameImage], turn_deg: int = 0, slots: Sequence[int] | None = None
+    ) -> list[list[Face]]:
         """Find the faces of consecutive frames, with a search in key frames and where their faces do not correspond.
 
         Arguments and result as in `detect`; see `avpenet_cli.face.keyframes` for what differs.
+
+        Args:
+            slots: of the frames on the grid, increasing; one after the other by default.
         """
+        frame_slots = range(len(frames)) if slots is None else slots
 
         def follow(images: np.ndarray, indices: list[int]) -> list[ImageFaces]:
-            positions = [indices.index(image) for image in range(len(images))]
-            keys = [indices[frame] for frame in key_frames(len(indices))]
+            positions = [frame_slots[indices.index(image)] for image in range(len(images))]
+            keys = [indices[frame] for frame in key_frames(frame_slots)]
             return detect_consecutive(self._cascade, images, positions, keys, self._settings.min_confidence)
 
         return self._detect(frames, turn_deg, follow)
@@ -147,12 +153,12 @@ class RotatingDetector:
         self._turns = settings.rotations_deg
         self._turn = settings.rotations_deg[0] if settings.rotations_deg else 0
 
-    def detect(self, frames: Sequence[FrameImage]) -> list[list[Face]]:
+    def detect(self, frames: Sequence[FrameImage], slots: Sequence[int] | None = None) -> list[list[Face]]:
         """Find the faces of one chunk of consecutive frames; arguments and result as in `FaceDetector.follow`."""
-        faces_per_frame = self._detector.follow(frames, self._turn)
+        faces_per_frame = self._detector.follow(frames, self._turn, slots)
         if sum(_evidence(faces) >= _SETTLED_EVIDENCE for faces in faces_per_frame) >= min(_SETTLED_FRAMES, len(frames)):
             return faces_per_frame
-        probes = key_frames(len(frames))
+        probes = key_frames(range(len(frames)) if slots is None else slots)
         current = sum(_evidence(faces_per_frame[probe]) for probe in probes)
         best = max(current + _MIN_EVIDENCE_GAIN * len(probes), _MIN_SWITCH_EVIDENCE * len(probes))
         best_turn = self._turn
@@ -165,7 +171,7 @@ class RotatingDetector:
         if best_turn == self._turn:
             return faces_per_frame
         self._turn = best_turn
-        return self._detector.follow(frames, best_turn)
+        return self._detector.follow(frames, best_turn, slots)
 
     def _evidence_at(self, turn: int, frames: Sequence[FrameImage], needed: float) -> float:
         """Evidence at a rotation, summed over frames; stops where it can no longer reach what is needed."""

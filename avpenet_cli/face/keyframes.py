@@ -6,8 +6,8 @@ left out. Any doubt brings the search back: key frames that disagree, a cut betw
 path.
 
 Against the whole cascade on every frame, eyes differ by 0.6 % of the face's width (median; 1.7 % for one face in
-twenty) in clips with one speaker, which is the cascade's own jitter from frame to frame. What can be missed is a
-further face that appears after one key frame and is gone before the next, and so is visible for 0.4 s or less.
+twenty) in clips with one speaker, which is less than the cascade's own jitter from frame to frame. What can be missed
+is a further face that is visible, or detectable, only between two key frames, and so for less than 0.5 s.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scipy.optimize import linear_sum_assignment
 from avpenet_cli.face.mtcnn.cascade import FaceCascade, ImageFaces
 
 KEY_SPACING = 5
-"""Largest distance of key frames, in frames."""
+"""Largest distance of key frames, in slots of the frame grid."""
 _MAX_UNSEARCHED = 2
 """Frames in a row that may go unsearched where no face is expected. The tracker drops faces of under 3 frames."""
 
@@ -41,10 +41,25 @@ _APART_OVERLAP = 0.3
 """Boxes of different faces share less than this; else both may have found the same face."""
 
 
-def key_frames(count: int) -> list[int]:
-    """Which of `count` frames are key frames: the first, the last, and those that divide what is between evenly."""
-    spans = max(1, -(-(count - 1) // KEY_SPACING))
-    return sorted({span * (count - 1) // spans for span in range(spans + 1)})
+def key_frames(slots: Sequence[int]) -> list[int]:
+    """Which frames are key frames: the first, the last, and those nearest to the middle of spans that are too long.
+
+    Args:
+        slots: of the frames on the grid, increasing; frames may be missing.
+
+    Returns:
+        Indices into `slots`, increasing. Key frames are at most `KEY_SPACING` slots apart, unless nothing is between.
+    """
+
+    def split(first: int, last: int) -> list[int]:
+        if slots[last] - slots[first] <= KEY_SPACING or last - first < 2:
+            return [first]
+        middle = (slots[first] + slots[last]) / 2
+        nearest = min(range(first + 1, last), key=lambda index: abs(slots[index] - middle))
+        return split(first, nearest) + split(nearest, last)
+
+    last = len(slots) - 1
+    return [*split(0, last), last] if last else [0]
 
 
 def detect_consecutive(
@@ -55,7 +70,7 @@ def detect_consecutive(
     Args:
         cascade: finds faces.
         images: (n, height, width, 3) uint8 RGB, in time order.
-        positions: of each image in time, in frames; increasing.
+        positions: slot of each image on the frame grid; increasing.
         keys: indices of the key frames, the first and the last image's among them.
         min_confidence: faces below this confidence will be dropped.
 
@@ -118,7 +133,7 @@ def _in_order_of(faces: ImageFaces, others: ImageFaces) -> ImageFaces | None:
         return None
     overlaps = _overlaps(faces.boxes, others.boxes)
     rows, columns = linear_sum_assignment(-overlaps)
-    return others.of(columns) if (overlaps[rows, columns] > _SAME_FACE_OVERLAP).all() else None
+    return others.select(columns) if (overlaps[rows, columns] > _SAME_FACE_OVERLAP).all() else None
 
 
 def _interpolated(before: ImageFaces, after: ImageFaces, share: float) -> ImageFaces:

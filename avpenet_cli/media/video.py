@@ -26,7 +26,7 @@ from avpenet_cli.media.frame_image import FrameImage, RgbImage
 from avpenet_cli.media.header import last_line
 from avpenet_cli.media.probe import AudioStream, Probe, VideoStream
 from avpenet_cli.media.tools import SAFE_INPUT, blanked_input, passthrough_option, tool
-from avpenet_cli.media.yuv_image import PIXEL_FORMATS, YuvImage, yuv_format
+from avpenet_cli.media.yuv_image import YuvImage, yuv_format
 from avpenet_cli.settings import FRAME_STEP_S, MAX_HOLD_S, DecodingSettings
 
 _TICKS_PER_S = 1_000_000
@@ -216,7 +216,7 @@ def ffmpeg_command(source: str, video: VideoStream, side: int, threads: int = 0)
     stream = (
         grid.filter("scale", w=video.width_px, h=video.height_px)
         .filter("setsar", 1)
-        .filter("format", "rgb24" if yuv_format(video) is None else "|".join(PIXEL_FORMATS))
+        .filter("format", "rgb24" if yuv_format(video) is None else video.pixel_format)
         .filter_multi_output("split")
     )
     frames = stream[0].output("pipe:1", format="rawvideo", vcodec="rawvideo")

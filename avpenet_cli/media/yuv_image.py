@@ -52,15 +52,18 @@ class YuvFormat:
 def yuv_format(video: VideoStream) -> YuvFormat | None:
     """How the frames of a stream can be kept as YUV.
 
-    None where they have another layout, depth or matrix, and where ffmpeg has to interpolate chroma with care for where
-    it is sited: in frames with odd sides and in frames that are scaled.
+    None where they have another layout, depth or matrix, or state the full range in a layout of the limited one, and
+    where ffmpeg has to interpolate chroma with care for where it is sited: in frames with odd sides and in frames that
+    are scaled.
     """
     space = _UNSPECIFIED if video.color_space in _UNSTATED else video.color_space
     scaled = video.pixel_aspect != 1 or video.reduction != 1
     odd = video.width_px % 2 or video.height_px % 2
-    if video.pixel_format not in PIXEL_FORMATS or space not in _WEIGHTS or scaled or odd:
+    full_range = video.pixel_format == "yuvj420p"
+    # With the full range in yuv420p, ffmpeg changes the range where the size of frames changes midway.
+    ambiguous = video.color_range == "pc" and not full_range
+    if video.pixel_format not in PIXEL_FORMATS or space not in _WEIGHTS or ambiguous or scaled or odd:
         return None
-    full_range = video.pixel_format == "yuvj420p" or video.color_range == "pc"
     return YuvFormat(video.width_px, video.height_px, _to_rgb(*_WEIGHTS[space], full_range=full_range))
 
 

@@ -103,6 +103,7 @@ class BatchingService:
         self._kinds, self._on_halved = dict(kinds), on_halved
         self._sizes = {name: kind.batch_size for name, kind in kinds.items()}
         self._queues: dict[_Key, deque[_Item]] = {}
+        self._unanswered: set[Future[list[Any]]] = set()
         self._numbers = count()
         self._closed = False
         self._changed = threading.Condition()
@@ -135,7 +136,9 @@ class BatchingService:
                 return future
             items = [_Item(request, place, array, next(self._numbers)) for place, array in enumerate(arrays)]
             self._queues.setdefault(key, deque()).extend(items)
+            self._unanswered.add(future)
             self._changed.notify()
+        future.add_done_callback(self._unanswered.discard)
         return future
 
     def run(self, kind: str, arrays: Sequence[Any]) -> list[Any]:
@@ -154,6 +157,16 @@ class BatchingService:
         self._thread.join()
 
     def _work(self) -> None:
+        reason: Exception = Interrupted("interrupted")
+        try:
+            self._run_batches()
+        except Exception as error:  # nobody may wait for a thread that has ended
+            reason = error
+        with self._changed:
+            self._closed = True
+        self._refuse_all(reason)
+
+    def _run_batches(self) -> None:
         running: _Batch | None = None
         while True:
             with self._changed:
@@ -166,7 +179,6 @@ class BatchingService:
             running = batch if started else None
             if self._closed and running is None:
                 break
-        self._refuse_all()
 
     def _take(self, *, full: bool) -> _Batch | None:
         """Take the batch that has waited longest; with `full`, only one that fills its size."""
@@ -220,11 +232,11 @@ class BatchingService:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             if batch.size == 1:
-                _fail(batch.items, EnvironmentUnavailableError(*NO_MEMORY))
+                _fail([item.request.future for item in batch.items], EnvironmentUnavailableError(*NO_MEMORY))
                 return
             self._halve(batch)
         elif len({id(item.request) for item in batch.items}) == 1:
-            _fail(batch.items, error)
+            _fail([item.request.future for item in batch.items], error)
             return
         else:
             for item in batch.items:
@@ -240,15 +252,14 @@ class BatchingService:
             if self._on_halved is not None:
                 self._on_halved(kind, before, now)
 
-    def _refuse_all(self) -> None:
+    def _refuse_all(self, reason: Exception) -> None:
         with self._changed:
-            waiting = [item for items in self._queues.values() for item in items]
             self._queues.clear()
-        _fail(waiting, Interrupted("interrupted"))
+            unanswered = list(self._unanswered)
+        _fail(unanswered, reason)
 
 
-def _fail(items: Sequence[_Item], error: Exception) -> None:
-    for item in items:
-        future = item.request.future
+def _fail(futures: Iterable[Future[list[Any]]], error: Exception) -> None:
+    for future in futures:
         if not future.done() and future.set_running_or_notify_cancel():
             future.set_exception(error)

@@ -42,6 +42,9 @@ def optimise_for_inference(model: AVPENet, device: str, precision: Precision) ->
         model: any registered network; not modified.
         device: `cpu`, `cuda` or `cuda:N`.
         precision: of the encoders' convolutions; everything else stays float32.
+
+    Raises:
+        ValueError: int8, on a device that has no 8-bit convolutions.
     """
     return convert_for_inference(copy.deepcopy(model), device, precision)
 
@@ -53,6 +56,8 @@ def convert_for_inference(model: AVPENet, device: str, precision: Precision) -> 
     Args:
         model: is modified; use what is returned.
     """
+    if precision == "int8" and not onednn.is_available(torch.device(device), precision):
+        raise ValueError(f"no 8-bit convolutions on {device}")
     model.requires_grad_(False)
     for trunk in [module for module in model.modules() if isinstance(module, ResNetTrunk)]:
         _fold_batch_norm(trunk)

@@ -1,9 +1,10 @@
 """Convolutions in 8-bit integers on a CPU, by the oneDNN operations that torch has for quantised networks.
 
-Weights have one scale per output channel; weights that are stored in 8 bits keep their values. Activations have one
-scale per tensor, from its largest value, so images go through one at a time: no calibration is needed, and an embedding
-does not depend on its neighbours. Sums over residual blocks, the first convolution, and all that follows the
-convolutions stay float32.
+Weights have one scale per output channel; weights that are stored in 8 bits keep their values. Activations have seven
+bits, because a CPU without VNNI adds two products in 16 bits, and 2 x 127 x 127 is the most that fits; so no sum is cut
+off and all CPUs give the same. They have one scale per tensor, from its largest value, so images go through one at a
+time: no calibration is needed, and an embedding does not depend on its neighbours. Sums over residual blocks, the first
+convolution, and all that follows the convolutions stay float32.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from avpenet_cli.model import onednn
 from avpenet_cli.model.encoders import BasicBlock, Bottleneck, ResNetTrunk
 
-_LEVELS = 255
+_LEVELS = 127
 _WEIGHT_LEVELS = 127
 
 

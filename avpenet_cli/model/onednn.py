@@ -24,7 +24,7 @@ Size = tuple[int, int, int, int]
 
 
 def is_available(device: torch.device, precision: Precision = "float32") -> bool:
-    """Whether the fused operations exist in this torch and for this device: x86 CPUs, bfloat16 only with AVX-512."""
+    """Whether the operations exist in this torch and for this device: x86 CPUs, bfloat16 only with AVX-512."""
     return (
         device.type == "cpu"
         and torch.backends.mkldnn.is_available()
@@ -33,6 +33,7 @@ def is_available(device: torch.device, precision: Precision = "float32") -> bool
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
         and hasattr(torch.ops.aten, "mkldnn_reorder_conv2d_weight")
         and (precision != "bfloat16" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+        and (precision != "int8" or hasattr(torch.ops.onednn, "qconv2d_pointwise"))
     )
 
 

@@ -109,9 +109,9 @@ class FaceCollector(Generic[T]):
         self._count_at: defaultdict[int, int] = defaultdict(int)
 
     def add(self, chunk: Sequence[TimedFrame]) -> None:
-        """Detect, track, crop and encode consecutive frames."""
+        """Detect, track and crop the faces of consecutive frames, and hand the crops to the pool."""
         with self._timer.stage("detect"):
-            detections = self._detector.detect([frame.image for frame in chunk])
+            detections = self._detector.detect([frame.image for frame in chunk], [frame.slot for frame in chunk])
         for frame, faces in zip(chunk, detections, strict=True):
             self._slots_with_frame.add(frame.slot)
             tracks = self._tracker.update(frame.slot, faces)

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from avpenet_cli.errors import EnvironmentUnavailableError, SettingsError
+from avpenet_cli.model import onednn
 from avpenet_cli.settings import Precision, RunSettings
 
 
@@ -50,7 +51,7 @@ def choose_precision(wanted: Literal["auto"] | Precision, device: torch.device) 
     Raises:
         EnvironmentUnavailableError: int8, on a device that has no 8-bit convolutions.
     """
-    if wanted == "int8" and not _has_int8(device):
+    if wanted == "int8" and not onednn.is_available(device, "int8"):
         raise EnvironmentUnavailableError(
             f"--precision int8: not on {device}, only on x86 CPUs with AVX2", "use --precision auto"
         )
@@ -66,15 +67,6 @@ def has_bfloat16(device: torch.device) -> bool:
     # Internals of torch, which is pinned; without them `auto` is float32.
     checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(check is not None and bool(check()) for check in checks)
-
-
-def _has_int8(device: torch.device) -> bool:
-    return (
-        device.type == "cpu"
-        and torch.backends.mkldnn.is_available()
-        and torch.backends.cpu.get_cpu_capability().startswith("AVX")
-        and hasattr(torch.ops.onednn, "qconv2d_pointwise")
-    )
 
 
 def resolve_settings(run: RunSettings) -> RunSettings:

@@ -23,8 +23,8 @@ from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.records import RecordingOutcome
 from avpenet_cli.runs.device import choose_device, device_name, precision_warning
 from avpenet_cli.runs.host import host_facts
-from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.scorer import Scorer
+from avpenet_cli.scoring.shared_network import load_network_for
 from avpenet_cli.settings import Precision, RunSettings
 from avpenet_cli.weights import WeightsEntry
 
@@ -136,7 +136,7 @@ def measure(path: Path, weights: WeightsEntry, run: RunSettings, repeat: int = 1
         AvpenetError: weights, settings or the environment do not allow it.
     """
     check_file(path)
-    scorer = Scorer(Network(weights, run), run)
+    scorer = Scorer(load_network_for(weights, run), run)
     decoded, scored = [], []
     for _ in range(repeat):
         decoded.append(decode_alone(path))
@@ -175,7 +175,7 @@ def _difference(
     if why := precision_warning(settings, choose_device(run.device)):
         return PrecisionDifference(precision, unavailable=why)
     try:
-        sample = _score(Scorer(Network(weights, settings), settings), path)
+        sample = _score(Scorer(load_network_for(weights, settings), settings), path)
     except (AvpenetError, RuntimeError) as error:
         return PrecisionDifference(precision, unavailable=str(error).splitlines()[0])
     pairs = zip(reference.segments, sample.outcome.segments, strict=True)

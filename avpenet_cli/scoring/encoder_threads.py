@@ -16,10 +16,12 @@ from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.scoring.network import Network
 
-_CROPS_PER_TASK = 8
-"""Different crops that a thread encodes in one go: few, so that threads end together and heed a stop request soon."""
 _WAITING_TASKS = 4
 """Tasks for each thread that are done or waiting; the search for faces is quicker and would run far ahead."""
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 class EncoderThreads:
@@ -38,20 +40,26 @@ class EncoderThreads:
     def __init__(self, network: Network, timer: StageTimer) -> None:
         self._network, self._timer = network, timer
         count = network.encoder_threads
+        self._crops_per_task = network.crops_per_task
+        # One thread alone waits for a device or a service, which has threads of its own.
+        self._compute_apart = count > 1
         self._room = threading.BoundedSemaphore(max(1, count * _WAITING_TASKS))
         self._executor = (
-            ThreadPoolExecutor(count, "encoder", initializer=torch.set_num_threads, initargs=(1,)) if count else None
+            ThreadPoolExecutor(count, "encoder", initializer=_one_thread if self._compute_apart else None)
+            if count
+            else None
         )
         self._threads_before = torch.get_num_threads()
 
     def __enter__(self) -> Self:
-        if self._executor is not None:
+        if self._compute_apart:
             torch.set_num_threads(1)  # the other cores are the encoders'
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
+        if self._compute_apart:
             torch.set_num_threads(self._threads_before)
 
     def submit(self, crops: Sequence[np.ndarray]) -> list[Future[np.ndarray]]:
@@ -67,7 +75,7 @@ class EncoderThreads:
         tasks = []
         # Not split between two crops that are the same, because they are encoded once.
         _, distinct = deduplicate_consecutive(crops)
-        for _, places in itertools.groupby(range(len(crops)), lambda place: distinct[place] // _CROPS_PER_TASK):
+        for _, places in itertools.groupby(range(len(crops)), lambda place: distinct[place] // self._crops_per_task):
             with self._timer.stage("wait_for_encoder"):
                 self._room.acquire()
             task = self._executor.submit(self._encode, [crops[place] for place in places])

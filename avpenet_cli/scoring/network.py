@@ -12,6 +12,7 @@ import torch
 from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.face.detect import FaceDetector
+from avpenet_cli.model.batching import NO_MEMORY
 from avpenet_cli.model.inference import mc_scores
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, choose_precision
@@ -20,6 +21,8 @@ from avpenet_cli.weights import WeightsEntry, load
 
 _MAX_ENCODER_THREADS = 12
 """One thread finds about ten faces while another encodes one, so more would wait; each takes 0.1 GiB."""
+
+_CROPS_PER_TASK = 8
 
 SegmentTokens = tuple[np.ndarray | None, np.ndarray | None, int]
 """The arguments of `Network.score`."""
@@ -51,10 +54,7 @@ def encode_in_batches(
             continue
         except torch.OutOfMemoryError as error:
             if len(batch) == 1:
-                raise EnvironmentUnavailableError(
-                    "the GPU's memory is too small even for a batch of one",
-                    "end other programs on this GPU, or use --device cpu",
-                ) from error
+                raise EnvironmentUnavailableError(*NO_MEMORY) from error
         # Only here, because the exception keeps the failed batch's tensors alive.
         torch.cuda.empty_cache()
         batch_size = len(batch) // 2
@@ -102,6 +102,11 @@ class Network:
         """Threads that should encode faces beside the one that finds them; 0 if that one should do it."""
         threads = min(torch.get_num_threads(), _MAX_ENCODER_THREADS)
         return threads if threads > 1 and self.device.type == "cpu" else 0
+
+    @property
+    def crops_per_task(self) -> int:
+        """Different crops that a thread should encode in one go: few, so that threads end together and stop soon."""
+        return _CROPS_PER_TASK
 
     def face_detector(self) -> FaceDetector:
         """A face detector on the same device, with the settings of the weights."""

@@ -40,6 +40,9 @@ from avpenet_cli.tables import check_format
 from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsEntry
 
+_MAX_AHEAD = 1000
+"""Finished recordings that may wait in memory for a long one before them."""
+
 
 @dataclass(frozen=True)
 class ScoreRequest:
@@ -216,7 +219,7 @@ def iter_scored(
             if yielded in waiting:
                 yield _reported(waiting.pop(yielded), callbacks)
                 yielded += 1
-            elif begun < len(recordings) and lanes.has_room():
+            elif begun < len(recordings) and len(waiting) < _MAX_AHEAD and lanes.has_room():
                 callbacks.check_stop()
                 known = _known_or_submitted(begun, recordings[begun], lanes, journal, callbacks, digests)
                 if known is not None:

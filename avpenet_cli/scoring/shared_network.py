@@ -18,6 +18,7 @@ from avpenet_cli.model.encoders import EMBEDDING
 from avpenet_cli.model.fixed_shape import FixedShape
 from avpenet_cli.model.inference import mc_scores
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.runs.device import choose_device
 from avpenet_cli.scoring.network import Network, SegmentTokens
 from avpenet_cli.settings import FRAMES_PER_WINDOW, RunSettings
 from avpenet_cli.weights import WeightsEntry
@@ -42,6 +43,12 @@ _SEGMENT = np.dtype(
 )
 """One segment in a fixed shape. `mask` is True where there is a face; a missing modality is zeros, and its mask has one
 True. `seed` is that of its Monte Carlo samples."""
+
+
+def load_network_for(entry: WeightsEntry, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS) -> Network:
+    """The kind of network that a run of `avpenet score` has on the device of the settings; arguments as `Network`."""
+    kind = SharedNetwork if choose_device(run.device).type == "cuda" else Network
+    return kind(entry, run, callbacks)
 
 
 class SharedNetwork(Network):
@@ -84,6 +91,11 @@ class SharedNetwork(Network):
     def encoder_threads(self) -> int:
         """One, which waits for the device meanwhile."""
         return 1
+
+    @property
+    def crops_per_task(self) -> int:
+        """A whole batch: a smaller one would be padded to it."""
+        return self._run.batch_size
 
     @property
     def service(self) -> BatchingService:

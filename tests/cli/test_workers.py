@@ -191,7 +191,7 @@ def test_recording_that_is_finished_first_is_stored_first(
     run.wait_for("scoring 4 recordings")
     until(lambda: "recordings: 0 done" not in avpenet_here("status", out).out, 120)
     run.process.kill()
-    assert not any("segment" in line for line in run.lines)  # the first one's line comes first
+    assert "segment" not in run.end()  # the first one's line comes first
     again = avpenet_here(*command(archive, out, 1))
     assert again.err.count("scored by an earlier run") >= 1
 
@@ -250,9 +250,14 @@ def test_interrupted_run_says_how_to_resume_and_leaves_no_process(
 def test_weights_that_a_worker_refuses_end_the_run_before_anything_is_written(
     begin: Callable[..., Run], tmp_path: Path
 ) -> None:
-    run = begin("--require", "face", "--mc-samples", "-1")
-    assert "mc_samples" in run.end()
-    assert run.process.returncode == 2
+    altered = tmp_path / "altered.safetensors"
+    content = bytearray((REPOSITORY / "weights" / "avpenet-phantom.safetensors").read_bytes())
+    content[-1] ^= 1
+    altered.write_bytes(content)
+    shutil.copy(REPOSITORY / "weights" / "avpenet-phantom.json", altered.with_suffix(".json"))
+    run = begin("--weights", str(altered))
+    assert "was altered or is incomplete" in run.end()
+    assert run.process.returncode == 3
     assert not (tmp_path / "scores.csv.journal").exists()
 
 

@@ -79,10 +79,42 @@ def assert_same_faces(detector: FaceDetector, frames: Frames, turn_deg: int = 0)
 
 @pytest.mark.parametrize("count", range(1, 24))
 def test_key_frames_include_both_ends_and_leave_no_long_gap(count: int) -> None:
-    keys = key_frames(count)
+    keys = key_frames(range(count))
     assert keys[0] == 0
     assert keys[-1] == count - 1
     assert max(np.diff(keys), default=0) <= KEY_SPACING
+
+
+@pytest.mark.parametrize(
+    ("slots", "keys"),
+    [
+        (range(40, 50), [0, 4, 9]),
+        ([0, 1, 2, 8, 9], [0, 2, 3, 4]),
+        ([0, 9], [0, 1]),
+        ([3], [0]),
+        ([0, 1, 2, 3, 4, 9], [0, 4, 5]),
+    ],
+)
+def test_missing_frames_do_not_stretch_the_distance_of_key_frames(slots: Sequence[int], keys: list[int]) -> None:
+    assert key_frames(slots) == keys
+
+
+def test_face_is_expected_by_the_time_of_its_frame(detector: FaceDetector, portrait: Frames) -> None:
+    """With frames missing in between, where a face is expected depends on when, not on which number the frame has."""
+    slots = [0, 1, 3]
+    frames = [portrait[slot] for slot in slots]
+    wanted: list[np.ndarray] = []
+    measure = detector._cascade.measure
+
+    def noted(some: np.ndarray, squares: Sequence[np.ndarray]) -> list[ImageFaces]:
+        wanted.extend(squares)
+        return measure(some, squares)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detector._cascade, "measure", noted)
+        detector.follow(images(frames), slots=slots)
+    first, last = (detector._cascade.detect(np.ascontiguousarray(frame)[None])[0].squares for frame in frames[::2])
+    np.testing.assert_allclose(wanted[0], 2 / 3 * first + 1 / 3 * last, atol=1e-3)
 
 
 def test_steady_face_is_searched_in_key_frames_only(

@@ -118,9 +118,9 @@ def test_fixed_shapes_give_the_same_faces_whatever_else_is_in_the_batch(
 
 
 def test_last_network_alone_repeats_its_answer(cascade: Cascade, portraits: np.ndarray) -> None:
-    found = cascade.detect(portraits)
-    again = cascade.measure(portraits, [faces.squares for faces in found])
-    for faces, expected in zip(again, found, strict=True):
+    detected = cascade.detect(portraits)
+    again = cascade.measure(portraits, [faces.squares for faces in detected])
+    for faces, expected in zip(again, detected, strict=True):
         np.testing.assert_allclose(faces.boxes, expected.boxes, atol=1e-3)
         np.testing.assert_allclose(faces.landmarks, expected.landmarks, atol=1e-3)
         np.testing.assert_allclose(faces.confidence, expected.confidence, atol=1e-5)

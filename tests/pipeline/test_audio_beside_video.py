@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 from collections.abc import Sequence
@@ -98,6 +99,24 @@ def test_failure_in_the_video_ends_the_audio(clip: Path, beside: bool) -> None:
     with pytest.raises(OSError, match="the disk is full"):
         front_end(beside=beside, callbacks=Failing()).read(clip, NoFaces(), StageTimer())
     assert_nothing_runs()
+
+
+def test_long_audio_is_given_up_where_the_video_fails(clips: ClipMaker) -> None:
+    noise = "anoisesrc=d=900:sample_rate=8000:seed=3:amplitude=0.1"
+    video = "testsrc2=s=160x120:r=25:d=3"
+    clip = clips.ffmpeg("-f", "lavfi", "-i", video, "-f", "lavfi", "-i", noise, "-c:a", "pcm_s16le", suffix=".mkv")
+    seconds = {}
+
+    class Failing(RunCallbacks):
+        def progress(self, done: float, total: float, lane: int = 0) -> None:
+            raise OSError("the disk is full")
+
+    for callbacks in (Failing(), RunCallbacks()):
+        timer = StageTimer()
+        with contextlib.suppress(OSError):
+            front_end(beside=True, callbacks=callbacks).read(clip, NoFaces(), timer)
+        seconds[type(callbacks)] = timer.cpu_seconds["audio"]
+    assert seconds[Failing] < seconds[RunCallbacks] / 2
 
 
 @pytest.mark.parametrize("beside", [False, True])

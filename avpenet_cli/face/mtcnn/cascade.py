@@ -1,8 +1,9 @@
 """MTCNN's cascade (Zhang et al. 2016) over a batch of images: proposals, refinement, decision and landmarks.
 
-The faces are those of facenet-pytorch 2.5.3, to a hundredth of a pixel: its sizes, roundings, thresholds and
-suppression rules are kept, and a test compares the two. What differs is that all images and all candidates are
-processed together, and that an image without any candidate, or a candidate outside the image, is no error.
+The faces are those of facenet-pytorch 2.5.3, to a hundredth of a pixel except where many candidates are equally
+likely: its sizes, roundings, thresholds and suppression rules are kept, and a test compares the two. What differs is
+that all images and all candidates are processed together, and that an image without any candidate, or a candidate
+outside the image, is no error.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class ImageFaces:
     landmarks: np.ndarray
     squares: np.ndarray
 
-    def of(self, chosen: np.ndarray) -> ImageFaces:
-        """The chosen ones, by index or mask, in that order."""
+    def select(self, chosen: np.ndarray) -> ImageFaces:
+        """Rows by index or mask, in that order."""
         return ImageFaces(*(values[chosen] for values in vars(self).values()))
 
 
@@ -59,7 +60,7 @@ class _Decision:
     squares: Tensor
     images: Tensor
 
-    def of(self, chosen: Tensor) -> _Decision:
+    def select(self, chosen: Tensor) -> _Decision:
         return _Decision(*(values[chosen] for values in vars(self).values()))
 
 
@@ -110,9 +111,9 @@ class Cascade:
             boxes, candidates = self._refine(batch, boxes, candidates, count, (width, height))
             decision = self._decide(batch, boxes, candidates, (width, height))
         # Backwards, because of equally confident faces, of which many reach 1.0, facenet-pytorch keeps the last.
-        decision = decision.of((decision.confidence > self._thresholds[2]).nonzero()[:, 0].flip(0))
+        decision = decision.select((decision.confidence > self._thresholds[2]).nonzero()[:, 0].flip(0))
         kept = keep_best(decision.boxes, decision.confidence, decision.images, count, _OVERLAP, of_smaller=True)
-        return _per_image(decision.of(kept), count)
+        return _per_image(decision.select(kept), count)
 
     @torch.inference_mode()
     def measure(self, images: np.ndarray, squares: Sequence[np.ndarray]) -> list[ImageFaces]:

@@ -61,6 +61,7 @@ class WorkerLanes:
         self._lost: deque[tuple[int, Job]] = deque()
         self._retried: set[int] = set()
         self._alone = False
+        self._fault: Exception | None = None
         try:
             for lane in self._numbers:
                 self._workers[lane] = _Worker(lane, setup)
@@ -100,13 +101,14 @@ class WorkerLanes:
         while not self._results:
             if self._lost and not self._busy:
                 self._alone = True
-                self._assign(*self._lost.popleft())
+                lane, job = self._lost.popleft()
+                ready = [worker.lane for worker in self._workers.values() if worker.ready]
+                self._assign(lane if lane in ready or not ready else ready[0], job)
             self._receive()
         return self._results.popleft()
 
     def _receive(self) -> None:
         """Handle what has arrived, or arrives within a moment."""
-        self._callbacks.check_stop()
         workers = {worker.channel: worker for worker in self._workers.values()}
         for channel in connection.wait(list(workers), timeout=_POLL_S):
             assert isinstance(channel, connection.Connection)
@@ -116,6 +118,10 @@ class WorkerLanes:
                 self._replace(workers[channel])
             else:
                 self._handle(workers[channel], message)
+        if not self._results:  # what is finished comes first
+            if self._fault is not None:
+                raise self._fault
+            self._callbacks.check_stop()
 
     def _handle(self, worker: _Worker, message: Message) -> None:
         match message:
@@ -128,7 +134,7 @@ class WorkerLanes:
             case Finished(result, error):
                 self._finish(worker, dataclasses.replace(result, error=error.restored() if error else None))
             case Fault(error):
-                raise error.restored()
+                self._fault = error.restored()
 
     def _finish(self, worker: _Worker, result: JobResult) -> None:
         worker.job, self._alone = None, False
@@ -140,10 +146,11 @@ class WorkerLanes:
         del self._workers[worker.lane]
         job = worker.job
         if not worker.ready:
-            self._count -= 1
+            self._count = max(self._count - 1, len(self._workers))
             if not self._count:
-                raise EnvironmentUnavailableError(f"the worker processes {ended} while they were loading", _FEWER)
-            self._callbacks.warning(f"a worker process {ended} while it was loading; going on with {self._count}")
+                remedy = _FEWER if "signal 9" in ended else "see avpenet doctor, or use --workers 1"
+                raise EnvironmentUnavailableError(f"the worker processes {ended} while they were loading", remedy)
+            self._callbacks.warning(f"a worker process {ended} while it was loading; continuing with {self._count}")
             if job is not None:
                 self._lost.append((worker.lane, job))
         elif job is not None and job.position not in self._retried:
