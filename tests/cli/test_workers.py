@@ -250,7 +250,7 @@ def test_interrupted_run_says_how_to_resume_and_leaves_no_process(
 def test_weights_that_a_worker_refuses_end_the_run_before_anything_is_written(
     begin: Callable[..., Run], tmp_path: Path
 ) -> None:
-    altered = tmp_path / "altered.safetensors"
+    altered = tmp_path / "avpenet-phantom.safetensors"
     content = bytearray((REPOSITORY / "weights" / "avpenet-phantom.safetensors").read_bytes())
     content[-1] ^= 1
     altered.write_bytes(content)

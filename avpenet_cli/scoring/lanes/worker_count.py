@@ -41,7 +41,7 @@ def plan_workers(
     """Split the cores among the recordings that are still to score.
 
     `auto` takes one worker with one thread for each core, as far as half of the free memory allows. One process encodes
-    faces in as many threads as there are cores, but one thread reads a recording and searches it for faces, which
+    faces in up to twelve threads, but one thread reads a recording and searches it for faces, which
     limits it to about ten times real time however many cores there are. On two cores both ways are equally fast. Where
     memory is the limit, each worker gets an equal share of the cores.
 

@@ -103,7 +103,9 @@ class WorkerLanes:
                 self._alone = True
                 lane, job = self._lost.popleft()
                 ready = [worker.lane for worker in self._workers.values() if worker.ready]
-                self._assign(lane if lane in ready or not ready else ready[0], job)
+                # A worker that was killed while it loaded may be one too many for the memory.
+                killed_loading = job.position not in self._retried
+                self._assign(ready[0] if ready and killed_loading else lane, job)
             self._receive()
         return self._results.popleft()
 
