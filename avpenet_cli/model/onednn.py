@@ -1,8 +1,8 @@
 """Convolutions fused with what follows them, by the oneDNN operations of torch that its compiler uses on a CPU.
 
 Weights are stored in the order in which the kernels read them, and ReLU and the addition of the shortcut happen while
-a convolution's output is still in the cache. Unlike torch's own convolutions, in float32 these give the same bits whatever
-the number of images in a batch and of threads.
+a convolution's output is still in the cache. Unlike torch's own convolutions, in float32 these give the same bits
+whatever the number of images in a batch and of threads.
 
 The operations belong to torch's internals; `is_available` says where they exist, and without them the plain modules do
 the same.

@@ -115,9 +115,9 @@ class ImagePool:
 
     def features(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
         """The window's one embedding (1, 512), or None without a face."""
-        found = [self._done[key] for track in tracks if (key := (slots.start // self._stride, track)) in self._done]
-        if not found:
+        encoded = [self._done[key] for track in tracks if (key := (slots.start // self._stride, track)) in self._done]
+        if not encoded:
             return None
-        weights = np.array([count for _, count in found], np.float32)
-        mean: np.ndarray = np.average([embedding for embedding, _ in found], axis=0, weights=weights)
+        weights = np.array([count for _, count in encoded], np.float32)
+        mean: np.ndarray = np.average([embedding for embedding, _ in encoded], axis=0, weights=weights)
         return mean[None].astype(np.float32)

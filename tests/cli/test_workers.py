@@ -109,10 +109,10 @@ def descendants(pid: int) -> list[int]:
                 continue
             if state[0] != "Z":
                 parents[int(entry.name)] = int(state[1])
-    found = [pid]
-    for parent in found:
-        found += [child for child, above in parents.items() if above == parent]
-    return found[1:]
+    family = [pid]
+    for parent in family:
+        family += [child for child, above in parents.items() if above == parent]
+    return family[1:]
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
