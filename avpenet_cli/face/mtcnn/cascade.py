@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from avpenet_cli.face.mtcnn.images import ImageBatch, image_batch
-from avpenet_cli.face.mtcnn.networks import ONET_PX, PNET_CELL_PX, PNET_STRIDE_PX, RNET_PX, load_networks
 from avpenet_cli.face.mtcnn.suppression import keep_best
 from avpenet_cli.model.encoders import ieee_convolutions
+from avpenet_cli.model.mtcnn import ONET_PX, PNET_CELL_PX, PNET_STRIDE_PX, RNET_PX, load_networks
 
 _SAME_LEVEL_OVERLAP = 0.5
 _OVERLAP = 0.7
