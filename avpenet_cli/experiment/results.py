@@ -28,8 +28,9 @@ from avpenet_cli.report.document.groups import Measure
 from avpenet_cli.report.document.review import Notice
 from avpenet_cli.stats.classes import Counts
 from avpenet_cli.stats.equivalence import Equivalence
-from avpenet_cli.stats.estimate import NAN, Estimate
+from avpenet_cli.stats.estimate import Estimate
 from avpenet_cli.stats.mean_difference import MeanDifference
+from avpenet_cli.stats.seeds import SeedAverage
 
 RESULTS_VERSION = 1
 """Version of experiment.json; raised with every change of the dataclasses in this module."""
@@ -40,24 +41,6 @@ SizeVerdict = Literal["compatible", "smaller", "larger", "not tested"]
 
 ACROSS_GROUPS = "across groups"
 """Family of the pairs whose systems belong to different groups."""
-
-
-@dataclass(frozen=True)
-class SeedAverage:
-    """The mean of a metric over seeds, and how far the seeds differ.
-
-    Attributes:
-        mean: mean over seeds; its interval resamples subjects, `n` counts segments.
-        low, high: least and greatest of the seeds; NaN without one.
-        sd: standard deviation between seeds (ddof 1); NaN with one seed.
-        n_seeds: number of seeds.
-    """
-
-    mean: Estimate
-    low: float = NAN
-    high: float = NAN
-    sd: float = NAN
-    n_seeds: int = 0
 
 
 @dataclass(frozen=True)

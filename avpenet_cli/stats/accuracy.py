@@ -70,7 +70,7 @@ def accuracy(pairs: Pairs, bootstrap: SubjectBootstrap) -> Accuracy:
     if pairs.n < 2:
         missing = absent("fewer than two pairs", pairs.n)
         return Accuracy(missing, missing, missing, missing, missing, missing, missing)
-    estimates = bootstrap.estimate(_statistics, error_sums(pairs), _SCALES, pairs.n)
+    estimates = bootstrap.estimate(accuracy_statistics, error_sums(pairs), _SCALES, pairs.n)
     by_name = dict(zip(_NAMES, estimates, strict=True))
     if min(np.ptp(pairs.model), np.ptp(pairs.reference)) < 1e-12:
         by_name["pearson"] = absent(_CONSTANT, pairs.n)
@@ -95,7 +95,7 @@ def error_sums(pairs: Pairs) -> Array:
     return pairs.per_subject(np.ones(pairs.n), x, y, x * x, y * y, x * y, distance, *within)
 
 
-def _statistics(sums: Array) -> Array:
+def accuracy_statistics(sums: Array) -> Array:
     """Sums of `error_sums`, (..., 9), to the statistics of `_NAMES`, (..., 6)."""
     n, x, y, xx, yy, xy, distance, within_1, within_2 = np.moveaxis(sums, -1, 0)
     mean_x, mean_y = x / n, y / n

@@ -92,7 +92,7 @@ def classes(pairs: Pairs, bootstrap: SubjectBootstrap, cut_points: tuple[float, 
     confusion = sums.sum(axis=0).reshape(3, 3).astype(np.int64)
     scales: list[Scale] = [scale for _, scale in _OVERALL] + ["logit"] * 9
     estimates = (
-        bootstrap.estimate(_statistics, sums, scales, pairs.n) if pairs.n else [absent("no pairs")] * len(scales)
+        bootstrap.estimate(class_statistics, sums, scales, pairs.n) if pairs.n else [absent("no pairs")] * len(scales)
     )
     overall = {name: estimate for (name, _), estimate in zip(_OVERALL, estimates, strict=False)}
     _explain(overall, confusion)
@@ -127,11 +127,20 @@ def _explain(overall: dict[str, Estimate], confusion: NDArray[np.int64]) -> None
             overall[name] = absent("both sides always have the same class", total)
 
 
-def _statistics(sums: Array) -> Array:
+def class_statistics(sums: Array) -> Array:
     """Counts per cell of the confusion matrix, (..., 9), to the overall and per-class statistics, (..., 7 + 9)."""
-    table = sums.reshape(*sums.shape[:-1], 3, 3)
-    shares = table / table.sum(axis=(-1, -2), keepdims=True)
-    reference, model = shares.sum(axis=-1), shares.sum(axis=-2)
+    shares, reference, model = _shares(sums)
+    per_class = []
+    for place in range(3):
+        hit = shares[..., place, place]
+        neither = 1 - reference[..., place] - model[..., place] + hit
+        per_class += [hit / reference[..., place], neither / (1 - reference[..., place]), hit / model[..., place]]
+    return np.concatenate([overall_statistics(sums), np.stack(per_class, axis=-1)], axis=-1)
+
+
+def overall_statistics(sums: Array) -> Array:
+    """Counts per cell of the confusion matrix, (..., 9), to the overall statistics, (..., 7), from accuracy on."""
+    shares, reference, model = _shares(sums)
     same = np.diagonal(shares, axis1=-2, axis2=-1)
     by_chance = reference[..., :, None] * model[..., None, :]
     f1 = 2 * same / (reference + model)
@@ -154,8 +163,11 @@ def _statistics(sums: Array) -> Array:
         (observed - chance_agreement) / (1 - chance_agreement),
         shares[..., 0, 2] + shares[..., 2, 0],
     ]
-    for place in range(3):
-        hit = same[..., place]
-        neither = 1 - reference[..., place] - model[..., place] + hit
-        overall += [hit / reference[..., place], neither / (1 - reference[..., place]), hit / model[..., place]]
     return np.stack(overall, axis=-1)
+
+
+def _shares(sums: Array) -> tuple[Array, Array, Array]:
+    """Shares of the cells, (..., 3, 3), and their margins, (..., 3), of the reference and of the model."""
+    table = sums.reshape(*sums.shape[:-1], 3, 3)
+    shares = table / table.sum(axis=(-1, -2), keepdims=True)
+    return shares, shares.sum(axis=-1), shares.sum(axis=-2)

@@ -53,20 +53,26 @@ def icc(ratings: Array, subject: np.ndarray[tuple[int], np.dtype[np.int64]], boo
     if n < 2 or np.ptp(ratings, axis=0).max() < 1e-12:
         missing = absent("fewer than two segments" if n < 2 else "no variation between segments on either side", n)
         return Icc(missing, missing, missing, n, k, "none")
-    x = ratings - 5.0
-    columns = [np.ones(n), (x**2).sum(axis=1), x.mean(axis=1) ** 2, *x.T]
     n_subjects = bootstrap.n_subjects
-    sums: Array = np.stack([np.bincount(subject, column, n_subjects) for column in columns], axis=1).astype(np.float64)
+    sums = icc_sums(ratings, subject, n_subjects)
     if n == n_subjects:
-        values = _coefficients(k, n, sums.sum(axis=0))
+        values = icc_coefficients(k, n, sums.sum(axis=0))
         # With two or three rows the exact interval exceeds the range of a correlation.
         few = n < FEWEST_SUBJECTS
         intervals = [NO_INTERVAL] * 3 if few else _exact(*_mean_squares(k, n, sums.sum(axis=0)), n, k)
         why = f"fewer than {FEWEST_SUBJECTS} segments" if few else ""
         estimates = [Estimate(float(value), ci, n, why) for value, ci in zip(values, intervals, strict=True)]
         return Icc(estimates[0], estimates[1], estimates[2], n, k, "exact (F)")
-    estimates = bootstrap.estimate(partial(_coefficients, k, n), sums, ("fisher", "fisher", "fisher"), n)
+    estimates = bootstrap.estimate(partial(icc_coefficients, k, n), sums, ("fisher", "fisher", "fisher"), n)
     return Icc(estimates[0], estimates[1], estimates[2], n, k, "subject bootstrap")
+
+
+def icc_sums(ratings: Array, subject: np.ndarray[tuple[int], np.dtype[np.int64]], n_subjects: int) -> Array:
+    """(n_subjects, 3 + k) sums by subject, for `icc_coefficients`; arguments as those of `icc`."""
+    # Less 5, the middle of the scale, which keeps the sums small.
+    x = ratings - 5.0
+    columns = [np.ones(len(x)), (x**2).sum(axis=1), x.mean(axis=1) ** 2, *x.T]
+    return np.stack([np.bincount(subject, column, n_subjects) for column in columns], axis=1).astype(np.float64)
 
 
 def _mean_squares(k: int, n_rows: int, sums: Array) -> tuple[Array, Array, Array, Array]:
@@ -89,7 +95,7 @@ def _mean_squares(k: int, n_rows: int, sums: Array) -> tuple[Array, Array, Array
     )
 
 
-def _coefficients(k: int, n_rows: int, sums: Array) -> Array:
+def icc_coefficients(k: int, n_rows: int, sums: Array) -> Array:
     """ICC(A,1), ICC(C,1) and ICC(1,1), (..., 3), from sums (..., 3 + k)."""
     rows, raters, error, within = _mean_squares(k, n_rows, sums)
     agreement = (rows - error) / (rows + (k - 1) * error + k / n_rows * (raters - error))
