@@ -19,7 +19,7 @@ _MIN_SPAN = 1e-8
 """Prevents division by zero for a flat spectrogram; the authors' value."""
 
 
-def log_mel(segment: np.ndarray, settings: AudioSettings) -> np.ndarray:
+def log_mel(segment: np.ndarray, settings: AudioSettings, mel_frames: int | None = None) -> np.ndarray:
     """Peak-normalised log-mel spectrogram, scaled to [0, 1] over the segment.
 
     log(mel + log_offset) of the power spectrum, min-max scaled over all frames of the segment (one more than is kept,
@@ -30,6 +30,7 @@ def log_mel(segment: np.ndarray, settings: AudioSettings) -> np.ndarray:
 
     Args:
         segment: (samples,) float32, full scale 1, at `settings.sample_rate_hz`, finite; 48000 samples for 3 s.
+        mel_frames: for windows of another length than a segment's; `settings.mel_frames` by default.
 
     Returns:
         (mel_bands, mel_frames) = (128, 300) float32 in [0, 1].
@@ -37,7 +38,7 @@ def log_mel(segment: np.ndarray, settings: AudioSettings) -> np.ndarray:
     Raises:
         SettingsError: the mel limits do not fit the sampling rate.
     """
-    mel = np.zeros((settings.mel_bands, settings.mel_frames), np.float32)
+    mel = np.zeros((settings.mel_bands, mel_frames or settings.mel_frames), np.float32)
     bank = mel_bank(
         settings.sample_rate_hz, settings.fft_samples, settings.mel_bands, settings.mel_low_hz, settings.mel_high_hz
     )
@@ -48,7 +49,7 @@ def log_mel(segment: np.ndarray, settings: AudioSettings) -> np.ndarray:
     spectra = scipy.fft.rfft(frames * hann(settings.fft_samples), axis=1)
     logs = np.log(bank @ (spectra.real**2 + spectra.imag**2).T + np.float32(settings.log_offset))
     lowest, highest = logs.min(), logs.max()
-    scaled = ((logs - lowest) / (highest - lowest + _MIN_SPAN))[:, : settings.mel_frames]
+    scaled = ((logs - lowest) / (highest - lowest + _MIN_SPAN))[:, : mel.shape[1]]
     mel[:, : scaled.shape[1]] = scaled
     return mel
 

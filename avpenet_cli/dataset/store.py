@@ -37,7 +37,7 @@ from avpenet_cli.dataset.shards import FULL_SCALE, SCORABLE, SHARD_FOLDER
 from avpenet_cli.dataset.splits import SPLITS, Split
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import merge_spellings, shown
-from avpenet_cli.settings import Preprocessing, digest_of
+from avpenet_cli.settings import FRAMES_PER_WINDOW, Preprocessing, digest_of
 
 _REPAIR = "run the same `avpenet prepare` again to repair it"
 _OPEN_SHARDS = 64
@@ -132,6 +132,11 @@ class SegmentStore:
         """Preprocessing of the segments; part of the description of weights trained on them."""
         return self.record.preprocessing
 
+    @property
+    def frames_per_window(self) -> int:
+        """Positions on the frame grid that a segment has, with and without a face."""
+        return FRAMES_PER_WINDOW
+
     def rated(self, split: Split, left_out_site: str | None = None, unscorable: bool = False) -> np.ndarray:
         """Segments of a split that have both a payload and a reference.
 
@@ -167,12 +172,7 @@ class SegmentStore:
             SettingsError: an unscorable segment, which has no payload; a damaged shard.
             IndexError: no such row.
         """
-        row = self.index.iloc[number]
-        if row["status"] != SCORABLE:
-            raise SettingsError(
-                f"segment {row['segment']} of {row['recording']} is unscorable ({row['reason']}); nothing is stored",
-                "choose segments by `status`, or with `rated`",
-            )
+        row = self._scorable_row(number)
         batch = self._batch(str(row["shard"]), int(row["segment"]))
         kept = [
             (index, jpeg)
@@ -193,6 +193,20 @@ class SegmentStore:
             subject=str(row["subject"]),
             split=cast(Split, row["split"]),
         )
+
+    def stored_frames(self, number: int) -> np.ndarray:
+        """`Segment.frame_indices` without reading the rest; arguments and errors as for `segment`."""
+        row = self._scorable_row(number)
+        return _values(self._batch(str(row["shard"]), int(row["segment"])), "places").astype(np.int64)
+
+    def _scorable_row(self, number: int) -> pd.Series[Any]:
+        row = self.index.iloc[number]
+        if row["status"] != SCORABLE:
+            raise SettingsError(
+                f"segment {row['segment']} of {row['recording']} is unscorable ({row['reason']}); nothing is stored",
+                "choose segments by `status`, or with `rated`",
+            )
+        return row
 
     def _batch(self, shard: str, number: int) -> Any:
         path = self.path / SHARD_FOLDER / shard

@@ -30,6 +30,7 @@ none."""
 
 _MASK_RGB = (140, 184, 203)
 """Light blue of a surgical mask, sRGB; the phantoms' mask_blue."""
+_BLACK_RGB = (0, 0, 0)
 
 _MASK_OUTLINE = (
     *((0.50, 0.45), (0.62, 0.48), (0.80, 0.55), (0.96, 0.60)),
@@ -152,20 +153,35 @@ def cover_faces(faces: np.ndarray, cover: Cover, box_margin: float, rng: np.rand
         A copy, same shape and type.
     """
     covered: np.ndarray = faces.copy()
-    side = faces.shape[1]
+    area, color = cover_area(cover, faces.shape[1], box_margin, rng)
+    covered[:, area] = color
+    return covered
+
+
+def cover_area(
+    cover: Cover, side: int, box_margin: float, rng: np.random.Generator
+) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """What a cover hides of an aligned crop.
+
+    Args:
+        side: of the crop, pixels.
+        box_margin, rng: as in `cover_faces`.
+
+    Returns:
+        (side, side) bool, True where the crop is covered; the cover's colour, RGB.
+    """
+    area = np.zeros((side, side), np.uint8)
     if cover == "upper":
-        covered[:, : side // 2] = 0
+        area[: side // 2] = 1
     elif cover == "lower":
-        covered[:, side // 2 :] = 0
+        area[side // 2 :] = 1
     elif cover == "mask":
         # The crop has the box in its middle.
         outline = 0.5 + (np.array(_MASK_OUTLINE) - 0.5) / (1 + box_margin)
-        area = np.zeros((side, side), np.uint8)
         cv2.fillPoly(area, [np.rint(outline * (side - 1)).astype(np.int32)], (1,))
-        covered[:, area.astype(bool)] = _MASK_RGB
     else:
         black = np.zeros(RANDOM_CELLS**2, np.uint8)
         black[rng.choice(black.size, round(RANDOM_SHARE * black.size), replace=False)] = 1
         cells = black.reshape(RANDOM_CELLS, RANDOM_CELLS)
-        covered[:, cv2.resize(cells, (side, side), interpolation=cv2.INTER_NEAREST).astype(bool)] = 0
-    return covered
+        area = np.asarray(cv2.resize(cells, (side, side), interpolation=cv2.INTER_NEAREST), np.uint8)
+    return area.astype(bool), _MASK_RGB if cover == "mask" else _BLACK_RGB

@@ -14,7 +14,6 @@ from torch.utils.data import Dataset, Sampler
 
 from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.dataset.store import SegmentStore
-from avpenet_cli.settings import FRAMES_PER_WINDOW
 from avpenet_cli.training.augmentation import augment_audio, augment_faces
 from avpenet_cli.training.settings import TrainSettings
 
@@ -136,8 +135,8 @@ class SegmentDataset(Dataset[Item]):
             return self._embeddings.item(key.row, float(self._references[key.row]))
         rng = make_rng(self._settings.seed, SEGMENT, key.epoch, key.row)
         # Where every frame has a face, crops that are not selected need not be decoded.
-        complete = int(self._crops[key.row]) == FRAMES_PER_WINDOW
-        selected = self._select(FRAMES_PER_WINDOW, rng) if complete else None
+        complete = int(self._crops[key.row]) == self._store.frames_per_window
+        selected = self._select(self._store.frames_per_window, rng) if complete else None
         segment = self._store.segment(key.row, selected)
         faces = segment.faces if complete else segment.faces[self._select(len(segment.faces), rng)]
         faces = _resize(faces, self._settings.face_px)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -35,9 +36,17 @@ def face(pain: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def make_store(
-    folder: Path, subjects: int = 8, segments: int = 3, faces: int = 3, pains: tuple[float, ...] = PAINS
+    folder: Path,
+    subjects: int = 8,
+    segments: int = 3,
+    faces: int = 3,
+    pains: tuple[float, ...] = PAINS,
+    audio: Callable[[float], np.ndarray] = tone,
 ) -> Path:
-    """A complete store with one recording per subject, whose segments have the values of `pains` in turn."""
+    """A complete store with one recording per subject, whose segments have the values of `pains` in turn.
+
+    `audio` gives the (48000,) float32 samples of a segment by its pain.
+    """
     rng = np.random.default_rng(7)
     recordings, prepared, ratings = [], [], ["recording,start_s,end_s,value,scale,rater"]
     store = folder / "store"
@@ -62,7 +71,7 @@ def make_store(
             for segment in range(segments):
                 pain = pains[(subject * segments + segment) % len(pains)]
                 ratings.append(f"{name},{3 * segment},{3 * segment + 3},{pain:.3f},NRS,self")
-                writer.write(_segment_fields(segment, faces), _payload(pain, faces, rng))
+                writer.write(_segment_fields(segment, faces), _payload(pain, faces, rng, audio))
             writer.close()
         recordings.append(recording)
         prepared.append(PreparedRecording(recording, shard, header, segments))
@@ -93,8 +102,8 @@ def _segment_fields(segment: int, faces: int) -> dict[str, object]:
     }
 
 
-def _payload(pain: float, faces: int, rng: np.random.Generator) -> Payload:
-    audio = tone(pain) + rng.normal(0, 0.01, 3 * RATE_HZ).astype(np.float32)
+def _payload(pain: float, faces: int, rng: np.random.Generator, make_audio: Callable[[float], np.ndarray]) -> Payload:
+    audio = make_audio(pain) + rng.normal(0, 0.01, 3 * RATE_HZ).astype(np.float32)
     jpegs = tuple(cv2.imencode(".jpg", face(pain, rng)[..., ::-1])[1].tobytes() for _ in range(faces))
     frame_indices = tuple(np.linspace(0, 29, faces).astype(int).tolist())
     return Payload(log_mel(audio, SETTINGS.audio), audio, jpegs, frame_indices)
