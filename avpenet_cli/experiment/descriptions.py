@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from avpenet_cli.report.document.review import Notice
+
 SystemStatus = Literal["trained", "failed", "not run"]
 ViewFamily = Literal["clean", "noise", "cover", "modality", "preparation"]
+ClaimKind = Literal["better", "matches"]
 Place = Literal["", "before denoising", "after denoising", "before detection", "after detection"]
 
 
@@ -72,7 +75,7 @@ class PublishedFigure:
 
     Attributes:
         system: the system of this program that corresponds to the paper's.
-        metric: mae, pearson, icc, accuracy, bias, lower_limit, upper_limit.
+        metric: mae, pearson, icc_a1 (the paper's ICC(2,1)), accuracy, bias, lower_limit, upper_limit.
         value: in the metric's unit; points for mae, bias and limits, 0 to 1 for accuracy.
         low, high: the paper's 95 % interval; NaN where it gives none.
         label: what the paper calls the system.
@@ -142,3 +145,32 @@ class DatasetSummary:
     rated_segments: dict[str, int]
     subjects: dict[str, int]
     sites: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExperimentRecord:
+    """What is known of an experiment besides its predictions.
+
+    Attributes:
+        title: heading of the page.
+        created: ISO 8601, UTC.
+        command: repeats the experiment.
+        software: name to version.
+        dataset: what the systems were trained and tested on.
+        columns: of the store's index, by which errors are shown.
+        systems: in the order of the configuration, with those that failed or were not run.
+        views: besides the clean one, under which systems are evaluated.
+        choices: what was chosen on what.
+        notices: what a reader must know first.
+    """
+
+    title: str
+    created: str
+    command: str
+    software: dict[str, str]
+    dataset: DatasetSummary
+    columns: tuple[str, ...]
+    systems: tuple[SystemDescription, ...]
+    views: tuple[ViewDescription, ...]
+    choices: tuple[Choice, ...] = ()
+    notices: tuple[Notice, ...] = ()

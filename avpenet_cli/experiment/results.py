@@ -19,6 +19,7 @@ from typing import Literal
 from avpenet_cli.experiment.descriptions import (
     AnalysisSettings,
     Choice,
+    ClaimKind,
     DatasetSummary,
     PublishedFigure,
     SystemDescription,
@@ -35,7 +36,6 @@ from avpenet_cli.stats.seeds import SeedAverage
 RESULTS_VERSION = 1
 """Version of experiment.json; raised with every change of the dataclasses in this module."""
 
-ClaimKind = Literal["better", "matches"]
 ClaimVerdict = Literal["holds", "does not hold", "undecided", "not tested"]
 SizeVerdict = Literal["compatible", "smaller", "larger", "not tested"]
 
@@ -88,19 +88,36 @@ class SystemMetrics:
 
 
 @dataclass(frozen=True)
+class ValidationMetrics:
+    """The figure by which systems are chosen, on the validation split.
+
+    Attributes:
+        n_segments: rated segments that every seed of the system scores.
+        n_subjects: their subjects.
+        n_missing: rated segments of the split that it does not score.
+        mae: mean absolute error, points, all segments with equal weight.
+    """
+
+    n_segments: int
+    n_subjects: int
+    n_missing: int
+    mae: SeedAverage
+
+
+@dataclass(frozen=True)
 class SystemResult:
     """One system on clean segments.
 
     Attributes:
         system: its description.
         test: on the test split.
-        validation: on the validation split, by which systems are chosen.
+        validation: on the validation split.
         published: the paper's figures for the corresponding system, on the paper's data; empty where it has none.
     """
 
     system: SystemDescription
     test: SystemMetrics
-    validation: SystemMetrics
+    validation: ValidationMetrics
     published: tuple[PublishedFigure, ...] = ()
 
     @property
@@ -334,7 +351,7 @@ class ExperimentResult:
         created: ISO 8601, UTC.
         command: repeats the experiment.
         software: name to version.
-        store: what the systems were trained and tested on.
+        dataset: what the systems were trained and tested on.
         settings: of the statistics.
         notices: what a reader must know first.
         choices: what was chosen on what; nothing is chosen by test figures.
@@ -356,7 +373,7 @@ class ExperimentResult:
     created: str
     command: str
     software: dict[str, str]
-    store: DatasetSummary
+    dataset: DatasetSummary
     settings: AnalysisSettings
     notices: tuple[Notice, ...]
     choices: tuple[Choice, ...]

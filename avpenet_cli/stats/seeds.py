@@ -49,6 +49,15 @@ class SeedAverage:
     sd: float = NAN
     n_seeds: int = 0
 
+    @classmethod
+    def of(cls, mean: Estimate, values: Array) -> SeedAverage:
+        """The mean with the spread of the seeds' values, (seeds,), NaN where not defined."""
+        defined = values[np.isfinite(values)]
+        if not len(defined):
+            return cls(mean, n_seeds=len(values))
+        sd = float(defined.std(ddof=1)) if len(defined) > 1 else NAN
+        return cls(mean, float(defined.min()), float(defined.max()), sd, len(values))
+
 
 @dataclass(frozen=True)
 class SeedMetrics:
@@ -115,7 +124,7 @@ def seed_metrics(
     reasons = _undefined(seeds, confusions, values)
     for name, reason in reasons.items():
         estimates[name] = absent(reason, len(reference))
-    averages = {name: _spread(estimates[name], values[name]) for name in METRICS}
+    averages = {name: SeedAverage.of(estimates[name], values[name]) for name in METRICS}
     counts = tuple(tuple(row) for row in sum(confusions, np.zeros((3, 3), np.int64)).tolist())
     return SeedMetrics(averages, {name: values[name] for name in METRICS}, reasons, counts)
 
@@ -193,11 +202,3 @@ def _undefined(
             if not np.isfinite(column[seed]):
                 mark(seed, name, reasons.get(name, "not defined for these data"))
     return reasons
-
-
-def _spread(mean: Estimate, values: Array) -> SeedAverage:
-    defined = values[np.isfinite(values)]
-    if not len(defined):
-        return SeedAverage(mean, n_seeds=len(values))
-    sd = float(defined.std(ddof=1)) if len(defined) > 1 else NAN
-    return SeedAverage(mean, float(defined.min()), float(defined.max()), sd, len(values))
