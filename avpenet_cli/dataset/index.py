@@ -86,7 +86,7 @@ def finish_store(
     segments, pairing = _pair(prepared, annotations, settings.hold_s)
     index = _index(segments, annotations)
     check_no_leak(index)
-    digest = _write_index(folder / INDEX_FILE, index)
+    digest = write_index(folder / INDEX_FILE, index)
     summary = _summary(index, annotations, pairing, splits_before or {})
     record = _record(settings, annotations, summary, notice, IndexRecord(INDEX_FILE, digest, len(index)), recordings)
     write_store_record(folder, record)
@@ -139,8 +139,8 @@ def _index(segments: pd.DataFrame, annotations: Annotations) -> pd.DataFrame:
     return index[[*first, *described, "split", "shard"]]
 
 
-def _write_index(path: Path, index: pd.DataFrame) -> str:
-    """Returns the file's SHA-256, hexadecimal."""
+def write_index(path: Path, index: pd.DataFrame) -> str:
+    """Write a store's index; returns the file's SHA-256, hexadecimal."""
     types = {field.name: field.type for field in DESCRIPTION} | {"reference": pa.float64(), "n_raters": pa.int64()}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in index.columns])
     with atomic_write(path) as file:
@@ -217,11 +217,12 @@ def _record(
         ),
         notice=notice,
         index=index,
-        recordings=[_recording_record(recording) for recording in recordings],
+        recordings=[recording_record(recording) for recording in recordings],
     )
 
 
-def _recording_record(item: PreparedRecording) -> RecordingRecord:
+def recording_record(item: PreparedRecording) -> RecordingRecord:
+    """What `store.json` says of a recording."""
     name, header = item.recording.name, item.header
     if item.failure is not None or item.shard is None or header is None:
         reason = item.failure.code if item.failure else ""

@@ -34,6 +34,7 @@ from avpenet_cli.errors import AvpenetError, RecordingError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.media.probe import check_file
 from avpenet_cli.model.architecture import MODALITIES
+from avpenet_cli.pipeline.alteration import Alteration
 from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence, SegmentAssessment
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.records import Status
@@ -217,18 +218,28 @@ class Preparer:
     Args:
         folder: of the shards.
         callbacks: told how far a recording has been read; may end the run between batches.
+        alteration: changes the recordings while they are read, for experiments; not by default.
     """
 
-    def __init__(self, settings: PrepareSettings, folder: Path, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
+    def __init__(
+        self,
+        settings: PrepareSettings,
+        folder: Path,
+        callbacks: RunCallbacks = NO_CALLBACKS,
+        alteration: Alteration | None = None,
+    ) -> None:
         self._settings, self._folder, self.callbacks = settings, folder, callbacks
-        self._fingerprint = digest_of(settings.shard_fingerprint_fields)
+        altered = alteration.fingerprint_fields if alteration else {}
+        self.fingerprint = digest_of(settings.shard_fingerprint_fields | altered)
         device = choose_device(settings.device)
-        self._front_end = FrontEnd(settings.preprocessing, settings.run, MODALITIES, device, callbacks)
+        self._front_end = FrontEnd(
+            settings.preprocessing, settings.run, MODALITIES, device, callbacks, alteration=alteration
+        )
 
     def shard_path(self, recording: Recording, facts: os.stat_result) -> Path:
         """Path of the shard for this state of the recording's file. The name reveals nothing about the recording:
         only somebody who has the file, with its path and modification time, can tell."""
-        state = f"{recording.key} {facts.st_size} {facts.st_mtime_ns} {self._fingerprint}"
+        state = f"{recording.key} {facts.st_size} {facts.st_mtime_ns} {self.fingerprint}"
         return self._folder / f"{hashlib.sha256(state.encode()).hexdigest()[:_SHARD_NAME_DIGITS]}{SHARD_SUFFIX}"
 
     def prepare(self, recording: Recording) -> PreparedRecording:
@@ -245,7 +256,7 @@ class Preparer:
         shard = self.shard_path(recording, facts)
         timer = StageTimer()
         header = shard_header(shard)
-        reused = header is not None and header.fingerprint == self._fingerprint
+        reused = header is not None and header.fingerprint == self.fingerprint
         if header is None or not reused:
             header = self._make(recording.path, facts, shard, timer)
         status = shard_descriptions(shard)["status"]
@@ -266,7 +277,7 @@ class Preparer:
             evidence = self._front_end.read(path, spool, timer)
             header = ShardHeader(
                 version=STORE_VERSION,
-                fingerprint=self._fingerprint,
+                fingerprint=self.fingerprint,
                 size_bytes=facts.st_size,
                 mtime_ns=facts.st_mtime_ns,
                 sha256=digest,

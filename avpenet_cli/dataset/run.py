@@ -91,18 +91,18 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
     annotations = read_annotations(request.ratings, request.subjects, inputs.recordings, settings.split, settings.seed)
     device = choose_device(settings.device)
     shards = request.out / SHARD_FOLDER
-    _make_folders(request.out, shards)
+    make_store_folders(request.out, shards)
     callbacks.set_total(len(inputs.recordings))
     with output_lock(request.out / STORE_FILE):
         before = read_store_file(request.out)
-        _start_store(request.out, before, settings)
-        _remove_temporary_files(request.out, shards)
+        start_store(request.out, before, settings.store_fingerprint_fields)
+        remove_temporary_files(request.out, shards)
         for note in (*inputs.notes, *annotations.notices):
             callbacks.warning(note)
         if left_aside := inputs.left_aside.describe():
             callbacks.info(f"left aside: {left_aside}")
         callbacks.info(f"preparing {plural(len(inputs.recordings), 'recording')} on {device}")
-        recordings = _prepare_recordings(inputs.recordings, Preparer(settings, shards, callbacks), callbacks)
+        recordings = prepare_recordings(inputs.recordings, Preparer(settings, shards, callbacks), callbacks)
         if not request.prune:
             _check_nothing_is_dropped(request.out, before or {}, recordings)
         splits_before = ((before or {}).get("splits") or {}).get("by_subject")
@@ -112,7 +112,8 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
     return result
 
 
-def _make_folders(out: Path, shards: Path) -> None:
+def make_store_folders(out: Path, shards: Path) -> None:
+    """Create the folders of a store, or check that nothing else is in them; raises as `prepare_output_directory`."""
     prepare_output_directory(out, lambda name: name in _OWN_FILES)
     try:
         shards.mkdir(mode=0o700, exist_ok=True)
@@ -120,13 +121,16 @@ def _make_folders(out: Path, shards: Path) -> None:
         raise storage_fault(out, error) from None
 
 
-def _start_store(out: Path, before: dict[str, object] | None, settings: PrepareSettings) -> None:
+def start_store(out: Path, before: dict[str, object] | None, fields: dict[str, object]) -> None:
     """Check that the folder's store was made with these settings; start one if there is none.
+
+    Args:
+        before: the content of its `store.json`; None where there is none.
+        fields: all flat settings that change the store.
 
     Raises:
         OutputError: other settings; names what differs.
     """
-    fields = settings.store_fingerprint_fields
     if before is None:
         write_unfinished(out, fields)
         return
@@ -136,7 +140,7 @@ def _start_store(out: Path, before: dict[str, object] | None, settings: PrepareS
         raise OutputError(f"{out} was made with other settings: {differences}", "choose another --out")
 
 
-def _remove_temporary_files(*folders: Path) -> None:
+def remove_temporary_files(*folders: Path) -> None:
     """Remove what killed runs left behind; the caller must have the lock."""
     try:
         for folder in folders:
@@ -146,7 +150,7 @@ def _remove_temporary_files(*folders: Path) -> None:
         raise storage_fault(folder, error) from None
 
 
-def _prepare_recordings(
+def prepare_recordings(
     recordings: Sequence[Recording], preparer: Preparer, callbacks: RunCallbacks
 ) -> list[PreparedRecording]:
     """Prepare all recordings; an interruption states how many are done."""

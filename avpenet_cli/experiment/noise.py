@@ -100,7 +100,8 @@ class NoiseFolder:
         return digest_of([[file.name, file.sha256] for file in self.files])
 
     def excerpt(self, samples: int, rate_hz: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw an excerpt: a file, each as probable as the others, and a position in it. A short file is repeated.
+        """Draw an excerpt: a file, each as probable as the others, and a position in it. A short file is repeated,
+        from a position within it.
 
         Args:
             samples: length of the excerpt.
@@ -204,14 +205,14 @@ def _decoded_by_ffmpeg(path: Path) -> tuple[int, np.ndarray]:
 
 
 def _cut(file: NoiseFile, samples: int, rate_hz: int, position: float) -> np.ndarray:
-    """(samples,) float32 at `rate_hz` from a position in [0, 1) of what the file has to spare."""
+    """(samples,) float32 at `rate_hz` from a position in [0, 1): of what the file has to spare, or of its loop."""
     import soxr
 
     needed = math.ceil(samples * file.rate_hz / rate_hz)
-    first = round(position * max(0, file.samples - needed))
-    audio = file.read(first, needed)
+    audio = file.read(round(position * max(0, file.samples - needed)), needed)
     if not audio.size:
         raise SettingsError(f"{file.path} is shorter than its header says", _REMEDY)
     if file.rate_hz != rate_hz:
         audio = soxr.resample(audio, file.rate_hz, rate_hz, "HQ")
-    return np.resize(audio, samples)
+    first = int(position * audio.size) if file.samples < needed else 0
+    return audio.take(np.arange(first, first + samples), mode="wrap")

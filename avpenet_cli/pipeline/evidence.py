@@ -29,7 +29,8 @@ from avpenet_cli.media.probe import Probe, probe
 from avpenet_cli.media.video import FrameStream, TimedFrame
 from avpenet_cli.media.wholeness import is_whole
 from avpenet_cli.model.architecture import Modality
-from avpenet_cli.pipeline.faces import FaceCollector, Pool
+from avpenet_cli.pipeline.alteration import Alteration
+from avpenet_cli.pipeline.faces import FaceCollector, NoPool, Pool
 from avpenet_cli.pipeline.flags import FULL_COVERAGE, audio_flags, face_flags, quality
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.pipeline.windows import Window, windows
@@ -127,6 +128,7 @@ class FrontEnd:
         detector: finds the faces; by default one of its own.
         audio_beside_video: survey the audio in a thread beside the video instead of after it, which takes as much
             processor time and less waiting; None for where torch has more than one thread.
+        alteration: changes every recording, for experiments; None for recordings as they are.
     """
 
     def __init__(
@@ -139,7 +141,9 @@ class FrontEnd:
         detector: FaceDetector | None = None,
         *,
         audio_beside_video: bool | None = None,
+        alteration: Alteration | None = None,
     ) -> None:
+        self._alteration = alteration
         self._beside = torch.get_num_threads() > 1 if audio_beside_video is None else audio_beside_video
         self._preprocessing, self._run, self._needed, self._callbacks = preprocessing, run, needed, callbacks
         face = preprocessing.face
@@ -202,9 +206,8 @@ class FrontEnd:
         )
         full_scale = self._run.quality.full_scale
         settings = self._preprocessing.audio
-        yield from segments(
-            _checked(again, self._callbacks.check_stop), audio.rate_hz, places, profile, settings, full_scale
-        )
+        blocks = self._audio_blocks(evidence.path, again, self._callbacks.check_stop)
+        yield from segments(blocks, audio.rate_hz, places, profile, settings, full_scale)
         if again.decode_error and not audio.decode_error:
             raise RecordingError(
                 "decoder", f"the second read of the audio failed: {again.decode_error}", "try it again"
@@ -258,20 +261,41 @@ class FrontEnd:
     def _read_video(
         self, path: Path, facts: Probe, pool: Pool[T], timer: StageTimer
     ) -> tuple[FrameStream | None, FaceCollector[T] | None]:
-        """Decode, detect, track, crop and pass to the pool, every frame once."""
+        """Decode, detect, track, crop and pass to the pool, every frame once; twice where frames are altered."""
+        alteration = self._alteration
+        if alteration is None or not alteration.alters_frames:
+            return self._collect_faces(path, facts, pool, timer)
+        nothing: Pool[None] = NoPool()
+        _, unaltered = self._collect_faces(path, facts, nothing, timer)
+        faces = unaltered.patient_faces if unaltered else {}
+        return self._collect_faces(
+            path, facts, pool, timer, lambda frames: alteration.alter_frames(path, frames, faces)
+        )
+
+    def _collect_faces(
+        self,
+        path: Path,
+        facts: Probe,
+        pool: Pool[T],
+        timer: StageTimer,
+        alter: Callable[[list[TimedFrame]], list[TimedFrame]] | None = None,
+    ) -> tuple[FrameStream | None, FaceCollector[T] | None]:
         if facts.video is None:
             return None, None
         stream = FrameStream(path, facts, self._run.decoding, self._callbacks.check_stop)
         face = self._preprocessing.face
         detector = RotatingDetector(self._detector, face)
-        collector = FaceCollector(detector, self._landmarks, face, pool, timer, facts.video.reduction)
+        largest = self._alteration is not None and self._alteration.takes_largest_face
+        collector = FaceCollector(
+            detector, self._landmarks, face, pool, timer, facts.video.reduction, takes_largest=largest
+        )
         frame_bytes = 3 * facts.video.width_px * facts.video.height_px
         depth = max(1, min(self._run.decoding.queue_frames, _QUEUE_BYTES // frame_bytes))
         frames = prefetch(stream, depth)
         try:
             for chunk in _chunks(timer.waiting("wait_for_frames", frames)):
                 self._callbacks.check_stop()
-                collector.add(chunk)
+                collector.add(alter(chunk) if alter else chunk)
                 read_s = chunk[-1].slot * FRAME_STEP_S
                 self._callbacks.progress(min(read_s, facts.nominal_s), facts.nominal_s)
         finally:
@@ -296,10 +320,16 @@ class FrontEnd:
                 return None
             with timer.stage("audio"):
                 mixdown = audio.survey_channels()
-                blocks = _checked(audio, check)
+                blocks = self._audio_blocks(path, audio, check)
                 return survey(blocks, audio.rate_hz, self._preprocessing.audio, has_offset=mixdown.has_offset)
 
         return audio, survey_audio
+
+    def _audio_blocks(self, path: Path, audio: WaveformStream, check: Callable[[], None]) -> Iterable[np.ndarray]:
+        def read() -> Iterator[np.ndarray]:
+            return _checked(audio, check)
+
+        return read() if self._alteration is None else self._alteration.alter_audio(path, read, audio.rate_hz)
 
 
 def _checked(blocks: Iterable[np.ndarray], check: Callable[[], None]) -> Iterator[np.ndarray]:

@@ -17,7 +17,7 @@ import numpy as np
 from avpenet_cli.face.align import align
 from avpenet_cli.face.detect import Face, RotatingDetector
 from avpenet_cli.face.landmarks import ShapePredictor
-from avpenet_cli.face.track import Tracker, patient_tracks
+from avpenet_cli.face.track import Track, Tracker, patient_tracks
 from avpenet_cli.media.video import TimedFrame
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.settings import FaceSettings
@@ -50,6 +50,22 @@ class Pool(Protocol[Kept_co]):
 
     def features(self, slots: range, tracks: Sequence[int]) -> Kept_co | None:
         """Features of the faces of `tracks` in `slots`; None where there is none."""
+
+
+class NoPool:
+    """A pool that keeps nothing: for reads that need only the positions of faces."""
+
+    def add(self, slot: int, track: int, crop: np.ndarray) -> None:
+        """Do nothing."""
+
+    def flush_before(self, slot: int) -> None:
+        """Do nothing."""
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+    def features(self, slots: range, tracks: Sequence[int]) -> None:
+        """None: there are none."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,8 @@ class FaceCollector(Generic[T]):
         pool: receives the crops.
         timer: adds up the stages `detect` and `crop`.
         reduction: pixels of the recording for one of a frame, along a side.
+        takes_largest: the largest face of each frame is the patient's, as in Algorithm 2 of the paper, instead of the
+            largest persistent one.
     """
 
     def __init__(
@@ -97,8 +115,10 @@ class FaceCollector(Generic[T]):
         pool: Pool[T],
         timer: StageTimer,
         reduction: float = 1.0,
+        *,
+        takes_largest: bool = False,
     ) -> None:
-        self._reduction = reduction
+        self._reduction, self._takes_largest = reduction, takes_largest
         self._detector, self._landmarks, self._settings = detector, landmarks, settings
         self._pool, self._timer = pool, timer
         self._tracker = Tracker()
@@ -115,14 +135,19 @@ class FaceCollector(Generic[T]):
         for frame, faces in zip(chunk, detections, strict=True):
             self._slots_with_frame.add(frame.slot)
             tracks = self._tracker.update(frame.slot, faces)
-            candidates = sorted(zip(faces, tracks, strict=True), key=lambda pair: -pair[1].weight)[:MAX_CANDIDATES]
-            for face, track in candidates:
+            for face, track in self._candidates(list(zip(faces, tracks, strict=True))):
                 self._encoded.add((frame.slot, track.number))
                 with self._timer.stage("crop"):
                     placed = self._landmarks.refine(frame.image, face) if self._landmarks else face
                     crop = align(frame.image, placed, self._settings)
                 self._pool.add(frame.slot, track.number, crop)
         self._pool.flush_before(chunk[-1].slot + 1)
+
+    def _candidates(self, faces: list[tuple[Face, Track]]) -> list[tuple[Face, Track]]:
+        """The faces of one frame that may be the patient's."""
+        if self._takes_largest:
+            return [max(faces, key=lambda pair: pair[0].width_px)] if faces else []
+        return sorted(faces, key=lambda pair: -pair[1].weight)[:MAX_CANDIDATES]
 
     def finish(self) -> None:
         """Decide which tracks are the patient's, once the last frame has been added."""
@@ -131,7 +156,7 @@ class FaceCollector(Generic[T]):
         for track in persistent:
             for slot in track.slots:
                 self._count_at[slot] += 1
-        chosen = patient_tracks(persistent)
+        chosen = self._tracker.tracks if self._takes_largest else patient_tracks(persistent)
         self._patient_numbers = [track.number for track in chosen]
         # Only encoded faces are evidence: a face that was merely detected does not contribute to any score.
         self._patient = {
@@ -140,6 +165,11 @@ class FaceCollector(Generic[T]):
             for slot, face in zip(track.slots, track.faces, strict=True)
             if (slot, track.number) in self._encoded
         }
+
+    @property
+    def patient_faces(self) -> dict[int, Face]:
+        """The patient's face by slot of the frame grid, once `finish` has been called."""
+        return self._patient
 
     @property
     def patient_tracks(self) -> int:
