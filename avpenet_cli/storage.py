@@ -77,3 +77,16 @@ def storage_fault(path: Path, error: OSError) -> EnvironmentUnavailableError | O
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return OutputError(f"{path} cannot be written: its folder does not exist", "create the folder first")
     return EnvironmentUnavailableError(f"{path} cannot be written: {error.strerror or error}", "check the disk")
+
+
+def make_private_folder(folder: Path) -> None:
+    """Create a folder that only its owner can read, unless it exists; its parent must.
+
+    Raises:
+        EnvironmentUnavailableError: the disk is full or failed.
+        OutputError: it cannot be created.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise storage_fault(folder, error) from None

@@ -63,12 +63,10 @@ def train(
 
 
 def _last_line(result: TrainResult) -> str:
+    best = f"epoch {result.best.epoch} of {result.epochs}" if result.best else "learnt from features"
     early = ", early stopping" if result.stopped_early else ""
     validation, test = (_mae(result.metrics[split]) for split in ("validation", "test"))
-    return (
-        f"{result.weights}: epoch {result.best.epoch} of {result.epochs}{early}; "
-        f"MAE validation {validation}, test {test}"
-    )
+    return f"{result.weights}: {best}{early}; MAE validation {validation}, test {test}"
 
 
 def _mae(metrics: Metrics) -> str:

@@ -24,6 +24,7 @@ def list_weights() -> None:
     from rich.text import Text
 
     from avpenet_cli import weights
+    from avpenet_cli.settings import to_dict
 
     table = Table("name", "status", "network", "variant", "digest", "location", box=None, pad_edge=False)
     for entry in weights.list_entries():
@@ -31,7 +32,7 @@ def list_weights() -> None:
             cells = [entry.path.stem, "unusable", "", entry.problem, "", str(entry.path)]
         else:
             description = entry.description
-            variant = f"{description.architecture.fusion}, {description.architecture.pooling}"
+            variant = ", ".join(v for v in to_dict(description.architecture).values() if isinstance(v, str))
             location = "built in" if entry.path is None else str(entry.path)
             cells = [entry.name, description.status, description.network, variant, entry.digest[:12], location]
         table.add_row(*(Text(cell, overflow="fold") for cell in cells))

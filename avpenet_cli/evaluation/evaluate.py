@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,13 @@ from avpenet_cli.evaluation.conditions import CLEAN, Condition, cover_faces, rea
 from avpenet_cli.evaluation.split import EvaluationSplit
 from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
-from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.network import Network, SegmentTokens
 from avpenet_cli.settings import FRAME_STEP_S
 from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.training.augmentation import add_noise
 from avpenet_cli.training.data import make_rng
+
+T = TypeVar("T")
 
 RATED = "(rated)"
 """Column of segments; `prepare` refuses a table of subjects that has a column of this name."""
@@ -104,16 +107,12 @@ def evaluate(
     reasons = {item.name: reason_not_computable(item, description.modalities, optional) for item in conditions}
     not_computable = {name: reason for name, reason in reasons.items() if reason}
     computable = [condition for condition in conditions if condition.name not in not_computable]
-    scorer = _SegmentScorer(store, network, computable, seed, callbacks)
+    scorer = _RecordingScorer(store, network, computable, seed, callbacks)
     scores = pd.DataFrame(np.nan, index=segments.index, columns=[condition.name for condition in computable])
     recordings = 0
     try:
         for name, rows in segments.groupby("recording", sort=False):
-            for done, row in enumerate(rows.index, start=1):
-                callbacks.check_stop()
-                if rows.at[row, "status"] == SCORABLE:
-                    scores.loc[row] = pd.Series(scorer.scores(int(row), bool(rows.at[row, RATED])), dtype=np.float64)
-                callbacks.progress(done, len(rows))
+            scores.loc[rows.index] = scorer.scores(rows)
             scored = int(scores.loc[rows.index, CLEAN.name].notna().sum())
             callbacks.info(f"{name}: {plural(len(rows), 'segment')}, {scored} scored")
             callbacks.item_done()
@@ -131,8 +130,8 @@ def evaluate(
     return evaluation
 
 
-class _SegmentScorer:
-    """Scores a segment under all conditions; encodes again only what a condition changes."""
+class _RecordingScorer:
+    """Scores a recording's segments under all conditions; encodes again only what a condition changes."""
 
     def __init__(
         self,
@@ -143,64 +142,100 @@ class _SegmentScorer:
         callbacks: RunCallbacks,
     ) -> None:
         self._store, self._network, self._seed, self._callbacks = store, network, seed, callbacks
-        self._changed = tuple(condition for condition in conditions if condition is not CLEAN)
+        self._conditions = tuple(conditions)
         self._preprocessing = store.preprocessing
 
-    def scores(self, row: int, rated: bool) -> dict[str, float]:
-        """Scores by condition name; NaN if too little is left to score. Unrated segments are scored clean only."""
+    def scores(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Scores of one recording's segments.
+
+        Args:
+            rows: of the recording, from `select_segments`.
+
+        Returns:
+            One column per condition; NaN where too little is left to score. Unrated segments are scored clean only.
+        """
+        names = [condition.name for condition in self._conditions]
+        scores = pd.DataFrame(np.nan, index=rows.index, columns=names)
+        features: dict[str, dict[int, np.ndarray]] = {name: {} for name in names}
+        for done, row in enumerate(rows.index, start=1):
+            self._callbacks.check_stop()
+            if rows.at[row, "status"] == SCORABLE:
+                # A network that looks at the whole recording needs all of its segments under every condition.
+                everywhere = bool(rows.at[row, RATED]) or self._network.by_recording
+                for name, tokens in self._tokens(int(row), everywhere):
+                    if self._network.by_recording:
+                        features[name][row] = self._network.embed([tokens])[0]
+                    else:
+                        score, _ = self._checked(row, partial(self._network.score, *tokens))
+                        scores.at[row, name] = round(score, _SCORE_DECIMALS)
+            self._callbacks.progress(done, len(rows))
+        for name, by_row in features.items():
+            if by_row:
+                starts_s = rows.loc[list(by_row), "start_s"].astype(float).tolist()
+                together = np.stack(list(by_row.values()))
+                results = self._checked(next(iter(by_row)), partial(self._network.score_recording, together, starts_s))
+                scores.loc[list(by_row), name] = [round(score, _SCORE_DECIMALS) for score, _ in results]
+        unrated = ~rows[RATED].to_numpy(dtype=bool)
+        scores.loc[unrated, names[1:]] = np.nan
+        return scores
+
+    def _tokens(self, row: int, everywhere: bool) -> Iterator[tuple[str, SegmentTokens]]:
+        """Encoder outputs of one segment by the name of each condition under which something is left to score."""
         segment = self._store.segment(row)
         if not len(segment.faces) and "face" in self._network.description.modalities_needed:
-            return {}
-        changed = self._changed if rated else ()
+            return
+        changed = [condition for condition in self._conditions if condition is not CLEAN] if everywhere else []
         noisy = [condition for condition in changed if condition.snr_db is not None]
-        mels = [segment.spectrogram, *(self._add_noise(segment, condition, row) for condition in noisy)]
-        tokens = self._network.encode_audio(mels)
-        audio_of = dict(zip([CLEAN.name, *(condition.name for condition in noisy)], tokens, strict=True))
-        faces = self._encode(segment.faces)
+        inputs = [
+            self._network.audio_input(segment.spectrogram, segment.waveform),
+            *(self._add_noise(segment, condition, row) for condition in noisy),
+        ]
+        names = [CLEAN.name, *(condition.name for condition in noisy)]
+        audio_of = dict(zip(names, self._network.encode_audio(inputs), strict=True))
         audio: np.ndarray = audio_of[CLEAN.name]
-        scores = {CLEAN.name: self._score(segment, row, audio, faces)}
+        faces = self._encode(segment.faces)
+        first_slot = round(float(self._store.index["start_s"].iloc[row]) / FRAME_STEP_S)
+        pools_images = self._network.description.architecture.pools_images
+        clean = SegmentTokens(audio, faces, first_slot, None if pools_images else segment.frame_indices)
+        yield CLEAN.name, clean
         for condition in changed:
             self._callbacks.check_stop()
             if condition.snr_db is not None:
-                score = self._score(segment, row, audio_of[condition.name], faces)
+                yield condition.name, clean._replace(audio=audio_of[condition.name])
             elif condition.kept == "audio":
-                score = self._score(segment, row, audio, None)
-            elif faces is None:
-                score = math.nan
-            elif condition.cover is not None:
+                yield condition.name, clean._replace(faces=None, places=None)
+            elif faces is not None and condition.cover is not None:
                 margin = self._preprocessing.face.box_margin
                 covered = cover_faces(segment.faces, condition.cover, margin, self._rng(condition, row))
-                score = self._score(segment, row, audio, self._encode(covered))
-            else:
-                score = self._score(segment, row, None, faces)
-            scores[condition.name] = score
-        return scores
+                yield condition.name, clean._replace(faces=self._encode(covered))
+            elif faces is not None:
+                yield condition.name, clean._replace(audio=None)
 
     def _rng(self, condition: Condition, row: int) -> np.random.Generator:
         return make_rng(self._seed, zlib.crc32(condition.name.encode()), row)
 
     def _add_noise(self, segment: Segment, condition: Condition, row: int) -> np.ndarray:
+        """What the network takes of the segment's audio with noise."""
         assert condition.snr_db is not None
         if not segment.waveform.any():
-            return segment.spectrogram
+            return self._network.audio_input(segment.spectrogram, segment.waveform)
         white = self._rng(condition, row).standard_normal(len(segment.waveform), np.float32)
         audio = add_noise(segment.waveform, condition.snr_db, white)
-        return log_mel(audio, self._preprocessing.audio)
+        return self._network.audio_input(log_mel(audio, self._preprocessing.audio), audio)
 
     def _encode(self, faces: np.ndarray) -> np.ndarray | None:
         """(n, 512) embeddings, (1, 512) of the mean image for weights that pool images; None without a face."""
         if not len(faces):
             return None
-        if self._network.description.architecture.pooling == "image":
+        if self._network.description.architecture.pools_images:
             return self._network.encode_faces([faces.mean(axis=0, dtype=np.float32)])
         return self._network.encode_faces(list(faces))
 
-    def _score(self, segment: Segment, row: int, audio: np.ndarray | None, faces: np.ndarray | None) -> float:
-        first_slot = round(float(self._store.index["start_s"].iloc[row]) / FRAME_STEP_S)
+    def _checked(self, row: int, score: Callable[[], T]) -> T:
+        """What `score` returns; its error names the segment."""
         try:
-            score, _ = self._network.score(audio, faces, first_slot)
+            return score()
         except RecordingError as error:
-            raise AvpenetError(
-                f"segment {segment.segment} of {segment.recording}: {error.message}", error.remedy
-            ) from None
-        return round(score, _SCORE_DECIMALS)
+            index = self._store.index
+            name = f"segment {index['segment'].iloc[row]} of {index['recording'].iloc[row]}"
+            raise AvpenetError(f"{name}: {error.message}", error.remedy) from None

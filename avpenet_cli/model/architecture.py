@@ -15,8 +15,29 @@ MODALITIES: tuple[Modality, ...] = ("audio", "face")
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Architecture:
-    """Variant of the published model; part of every weights description.
+class NetworkSettings:
+    """What every network's settings have; part of every weights description.
+
+    Attributes:
+        may_be_missing: modalities that a segment may lack, but not all at once. Only for weights that were trained
+            without that modality.
+    """
+
+    may_be_missing: tuple[Modality, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.may_be_missing)) != len(self.may_be_missing):
+            raise ValueError(f"may_be_missing names a modality twice: {', '.join(self.may_be_missing)}")
+
+    @property
+    def pools_images(self) -> bool:
+        """Whether the face crops of a segment are averaged and encoded once, instead of one by one."""
+        return False
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Architecture(NetworkSettings):
+    """Variant of the published model.
 
     Attributes:
         fusion: `single` averages each modality to one token before the attention, as in the published model; `tokens`
@@ -29,8 +50,8 @@ class Architecture:
 
     fusion: Fusion = "tokens"
     pooling: Pooling = "frame"
-    may_be_missing: tuple[Modality, ...] = ()
 
-    def __post_init__(self) -> None:
-        if len(set(self.may_be_missing)) != len(self.may_be_missing):
-            raise ValueError(f"may_be_missing names a modality twice: {', '.join(self.may_be_missing)}")
+    @property
+    def pools_images(self) -> bool:
+        """As `NetworkSettings.pools_images`."""
+        return self.pooling == "image"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from avpenet_cli.model.architecture import Architecture, Modality
+from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.model.encoders import EMBEDDING, AudioEncoder, VisualEncoder
 from avpenet_cli.model.fusion import CrossModalFusion, Fused, token_mean
 from avpenet_cli.model.head import RegressionHead
+from avpenet_cli.model.network import PainNetwork
 
 
 def average_faces(clip: Tensor, face_mask: Tensor | None = None) -> Tensor:
@@ -24,21 +25,17 @@ def average_faces(clip: Tensor, face_mask: Tensor | None = None) -> Tensor:
     return token_mean(clip.flatten(2), face_mask).unflatten(-1, clip.shape[2:]).unsqueeze(1)
 
 
-class AVPENet(nn.Module):
+class AVPENet(PainNetwork):
     """The published network, with token fusion as an option. Parameter names are those of the authors' checkpoints.
 
     Args:
         architecture: the variant to build.
-
-    Attributes:
-        face_micro_batch: number of faces that `encode_faces` takes at a time in evaluation mode; None for all at once.
-            Affects speed and memory, not results.
     """
 
+    architecture: Architecture
+
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.architecture = architecture
-        self.face_micro_batch: int | None = None
+        super().__init__(architecture)
         self.audio_encoder = AudioEncoder()
         self.visual_encoder = VisualEncoder()
         self.audio_dropout = nn.Dropout(0.3)
@@ -46,16 +43,20 @@ class AVPENet(nn.Module):
         self.fusion = CrossModalFusion()
         self.head = RegressionHead()
 
-    def encode_audio(self, mel: Tensor) -> Tensor:
+    def encoders(self) -> list[nn.Module]:
+        """As `PainNetwork.encoders`."""
+        return [self.audio_encoder, self.visual_encoder]
+
+    def encode_audio(self, audio: Tensor) -> Tensor:
         """Encode each segment's audio as tokens; their mean is the published e_a before dropout.
 
         Args:
-            mel: (B, 1, 128, 300) float32 in [0, 1].
+            audio: (B, 1, 128, 300) float32 in [0, 1].
 
         Returns:
             (B, 10, 512) float32.
         """
-        tokens: Tensor = self.audio_encoder(mel)
+        tokens: Tensor = self.audio_encoder(audio)
         return tokens
 
     def encode_faces(self, faces: Tensor) -> Tensor:
@@ -95,22 +96,14 @@ class AVPENet(nn.Module):
         fused: Fused = self.fusion(audio, face, mask)
         return fused
 
-    def score(self, audio_tokens: Tensor | None, face_tokens: Tensor | None, face_mask: Tensor | None = None) -> Tensor:
-        """Pain score of each segment from the encoder outputs.
-
-        Args:
-            audio_tokens: (B, Ta, 512) float32, or None when no segment has audio.
-            face_tokens: (B, Tv, 512) float32, or None when no segment has a face.
-            face_mask: (B, Tv) bool, True where there is a face; None for everywhere. Masked tokens have no effect: the
-                score equals that of the segment without those tokens. A row without any face is a segment without
-                that modality.
-
-        Returns:
-            (B,) float32 in [0, 10].
-
-        Raises:
-            ValueError: a modality is missing that `architecture.may_be_missing` does not list, or both are missing.
-        """
+    def score(
+        self,
+        audio_tokens: Tensor | None,
+        face_tokens: Tensor | None,
+        face_mask: Tensor | None = None,
+        face_places: Tensor | None = None,
+    ) -> Tensor:
+        """As `PainNetwork.score`, with (B, Ta, 512) audio tokens and (B, Tv, 512) face tokens."""
         scores: Tensor = self.head(self.fuse(audio_tokens, face_tokens, face_mask).fused)
         return scores
 
@@ -162,8 +155,3 @@ class AVPENet(nn.Module):
         mask = mask.clone()
         mask[faceless, 0] = True
         return torch.where(faceless[:, None, None], 0.0, face), mask
-
-    def allow_missing(self, modality: Modality) -> None:
-        """Raise ValueError where the weights were not trained on segments without this modality."""
-        if modality not in self.architecture.may_be_missing:
-            raise ValueError(f"segments without {modality}, but these weights were not trained without it")

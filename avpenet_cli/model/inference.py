@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from avpenet_cli.model import int8, onednn
-from avpenet_cli.model.avpenet import AVPENet
-from avpenet_cli.model.encoders import ResNetTrunk
+from avpenet_cli.model.encoders import AudioEncoder, ResNetTrunk, VisualEncoder
+from avpenet_cli.model.network import FeatureNetwork, PainNetwork
 from avpenet_cli.settings import Precision
+
+N = TypeVar("N", bound=PainNetwork)
 
 CPU_FACE_MICRO_BATCH = 8
 """Faces per pass through ResNet-50 on a CPU. From 4 to 15 the time per face is equal; a power of two leaves no rest."""
@@ -32,7 +35,7 @@ _CONVOLUTIONAL = ("conv1", "layer1", "layer2", "layer3", "layer4")
 """Parts of a trunk that run in the encoder's precision; attention, pooling and projection stay float32."""
 
 
-def optimise_for_inference(model: AVPENet, device: str, precision: Precision) -> AVPENet:
+def optimise_for_inference(model: N, device: str, precision: Precision) -> N:
     """Copy a network for inference: evaluation mode, no gradients, batch norm folded, channels last.
 
     The scores of the copy differ from the network's by less than 1e-4 in float32. The parameter names in its state dict
@@ -50,7 +53,7 @@ def optimise_for_inference(model: AVPENet, device: str, precision: Precision) ->
 
 
 @torch.no_grad()
-def convert_for_inference(model: AVPENet, device: str, precision: Precision) -> AVPENet:
+def convert_for_inference(model: N, device: str, precision: Precision) -> N:
     """Convert a network as `optimise_for_inference` does, without a second copy of its parameters.
 
     Args:
@@ -67,17 +70,25 @@ def convert_for_inference(model: AVPENet, device: str, precision: Precision) -> 
     model = model.eval().to(torch.device(device)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if torch.device(device).type == "cpu":
         model.face_micro_batch = CPU_FACE_MICRO_BATCH
-        model.visual_encoder.projector = _FixedRows(model.visual_encoder.projector)
-        model.visual_encoder.spatial_attention.sigmoid = _WholeVectors(nn.Sigmoid())
-    if onednn.is_available(torch.device(device), precision):
-        if precision == "int8":
-            model.face_micro_batch = 1
-            int8.quantise(model.visual_encoder, (1, 3, 224, 224))
-        else:
-            onednn.fuse(model.visual_encoder, (CPU_FACE_MICRO_BATCH, 3, 224, 224))
-        onednn.fuse(model.audio_encoder, (CPU_AUDIO_BATCH, 1, 128, 300))
-        model.eval().requires_grad_(False)
-    return model
+    if torch.device(device).type == "cpu" and precision == "int8":
+        model.face_micro_batch = 1
+    fused = onednn.is_available(torch.device(device), precision)
+    for encoder in list(model.modules()):
+        if isinstance(encoder, VisualEncoder):
+            _convert_visual(encoder, device, precision, fused)
+        elif isinstance(encoder, AudioEncoder) and fused:
+            onednn.fuse(encoder, (CPU_AUDIO_BATCH, 1, 128, 300))
+    return model.eval().requires_grad_(False)
+
+
+def _convert_visual(encoder: VisualEncoder, device: str, precision: Precision, fused: bool) -> None:
+    if torch.device(device).type == "cpu":
+        encoder.projector = _FixedRows(encoder.projector)
+        encoder.spatial_attention.sigmoid = _WholeVectors(nn.Sigmoid())
+    if fused and precision == "int8":
+        int8.quantise(encoder, (1, 3, 224, 224))
+    elif fused:
+        onednn.fuse(encoder, (CPU_FACE_MICRO_BATCH, 3, 224, 224))
 
 
 class _FixedRows(nn.Module):
@@ -142,12 +153,13 @@ def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 @torch.inference_mode()
 def mc_scores(
-    model: AVPENet,
+    model: PainNetwork,
     audio_tokens: Tensor | None,
     face_tokens: Tensor | None,
     face_mask: Tensor | None,
     samples: int,
     seed: int,
+    face_places: Tensor | None = None,
 ) -> Tensor:
     """Monte Carlo dropout: score one segment repeatedly with active dropout, on encoder outputs computed once.
 
@@ -156,9 +168,10 @@ def mc_scores(
 
     Args:
         model: any registered network; its mode is restored afterwards.
-        audio_tokens: (1, Ta, 512) float32 or None, as for `AVPENet.score`.
+        audio_tokens: (1, Ta, 512) float32 or None, as for `PainNetwork.score`.
         face_tokens: (1, Tv, 512) float32 or None.
         face_mask: (1, Tv) bool or None.
+        face_places: (1, Tv) int64 or None.
         samples: number of passes, at least 1.
         seed: of the dropout masks.
 
@@ -166,24 +179,41 @@ def mc_scores(
         (samples,) float32 in [0, 10].
 
     Raises:
-        ValueError: `samples` under 1, more than one segment, or a missing modality as in `AVPENet.score`.
+        ValueError: `samples` under 1, more than one segment, or a missing modality as in `PainNetwork.score`.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1; got {samples}")
     for tokens in (audio_tokens, face_tokens):
         if tokens is not None and len(tokens) != 1:
             raise ValueError(f"Monte Carlo dropout takes one segment at a time; got {len(tokens)}")
-    device = next(model.head.parameters()).device
+    device = next(tokens.device for tokens in (audio_tokens, face_tokens) if tokens is not None)
     scores = []
     with _dropout_on(model), _seeded(device, seed):
         for start in range(0, samples, MC_PASSES_AT_ONCE):
             passes = min(MC_PASSES_AT_ONCE, samples - start)
-            audio, face, mask = (
+            audio, face, mask, places = (
                 None if tensor is None else tensor.expand(passes, *tensor.shape[1:])
-                for tensor in (audio_tokens, face_tokens, face_mask)
+                for tensor in (audio_tokens, face_tokens, face_mask, face_places)
             )
-            scores.append(model.score(audio, face, mask))
+            scores.append(model.score(audio, face, mask, places))
     return torch.cat(scores)
+
+
+@torch.inference_mode()
+def mc_recording_scores(model: FeatureNetwork, features: Tensor, starts_s: Tensor, samples: int, seed: int) -> Tensor:
+    """Monte Carlo dropout of a recording whose segments are scored together; seeds as in `mc_scores`.
+
+    Args:
+        model: its mode is restored afterwards.
+        features, starts_s: as for `FeatureNetwork.score_recording`.
+        samples: number of passes, at least 1.
+        seed: of the dropout masks.
+
+    Returns:
+        (samples, S) float32 in [0, 10].
+    """
+    with _dropout_on(model), _seeded(features.device, seed):
+        return torch.stack([model.score_recording(features, starts_s) for _ in range(samples)])
 
 
 @contextlib.contextmanager

@@ -1,31 +1,53 @@
 """Registry of the networks that weights can belong to, by name. Importing this module imports no torch.
 
-A new network needs one entry here. A contract test checks every entry: score shape and range, determinism, gradients
-that reach every parameter, state-dict round trip.
+A new network needs one entry here, a module, and a settings class in a module that imports no torch. A contract test
+checks every entry: score shape and range, determinism, gradients that reach every parameter, weights round trip.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, TypeAdapter
 
 from avpenet_cli.errors import WeightsError
-from avpenet_cli.model.architecture import MODALITIES, Architecture, Modality
+from avpenet_cli.model.architecture import MODALITIES, Modality, NetworkSettings
 
 if TYPE_CHECKING:
-    from avpenet_cli.model.avpenet import AVPENet
+    from avpenet_cli.model.network import PainNetwork
 
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """One network: its class, a one-sentence description, and the modalities it takes."""
+    """One network.
+
+    Attributes:
+        name: in descriptions of weights and settings files.
+        description: one sentence.
+        network: `module:Class` of the network, whose constructor takes the settings.
+        settings: `module:Class` of its settings, a `NetworkSettings`.
+        modalities: inputs of the network.
+        on_features: whether it is a `FeatureNetwork`, which learns from features of segments.
+    """
 
     name: str
     description: str
-    module: str
-    class_name: str
+    network: str
+    settings: str
     modalities: tuple[Modality, ...] = MODALITIES
+    on_features: bool = False
+
+    def settings_class(self) -> type[NetworkSettings]:
+        """The class of the settings. Imports no torch."""
+        loaded: type[NetworkSettings] = _load(self.settings)
+        return loaded
+
+    def network_class(self) -> type[PainNetwork]:
+        """The class of the network. Imports torch."""
+        loaded: type[PainNetwork] = _load(self.network)
+        return loaded
 
 
 NETWORKS: dict[str, NetworkEntry] = {
@@ -34,11 +56,27 @@ NETWORKS: dict[str, NetworkEntry] = {
         NetworkEntry(
             name="avpenet",
             description="ResNet-34 on the cry, ResNet-50 with spatial attention on the face, cross-modal attention",
-            module="avpenet_cli.model.avpenet",
-            class_name="AVPENet",
+            network="avpenet_cli.model.avpenet:AVPENet",
+            settings="avpenet_cli.model.architecture:Architecture",
         ),
     )
 }
+
+
+def _known(name: str) -> str:
+    if name not in NETWORKS:
+        raise ValueError(f"no network is called {name!r}; this version knows {', '.join(sorted(NETWORKS))}")
+    return name
+
+
+NetworkName = Annotated[str, AfterValidator(_known)]
+"""A name in the registry."""
+
+
+def _load(path: str) -> type:
+    module, _, name = path.partition(":")
+    loaded: type = getattr(import_module(module), name)
+    return loaded
 
 
 def network_entry(name: str) -> NetworkEntry:
@@ -54,14 +92,30 @@ def network_entry(name: str) -> NetworkEntry:
         raise WeightsError(f"no network is called {name!r}", f"this version knows {known}") from None
 
 
-def build(name: str, architecture: Architecture) -> AVPENet:
+def settings_of(name: str, value: object) -> NetworkSettings:
+    """A network's settings from nested dictionaries, or from settings that are checked.
+
+    Raises:
+        ValueError: no such network, settings of another one, or out of range.
+    """
+    checked: NetworkSettings = TypeAdapter(NETWORKS[_known(name)].settings_class()).validate_python(value)
+    return checked
+
+
+def build(name: str, architecture: NetworkSettings) -> PainNetwork:
     """A network with freshly initialised parameters, in training mode. Imports torch.
 
     Under `with torch.device("meta")` it has only names and shapes, without memory for parameters.
 
     Raises:
         WeightsError: there is no network of that name.
+        TypeError: the settings are another network's.
     """
     entry = network_entry(name)
-    network: AVPENet = getattr(import_module(entry.module), entry.class_name)(architecture)
+    if type(architecture) is not entry.settings_class():
+        raise TypeError(
+            f"the network {name} takes {entry.settings_class().__name__}, not {type(architecture).__name__}"
+        )
+    # mypy does not know that every network's constructor takes its settings only.
+    network: PainNetwork = entry.network_class()(architecture)
     return network

@@ -107,11 +107,13 @@ class SegmentAssessment(Generic[T]):
     Attributes:
         record: the segment, without a score as yet; its status says whether there is enough evidence for one.
         faces: the pool's features of the patient's faces; None where there are too few.
+        face_places: index of each of those faces among the segment's 30 frames.
         has_audio: whether there is enough audio.
     """
 
     record: SegmentScore
     faces: T | None
+    face_places: tuple[int, ...]
     has_audio: bool
 
 
@@ -254,9 +256,8 @@ class FrontEnd:
             ),
             flags=tuple(flag for flag in Flag if flag in flags),
         )
-        return SegmentAssessment(
-            record, face_evidence.features if has_face and face_evidence is not None else None, has_audio
-        )
+        faces = face_evidence if has_face else None
+        return SegmentAssessment(record, faces.features if faces else None, faces.places if faces else (), has_audio)
 
     def _read_video(
         self, path: Path, facts: Probe, pool: Pool[T], timer: StageTimer

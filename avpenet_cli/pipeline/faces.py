@@ -80,6 +80,7 @@ class FaceEvidence(Generic[T]):
         max_faces: largest number of persistent faces in one frame.
         non_patient_visible: another face was visible while the patient's was not.
         rotated: the patient's face was found in a rotated frame.
+        places: index among the segment's frame positions of each encoded face of the patient, in time order.
         features: the pool's features of the patient's faces, such as (n, 512) embeddings; None without one.
     """
 
@@ -90,6 +91,7 @@ class FaceEvidence(Generic[T]):
     max_faces: int
     non_patient_visible: bool
     rotated: bool
+    places: tuple[int, ...]
     features: T | None
 
 
@@ -194,5 +196,11 @@ class FaceCollector(Generic[T]):
             max_faces=max((self._count_at[slot] for slot in slots if slot in self._count_at), default=0),
             non_patient_visible=any(slot in self._count_at and slot not in self._patient for slot in slots),
             rotated=any(face.turn_deg != self._settings.rotations_deg[0] for face in faces),
+            places=tuple(
+                slot - slots.start
+                for slot in slots
+                for track in self._patient_numbers
+                if (slot, track) in self._encoded
+            ),
             features=features,
         )

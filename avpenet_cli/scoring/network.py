@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from avpenet_cli.audio.mel import NO_SIGNAL_PEAK
 from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.model.batching import NO_MEMORY
-from avpenet_cli.model.inference import mc_scores
+from avpenet_cli.model.inference import mc_recording_scores, mc_scores
+from avpenet_cli.model.network import FeatureNetwork
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, choose_precision
 from avpenet_cli.settings import RunSettings
@@ -24,8 +27,22 @@ _MAX_ENCODER_THREADS = 12
 
 _CROPS_PER_TASK = 8
 
-SegmentTokens = tuple[np.ndarray | None, np.ndarray | None, int]
-"""The arguments of `Network.score`."""
+
+class SegmentTokens(NamedTuple):
+    """What the encoders made of one segment.
+
+    Attributes:
+        audio: audio tokens (Ta, Da) float32, or None where the segment has none and the weights allow it.
+        faces: one row for each frame with the patient's face, (n, Dv) float32, or None where there is no face and the
+            weights allow it.
+        first_slot: the segment's position on the frame grid.
+        places: (n,) int64, index of each face among the segment's 30 frames; None where `faces` are not of frames.
+    """
+
+    audio: np.ndarray | None
+    faces: np.ndarray | None
+    first_slot: int
+    places: np.ndarray | None = None
 
 
 def encode_in_batches(
@@ -98,6 +115,26 @@ class Network:
         self.batch_size = run.batch_size
 
     @property
+    def by_recording(self) -> bool:
+        """Whether a segment's score depends on the others of its recording: use `embed`, then `score_recording`."""
+        return isinstance(self.model, FeatureNetwork)
+
+    def audio_input(self, mel: np.ndarray, waveform: np.ndarray) -> np.ndarray:
+        """What `encode_audio` takes of a segment.
+
+        Args:
+            mel: (128, 300) float32 in [0, 1].
+            waveform: (48000,) float32, denoised, 16 kHz.
+
+        Returns:
+            The one or the other; the waveform with a peak of 1, or zeros where there is no signal.
+        """
+        if self.model.audio_input == "spectrogram":
+            return mel
+        peak = float(np.max(np.abs(waveform), initial=0.0))
+        return waveform / np.float32(peak) if peak >= NO_SIGNAL_PEAK else np.zeros_like(waveform)
+
+    @property
     def encoder_threads(self) -> int:
         """Threads that should encode faces beside the one that finds them; 0 if that one should do it."""
         threads = min(torch.get_num_threads(), _MAX_ENCODER_THREADS)
@@ -124,13 +161,13 @@ class Network:
         return embeddings
 
     @torch.inference_mode()
-    def encode_audio(self, mels: Sequence[np.ndarray]) -> np.ndarray:
-        """Log-mel segments (128, 300) float32 in [0, 1] -> audio tokens (n, 10, 512) float32.
+    def encode_audio(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Audio of segments, from `audio_input` -> audio tokens (n, Ta, Da) float32; AVPENet's are (n, 10, 512).
 
         Raises:
             EnvironmentUnavailableError: the GPU's memory is too small for a single segment.
         """
-        return self._encode(self._encode_mels, mels)
+        return self._encode(self._encode_inputs, inputs)
 
     def _encode(self, encode: Callable[[Sequence[np.ndarray]], np.ndarray], items: Sequence[np.ndarray]) -> np.ndarray:
         rows, fitting = encode_in_batches(encode, items, self.batch_size)
@@ -149,21 +186,26 @@ class Network:
         embeddings: np.ndarray = self.model.encode_faces(pixels).float().cpu().numpy()
         return embeddings
 
-    def _encode_mels(self, mels: Sequence[np.ndarray]) -> np.ndarray:
-        batch = torch.from_numpy(np.stack(mels))[:, None].to(self.device)
+    def _encode_inputs(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        batch = torch.from_numpy(np.stack(inputs)).to(self.device)
+        if self.model.audio_input == "spectrogram":
+            batch = batch[:, None]
         tokens: np.ndarray = self.model.encode_audio(batch).float().cpu().numpy()
         return tokens
 
     @torch.inference_mode()
-    def score(self, audio: np.ndarray | None, faces: np.ndarray | None, first_slot: int) -> tuple[float, np.ndarray]:
+    def score(
+        self,
+        audio: np.ndarray | None,
+        faces: np.ndarray | None,
+        first_slot: int,
+        places: np.ndarray | None = None,
+    ) -> tuple[float, np.ndarray]:
         """Score one segment on its own, so that its score cannot depend on its neighbours.
 
         Args:
-            audio: audio tokens (10, 512), or None where the segment has none and the weights allow it.
-            faces: one embedding per frame with the patient's face, (n, 512), or None where there is no face and the
-                weights allow it.
-            first_slot: the segment's position on the frame grid; part of the Monte Carlo seed, so that the same segment
-                has the same interval at every stride.
+            audio, faces, first_slot, places: as in `SegmentTokens`. The position is part of the Monte Carlo seed, so
+                that the same segment has the same interval at every stride.
 
         Returns:
             The score in [0, 10], and the Monte Carlo dropout samples (mc_samples,), empty unless asked for.
@@ -171,21 +213,64 @@ class Network:
         Raises:
             RecordingError: the network's output is not a finite number.
         """
-        audio_tokens = None if audio is None else torch.from_numpy(audio)[None].to(self.device)
-        face_tokens = None if faces is None else torch.from_numpy(faces)[None].to(self.device)
+        tokens = self._tensors(SegmentTokens(audio, faces, first_slot, places))
         with _one_thread():
-            score = float(self.model.score(audio_tokens, face_tokens, None)[0])
-            if not math.isfinite(score):
-                raise RecordingError(
-                    "not_a_number", "the network's output is not a number", "check the weights and report it"
-                )
+            score = _finite(float(self.model.score(*tokens)[0]))
             if not self._run.mc_samples:
                 return score, np.empty(0, np.float32)
-            samples = mc_scores(
-                self.model, audio_tokens, face_tokens, None, self._run.mc_samples, self._run.seed + first_slot
-            )
+            audio_tokens, face_tokens, mask, face_places = tokens
+            seed = self._run.seed + first_slot
+            samples = mc_scores(self.model, audio_tokens, face_tokens, mask, self._run.mc_samples, seed, face_places)
             return score, samples.float().cpu().numpy()
 
     def score_many(self, segments: Iterable[SegmentTokens]) -> list[tuple[float, np.ndarray]]:
-        """Score segments, each on its own and as soon as it comes. Arguments of each, results and errors as `score`."""
+        """Score segments, each on its own and as soon as it comes. Results and errors as `score`."""
         return [self.score(*segment) for segment in segments]
+
+    @torch.inference_mode()
+    def embed(self, segments: Iterable[SegmentTokens]) -> np.ndarray:
+        """Features of segments for `score_recording`, each computed on its own: (n, E) float32."""
+        assert isinstance(self.model, FeatureNetwork)
+        with _one_thread():
+            rows = [self.model.embed(*self._tensors(segment)).float().cpu().numpy() for segment in segments]
+        return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
+
+    @torch.inference_mode()
+    def score_recording(self, features: np.ndarray, starts_s: Sequence[float]) -> list[tuple[float, np.ndarray]]:
+        """Scores and Monte Carlo samples of a recording's scorable segments, as `score` gives them.
+
+        Args:
+            features: (S, E) float32, from `embed`, in time order.
+            starts_s: (S,) s, ascending.
+
+        Raises:
+            RecordingError: the network's output is not a finite number.
+        """
+        assert isinstance(self.model, FeatureNetwork)
+        if not len(features):
+            return []
+        rows = torch.from_numpy(features).to(self.device)
+        starts = torch.tensor(starts_s, dtype=torch.float64, device=self.device)
+        with _one_thread():
+            scores = [_finite(score) for score in self.model.score_recording(rows, starts).tolist()]
+            samples = np.empty((len(scores), 0), np.float32)
+            if self._run.mc_samples:
+                drawn = mc_recording_scores(self.model, rows, starts, self._run.mc_samples, self._run.seed)
+                samples = drawn.float().cpu().numpy().T
+        return list(zip(scores, samples, strict=True))
+
+    def _tensors(
+        self, segment: SegmentTokens
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, None, torch.Tensor | None]:
+        """The arguments of `PainNetwork.score` for one segment."""
+        audio, faces, places = (
+            None if array is None else torch.from_numpy(np.ascontiguousarray(array))[None].to(self.device)
+            for array in (segment.audio, segment.faces, segment.places if segment.faces is not None else None)
+        )
+        return audio, faces, None, places
+
+
+def _finite(score: float) -> float:
+    if not math.isfinite(score):
+        raise RecordingError("not_a_number", "the network's output is not a number", "check the weights and report it")
+    return score

@@ -34,6 +34,7 @@ from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.recorded_at import CONTAINER
 from avpenet_cli.scoring.results import Results, RunFacts, partial_path, refuse_replacing_others, tables_of
 from avpenet_cli.scoring.scorer import Scorer, failed_outcome
+from avpenet_cli.scoring.shared_network import can_be_shared
 from avpenet_cli.settings import RunSettings, result_settings
 from avpenet_cli.storage import storage_fault, temporary_prefix
 from avpenet_cli.tables import check_format
@@ -139,9 +140,12 @@ def _open_lanes(request: ScoreRequest, callbacks: RunCallbacks, *, with_times: b
     if settings.workers != 1:
         to_score = len(recordings) if request.overwrite else count_unfinished(request.out, recordings)
     plan = plan_workers(settings.workers, to_score, device)
-    if device.type == "cuda":
+    if can_be_shared(request.weights, settings):
         return ThreadLanes(request.weights, settings, plan.workers, callbacks, with_times=with_times)
-    if plan.workers > 1:
+    if device.type == "cuda" and plan.workers > 1:
+        network_name = request.weights.description.network
+        callbacks.warning(f"weights of the network {network_name} score one recording at a time on a GPU")
+    elif plan.workers > 1:
         callbacks.detail(f"loading {plural(plan.workers, 'worker')} with {plural(plan.threads, 'thread')} each")
         return WorkerLanes(WorkerSetup(request.weights, settings, with_times, plan.threads), plan.workers, callbacks)
     network = Network(request.weights, settings, callbacks)

@@ -21,9 +21,9 @@ from avpenet_cli.pipeline.windows import balance
 from avpenet_cli.records import CREATION_TIME, Balance, Modalities, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.scoring.encoder_threads import EncoderThreads
-from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.network import Network, SegmentTokens
 from avpenet_cli.scoring.pools import EmbeddingPool, ImagePool
-from avpenet_cli.settings import RunSettings
+from avpenet_cli.settings import FRAME_STEP_S, RunSettings
 from avpenet_cli.version import __version__
 
 _AUDIO_BATCH = 16
@@ -39,6 +39,25 @@ class _EncodedAudio:
 
     per_window: Sequence[SegmentAudio]
     tokens: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class _Assessed:
+    """One segment before it is scored."""
+
+    assessment: SegmentAssessment[np.ndarray]
+    tokens: SegmentTokens
+
+    def without_tokens(self) -> _Assessed:
+        """A copy that takes no memory to speak of."""
+        faces = None if self.assessment.faces is None else self.assessment.faces[:0]
+        return _Assessed(
+            dataclasses.replace(self.assessment, faces=faces), SegmentTokens(None, None, self.tokens.first_slot)
+        )
+
+
+def _scorable(segments: Sequence[_Assessed]) -> Iterator[SegmentTokens]:
+    return (segment.tokens for segment in segments if segment.assessment.record.status is not Status.UNSCORABLE)
 
 
 class Scorer:
@@ -108,7 +127,7 @@ class Scorer:
         )
 
     def _pool(self, encoder: EncoderThreads) -> EmbeddingPool | ImagePool:
-        if self._network.description.architecture.pooling == "image":
+        if self._network.description.architecture.pools_images:
             return ImagePool(encoder, self._run.batch_size, self._run.stride_frames)
         return EmbeddingPool(encoder, self._run.batch_size)
 
@@ -125,8 +144,8 @@ class Scorer:
 
         empty = np.empty(0, np.float32)
         for segment_audio in self._front_end.iter_segment_audio(evidence):
-            # The spectrogram is needed once; its numbers are kept without it.
-            waiting.append(segment_audio.mel)
+            # The input is needed once; its numbers are kept without it.
+            waiting.append(self._network.audio_input(segment_audio.mel, segment_audio.cleaned))
             per_window.append(dataclasses.replace(segment_audio, mel=empty, cleaned=empty))
             if len(waiting) >= _AUDIO_BATCH:
                 encode()
@@ -139,34 +158,65 @@ class Scorer:
         self, evidence: RecordingEvidence[np.ndarray], audio: _EncodedAudio, timer: StageTimer
     ) -> Iterator[SegmentScore]:
         """Assess the evidence for each segment and, where there is enough, score it."""
-        for first in range(0, len(evidence.plan), _SEGMENTS_AT_ONCE):
-            segments = []
-            for window in evidence.plan[first : first + _SEGMENTS_AT_ONCE]:
-                segment_audio = audio.per_window[window.index] if audio.per_window else None
-                assessment = self._front_end.assess_segment(evidence, window, segment_audio)
-                tokens = audio.tokens[window.index] if assessment.has_audio and audio.tokens is not None else None
-                segments.append((window, assessment, tokens))
+        chunks = (self._assessed(evidence, audio, first) for first in range(0, len(evidence.plan), _SEGMENTS_AT_ONCE))
+        if self._network.by_recording:
+            yield from self._scored_together(chunks, timer)
+            return
+        for segments in chunks:
             with timer.stage("fuse"):
-                inputs = (
-                    (tokens, assessment.faces, window.first_slot)
-                    for window, assessment, tokens in segments
-                    if assessment.record.status is not Status.UNSCORABLE
-                )
-                results = iter(self._network.score_many(self._until_stopped(inputs)))
-            for _, assessment, tokens in segments:
-                if assessment.record.status is Status.UNSCORABLE:
-                    yield assessment.record
-                else:
-                    yield self._scored(assessment, tokens is not None, *next(results))
+                results = iter(self._network.score_many(self._until_stopped(_scorable(segments))))
+            yield from self._with_scores(segments, results)
+
+    def _assessed(self, evidence: RecordingEvidence[np.ndarray], audio: _EncodedAudio, first: int) -> list[_Assessed]:
+        segments = []
+        for window in evidence.plan[first : first + _SEGMENTS_AT_ONCE]:
+            segment_audio = audio.per_window[window.index] if audio.per_window else None
+            assessment = self._front_end.assess_segment(evidence, window, segment_audio)
+            places = (
+                None
+                if self._network.description.architecture.pools_images
+                else np.array(assessment.face_places, np.int64)
+            )
+            tokens = SegmentTokens(
+                audio.tokens[window.index] if assessment.has_audio and audio.tokens is not None else None,
+                assessment.faces,
+                window.first_slot,
+                places,
+            )
+            segments.append(_Assessed(assessment, tokens))
+        return segments
+
+    def _scored_together(self, chunks: Iterator[list[_Assessed]], timer: StageTimer) -> Iterator[SegmentScore]:
+        """Scores of a network that looks at the whole recording: embeds all segments first."""
+        kept: list[_Assessed] = []
+        features = []
+        for segments in chunks:
+            with timer.stage("fuse"):
+                features.append(self._network.embed(self._until_stopped(_scorable(segments))))
+            # Only whether there was a face is needed later.
+            kept += [segment.without_tokens() for segment in segments]
+        starts_s = [tokens.first_slot * FRAME_STEP_S for tokens in _scorable(kept)]
+        with timer.stage("fuse"):
+            rows = [part for part in features if len(part)]
+            results = self._network.score_recording(np.concatenate(rows), starts_s) if rows else []
+        yield from self._with_scores(kept, iter(results))
+
+    def _with_scores(
+        self, segments: Sequence[_Assessed], results: Iterator[tuple[float, np.ndarray]]
+    ) -> Iterator[SegmentScore]:
+        for segment in segments:
+            record = segment.assessment.record
+            if record.status is Status.UNSCORABLE:
+                yield record
+            else:
+                yield self._scored(segment.assessment, *next(results))
 
     def _until_stopped(self, items: Iterable[T]) -> Iterator[T]:
         for item in items:
             self._callbacks.check_stop()
             yield item
 
-    def _scored(
-        self, assessment: SegmentAssessment[np.ndarray], has_audio: bool, score: float, samples: np.ndarray
-    ) -> SegmentScore:
+    def _scored(self, assessment: SegmentAssessment[np.ndarray], score: float, samples: np.ndarray) -> SegmentScore:
         """A segment with its score and its Monte Carlo samples (mc_samples,), which may be none."""
         description = self._network.description
         score = round(score, 3)
@@ -175,7 +225,7 @@ class Scorer:
             score=score,
             label=description.label(score),
             modalities=Modalities.of(
-                audio=has_audio and "audio" in description.modalities,
+                audio=assessment.has_audio and "audio" in description.modalities,
                 face=assessment.faces is not None and "face" in description.modalities,
             ).value,
         )

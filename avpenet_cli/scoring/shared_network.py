@@ -13,6 +13,8 @@ from avpenet_cli.errors import RecordingError
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.face.detect import FaceDetector, new_cascade
 from avpenet_cli.face.mtcnn.cascade import ImageFaces
+from avpenet_cli.model.architecture import Architecture
+from avpenet_cli.model.avpenet import AVPENet
 from avpenet_cli.model.batching import BatchingService, BatchKind, Finish
 from avpenet_cli.model.encoders import EMBEDDING
 from avpenet_cli.model.fixed_shape import FixedShape
@@ -47,8 +49,14 @@ True. `seed` is that of its Monte Carlo samples."""
 
 def load_network_for(entry: WeightsEntry, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS) -> Network:
     """The kind of network that a run of `avpenet score` has on the device of the settings; arguments as `Network`."""
-    kind = SharedNetwork if choose_device(run.device).type == "cuda" else Network
-    return kind(entry, run, callbacks)
+    return (SharedNetwork if can_be_shared(entry, run) else Network)(entry, run, callbacks)
+
+
+def can_be_shared(entry: WeightsEntry, run: RunSettings) -> bool:
+    """Whether recordings can share a network on the device of the settings: AVPENet as published, or over tokens."""
+    architecture = entry.description.architecture
+    published = isinstance(architecture, Architecture) and architecture.fusion in ("single", "tokens")
+    return published and choose_device(run.device).type == "cuda"
 
 
 class SharedNetwork(Network):
@@ -65,6 +73,8 @@ class SharedNetwork(Network):
     Attributes:
         faces, audio, segments: run the batches of the encoders and of the fusion.
     """
+
+    model: AVPENet
 
     def __init__(self, entry: WeightsEntry, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
         super().__init__(entry, run, callbacks)
@@ -116,17 +126,23 @@ class SharedNetwork(Network):
         distinct, positions = deduplicate_consecutive(crops)
         return np.stack(self._service.run("faces", distinct))[positions]
 
-    def encode_audio(self, mels: Sequence[np.ndarray]) -> np.ndarray:
+    def encode_audio(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """As `Network.encode_audio`."""
-        return np.stack(self._service.run("audio", mels))
+        return np.stack(self._service.run("audio", inputs))
 
-    def score(self, audio: np.ndarray | None, faces: np.ndarray | None, first_slot: int) -> tuple[float, np.ndarray]:
+    def score(
+        self,
+        audio: np.ndarray | None,
+        faces: np.ndarray | None,
+        first_slot: int,
+        places: np.ndarray | None = None,
+    ) -> tuple[float, np.ndarray]:
         """As `Network.score`."""
-        return self.score_many([(audio, faces, first_slot)])[0]
+        return self.score_many([SegmentTokens(audio, faces, first_slot, places)])[0]
 
     def score_many(self, segments: Iterable[SegmentTokens]) -> list[tuple[float, np.ndarray]]:
         """As `Network.score_many`; the device is waited for once for all the segments."""
-        packed = [self._packed(*segment) for segment in segments]
+        packed = [self._packed(audio, faces, first_slot) for audio, faces, first_slot, _ in segments]
         scores = self._service.submit("segments", packed)
         samples = self._service.submit("samples", packed) if self._run.mc_samples else None
         results = [float(score) for score in scores.result()]

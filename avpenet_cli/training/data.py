@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.dataset.store import SegmentStore
+from avpenet_cli.model.network import AudioInput
 from avpenet_cli.training.augmentation import augment_audio, augment_faces
 from avpenet_cli.training.settings import TrainSettings
 
@@ -38,10 +39,12 @@ class Batch:
     """B segments.
 
     Attributes:
-        mel: (B, 1, 128, 300) float32 in [0, 1]; (B, 10, 512) float32 audio tokens where the batch is embedded.
-        faces: (N, 3, side, side) uint8 RGB, the segments' faces concatenated; (N, 512) float32 embeddings where the
+        mel: (B, 1, 128, 300) float32 in [0, 1], or (B, 48000) float32 for networks that take waveforms; (B, Ta, Da)
+            float32 audio tokens where the batch is embedded.
+        faces: (N, 3, side, side) uint8 RGB, the segments' faces concatenated; (N, Dv) float32 embeddings where the
             batch is embedded.
         counts: (B,) int64, number of faces of each segment; their sum is N.
+        places: (N,) int64, index of each face among its segment's 30 frames.
         truth: (B,) float32, pain 0 to 10.
         rows: (B,) int64, each segment's row in the store's index.
     """
@@ -49,6 +52,7 @@ class Batch:
     mel: Tensor
     faces: Tensor
     counts: Tensor
+    places: Tensor
     truth: Tensor
     rows: Tensor
 
@@ -58,7 +62,7 @@ class Batch:
         return self.faces.ndim == 2
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
-        """A copy on another device; `counts` and `rows` stay on the CPU, where they are read."""
+        """A copy on another device; `counts`, `places` and `rows` stay on the CPU, where they are read."""
         return replace(
             self,
             mel=self.mel.to(device, non_blocking=non_blocking),
@@ -76,6 +80,7 @@ class Item(NamedTuple):
 
     mel: np.ndarray
     faces: np.ndarray
+    places: np.ndarray
     truth: float
     row: int
 
@@ -86,14 +91,16 @@ class Embeddings:
 
     Attributes:
         rows: (n,) int64, ascending, of the store's index.
-        audio: (n, 10, 512) float16.
-        faces: (sum of counts, 512) float16, the segments' embeddings concatenated.
+        audio: (n, Ta, Da) float16 or float32; (n, 0, 0) for networks that do not take audio.
+        faces: (sum of counts, Dv) float16 or float32, the segments' embeddings concatenated.
+        places: (sum of counts,) int64, index of each face among its segment's 30 frames.
         starts: (n + 1,) int64, index of each segment's first face.
     """
 
     rows: np.ndarray
     audio: np.ndarray
     faces: np.ndarray
+    places: np.ndarray
     starts: np.ndarray
 
     def item(self, row: int, truth: float) -> Item:
@@ -101,8 +108,9 @@ class Embeddings:
         number = int(np.searchsorted(self.rows, row))
         if number == len(self.rows) or self.rows[number] != row:
             raise KeyError(row)
-        faces = self.faces[self.starts[number] : self.starts[number + 1]]
-        return Item(self.audio[number].astype(np.float32), faces.astype(np.float32), truth, row)
+        own = slice(self.starts[number], self.starts[number + 1])
+        audio, faces = self.audio[number].astype(np.float32), self.faces[own].astype(np.float32)
+        return Item(audio, faces, self.places[own], truth, row)
 
 
 class SegmentDataset(Dataset[Item]):
@@ -113,6 +121,7 @@ class SegmentDataset(Dataset[Item]):
         settings: the settings of the run.
         augmented: for training; otherwise spectrogram and faces are those of `avpenet score`.
         frames: largest number of faces per segment; random ones when augmented, else evenly spaced.
+        audio_input: what the network takes. Waveforms are not augmented.
         embeddings: used in the epochs that train on them.
     """
 
@@ -123,9 +132,10 @@ class SegmentDataset(Dataset[Item]):
         augmented: bool,
         frames: int,
         embeddings: Embeddings | None = None,
+        audio_input: AudioInput = "spectrogram",
     ) -> None:
         self._store, self._settings, self._embeddings = store, settings, embeddings
-        self._augmented, self._frames = augmented, frames
+        self._augmented, self._frames, self._audio_input = augmented, frames, audio_input
         self._audio = store.preprocessing.audio
         self._crops = store.index["crops"].to_numpy()
         self._references = store.index["reference"].to_numpy(dtype=np.float64)
@@ -135,18 +145,22 @@ class SegmentDataset(Dataset[Item]):
             return self._embeddings.item(key.row, float(self._references[key.row]))
         rng = make_rng(self._settings.seed, SEGMENT, key.epoch, key.row)
         # Where every frame has a face, crops that are not selected need not be decoded.
-        complete = int(self._crops[key.row]) == self._store.frames_per_window
-        selected = self._select(self._store.frames_per_window, rng) if complete else None
+        in_full = self._store.frames_per_window
+        complete = int(self._crops[key.row]) == in_full
+        selected = self._select(in_full, rng) if complete else None
         segment = self._store.segment(key.row, selected)
-        faces = segment.faces if complete else segment.faces[self._select(len(segment.faces), rng)]
-        faces = _resize(faces, self._settings.face_px)
-        mel = segment.spectrogram
+        chosen = slice(None) if complete else self._select(len(segment.faces), rng)
+        faces, places = _resize(segment.faces[chosen], self._settings.face_px), segment.frame_indices[chosen]
+        audio = segment.spectrogram[None]
+        if self._audio_input == "waveform":
+            audio = segment.waveform
+        elif self._augmented:
+            waveform = augment_audio(segment.waveform, self._settings.audio, rng)
+            if waveform is not segment.waveform:
+                audio = log_mel(waveform, self._audio)[None]
         if self._augmented:
-            audio = augment_audio(segment.waveform, self._settings.audio, rng)
-            if audio is not segment.waveform:
-                mel = log_mel(audio, self._audio)
             faces = augment_faces(faces, self._settings.face, rng)
-        return Item(mel[None], faces.transpose(0, 3, 1, 2), segment.reference, key.row)
+        return Item(audio, faces.transpose(0, 3, 1, 2), places, segment.reference, key.row)
 
     def _select(self, count: int, rng: np.random.Generator) -> list[int]:
         """Indices of the frames to use, of `count`, ascending."""
@@ -169,6 +183,7 @@ def collate(items: Sequence[Item]) -> Batch:
         mel=torch.from_numpy(np.stack([item.mel for item in items])),
         faces=torch.from_numpy(np.concatenate([item.faces for item in items])),
         counts=torch.tensor([len(item.faces) for item in items], dtype=torch.int64),
+        places=torch.from_numpy(np.concatenate([item.places for item in items]).astype(np.int64)),
         truth=torch.tensor([item.truth for item in items], dtype=torch.float32),
         rows=torch.tensor([item.row for item in items], dtype=torch.int64),
     )

@@ -1,7 +1,13 @@
-"""Embeddings of every segment by frozen encoders, computed once before a stage that trains on them."""
+"""Outputs of frozen encoders for the segments of a store: computed once, kept in a folder, resumed after a kill.
+
+Audio and faces are kept apart, each under a name made of everything that changes them, so that networks with the same
+encoder share them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,84 +15,212 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
-from torch.utils.data import DataLoader
 
+from avpenet_cli.dataset.shards import SCORABLE
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import Interrupted
+from avpenet_cli.model.architecture import Modality
+from avpenet_cli.model.inference import optimise_for_inference
+from avpenet_cli.model.network import PainNetwork
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
-from avpenet_cli.storage import atomic_write
-from avpenet_cli.training.data import Embeddings, EpochSampler, SegmentDataset, collate
-from avpenet_cli.training.lightning_module import PainLightningModule
+from avpenet_cli.settings import digest_of
+from avpenet_cli.storage import atomic_write, make_private_folder
+from avpenet_cli.training.data import Embeddings, Item, SampleKey, SegmentDataset
 from avpenet_cli.training.settings import TrainSettings
 
-EMBEDDINGS_FILE = "embeddings.safetensors"
-_BATCH_SIZE = 8
+EMBEDDINGS_FOLDER = "embeddings"
+_BLOCK_ROWS = 64
+"""Rows of the index whose embeddings are in one file: what a kill can cost."""
+_NAME_DIGITS = 24
+_FACE_BATCH = 64
+
+Block = dict[str, np.ndarray]
 
 
 def load_or_compute_embeddings(
-    path: Path,
+    folder: Path,
     store: SegmentStore,
-    rows: np.ndarray,
-    module: PainLightningModule,
+    network: PainNetwork,
     settings: TrainSettings,
     callbacks: RunCallbacks = NO_CALLBACKS,
+    rows: np.ndarray | None = None,
 ) -> Embeddings:
-    """Read stored embeddings, or compute them with the module's network and store them.
+    """Read stored embeddings, and compute and store what is missing.
 
-    Takes 1 kB for each audio token and each face, in memory and on disk: 20 kB for a segment with ten faces.
+    Embeddings take 1 kB for each audio token and each face, in memory and on disk: 20 kB for a segment with ten faces.
+    Networks without encoders keep single precision, because their features are measurements: twice as much.
 
     Args:
-        path: in the run's folder, which belongs to one store, one set of settings and one initial network.
-        rows: (n,) int64, ascending, of the store's index.
+        folder: may hold embeddings of other networks and stores.
+        settings: faces per segment (`validation_frames`), their size, device and precision.
+        rows: (n,) int64, ascending, of the store's index; by default those of `rows_to_encode`.
 
     Raises:
-        Interrupted: the callbacks asked for it; nothing is kept.
+        Interrupted: the callbacks asked for it; finished blocks are kept.
         OutputError, EnvironmentUnavailableError: they cannot be written.
     """
-    try:
-        kept = load_file(path)
-        if np.array_equal(kept["rows"], rows):
-            return Embeddings(**kept)
-    except (OSError, SafetensorError, KeyError, TypeError):
-        pass  # none yet, or incomplete: computed again
-    computed = _compute(store, rows, module, settings, callbacks)
-    with atomic_write(path) as file:
-        tensors = {"rows": computed.rows, "audio": computed.audio, "faces": computed.faces, "starts": computed.starts}
-        file.write(save(tensors))
-    return computed
+    make_private_folder(folder)
+    rows = rows_to_encode(store) if rows is None else rows
+    parts = {modality: _Blocks(folder, store, rows, network, settings, modality) for modality in network.modalities}
+    missing = sum(part.missing for part in parts.values())
+    if missing:
+        encode = _Encoder(network, store, settings)
+        done = 0
+        for part in parts.values():
+            for block in part.compute(encode, callbacks):
+                done += block
+                callbacks.progress(done, missing)
+    return _joined(np.asarray(rows, np.int64), parts)
 
 
-def _compute(
-    store: SegmentStore,
-    rows: np.ndarray,
-    module: PainLightningModule,
-    settings: TrainSettings,
-    callbacks: RunCallbacks,
-) -> Embeddings:
-    device = choose_device(settings.device)
-    module.to(device).eval()
-    # As in validation: without augmentation, faces evenly spaced.
-    dataset = SegmentDataset(store, replace(settings, cache_embeddings=False), False, settings.validation_frames)
-    loader = DataLoader(
-        dataset,
-        batch_size=_BATCH_SIZE,
-        sampler=EpochSampler(rows, None),
-        collate_fn=collate,
-    )
-    audio, faces, counts = [], [], []
-    half = settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda")
-    for done, batch in enumerate(loader, start=1):
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            embedded = module.embed(batch.to(device))
-        audio.append(embedded.mel.half().cpu().numpy())
-        faces.append(embedded.faces.half().cpu().numpy())
-        counts.append(embedded.counts.numpy())
-        callbacks.progress(done, len(loader))
-        if callbacks.should_stop():
-            raise Interrupted("interrupted before the first epoch", "run the same command again with --resume")
-    starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
-    # NumPy keeps the memory order of the arrays it concatenates, and safetensors 0.8 writes the memory as it lies, so
-    # that other numbers would be read back unless the arrays are contiguous.
-    tokens, embeddings = (np.ascontiguousarray(np.concatenate(parts)) for parts in (audio, faces))
-    return Embeddings(np.asarray(rows, np.int64), tokens, embeddings, starts)
+def rows_to_encode(store: SegmentStore) -> np.ndarray:
+    """All segments that can be scored, of recordings that have a rated one: (n,) int64 rows of the index."""
+    index = store.index
+    rated = index.loc[index["reference"].notna(), "recording"].unique()
+    usable = index["recording"].isin(rated) & (index["status"] == SCORABLE)
+    return np.flatnonzero(usable.to_numpy(dtype=bool))
+
+
+def _joined(rows: np.ndarray, parts: dict[Modality, _Blocks]) -> Embeddings:
+    none = np.zeros((len(rows), 0, 0), np.float16)
+    audio = np.concatenate([block["audio"] for block in parts["audio"].read()]) if "audio" in parts else none
+    if "face" not in parts:
+        empty = np.zeros((0, 0), np.float16)
+        return Embeddings(rows, audio, empty, np.zeros(0, np.int64), np.zeros(len(rows) + 1, np.int64))
+    blocks = list(parts["face"].read())
+    counts = np.concatenate([block["counts"] for block in blocks])
+    faces, places = (np.concatenate([block[name] for block in blocks]) for name in ("faces", "places"))
+    return Embeddings(rows, audio, faces, places, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+
+
+class _Blocks:
+    """Files of one modality's embeddings, each of the rows in one range of the index."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: SegmentStore,
+        rows: np.ndarray,
+        network: PainNetwork,
+        settings: TrainSettings,
+        modality: Modality,
+    ) -> None:
+        self._modality = modality
+        half = bool(network.encoders())
+        self._type = np.float16 if half else np.float32
+        what = [store.digest, network.encoder_digest(modality), half, settings.precision]
+        if modality == "face":
+            what += [settings.validation_frames, settings.face_px]
+        self._folder = folder / f"{modality}-{digest_of(what)[:_NAME_DIGITS]}"
+        numbers = np.asarray(rows, np.int64) // _BLOCK_ROWS
+        self._rows = {int(number): rows[numbers == number] for number in np.unique(numbers)}
+        self._todo = {number: block for number, block in self._rows.items() if self._stored(number) is None}
+
+    @property
+    def missing(self) -> int:
+        """Number of segments to compute."""
+        return sum(map(len, self._todo.values()))
+
+    def compute(self, encode: _Encoder, callbacks: RunCallbacks) -> Iterator[int]:
+        """Compute and store the missing blocks; yields the number of segments of each."""
+        if self._todo:
+            make_private_folder(self._folder)
+        for number, rows in list(self._todo.items()):
+            block = self._block(encode(rows, self._modality, callbacks))
+            with atomic_write(self._path(number)) as file:
+                # safetensors writes the memory as it lies, whatever the order of an array's dimensions.
+                file.write(save({"rows": rows} | {k: np.ascontiguousarray(v) for k, v in block.items()}))
+            del self._todo[number]
+            yield len(rows)
+
+    def _block(self, items: Sequence[Item]) -> Block:
+        if self._modality == "audio":
+            return {"audio": np.stack([item.mel for item in items]).astype(self._type)}
+        return {
+            "faces": np.concatenate([item.faces for item in items]).astype(self._type),
+            "places": np.concatenate([item.places for item in items]).astype(np.int64),
+            "counts": np.array([len(item.faces) for item in items], np.int64),
+        }
+
+    def read(self) -> Iterator[Block]:
+        """The blocks, in the order of the rows."""
+        for number in self._rows:
+            block = self._stored(number)
+            assert block is not None
+            yield block
+
+    def _stored(self, number: int) -> Block | None:
+        """A block with exactly the rows that are asked for; None where there is none, or an incomplete one."""
+        try:
+            block = load_file(self._path(number))
+            if not np.array_equal(block["rows"], self._rows[number]):
+                return None
+        except (OSError, SafetensorError, KeyError):
+            return None
+        return block
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.safetensors"
+
+
+class _Encoder:
+    """Encodes segments in several threads, each of which computes alone on a CPU."""
+
+    def __init__(self, network: PainNetwork, store: SegmentStore, settings: TrainSettings) -> None:
+        self._device = choose_device(settings.device)
+        self._network = optimise_for_inference(network, str(self._device), "float32")
+        self._half = settings.precision == "bfloat16" or (settings.precision == "auto" and self._device.type == "cuda")
+        # As in validation: without augmentation, faces evenly spaced.
+        plain = replace(settings, cache_embeddings=False)
+        frames, audio_input = settings.validation_frames, network.audio_input
+        self._dataset = SegmentDataset(store, plain, False, frames, audio_input=audio_input)
+        face = store.preprocessing.face
+        self._mean, self._std = (
+            torch.tensor(value, device=self._device).view(1, 3, 1, 1) for value in (face.pixel_mean, face.pixel_std)
+        )
+        self._threads = torch.get_num_threads() if self._device.type == "cpu" else 1
+
+    def __call__(self, rows: np.ndarray, modality: Modality, callbacks: RunCallbacks) -> list[Item]:
+        """Segments with encoder outputs in place of one modality; raises Interrupted."""
+
+        def encode(row: int) -> Item:
+            callbacks.check_stop()
+            return self._encode(self._dataset[SampleKey(0, row)], modality)
+
+        try:
+            return list(_in_threads(encode, rows.tolist(), self._threads))
+        except Interrupted:
+            raise Interrupted("interrupted while encoding", "run the same command again with --resume") from None
+
+    @torch.inference_mode()
+    def _encode(self, item: Item, modality: Modality) -> Item:
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            if modality == "audio":
+                audio = torch.from_numpy(item.mel)[None].to(self._device)
+                return item._replace(mel=self._network.encode_audio(audio)[0].float().cpu().numpy())
+            faces = torch.from_numpy(np.ascontiguousarray(item.faces)).to(self._device).float() / 255 - self._mean
+            faces = faces / self._std
+            if self._network.architecture.pools_images and len(faces):
+                mean = self._network.encode_faces(faces.mean(dim=0, keepdim=True)).float().cpu().numpy()
+                return item._replace(faces=mean, places=np.zeros(1, np.int64))
+            # At a low frame rate one frame fills several positions.
+            distinct, inverse = torch.unique_consecutive(faces, return_inverse=True, dim=0)
+            parts = [self._network.encode_faces(part) for part in distinct.split(_FACE_BATCH)]
+            rows = torch.cat(parts)[inverse] if len(faces) else self._network.encode_faces(faces)
+            return item._replace(faces=rows.float().cpu().numpy())
+
+
+def _in_threads(function: Callable[[int], Item], rows: list[int], threads: int) -> Iterator[Item]:
+    if threads <= 1:
+        yield from map(function, rows)
+        return
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, "encoder", initializer=torch.set_num_threads, initargs=(1,)) as executor:
+        try:
+            yield from executor.map(function, rows)
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+        finally:
+            torch.set_num_threads(before)

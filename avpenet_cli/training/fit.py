@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError, Interrupted, SettingsError
+from avpenet_cli.model.architecture import NetworkSettings
 from avpenet_cli.model.inference import optimise_for_inference
 from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
@@ -28,7 +29,7 @@ from avpenet_cli.runs.device import choose_device
 from avpenet_cli.training.checkpoint_callback import CheckpointCallback
 from avpenet_cli.training.curves import EpochRow
 from avpenet_cli.training.data import Batch, EpochSampler, SegmentDataset, collate
-from avpenet_cli.training.embeddings import EMBEDDINGS_FILE, load_or_compute_embeddings
+from avpenet_cli.training.embeddings import EMBEDDINGS_FOLDER, load_or_compute_embeddings
 from avpenet_cli.training.initial import initial_network
 from avpenet_cli.training.lightning_module import PainLightningModule
 from avpenet_cli.training.run_directory import CHECKPOINT_FILE
@@ -43,15 +44,17 @@ class FitResult:
 
     Attributes:
         state: parameters of the network at its best epoch, float32 on the CPU.
-        best: the best epoch.
+        architecture: of the network; sizes that depend on what was learnt are filled in.
+        best: the best epoch; None for a network that learns from features, without epochs.
         rows: all epochs.
         stopped_early: whether early stopping ended the run.
     """
 
     state: dict[str, Tensor]
-    best: EpochRow
-    rows: tuple[EpochRow, ...]
-    stopped_early: bool
+    architecture: NetworkSettings
+    best: EpochRow | None = None
+    rows: tuple[EpochRow, ...] = ()
+    stopped_early: bool = False
 
 
 def fit(
@@ -62,6 +65,7 @@ def fit(
     init: Sequence[Path] = (),
     resume: bool = False,
     callbacks: RunCallbacks = NO_CALLBACKS,
+    embeddings_folder: Path | None = None,
 ) -> FitResult:
     """Train, from the start or from the folder's checkpoint.
 
@@ -69,6 +73,7 @@ def fit(
         rows: from `run_directory.usable_rows`.
         folder: from `run_directory.prepare_run_directory`, as is `resume`.
         init: files of initial parameters, see `initial.initial_network`.
+        embeddings_folder: where embeddings of frozen encoders are kept; by default in `folder`.
 
     Raises:
         AvpenetError: a loss that is not finite; names the batch.
@@ -85,9 +90,8 @@ def fit(
         rank, world = trainer.global_rank, trainer.world_size
         embeddings = None
         if settings.stage_1.epochs and settings.embedded_at(0):
-            both = np.union1d(rows["train"], rows["validation"])
-            path = folder / EMBEDDINGS_FILE
-            embeddings = load_or_compute_embeddings(path, store, both, module, settings, callbacks)
+            kept = embeddings_folder or folder / EMBEDDINGS_FOLDER
+            embeddings = load_or_compute_embeddings(kept, store, module.network, settings, callbacks)
         train = _loader(
             SegmentDataset(store, settings, True, settings.frames_per_segment, embeddings),
             EpochSampler(rows["train"], settings.seed, rank, world),
@@ -110,7 +114,11 @@ def fit(
         except SystemExit:  # Lightning's answer to a second Ctrl-C
             raise KeyboardInterrupt from None
     return FitResult(
-        _read_best(checkpoints.best_path()), checkpoints.best, tuple(checkpoints.rows), checkpoints.out_of_patience
+        _read_best(checkpoints.best_path()),
+        settings.architecture,
+        checkpoints.best,
+        tuple(checkpoints.rows),
+        checkpoints.out_of_patience,
     )
 
 

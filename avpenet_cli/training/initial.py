@@ -12,33 +12,36 @@ from torch import Tensor
 
 from avpenet_cli.checkpoints import import_checkpoint
 from avpenet_cli.errors import WeightsError
-from avpenet_cli.model.avpenet import AVPENet
+from avpenet_cli.model.encoders import ResNetTrunk
 from avpenet_cli.model.initialise import seeded_state
+from avpenet_cli.model.network import PainNetwork
 from avpenet_cli.model.registry import build
 from avpenet_cli.training.settings import TrainSettings
 from avpenet_cli.weights import find, load_network, require_file
 
-NETWORK_NAME = "avpenet"
 _FILE_SUFFIXES = {".safetensors", ".pth", ".pt"}
+_ENCODERS = {"audio_encoder", "visual_encoder"}
 _CLASSIFIER = "fc."
 _ADDED_LAYERS = ("spatial_attention.", "projector.")
 """Layers that the encoders have but torchvision's networks do not."""
 
 
-def initial_network(settings: TrainSettings, files: Sequence[Path]) -> AVPENet:
+def initial_network(settings: TrainSettings, files: Sequence[Path]) -> PainNetwork:
     """A network whose parameters are initialised from the seed and then loaded from the files, in this order.
 
     Args:
         files: each either weights (`.safetensors`), a checkpoint of the authors' code, or a torchvision state dict of
-            ResNet-34 (the audio encoder; its three input channels are summed) or ResNet-50 (the visual encoder).
+            ResNet-34 (the audio encoder; its three input channels are summed) or ResNet-50 (the visual encoder). Of
+            weights of another network, or with `init_parts` `encoders`, the encoders that both have are loaded; a
+            network that is built on another one takes all of that.
 
     Raises:
-        WeightsError: a file that is none of these, or damaged.
+        WeightsError: a file that is none of these, or damaged, or that has nothing for this network.
     """
-    network = build(NETWORK_NAME, settings.architecture)
+    network = build(settings.network, settings.architecture)
     network.load_state_dict(seeded_state(network, settings.seed))
     for file in files:
-        _load_into(network, file)
+        _load_into(network, file, encoders_only=settings.init_parts == "encoders")
     return network
 
 
@@ -67,9 +70,9 @@ def digest_of_files(files: Sequence[Path]) -> list[str]:
     return digests
 
 
-def _load_into(network: AVPENet, path: Path) -> None:
+def _load_into(network: PainNetwork, path: Path, *, encoders_only: bool) -> None:
     if path.suffix == ".safetensors":
-        network.load_state_dict(load_network(find(path)).state_dict())
+        _load_weights(network, load_network(find(path)), path, encoders_only=encoders_only)
         return
     require_file(path, "the checkpoint")
     try:
@@ -81,13 +84,38 @@ def _load_into(network: AVPENet, path: Path) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         entry = import_checkpoint(path, Path(folder), "initial")
-        network.load_state_dict(load_network(entry).state_dict())
+        _load_weights(network, load_network(entry), path, encoders_only=encoders_only)
 
 
-def _load_resnet(network: AVPENet, content: Mapping[str, Tensor], path: Path) -> None:
+def _load_weights(network: PainNetwork, source: PainNetwork, path: Path, *, encoders_only: bool) -> None:
+    base = getattr(network, "base", None)
+    if isinstance(base, PainNetwork):
+        if (type(base), base.architecture) != (type(source), source.architecture):
+            raise WeightsError(
+                f"{path}: {source.architecture} are not the settings of the network that is built on it",
+                f"set architecture.base to these, or give weights with {base.architecture}",
+            )
+        base.load_state_dict(source.state_dict())
+        return
+    state = source.state_dict()
+    expected = network.state_dict()
+    same = {name: tensor.shape for name, tensor in state.items()} == {name: t.shape for name, t in expected.items()}
+    if encoders_only or not same:
+        state = {name: tensor for name, tensor in state.items() if name.split(".")[0] in _ENCODERS and name in expected}
+        wrong = next((name for name, tensor in state.items() if expected[name].shape != tensor.shape), None)
+        if wrong or not state:
+            raise WeightsError(
+                f"{path} has no encoder that this network has", "leave out --init, or give weights of a related network"
+            )
+    network.load_state_dict({**expected, **state})
+
+
+def _load_resnet(network: PainNetwork, content: Mapping[str, Tensor], path: Path) -> None:
     """Load one encoder's trunk from a torchvision state dict, which has the same names."""
     bottleneck = "layer1.0.conv3.weight" in content
-    encoder = network.visual_encoder if bottleneck else network.audio_encoder
+    encoder = getattr(network, "visual_encoder" if bottleneck else "audio_encoder", None)
+    if not isinstance(encoder, ResNetTrunk):
+        raise WeightsError(f"{path}: this network has no encoder of that kind", "leave out --init")
     trunk = {name: value.float() if value.is_floating_point() else value for name, value in content.items()}
     trunk = {name: value for name, value in trunk.items() if not name.startswith(_CLASSIFIER)}
     if not bottleneck:

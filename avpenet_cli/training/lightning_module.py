@@ -13,9 +13,11 @@ from torch import Tensor
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError
 from avpenet_cli.model.architecture import Modality
-from avpenet_cli.model.avpenet import AVPENet, average_faces
+from avpenet_cli.model.avpenet import average_faces
+from avpenet_cli.model.encoders import AudioEncoder
 from avpenet_cli.model.head import MAX_SCORE
-from avpenet_cli.model.losses import composite_loss
+from avpenet_cli.model.losses import LossTerms, composite_loss
+from avpenet_cli.model.network import PainNetwork
 from avpenet_cli.training.augmentation import Mixing, draw_mixing, partner_faces
 from avpenet_cli.training.data import MIXUP, NETWORK, Batch, make_rng
 from avpenet_cli.training.settings import TrainSettings
@@ -40,12 +42,14 @@ class PainLightningModule(lightning.LightningModule):
         validation_sums: (4,) float64: number of segments, then sums of |d|, d^2 and d, with d = score - reference.
     """
 
-    def __init__(self, network: AVPENet, settings: TrainSettings, store: SegmentStore) -> None:
+    def __init__(self, network: PainNetwork, settings: TrainSettings, store: SegmentStore) -> None:
         super().__init__()
         self.network = network
         self.network.face_micro_batch = _FROZEN_MICRO_BATCH
-        # Faster for convolutions, also on CPUs; same results.
-        self.network.visual_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for encoder in self.network.encoders():
+            if not isinstance(encoder, AudioEncoder):
+                # Faster for convolutions, also on CPUs; same results.
+                encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._settings, self._store = settings, store
         face = store.preprocessing.face
         self._mean, self._std = face.pixel_mean, face.pixel_std
@@ -56,7 +60,7 @@ class PainLightningModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW with two groups, encoders and the rest; learning rates are set per epoch."""
-        encoders = [*self.network.audio_encoder.parameters(), *self.network.visual_encoder.parameters()]
+        encoders = [parameter for encoder in self.network.encoders() for parameter in encoder.parameters()]
         known = {id(parameter) for parameter in encoders}
         rest = [parameter for parameter in self.network.parameters() if id(parameter) not in known]
         groups: list[dict[str, Any]] = [{"params": encoders}, {"params": rest}]
@@ -77,8 +81,8 @@ class PainLightningModule(lightning.LightningModule):
             group["lr"] = rate
         self.network.train()
         if not stage.encoder_rate:
-            self.network.audio_encoder.eval()
-            self.network.visual_encoder.eval()
+            for encoder in self.network.encoders():
+                encoder.eval()
         words = make_rng(self._settings.seed, NETWORK, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(int(words.integers(2**63)))
 
@@ -91,9 +95,10 @@ class PainLightningModule(lightning.LightningModule):
         rng = make_rng(self._settings.seed, MIXUP, self.current_epoch, batch_idx, self.global_rank)
         mixing = draw_mixing(len(batch.truth), self._settings.mixup_alpha, rng)
         frozen = not self._settings.stage_at(self.current_epoch)[1].encoder_rate
-        scores = self._scores(batch, mixing, self._drop_modalities(len(batch.truth), rng), frozen)
+        tokens = self._tokens(batch, mixing, self._drop_modalities(len(batch.truth), rng), frozen)
         target = smooth_targets(_mixed(batch.truth, mixing), self._settings.label_smoothing)
-        terms = composite_loss(scores.float(), target, self._settings.loss)
+        predictions = self.network.predictions(*tokens).float()
+        terms = _mean_terms([composite_loss(scores, target, self._settings.loss) for scores in predictions])
         values = torch.stack(terms).detach().double().cpu()
         if not bool(values.isfinite().all()):
             raise self._not_finite(batch, values)
@@ -121,43 +126,62 @@ class PainLightningModule(lightning.LightningModule):
 
     def predict(self, batch: Batch) -> Tensor:
         """Scores of a batch without mixup: (B,) float32 in [0, 10]. The network should be in evaluation mode."""
-        return self._scores(batch, None, None, frozen=True).float()
+        return self.network.score(*self._tokens(batch, None, None, frozen=True)).float()
 
     @torch.no_grad()
     def embed(self, batch: Batch) -> Batch:
-        """The batch with encoder outputs in place of its spectrograms and faces."""
+        """The batch with encoder outputs in place of its audio and faces."""
         audio, faces, mask = self._encoded(batch, None, frozen=True)
-        return replace(batch, mel=audio.float(), faces=faces.float(), counts=mask.sum(dim=1).cpu())
+        places = batch.places
+        if self.network.architecture.pools_images:
+            places = torch.zeros(len(faces), dtype=torch.int64)
+        return replace(batch, mel=audio.float(), faces=faces.float(), counts=mask.sum(dim=1).cpu(), places=places)
 
-    def _scores(
+    def _tokens(
         self, batch: Batch, mixing: Mixing | None, dropped: dict[Modality, Tensor] | None, frozen: bool
-    ) -> Tensor:
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        """The arguments of `PainNetwork.score`."""
         if batch.embedded:
             audio, encoded, mask = _mixed(batch.mel, mixing), _mixed_faces(batch.faces, batch, mixing), _mask(batch)
         else:
             audio, encoded, mask = self._encoded(batch, mixing, frozen)
+        taken = self.network.modalities
+        if "face" not in taken:
+            return audio, None, None, None
         tokens = encoded.new_zeros((*mask.shape, encoded.shape[-1])).masked_scatter(mask[..., None], encoded)
+        places = None
+        if not self.network.architecture.pools_images:
+            of_batch = _mask(batch)
+            places = torch.zeros(of_batch.shape, dtype=torch.int64, device=of_batch.device)
+            places[of_batch] = batch.places.to(places.device)
         if dropped is not None:
             # Ten zero tokens are equivalent to the one of a missing modality: attention cannot tell them apart.
             audio = torch.where(dropped["audio"].to(audio.device)[:, None, None], 0.0, audio)
             mask = mask & ~dropped["face"].to(mask.device)[:, None]
-        return self.network.score(audio, tokens, mask)
+        return audio if "audio" in taken else None, tokens, mask, places
 
     def _encoded(self, batch: Batch, mixing: Mixing | None, frozen: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Audio tokens (B, 10, 512), face embeddings (n, 512), and the mask (B, T) bool of their positions."""
-        mean, std = (batch.mel.new_tensor(value).view(1, 3, 1, 1) for value in (self._mean, self._std))
-        faces = _mixed_faces((batch.faces.float() / 255 - mean) / std, batch, mixing)
+        """Audio tokens (B, Ta, Da), face embeddings (n, Dv), and the mask (B, T) bool of their places; without values
+        of a modality that the network does not take.
+        """
         mask = _mask(batch)
-        if self.network.architecture.pooling == "image":
-            clip = faces.new_zeros((*mask.shape, *faces.shape[1:]))
-            clip[mask] = faces
-            has_face = mask.any(dim=1, keepdim=True)
-            faces = average_faces(clip, mask | ~has_face)[has_face]
-            mask = has_face
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-            # Dropout draws in memory order: cached and fresh embeddings must lose the same elements.
-            audio = self.network.encode_audio(_mixed(batch.mel, mixing)).contiguous()
-            return audio, self._encode_faces(faces, frozen), mask
+        audio, encoded = batch.mel.new_zeros((len(batch.mel), 0, 0)), batch.mel.new_zeros((len(batch.faces), 0))
+        if "face" in self.network.modalities:
+            mean, std = (batch.mel.new_tensor(value).view(1, 3, 1, 1) for value in (self._mean, self._std))
+            faces = _mixed_faces((batch.faces.float() / 255 - mean) / std, batch, mixing)
+            if self.network.architecture.pools_images:
+                clip = faces.new_zeros((*mask.shape, *faces.shape[1:]))
+                clip[mask] = faces
+                has_face = mask.any(dim=1, keepdim=True)
+                faces = average_faces(clip, mask | ~has_face)[has_face]
+                mask = has_face
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+                encoded = self._encode_faces(faces, frozen)
+        if "audio" in self.network.modalities:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+                # Dropout draws in memory order: cached and fresh embeddings must lose the same elements.
+                audio = self.network.encode_audio(_mixed(batch.mel, mixing)).contiguous()
+        return audio, encoded, mask
 
     def _encode_faces(self, faces: Tensor, frozen: bool) -> Tensor:
         if not frozen or not len(faces):
@@ -188,6 +212,13 @@ class PainLightningModule(lightning.LightningModule):
             f"{', '.join(names[:_NAMED])}{more}",
             "look at these segments, or lower the learning rates; the last complete epoch is kept",
         )
+
+
+def _mean_terms(terms: list[LossTerms]) -> LossTerms:
+    """Mean of the losses of predictions that are trained apart."""
+    if len(terms) == 1:
+        return terms[0]
+    return LossTerms(*(torch.stack(values).mean() for values in zip(*terms, strict=True)))
 
 
 def learning_rates(settings: TrainSettings, epoch: int) -> tuple[float, float]:

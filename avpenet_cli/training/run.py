@@ -17,8 +17,10 @@ from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.outputs import refuse_existing
 from avpenet_cli.training.curves import EpochRow
+from avpenet_cli.training.embeddings import EMBEDDINGS_FOLDER, load_or_compute_embeddings
 from avpenet_cli.training.fit import FitResult, fit, predict_segments
 from avpenet_cli.training.initial import digest_of_files, locate_initial_file
+from avpenet_cli.training.learn import learn, predict_recordings
 from avpenet_cli.training.metrics import Metrics, segment_metrics
 from avpenet_cli.training.run_directory import CHECKPOINT_FILE, RunIdentity, prepare_run_directory, usable_rows
 from avpenet_cli.training.settings import TrainSettings
@@ -65,13 +67,13 @@ class TrainResult:
 
     Attributes:
         weights: the file; its description lies beside it.
-        best: the epoch whose parameters the weights have.
+        best: the epoch whose parameters the weights have; None for a network that learns without epochs.
         epochs, stopped_early: how many were trained, and whether early stopping ended the run.
         metrics: of the weights, for validation and test.
     """
 
     weights: Path
-    best: EpochRow
+    best: EpochRow | None
     epochs: int
     stopped_early: bool
     metrics: dict[Split, Metrics]
@@ -103,7 +105,7 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
     store = SegmentStore.open(request.store)
     rows = usable_rows(store, settings.left_out_site)
     init = [locate_initial_file(name_or_path) for name_or_path in request.init]
-    callbacks.set_total(settings.epochs)
+    callbacks.set_total(1 if settings.on_features else settings.epochs)
     if not _is_first_process():
         resume = request.resume and (folder / CHECKPOINT_FILE).exists()
         fit(store, rows, folder, settings, init, resume, callbacks)
@@ -112,8 +114,16 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
         init_digests = digest_of_files(init)
         resume = prepare_run_directory(folder, RunIdentity.of(store, settings, init_digests), request.resume)
         _report_start(rows, request, resume, callbacks)
-        fitted = fit(store, rows, folder, settings, init, resume, callbacks)
-        return _write_weights(request, store, rows, fitted, init_digests)
+        if settings.on_features:
+            network = learn(store, rows, folder, settings, init, callbacks)
+            embeddings = load_or_compute_embeddings(folder / EMBEDDINGS_FOLDER, store, network, settings, callbacks)
+            by_row = dict(zip(embeddings.rows, predict_recordings(network, store, embeddings), strict=True))
+            fitted = FitResult(network.state_dict(), network.architecture)
+            callbacks.item_done()
+        else:
+            by_row = {}
+            fitted = fit(store, rows, folder, settings, init, resume, callbacks)
+        return _write_weights(request, store, rows, fitted, init_digests, by_row)
 
 
 def _is_first_process() -> bool:
@@ -127,8 +137,9 @@ def _report_start(
     settings = request.settings
     counts = ", ".join(f"{split} {len(numbers)}" for split, numbers in rows.items())
     suffix = "; resuming" if resume else ""
-    callbacks.info(f"rated segments: {counts}; {plural(settings.epochs, 'epoch')}{suffix}")
-    if not request.init and settings.stage_1.epochs and not settings.stage_1.encoder_rate:
+    epochs = "" if settings.on_features else f"; {plural(settings.epochs, 'epoch')}"
+    callbacks.info(f"rated segments: {counts}{epochs}{suffix}")
+    if not request.init and not settings.on_features and settings.stage_1.epochs and not settings.stage_1.encoder_rate:
         callbacks.warning("stage 1 trains on frozen encoders with random parameters: give --init if you can")
 
 
@@ -138,16 +149,24 @@ def _write_weights(
     rows: Mapping[Split, np.ndarray],
     fitted: FitResult,
     init_digests: list[str],
+    by_row: Mapping[int, float],
 ) -> TrainResult:
-    """Evaluate the best epoch and write it with its description."""
+    """Evaluate the best epoch and write it with its description.
+
+    Args:
+        by_row: scores, where they are known already.
+    """
     settings, out = request.settings, request.out
+
+    def scores(numbers: np.ndarray) -> np.ndarray:
+        if by_row:
+            return np.array([by_row[row] for row in numbers])
+        return predict_segments(store, numbers, fitted.state, settings)
+
     splits: tuple[Split, ...] = ("validation", "test")
-    metrics = {
-        split: segment_metrics(store, rows[split], predict_segments(store, rows[split], fitted.state, settings))
-        for split in splits
-    }
+    metrics = {split: segment_metrics(store, rows[split], scores(rows[split])) for split in splits}
     record = make_training_record(store, settings, fitted, metrics, init_digests)
     write_training_record(request.folder, record)
     demonstration = request.demonstration or is_of_phantoms(store)
-    save(fitted.state, describe_weights(out.stem, store, settings, record, demonstration), out)
+    save(fitted.state, describe_weights(out.stem, store, settings, fitted, record, demonstration), out)
     return TrainResult(out, fitted.best, len(fitted.rows), fitted.stopped_early, metrics)

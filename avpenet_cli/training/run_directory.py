@@ -54,7 +54,10 @@ class RunIdentity:
 
 
 def _current_names(settings: dict[str, Any]) -> dict[str, Any]:
-    return {re.sub(r"^sound\.", "audio.", name): value for name, value in settings.items()}
+    """The settings of an earlier version: some had other names, and there was one network only."""
+    return {"network": "avpenet", "init_parts": "all"} | {
+        re.sub(r"^sound\.", "audio.", name): value for name, value in settings.items()
+    }
 
 
 def usable_rows(store: SegmentStore, left_out_site: str | None) -> dict[Split, np.ndarray]:

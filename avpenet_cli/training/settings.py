@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
-from avpenet_cli.model.architecture import Architecture
+from avpenet_cli.model.architecture import NetworkSettings
 from avpenet_cli.model.losses import LossSettings
+from avpenet_cli.model.registry import NetworkName, network_entry, settings_of
 from avpenet_cli.settings import FRAMES_PER_WINDOW, Count, Positive, Share, flatten, to_dict
 
 _STRICT = ConfigDict(extra="forbid")
@@ -121,11 +122,21 @@ class TrainSettings:
     """Licence of the weights, for their description."""
     training_data: str = ""
     """Remark on the training data for the description: sources and licences, and what was left out."""
-    architecture: Architecture = Field(default_factory=Architecture)
+    network: NetworkName = "avpenet"
+    """The network to train, by its name in the registry."""
+    architecture: SerializeAsAny[NetworkSettings] = Field(default_factory=dict, validate_default=True)
+    """The network's own settings."""
+    init_parts: Literal["all", "encoders"] = "all"
+    """What is taken from weights given as initial parameters: everything, or the encoders that both networks have."""
     loss: LossSettings = Field(default_factory=LossSettings)
     audio: AudioAugmentation = Field(default_factory=AudioAugmentation, validation_alias=AliasChoices("audio", "sound"))
     """Called `sound` in older settings files."""
     face: FaceAugmentation = Field(default_factory=FaceAugmentation)
+
+    @field_validator("architecture", mode="before")
+    @classmethod
+    def _of_network(cls, value: object, info: ValidationInfo) -> NetworkSettings:
+        return settings_of(str(info.data.get("network")), value)
 
     def __post_init__(self) -> None:
         if not self.epochs:
@@ -135,6 +146,11 @@ class TrainSettings:
                 "modality_dropout and architecture.may_be_missing go together: weights may do without a modality only "
                 "if they were trained without it"
             )
+
+    @property
+    def on_features(self) -> bool:
+        """Whether the network learns from features of segments, without epochs."""
+        return network_entry(self.network).on_features
 
     @property
     def epochs(self) -> int:

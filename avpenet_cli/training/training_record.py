@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
+from avpenet_cli.model.registry import network_entry
 from avpenet_cli.phrasing import counted
 from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.settings import Preprocessing, digest_of, to_dict
@@ -48,7 +49,7 @@ class TrainingRecord:
         started_from: SHA-256 of the files given as initial parameters.
         software: versions, by name.
         epochs, stopped_early: how many were trained, and whether early stopping ended the run.
-        best_epoch: the one whose parameters the weights have.
+        best_epoch: the one whose parameters the weights have; None for a network that learns without epochs.
         metrics: computed from all faces of the rated segments, by split.
     """
 
@@ -60,7 +61,7 @@ class TrainingRecord:
     software: dict[str, str]
     epochs: int
     stopped_early: bool
-    best_epoch: EpochRow
+    best_epoch: EpochRow | None
     metrics: dict[Split, Metrics]
 
     def to_json(self) -> dict[str, Any]:
@@ -68,7 +69,7 @@ class TrainingRecord:
         content = {field.name: getattr(self, field.name) for field in fields(self)}
         return content | {
             "store": to_dict(self.store),
-            "best_epoch": self.best_epoch._asdict(),
+            "best_epoch": self.best_epoch._asdict() if self.best_epoch else None,
             "metrics": {split: metrics.to_json() for split, metrics in self.metrics.items()},
         }
 
@@ -112,7 +113,12 @@ def splits_digest(store: SegmentStore, left_out_site: str | None) -> str:
 
 
 def describe_weights(
-    name: str, store: SegmentStore, settings: TrainSettings, record: TrainingRecord, demonstration: bool
+    name: str,
+    store: SegmentStore,
+    settings: TrainSettings,
+    fitted: FitResult,
+    record: TrainingRecord,
+    demonstration: bool,
 ) -> WeightsDescription:
     """The description that travels with the weights.
 
@@ -122,6 +128,9 @@ def describe_weights(
     status: Literal["demonstration", "research"] = "demonstration" if demonstration else "research"
     changed = _changed(settings)
     versions = record.software
+    epochs = "learnt from features of segments"
+    if record.best_epoch is not None:
+        epochs = f"best of {counted(record.epochs, 'epoch')}: {record.best_epoch.epoch}"
     protocol = "the paper's protocol" + (f" but {changed}" if changed else "")
     return WeightsDescription(
         name=name,
@@ -136,10 +145,12 @@ def describe_weights(
         licence=settings.licence,
         created_with=(
             f"avpenet {__version__} train, torch {versions['torch']}, lightning {versions['lightning']}, Python "
-            f"{versions['python']}; {protocol}; best of {counted(record.epochs, 'epoch')}: {record.best_epoch.epoch}; "
+            f"{versions['python']}; {protocol}; {epochs}; "
             f"started from {', '.join(record.started_from) or RANDOM_INIT}; record sha256 {digest_of(record.to_json())}"
         ),
-        architecture=settings.architecture,
+        network=settings.network,
+        architecture=fitted.architecture,
+        modalities=network_entry(settings.network).modalities,
         preprocessing=network_preprocessing(store, settings),
         notice=_NOTICE if demonstration else "",
     )

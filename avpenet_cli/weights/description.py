@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
-from avpenet_cli.model.architecture import MODALITIES, Architecture, Modality
+from avpenet_cli.model.architecture import MODALITIES, Modality, NetworkSettings
+from avpenet_cli.model.registry import NetworkName, settings_of
 from avpenet_cli.settings import Preprocessing, digest_of, to_dict
 
 FORMAT_VERSION = 1
@@ -43,7 +44,7 @@ class WeightsDescription:
         licence: of the weights.
         created_with: the program that wrote them, and their source.
         network: name of their network in the registry.
-        architecture: variant of the network.
+        architecture: variant of the network, of its own settings class.
         preprocessing: of the network's training data; scoring uses the same.
         cut_points: on the 0-10 scale; low up to and including the first, moderate up to and including the second.
         modalities: inputs of the network.
@@ -60,14 +61,19 @@ class WeightsDescription:
     licence: str
     created_with: str
     format_version: Literal[1] = 1
-    network: str = "avpenet"
-    architecture: Architecture = Field(default_factory=Architecture)
+    network: NetworkName = "avpenet"
+    architecture: SerializeAsAny[NetworkSettings] = Field(default_factory=dict, validate_default=True)
     preprocessing: Preprocessing = Field(default_factory=Preprocessing)
     cut_points: tuple[float, float] = (3.0, 6.0)
     modalities: tuple[Modality, ...] = MODALITIES
     notice: str = ""
     n_parameters: Annotated[int, Field(ge=0)] = 0
     tensors_sha256: Sha256 = _NO_DIGEST
+
+    @field_validator("architecture", mode="before")
+    @classmethod
+    def _of_network(cls, value: object, info: ValidationInfo) -> NetworkSettings:
+        return settings_of(str(info.data.get("network")), value)
 
     def __post_init__(self) -> None:
         low, high = self.cut_points

@@ -15,7 +15,7 @@ from avpenet_cli.weights.packing import Header, unpack, unpacked_header
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from avpenet_cli.model.avpenet import AVPENet
+    from avpenet_cli.model.network import PainNetwork
 
 
 def verify(entry: WeightsEntry) -> None:
@@ -46,7 +46,7 @@ def verify(entry: WeightsEntry) -> None:
     check_tensors(unpacked_header(header), empty_network(entry.description), entry.description, str(entry.path))
 
 
-def load_network(entry: WeightsEntry) -> AVPENet:
+def load_network(entry: WeightsEntry) -> PainNetwork:
     """Build the network with these weights: float32 on the CPU, in evaluation mode, trainable.
 
     The file is read once. Its digest and its tensors are verified before any parameter is set. torch's global generator
@@ -73,7 +73,7 @@ def load_network(entry: WeightsEntry) -> AVPENet:
     return network.eval()
 
 
-def _read_verified(path: Path, network: AVPENet, description: WeightsDescription) -> dict[str, Tensor]:
+def _read_verified(path: Path, network: PainNetwork, description: WeightsDescription) -> dict[str, Tensor]:
     """Read the tensors, expanded to float32, from the same bytes that the digest is computed from."""
     import safetensors
     from safetensors.torch import load as parse
@@ -112,7 +112,7 @@ def _not_safetensors(path: Path, error: Exception) -> WeightsError:
 
 def load(
     entry: WeightsEntry, device: str = "cpu", precision: Precision = "float32"
-) -> tuple[AVPENet, WeightsDescription]:
+) -> tuple[PainNetwork, WeightsDescription]:
     """Load a network for inference, verified; its description has the preprocessing and the cut points.
 
     Args:
@@ -131,7 +131,7 @@ def load(
     return convert_for_inference(load_network(entry), device, precision), entry.description
 
 
-def empty_network(description: WeightsDescription) -> AVPENet:
+def empty_network(description: WeightsDescription) -> PainNetwork:
     """Build the network with names and shapes only, on the `meta` device."""
     import torch
 
@@ -152,7 +152,7 @@ def header_of(state: Mapping[str, Tensor]) -> Header:
     }
 
 
-def check_tensors(header: Header, network: AVPENet, description: WeightsDescription, source: str) -> None:
+def check_tensors(header: Header, network: PainNetwork, description: WeightsDescription, source: str) -> None:
     """Compare names, shapes and types with the network's.
 
     Args:

@@ -22,7 +22,7 @@ from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.face.detect import CHUNK_FRAMES, FaceDetector
 from avpenet_cli.media.frame_image import FrameImage
 from avpenet_cli.runs.callbacks import RunCallbacks
-from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.network import Network, SegmentTokens
 from avpenet_cli.scoring.shared_network import SharedNetwork
 from avpenet_cli.settings import WINDOW_S, RunSettings, from_dict
 from avpenet_cli.weights import default_entry
@@ -142,7 +142,9 @@ def parity(job: Job) -> None:
 
 def _outputs(network: Network, crops: list[np.ndarray], spectrograms: list[np.ndarray]) -> list[np.ndarray]:
     faces, audio = network.encode_faces(crops), network.encode_audio(spectrograms)
-    segments = [(tokens, some, 0) for tokens, some in zip(audio, np.array_split(faces, len(audio)), strict=True)]
+    segments = [
+        SegmentTokens(tokens, some, 0) for tokens, some in zip(audio, np.array_split(faces, len(audio)), strict=True)
+    ]
     return [faces, audio, np.array([score for score, _ in network.score_many(segments)])]
 
 

@@ -13,7 +13,7 @@ import torch
 
 from avpenet_cli.face.detect import CHUNK_FRAMES, FaceDetector
 from avpenet_cli.model.inference import mc_scores
-from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.network import Network, SegmentTokens
 from avpenet_cli.scoring.shared_network import AUDIO_BATCH, FRAME_BATCH, SEGMENT_BATCH
 from avpenet_cli.settings import FRAMES_PER_WINDOW
 
@@ -68,7 +68,7 @@ def _time_batches(job: Job, precision: str, repeats: int) -> None:
     with job.network(precision) as network:
         crops, mels = job.crops(FRAMES_PER_WINDOW), job.mels(AUDIO_BATCH)
         faces, audio = network.encode_faces(crops), network.encode_audio(mels)
-        segments = [(audio[0], faces, 0)] * SEGMENT_BATCH
+        segments = [SegmentTokens(audio[0], faces, 0)] * SEGMENT_BATCH
         network.score_many(segments)
         parts = (
             ("faces", network.faces, network.batch_size / FRAMES_PER_WINDOW),

@@ -72,6 +72,7 @@ def training(job: Job) -> None:
     """Three steps, parameters that changed, weights and a checkpoint that load again."""
     with job.step("training"):
         request, result = train_three_steps(job, "trained")
+        assert result.best is not None
         (job.work / _LOSS_FILE).write_text(json.dumps(result.best.loss))
         text = f"{result.best.loss:.4f} in {request.settings.batch_size} segments a step"
         job.row(f"training, {_STEPS} steps: loss", text, "finite", math.isfinite(result.best.loss))
@@ -106,6 +107,7 @@ def ddp(job: Job) -> None:
     with job.step("DDP of one process"):
         fit_module.strategy_for = of_one_process
         _, result = train_three_steps(job, "ddp")
+        assert result.best is not None
         strategy = strategies[0]
         assert isinstance(strategy, DDPStrategy)
         text = f"{result.best.loss:.4f}, {strategy.process_group_backend or 'gloo'}"

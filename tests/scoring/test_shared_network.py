@@ -38,14 +38,14 @@ def segments() -> list[SegmentTokens]:
     """Segments of every kind: 1 to 30 faces, without audio, without a face."""
     rng = np.random.default_rng(0)
     both: list[SegmentTokens] = [
-        (
+        SegmentTokens(
             rng.normal(0, 2, (10, 512)).astype(np.float32),
             rng.normal(0, 0.2, (faces, 512)).astype(np.float32),
             30 * faces,
         )
         for faces in (1, 7, 29, 30, 12)
     ]
-    return [*both, (None, both[1][1], 0), (both[0][0], None, 3)]
+    return [*both, SegmentTokens(None, both[1][1], 0), SegmentTokens(both[0][0], None, 3)]
 
 
 def test_encodings_are_those_of_the_plain_network(shared_network: SharedNetwork, plain: Network) -> None:

@@ -22,6 +22,7 @@ def seeded_network(name: str, architecture: Architecture) -> AVPENet:
     """A registered network with seeded parameters, in evaluation mode."""
     with torch.device("meta"):
         network = build(name, architecture)
+    assert isinstance(network, AVPENet)
     network.load_state_dict(seeded_state(network, 7), assign=True)
     return network.eval()
 
@@ -45,6 +46,7 @@ def published_network(seed: int, fusion: Fusion, pooling: Pooling = "frame") -> 
     """The network with `published_state`, in evaluation mode."""
     with torch.device("meta"):
         network = build("avpenet", Architecture(fusion=fusion, pooling=pooling))
+    assert isinstance(network, AVPENet)
     network.load_state_dict(published_state(seed), assign=True)
     return network.eval()
 

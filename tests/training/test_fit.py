@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.numpy import load_file
 from torch.utils.data import DataLoader
 
 from avpenet_cli.bundled import weights_directory
@@ -28,10 +27,11 @@ from avpenet_cli.dataset.record import STORE_FILE
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, SettingsError, WeightsError
 from avpenet_cli.model.architecture import Architecture
+from avpenet_cli.model.avpenet import AVPENet
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.training.curves import CURVES_FILE, FIGURE_FILE, EpochRow
-from avpenet_cli.training.data import Embeddings, EpochSampler, SampleKey, SegmentDataset, collate
-from avpenet_cli.training.embeddings import EMBEDDINGS_FILE, load_or_compute_embeddings
+from avpenet_cli.training.data import EpochSampler, SampleKey, SegmentDataset, collate
+from avpenet_cli.training.embeddings import EMBEDDINGS_FOLDER, load_or_compute_embeddings
 from avpenet_cli.training.fit import fit
 from avpenet_cli.training.initial import initial_network, locate_initial_file
 from avpenet_cli.training.lightning_module import PainLightningModule, learning_rates, smooth_targets
@@ -162,31 +162,40 @@ def test_the_frozen_stage_leaves_the_encoders_unchanged(store: SegmentStore, tmp
     claim(tmp_path / "cached", store, cached)
     again = fit(store, usable_rows(store, None), tmp_path / "cached", cached)
     np.testing.assert_allclose(_curves(tmp_path / "cached")[1], _curves(tmp_path / "run")[1], rtol=2e-3, atol=0.02)
-    kept = tmp_path / "cached" / EMBEDDINGS_FILE
+    kept = tmp_path / "cached" / EMBEDDINGS_FOLDER
     assert kept.stat().st_mode & 0o77 == 0
     assert [
         name for name, value in again.state.items() if "_encoder." in name and not torch.equal(value, before[name])
     ] == []
 
-    # Kept embeddings are reused as they were computed, complete ones only.
-    stored = Embeddings(**load_file(kept))
-    rows = stored.rows
-    module = PainLightningModule(initial_network(cached, ()), cached, store)
-    made = load_or_compute_embeddings(tmp_path / "new", store, rows, module, cached)
-    read = load_or_compute_embeddings(tmp_path / "new", store, rows, module, cached)
-    segment = store.segment(int(rows[0]), ())
+
+def test_embeddings_are_kept_as_computed_shared_between_networks_and_completed_after_a_kill(tmp_path: Path) -> None:
+    store = SegmentStore.open(make_store(tmp_path, faces=2))
+    settings = dataclasses.replace(PLAIN, cache_embeddings=True)
+    network = initial_network(settings, ()).eval()
+    folder = tmp_path / "embeddings"
+    made, read = (load_or_compute_embeddings(folder, store, network, settings) for _ in range(2))
+    segment = store.segment(int(made.rows[0]), ())
     with torch.inference_mode():
-        (audio,) = module.network.encode_audio(torch.from_numpy(segment.spectrogram)[None, None]).numpy()
-    for embeddings in (made, read, stored):
-        np.testing.assert_allclose(embeddings.audio[0], audio, rtol=2e-3, atol=2e-3)
-        np.testing.assert_array_equal(embeddings.audio, made.audio)
-        np.testing.assert_array_equal(embeddings.faces, made.faces)
-    assert stored.starts.tolist() == [0, *np.cumsum([2] * (len(stored.starts) - 1))]
+        (audio,) = network.encode_audio(torch.from_numpy(segment.spectrogram)[None, None]).numpy()
+    np.testing.assert_allclose(made.audio[0], audio, rtol=2e-3, atol=2e-3)
+    for name in ("rows", "audio", "faces", "places", "starts"):
+        np.testing.assert_array_equal(getattr(made, name), getattr(read, name))
+    assert made.starts.tolist() == [0, *np.cumsum([2] * (len(made.starts) - 1))]
+    assert made.places[:2].tolist() == [0, 29]
     with pytest.raises(KeyError):
-        stored.item(10_000, 0.0)
-    kept.write_bytes(kept.read_bytes()[:1000])
-    with pytest.raises(Interrupted, match="before the first epoch"):
-        fit(store, usable_rows(store, None), tmp_path / "cached", cached, callbacks=Stopping())
+        made.item(10_000, 0.0)
+
+    files = {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+    single = dataclasses.replace(settings, architecture=Architecture(fusion="single"))
+    load_or_compute_embeddings(folder, store, initial_network(single, ()).eval(), single)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")} == files
+    truncated = next(path for path in files if path.parent.name.startswith("face"))
+    truncated.write_bytes(truncated.read_bytes()[:1000])
+    with pytest.raises(Interrupted, match="while encoding"):
+        load_or_compute_embeddings(folder, store, network, settings, Stopping())
+    again = load_or_compute_embeddings(folder, store, network, settings)
+    np.testing.assert_array_equal(again.faces, made.faces)
 
 
 _RUN = """
@@ -239,6 +248,8 @@ def test_a_killed_run_resumes_to_the_same_curve(store: SegmentStore, tmp_path: P
     assert tuple(names) == EpochRow._fields
     assert curves[:, :2].tolist() == [[1, 1], [2, 2], [3, 2]]
     np.testing.assert_allclose(_curves(broken)[1], curves, rtol=0, atol=1e-6)
+    assert resumed.best is not None
+    assert whole.best is not None
     assert resumed.best.epoch == whole.best.epoch
     for name, value in whole.state.items():
         torch.testing.assert_close(resumed.state[name], value, rtol=0, atol=1e-6)
@@ -324,14 +335,14 @@ def test_learning_rates_follow_the_papers_protocol() -> None:
 @pytest.mark.slow
 def test_a_batch_gives_the_same_scores_as_single_segments(store: SegmentStore) -> None:
     """Concatenated faces, padding and masks do not change scores."""
-    for architecture in (Architecture(), Architecture("single", "image")):
+    for architecture in (Architecture(), Architecture(fusion="single", pooling="image")):
         settings = dataclasses.replace(PLAIN, architecture=architecture)
         module = PainLightningModule(initial_network(settings, ()), settings, store).eval()
         items = [SegmentDataset(store, settings, False, frames)[SampleKey(0, frames)] for frames in (1, 2)]
         with torch.no_grad():
             together = module.predict(collate(items))
             alone = torch.cat([module.predict(collate([item])) for item in items])
-            mel, faces = (torch.from_numpy(array) for array in items[1][:2])
+            mel, faces = torch.from_numpy(items[1].mel), torch.from_numpy(items[1].faces)
             pixels = (faces.float() / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
                 [0.229, 0.224, 0.225]
             ).view(3, 1, 1)
@@ -350,7 +361,7 @@ def test_a_dropped_modality_is_as_a_missing_one(store: SegmentStore) -> None:
     assert dropped["audio"].all()
     assert not dropped["face"].any()
     with torch.no_grad():
-        without_audio = module._scores(batch, None, dropped, True)
+        without_audio = module.network.score(*module._tokens(batch, None, dropped, True))
         faces = (batch.faces.float() / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
             [0.229, 0.224, 0.225]
         ).view(3, 1, 1)
@@ -367,6 +378,7 @@ def test_torchvision_state_dicts_fill_the_encoders(tmp_path: Path) -> None:
         torch.save(make().state_dict(), tmp_path / f"{name}.pth")
         files.append(tmp_path / f"{name}.pth")
     network = initial_network(PLAIN, files)
+    assert isinstance(network, AVPENet)
     audio, faces = (torch.load(file, weights_only=True) for file in files)
     torch.testing.assert_close(network.audio_encoder.conv1.weight, audio["conv1.weight"].sum(1, keepdim=True))
     torch.testing.assert_close(

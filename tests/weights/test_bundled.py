@@ -10,6 +10,7 @@ import pytest
 
 from avpenet_cli import weights
 from avpenet_cli.errors import ExitCode, WeightsError
+from avpenet_cli.model.architecture import Architecture
 from tests.conftest import REPOSITORY, ClipMaker, RunAvpenet
 
 _MAX_BYTES = 60_000_000
@@ -40,6 +41,7 @@ def test_default_states_what_it_was_trained_on() -> None:
     assert "simulated patients" in description.training_data.lower()
     assert "No patient" in description.training_data
     assert "kept out" in description.training_data
+    assert isinstance(description.architecture, Architecture)
     assert description.architecture.fusion == "tokens"
 
 

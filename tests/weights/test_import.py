@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from avpenet_cli import checkpoints, weights
 from avpenet_cli.cli.weights import app
 from avpenet_cli.errors import WeightsError
+from avpenet_cli.model.architecture import Architecture
 from tests.support.networks import published_inputs, published_network, published_state
 
 CONFIG: dict[str, dict[str, object]] = {
@@ -58,6 +59,7 @@ def test_imported_checkpoint_scores_as_the_published_model_on_averaged_images(sc
     entry = checkpoints.import_checkpoint(checkpoint(scratch / "avpenet_best.pth", prefix), scratch / "store")
     assert entry.path == scratch / "store" / "avpenet_best.safetensors"
     description = weights.find(entry.path).description
+    assert isinstance(description.architecture, Architecture)
     assert (description.status, description.architecture.fusion, description.architecture.pooling) == (
         "imported",
         "single",

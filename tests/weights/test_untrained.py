@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from avpenet_cli import weights
+from avpenet_cli.model.architecture import Architecture
 
 FIRST_HEAD_WEIGHT = 0.10696891695261002
 FIRST_LAYER_SUM = -1.2598962369329456
@@ -58,6 +59,7 @@ def test_notice_says_that_the_scores_mean_nothing() -> None:
     description = weights.find("untrained").description
     assert description.status == "untrained"
     assert description.notice == "UNTRAINED weights: these scores mean nothing and must not be used"
+    assert isinstance(description.architecture, Architecture)
     assert description.architecture.fusion == "tokens"
     assert description.modalities_needed == ("audio", "face")
 

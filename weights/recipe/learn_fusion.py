@@ -31,8 +31,6 @@ from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.model.avpenet import AVPENet
 from avpenet_cli.model.initialise import seeded_state
 from avpenet_cli.model.losses import boundary_loss, ordinal_loss
-from avpenet_cli.model.registry import build
-from avpenet_cli.training.initial import NETWORK_NAME
 from weights.recipe.augment_faces import FaceAugmenter
 from weights.recipe.learning import Budget, Run, WeightAverage, adamw
 from weights.recipe.load_subjects import KINDS, Audio, Faces, load_audio, load_faces, pairs, validates
@@ -324,7 +322,7 @@ def _metrics_of(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 def initial_network(face: Path, audio: Path, device: torch.device) -> AVPENet:
     """The network with pretrained encoders; its fusion and head are random."""
-    network = build(NETWORK_NAME, Architecture(may_be_missing=("audio", "face")))
+    network = AVPENet(Architecture(may_be_missing=("audio", "face")))
     network.load_state_dict(seeded_state(network, 42))
     network.visual_encoder.load_state_dict(load_file(face))
     network.audio_encoder.load_state_dict(load_file(audio))
