@@ -36,7 +36,8 @@ class Shape:
         centroid_hz: mean frequency, weighted by magnitude.
         rolloff_hz: below it lies 85 % of the magnitude.
         bandwidth_hz: standard deviation of the frequency, weighted by magnitude.
-        flatness: geometric over arithmetic mean of the power, 0 for a tone and near 0.56 for white noise.
+        flatness: geometric over arithmetic mean of the power, near 0 for a tone and 0.56 for white noise. Powers over
+            80 dB below the highest of all frames count as 80 dB: what lies there is the rounding of 16-bit samples.
     """
 
     centroid_hz: np.ndarray
@@ -54,7 +55,7 @@ def spectral_shape(powers: np.ndarray) -> Shape:
         centroids = magnitudes @ frequencies / totals
         spread = magnitudes @ frequencies**2 / totals - centroids**2
     rolloffs = (np.cumsum(magnitudes, axis=1) < _ROLLOFF_SHARE * totals[:, None]).sum(axis=1) * BIN_HZ
-    floored = np.maximum(powers, _SMALLEST_POWER)
+    floored = np.maximum(powers, max(_SMALLEST_POWER, powers.max(initial=0.0) * 10 ** (-_DYNAMIC_RANGE_DB / 10)))
     flatness = np.exp(np.log(floored).mean(axis=1)) / floored.mean(axis=1)
     silent = totals == 0
     return Shape(
