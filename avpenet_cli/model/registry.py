@@ -59,6 +59,14 @@ NETWORKS: dict[str, NetworkEntry] = {
             network="avpenet_cli.model.avpenet:AVPENet",
             settings="avpenet_cli.model.architecture:Architecture",
         ),
+        NetworkEntry(
+            name="cry-analyzer",
+            description="acoustic features of the cry (f0, jitter, shimmer, cepstra, bursts) and a random forest",
+            network="avpenet_cli.model.cry_analyzer:CryAnalyzer",
+            settings="avpenet_cli.model.cry_analyzer_settings:CryAnalyzerSettings",
+            modalities=("audio",),
+            on_features=True,
+        ),
     )
 }
 
