@@ -20,7 +20,7 @@ from avpenet_cli.experiment.alteration import VariantSettings
 from avpenet_cli.experiment.variants import MISSING, NOT_INCLUDED, find_recordings, make_variant
 from avpenet_cli.experiment.views import StoreView, ViewSettings
 from avpenet_cli.runs.callbacks import RunCallbacks
-from avpenet_cli.settings import digest_of
+from avpenet_cli.settings import digest_of, from_dict
 from tests.conftest import REPOSITORY, Answer, ClipMaker
 
 pytestmark = pytest.mark.slow
@@ -108,6 +108,27 @@ def test_a_variant_without_changes_is_the_store(store: SegmentStore, variant: Ca
     assert again.preprocessing == store.preprocessing
     assert again.record.splits == store.record.splits
     assert again.path.stat().st_mode & 0o077 == 0
+
+
+def test_windows_do_not_depend_on_the_stride(
+    store: SegmentStore, archive: Path, tmp_path: Path, avpenet_here: Callable[..., Answer]
+) -> None:
+    (tmp_path / "ratings.csv").write_text("recording,start_s,end_s,value,scale,rater\ntwo.mp4,3,6,2,NRS,n1\n")
+    (tmp_path / "subjects.csv").write_text("recording,subject\ntwo.mp4,s-B\n")
+    tables = ["--ratings", tmp_path / "ratings.csv", "--subjects", tmp_path / "subjects.csv"]
+    out = ["--out", tmp_path / "store", "--stride", "1", "--device", "cpu"]
+    answer = avpenet_here("prepare", archive / "B" / "two.mp4", *tables, *out)
+    assert answer.code == 0, answer.err
+    often = SegmentStore.open(tmp_path / "store")
+    assert often.index["start_s"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    first = int(np.flatnonzero(store.index["recording"] == "B/two.mp4")[0])
+    for window_s in (2, 4):
+        views = [StoreView(source, from_dict(ViewSettings, {"window_s": window_s}, "")) for source in (store, often)]
+        for row, same in ((first, 0), (first + 1, 3)):
+            once, other = views[0].segment(row), views[1].segment(same)
+            np.testing.assert_allclose(once.waveform * once.peak, other.waveform * other.peak, atol=1e-4)
+            np.testing.assert_array_equal(once.faces, other.faces)
+            np.testing.assert_array_equal(once.frame_indices, other.frame_indices)
 
 
 def test_preprocessing_is_that_of_the_variant(store: SegmentStore, variant: Callable[..., SegmentStore]) -> None:
