@@ -22,6 +22,7 @@ from avpenet_cli.experiment.descriptions import (
     ViewDescription,
 )
 from avpenet_cli.experiment.groups import group_results, subject_mean
+from avpenet_cli.experiment.notices import result_notices
 from avpenet_cli.experiment.pairs import claim_results, pair_results
 from avpenet_cli.experiment.predictions import Predictions
 from avpenet_cli.experiment.published import claims, published_figures
@@ -73,6 +74,7 @@ def analyse(
     parts = [analysis.of_system(system, predictions, record) for system in record.systems]
     errors = {part.result.system.name: part.error for part in parts if part.error is not None}
     predicted = [system for system in record.systems if system.name in errors]
+    results = tuple(part.result for part in parts)
     segments, bootstraps, figures = analysis.segments, analysis.bootstraps, published_figures()
     return ExperimentResult(
         version=RESULTS_VERSION,
@@ -82,11 +84,11 @@ def analyse(
         software=record.software,
         dataset=record.dataset,
         settings=settings,
-        notices=record.notices,
+        notices=record.notices + result_notices(results, record.dataset),
         choices=record.choices,
-        best_on_validation=best_on_validation([part.result for part in parts]),
+        best_on_validation=best_on_validation(results),
         views=(CLEAN_VIEW, *record.views),
-        systems=tuple(part.result for part in parts),
+        systems=results,
         pairs=pair_results(predicted, errors, segments, settings.reference, bootstraps),
         groups=tuple(group for part in parts for group in part.groups),
         conditions=tuple(condition for part in parts for condition in part.conditions),
@@ -107,6 +109,11 @@ def dataset_summary(store: SegmentStore) -> DatasetSummary:
         counts[split], subjects[split] = int(chosen.sum()), len(set(rated.subject[chosen].tolist()))
     sites = sorted(set(store.index[SITE].astype(str))) if SITE in store.index.columns else []
     return DatasetSummary(store.digest, store.record.notice, counts, subjects, tuple(sites))
+
+
+def group_columns(store: SegmentStore) -> tuple[str, ...]:
+    """The columns of the table of subjects, by which errors are shown."""
+    return tuple(column for column in store.record.subjects.columns if column in store.index.columns)
 
 
 def best_on_validation(systems: Sequence[SystemResult]) -> str:

@@ -77,7 +77,8 @@ class PublishedFigure:
         system: the system of this program that corresponds to the paper's.
         metric: mae, pearson, icc_a1 (the paper's ICC(2,1)), accuracy, bias, lower_limit, upper_limit.
         value: in the metric's unit; points for mae, bias and limits, 0 to 1 for accuracy.
-        low, high: the paper's 95 % interval; NaN where it gives none.
+        low: lower end of the paper's 95 % interval; NaN where it gives none.
+        high: upper end.
         label: what the paper calls the system.
         source: where it stands.
     """
@@ -136,7 +137,8 @@ class DatasetSummary:
     Attributes:
         sha256: digest of the store, hexadecimal.
         notice: what weights trained on it must state; empty for most stores.
-        rated_segments, subjects: by split.
+        rated_segments: number by split.
+        subjects: number of their subjects by split.
         sites: names.
     """
 
@@ -157,11 +159,11 @@ class ExperimentRecord:
         command: repeats the experiment.
         software: name to version.
         dataset: what the systems were trained and tested on.
-        columns: of the store's index, by which errors are shown.
+        columns: of the store's index, by which errors are shown; intensity is added.
         systems: in the order of the configuration, with those that failed or were not run.
         views: besides the clean one, under which systems are evaluated.
         choices: what was chosen on what.
-        notices: what a reader must know first.
+        notices: what a reader must know first; the analysis adds those that follow from the results and the dataset.
     """
 
     title: str

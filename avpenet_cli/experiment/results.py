@@ -133,9 +133,12 @@ class PairResult:
 
     Attributes:
         family: the group whose pairs were tested together, with the reference system in each; or `across groups`.
-        first, second: names.
-        n_segments, n_subjects: compared.
-        mae_first, mae_second: points, on these segments, mean over seeds; without intervals.
+        first: name.
+        second: name.
+        n_segments: compared.
+        n_subjects: of these segments.
+        mae_first: of the first on these segments, points, mean over seeds.
+        mae_second: likewise of the second.
         mae_difference: points, all segments with equal weight.
         percent_change: difference over the second's MAE, per cent; -18 says that the first's error is 18 % smaller.
         test: paired t-test of the subjects' mean absolute errors, with Bonferroni's correction and Cohen's d. Its
@@ -162,7 +165,8 @@ class GroupLevel:
 
     Attributes:
         level: value of the column.
-        n_segments, n_subjects: of the level.
+        n_segments: scored test segments of the level.
+        n_subjects: their subjects.
         suppressed: too few segments or subjects to show its figures; the reason stands in them.
         mae: points, mean over seeds.
         bias: score minus reference, points; mean over subjects, interval by Student's t.
@@ -181,7 +185,8 @@ class LevelComparison:
     """Two levels of a column: first minus second, points, of the subjects' means.
 
     Attributes:
-        first, second: levels.
+        first: level.
+        second: level.
         measure: mae or bias.
         design: unpaired: Welch's t-test, as the paper compares groups; paired: subjects with segments in both levels,
             for columns that vary within a subject.
@@ -255,7 +260,8 @@ class SiteResult:
     Attributes:
         system: name.
         site: left out.
-        n_segments, n_subjects: of the site.
+        n_segments: rated segments of the site that every seed scores.
+        n_subjects: their subjects.
         mae: points, mean over seeds.
         bias: points; mean over subjects, interval by Student's t.
         n_shared: segments of the site that are also in the test split of the system trained on all sites.
@@ -279,11 +285,19 @@ class SeedResult:
     """One seed of a system; figures on the test split, without intervals. NaN where not computable.
 
     Attributes:
-        system, seed: which.
+        system: name.
+        seed: of its training.
         n_segments: rated segments that it scores.
         validation_mae: on the validation split, points.
-        mae, rmse, bias: points.
-        pearson, icc_a1, accuracy, macro_f1, kappa, kappa_linear: as in `SystemMetrics`.
+        mae: mean absolute error, points.
+        rmse: root mean square error, points.
+        bias: mean over subjects of score minus reference, points.
+        pearson: correlation, -1 to 1.
+        icc_a1: ICC(A,1).
+        accuracy: share of segments in the same class, 0 to 1.
+        macro_f1: mean F1 over the three classes, 0 to 1.
+        kappa: Cohen's kappa, unweighted, -1 to 1.
+        kappa_linear: with linear weights.
         reasons: by the name of each figure that is NaN.
     """
 
@@ -312,8 +326,10 @@ class ClaimResult:
         statement: the claim.
         origin: `paper`, or `this project` where the paper does not claim it.
         kind: better: the first's MAE is smaller; matches: the two MAEs are equal within a margin.
-        first, second: the systems of this experiment that stand for it; empty where it has none.
-        paper_first, paper_second: the paper's MAEs; None where it gives none.
+        first: the system of this experiment that stands for the first; empty where it has none.
+        second: likewise for the second.
+        paper_first: the paper's MAE of the first; None where it gives none.
+        paper_second: likewise of the second.
         paper_percent: the first's MAE less the second's over the second's, per cent, in the paper.
         difference: MAE of first minus second on the same segments, points; negative favours the first.
         percent: the same over the second's MAE, per cent.

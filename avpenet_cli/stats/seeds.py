@@ -38,7 +38,8 @@ class SeedAverage:
 
     Attributes:
         mean: mean over seeds; its interval resamples subjects, `n` counts segments.
-        low, high: least and greatest of the seeds; NaN without one.
+        low: least of the seeds; NaN without one.
+        high: greatest of the seeds.
         sd: standard deviation between seeds (ddof 1); NaN with one seed.
         n_seeds: number of seeds.
     """

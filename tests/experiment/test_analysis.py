@@ -31,6 +31,7 @@ from avpenet_cli.experiment.predictions import (
 from avpenet_cli.experiment.published import claims, published_figures
 from avpenet_cli.experiment.results import ACROSS_GROUPS, ExperimentResult, GroupResult, PairResult
 from avpenet_cli.experiment.tables import TABLES, write_tables
+from avpenet_cli.report.document.review import Notice
 from avpenet_cli.stats.estimate import to_json
 from tests.experiment.experiments import SEEDS, Experiment, make_index, system
 
@@ -156,6 +157,7 @@ def test_pairs_count_only_segments_that_both_score(folder: Path) -> None:
     found = made.analyse()
     # Segment 1 has no score in one seed, segment 2 in the other.
     assert found.systems[1].test.n_segments == 24 * 4 and found.systems[1].test.n_missing == 24 * 2
+    assert "Rated test segments without a score: concatenation 48; the others 0." in found.notices[-1].text
     pair = found.pairs[0]
     assert pair.n_segments == 24 * 4
     one = errors_of(made, "avpenet")
@@ -305,6 +307,7 @@ def test_failed_and_absent_systems_are_named_with_their_reason(folder: Path) -> 
     reasons = [item.test.mae.mean.reason for item in found.systems]
     assert reasons == ["", "failed: out of memory", "not run: --only", "no test predictions"]
     assert [item.name for item in found.failed] == ["early-fusion"]
+    assert found.notices[0] == Notice("danger", "1 system failed to train: early-fusion.")
     assert not found.pairs and {item.system for item in found.conditions} == {"avpenet"}
     claim = next(claim for claim in found.claims if claim.name == "cross-attention over early fusion")
     assert (claim.verdict, claim.reason) == ("not tested", "early-fusion has no predictions: out of memory")
@@ -403,6 +406,7 @@ def test_constant_scores_give_reasons(folder: Path) -> None:
     found = made.analyse()
     check_reasons(found)
     assert "score is the same" in found.systems[0].test.pearson.mean.reason
+    assert any("one seed" in notice.text for notice in found.notices)
     assert np.isnan(found.systems[0].test.mae.sd) and found.systems[0].test.mae.n_seeds == 1
     assert found.systems[0].test.kappa.mean.value == pytest.approx(0, abs=1e-12)
 
