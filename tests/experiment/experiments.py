@@ -85,7 +85,7 @@ class Experiment:
 
     def rows(self, split: str, view: str, spread: float, seed: Sequence[int], site: str = "") -> pd.DataFrame:
         """Predictions of a split, or of a site left out."""
-        chosen = self.index["site"] == site if site else self.index["split"] == split
+        chosen: pd.Series[bool] = self.index["site"] == site if site else self.index["split"] == split
         table = self.index[chosen & self.index["reference"].notna()]
         rng = np.random.default_rng(list(seed))
         score = np.clip(table["reference"] + rng.normal(0, spread, len(table)), 0, 10)

@@ -16,7 +16,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_ind
 
+from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError, OutputError
+from avpenet_cli.experiment.analysis import dataset_summary, group_columns
 from avpenet_cli.experiment.descriptions import ViewDescription
 from avpenet_cli.experiment.groups import INTENSITY
 from avpenet_cli.experiment.predictions import (
@@ -34,6 +36,7 @@ from avpenet_cli.experiment.tables import TABLES, write_tables
 from avpenet_cli.report.document.review import Notice
 from avpenet_cli.stats.estimate import to_json
 from tests.experiment.experiments import SEEDS, Experiment, make_index, system
+from tests.support.training_stores import make_store
 
 NOISE = ViewDescription("noise_white_5_db", "White noise", "noise", "white", "5 dB", "before denoising")
 COVER = ViewDescription("cover_upper_before_detection", "Upper half", "cover", "upper", place="before detection")
@@ -497,3 +500,18 @@ def test_a_column_with_too_many_levels_says_so(folder: Path) -> None:
     made.index["ward"] = made.index["subject"]
     group = group_of(made.analyse(columns=("ward",)), "avpenet", "ward")
     assert group.note == "72 levels: too many to show" and not group.levels
+
+
+def test_an_experiment_on_a_prepared_store_is_analysed(tmp_path: Path, folder: Path) -> None:
+    store = SegmentStore.open(make_store(tmp_path, 16, 4))
+    summary = dataset_summary(store)
+    assert summary.subjects == {"train": 8, "validation": 4, "test": 4} and summary.sha256 == store.digest
+    assert summary.rated_segments["test"] == 16
+    made = Experiment(folder, store.index)
+    made.add(system("avpenet"), 0.5)
+    found = made.analyse(columns=group_columns(store))
+    check_reasons(found)
+    assert found.systems[0].test.n_segments == 16 and found.systems[0].test.n_subjects == 4
+    assert found.systems[0].test.mae.mean.reason == "fewer than 5 subjects: too few to resample"
+    assert any("intervals are wide" in notice.text for notice in found.notices)
+    assert {group.column for group in found.groups} == {*group_columns(store), INTENSITY}
