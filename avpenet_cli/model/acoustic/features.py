@@ -41,7 +41,7 @@ FEATURES: tuple[str, ...] = (
     *(f"mfcc_{number}_sd" for number in _COEFFICIENTS),
     *(f"mfcc_{number}_delta_sd" for number in _COEFFICIENTS),
 )
-"""Names of the features, in the order of the network's input. `docs` lists what each is."""
+"""Names of the features, with their units, in the order of the network's input."""
 
 N_FEATURES = len(FEATURES)
 
