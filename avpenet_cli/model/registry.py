@@ -67,6 +67,14 @@ NETWORKS: dict[str, NetworkEntry] = {
             modalities=("audio",),
             on_features=True,
         ),
+        NetworkEntry(
+            name="deepfacelift",
+            description="facial landmarks over the segment, personal statistics and support vector regression",
+            network="avpenet_cli.model.deepfacelift:DeepFaceLift",
+            settings="avpenet_cli.model.deepfacelift_settings:DeepFaceLiftSettings",
+            modalities=("face",),
+            on_features=True,
+        ),
     )
 }
 

@@ -159,6 +159,8 @@ def test_landmarks_follow_a_mirrored_face_and_do_not_depend_on_other_faces(portr
     assert float(tokens[0, -1]) > 0.9 > 0.1 > float(tokens[2, -1])
     assert torch.equal(network.encode_faces(faces[1:2]), tokens[1:2])
     assert network.encode_faces(faces[:0]).shape == (0, 11)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(network.encode_faces(faces), tokens)
 
 
 def test_mouth_that_is_widened_or_narrowed_measures_so(portrait: NDArray[np.uint8]) -> None:
