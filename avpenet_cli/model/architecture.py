@@ -8,7 +8,18 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 Modality = Literal["audio", "face"]
-Fusion = Literal["single", "tokens"]
+Fusion = Literal[
+    "single",
+    "tokens",
+    "addition",
+    "concatenation",
+    "gate",
+    "audio-queries",
+    "face-queries",
+    "transformer",
+    "bilstm",
+    "none",
+]
 Pooling = Literal["frame", "image"]
 
 MODALITIES: tuple[Modality, ...] = ("audio", "face")
@@ -41,7 +52,10 @@ class Architecture(NetworkSettings):
 
     Attributes:
         fusion: `single` averages each modality to one token before the attention, as in the published model; `tokens`
-            lets the 10 audio and up to 30 face tokens attend to each other.
+            lets the 10 audio and up to 30 face tokens attend to each other. The others are what the paper compares with
+            it: `addition`, `concatenation` and `gate` of the two embeddings; `audio-queries` and `face-queries`, where
+            only that modality attends to the other; `transformer`, an encoder over all tokens; `bilstm`, a recurrent
+            network over ten time steps; `none`, the mean of both embeddings straight to the head.
         pooling: `frame` encodes every face and pools the embeddings; `image` averages the face crops of a segment and
             encodes the mean image, as the authors' `PainEstimator` does.
         may_be_missing: modalities that a segment may lack, but not all at once; a missing one is replaced by one token

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from avpenet_cli.model.architecture import Architecture
-from avpenet_cli.model.encoders import EMBEDDING, AudioEncoder, VisualEncoder
-from avpenet_cli.model.fusion import CrossModalFusion, Fused, token_mean
+from avpenet_cli.model.encoders import AudioEncoder, VisualEncoder, encode_in_micro_batches
+from avpenet_cli.model.fusion import Fused, token_mean
+from avpenet_cli.model.fusion_variants import MEAN_POOLED, build_fusion
 from avpenet_cli.model.head import RegressionHead
 from avpenet_cli.model.network import PainNetwork
+from avpenet_cli.model.tokens import present_tokens
 
 
 def average_faces(clip: Tensor, face_mask: Tensor | None = None) -> Tensor:
@@ -40,7 +41,7 @@ class AVPENet(PainNetwork):
         self.visual_encoder = VisualEncoder()
         self.audio_dropout = nn.Dropout(0.3)
         self.visual_dropout = nn.Dropout(0.4)
-        self.fusion = CrossModalFusion()
+        self.fusion = build_fusion(architecture.fusion)
         self.head = RegressionHead()
 
     def encoders(self) -> list[nn.Module]:
@@ -68,32 +69,34 @@ class AVPENet(PainNetwork):
         Returns:
             (N, 512) float32.
         """
-        if not len(faces):
-            return faces.new_zeros((0, EMBEDDING))
-        if self.training or self.face_micro_batch is None:
-            embeddings: Tensor = self.visual_encoder(faces)
-            return embeddings
-        return torch.cat([self.visual_encoder(part) for part in faces.split(self.face_micro_batch)])
+        return encode_in_micro_batches(self.visual_encoder, faces, None if self.training else self.face_micro_batch)
 
-    def fuse(self, audio_tokens: Tensor | None, face_tokens: Tensor | None, face_mask: Tensor | None = None) -> Fused:
+    def fuse(
+        self,
+        audio_tokens: Tensor | None,
+        face_tokens: Tensor | None,
+        face_mask: Tensor | None = None,
+        face_places: Tensor | None = None,
+    ) -> Fused:
         """Apply the encoders' dropout, then the fusion (equations 9-20). Arguments and errors as in `score`."""
-        return self.fuse_present(*self._present(audio_tokens, face_tokens, face_mask))
+        return self.fuse_present(*present_tokens(self, audio_tokens, face_tokens, face_mask, face_places))
 
-    def fuse_present(self, audio: Tensor, face: Tensor, mask: Tensor | None) -> Fused:
+    def fuse_present(self, audio: Tensor, face: Tensor, mask: Tensor | None, places: Tensor | None = None) -> Fused:
         """As `fuse`, for segments that have both modalities; never waits for the device.
 
         Args:
             audio: (B, Ta, 512) float32.
-            face: (B, Tv, 512) float32.
+            face: (B, Tv, 512) float32; finite also where masked.
             mask: (B, Tv) bool with at least one True per row, or None for all.
+            places: (B, Tv) int64, or None for 0 to Tv - 1.
         """
-        if self.architecture.fusion == "single":
+        if self.architecture.fusion in MEAN_POOLED:
             # The published order: dropout follows the pooling of the audio map, but precedes that of the faces.
             audio = self.audio_dropout(audio.mean(dim=1, keepdim=True))
-            face, mask = token_mean(self.visual_dropout(face), mask).unsqueeze(1), None
+            face, mask, places = token_mean(self.visual_dropout(face), mask).unsqueeze(1), None, None
         else:
             audio, face = self.audio_dropout(audio), self.visual_dropout(face)
-        fused: Fused = self.fusion(audio, face, mask)
+        fused: Fused = self.fusion(audio, face, mask, places)
         return fused
 
     def score(
@@ -104,7 +107,7 @@ class AVPENet(PainNetwork):
         face_places: Tensor | None = None,
     ) -> Tensor:
         """As `PainNetwork.score`, with (B, Ta, 512) audio tokens and (B, Tv, 512) face tokens."""
-        scores: Tensor = self.head(self.fuse(audio_tokens, face_tokens, face_mask).fused)
+        scores: Tensor = self.head(self.fuse(audio_tokens, face_tokens, face_mask, face_places).fused)
         return scores
 
     def forward(self, mel: Tensor, clip: Tensor, face_mask: Tensor | None = None) -> Tensor:
@@ -129,29 +132,3 @@ class AVPENet(PainNetwork):
             clip, face_mask = average_faces(clip, face_mask), None
         face_tokens = self.encode_faces(clip.flatten(0, 1)).unflatten(0, clip.shape[:2])
         return self.score(self.encode_audio(mel), face_tokens, face_mask)
-
-    def _present(
-        self, audio: Tensor | None, face: Tensor | None, face_mask: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Both token sequences and a mask with at least one True per row; a missing modality is one token of zeros."""
-        if audio is None and face is None:
-            raise ValueError("neither audio nor face tokens: nothing to score")
-        if audio is None:
-            self.allow_missing("audio")
-            assert face is not None
-            return face.new_zeros((len(face), 1, EMBEDDING)), *self._present_faces(face, face_mask)
-        if face is None or not face.shape[1]:
-            self.allow_missing("face")
-            return audio, audio.new_zeros((len(audio), 1, EMBEDDING)), None
-        return audio, *self._present_faces(face, face_mask)
-
-    def _present_faces(self, face: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        if mask is None:
-            return face, None
-        faceless = ~mask.any(dim=1)
-        if not bool(faceless.any()):
-            return face, mask
-        self.allow_missing("face")
-        mask = mask.clone()
-        mask[faceless, 0] = True
-        return torch.where(faceless[:, None, None], 0.0, face), mask

@@ -28,6 +28,22 @@ def ieee_convolutions(device: torch.device) -> Iterator[None]:
         yield
 
 
+def encode_in_micro_batches(encoder: nn.Module, faces: Tensor, size: int | None) -> Tensor:
+    """Encode faces some at a time, which affects speed and memory, not results.
+
+    Args:
+        encoder: (n, 3, 224, 224) float32 -> (n, 512) float32, for n of at least 1.
+        faces: (N, 3, 224, 224) float32; N may be 0.
+        size: number of faces at a time; None for all at once.
+
+    Returns:
+        (N, 512) float32.
+    """
+    if not len(faces):
+        return faces.new_zeros((0, EMBEDDING))
+    return encoder(faces) if size is None else torch.cat([encoder(part) for part in faces.split(size)])
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a shortcut, the residual block of ResNet-34 (He et al. 2016, figure 5).
 

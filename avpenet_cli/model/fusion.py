@@ -20,13 +20,15 @@ class Fused(NamedTuple):
 
     Attributes:
         fused: (B, 512) float32.
-        audio_to_face: (B, 8, Ta, Tv) float32, attention of each audio token over the face tokens; rows sum to 1.
-        face_to_audio: (B, 8, Tv, Ta) float32, attention of each face token over the audio tokens; rows sum to 1.
+        audio_to_face: (B, 8, Ta, Tv) float32, attention of each audio token over the face tokens; rows sum to 1. None
+            for fusions without it.
+        face_to_audio: (B, 8, Tv, Ta) float32, attention of each face token over the audio tokens; rows sum to 1. None
+            for fusions without it.
     """
 
     fused: Tensor
-    audio_to_face: Tensor
-    face_to_audio: Tensor
+    audio_to_face: Tensor | None = None
+    face_to_audio: Tensor | None = None
 
 
 def token_mean(tokens: Tensor, mask: Tensor | None) -> Tensor:
@@ -78,6 +80,13 @@ class CrossAttention(nn.Module):
         return self.W_O(attended), weights
 
 
+def feed_forward(features: int) -> nn.Sequential:
+    """Linear 1024, ReLU, dropout 0.3, linear 512, as in the published fusion, for that many features."""
+    return nn.Sequential(
+        nn.Linear(features, 2 * EMBEDDING), nn.ReLU(), nn.Dropout(0.3), nn.Linear(2 * EMBEDDING, EMBEDDING)
+    )
+
+
 class CrossModalFusion(nn.Module):
     """[e_a; o_av; e_v; o_va] -> linear 1024, ReLU, dropout 0.3 -> linear 512 -> LayerNorm (equations 9-20).
 
@@ -93,15 +102,12 @@ class CrossModalFusion(nn.Module):
         self.p_v = nn.Parameter(torch.empty(EMBEDDING).uniform_(-0.035, 0.035))
         self.audio_to_visual_attn = CrossAttention()
         self.visual_to_audio_attn = CrossAttention()
-        self.ff = nn.Sequential(
-            nn.Linear(4 * EMBEDDING, 2 * EMBEDDING),
-            nn.ReLU(),
-            nn.Dropout(0.3),
-            nn.Linear(2 * EMBEDDING, EMBEDDING),
-        )
+        self.ff = feed_forward(4 * EMBEDDING)
         self.layer_norm = nn.LayerNorm(EMBEDDING)
 
-    def forward(self, audio: Tensor, face: Tensor, face_mask: Tensor | None) -> Fused:
+    def forward(
+        self, audio: Tensor, face: Tensor, face_mask: Tensor | None, face_places: Tensor | None = None
+    ) -> Fused:
         """Fuse two token sequences.
 
         Args:
@@ -109,6 +115,8 @@ class CrossModalFusion(nn.Module):
             face: (B, Tv, 512) float32.
             face_mask: (B, Tv) bool with at least one True per row, or None for all. Masked tokens have no effect,
                 whatever their values.
+            face_places: (B, Tv) int64, index of each face among the segment's 30 frames, or None for 0 to Tv - 1; only
+                fusions that know of time use it.
         """
         if face_mask is not None:
             # A masked token may contain NaN, and NaN times a weight of zero is NaN.

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from avpenet_cli.model.architecture import Architecture, Fusion, Pooling
+from avpenet_cli.model.architecture import Architecture, Fusion, NetworkSettings, Pooling
 from avpenet_cli.model.avpenet import AVPENet
 from avpenet_cli.model.initialise import seeded_state
+from avpenet_cli.model.network import PainNetwork
 from avpenet_cli.model.registry import build
 from tests.golden import seeded
 
@@ -18,13 +19,19 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 """Outputs of the published model and front end for the inputs and parameters of `golden/seeded.py`."""
 
 
-def seeded_network(name: str, architecture: Architecture) -> AVPENet:
-    """A registered network with seeded parameters, in evaluation mode."""
+def seeded_pain_network(name: str, architecture: NetworkSettings) -> PainNetwork:
+    """A registered network with seeded parameters, in evaluation mode; nothing is learnt from features."""
     with torch.device("meta"):
         network = build(name, architecture)
-    assert isinstance(network, AVPENet)
     network.load_state_dict(seeded_state(network, 7), assign=True)
     return network.eval()
+
+
+def seeded_network(name: str, architecture: Architecture) -> AVPENet:
+    """As `seeded_pain_network`, for variants of AVPENet."""
+    network = seeded_pain_network(name, architecture)
+    assert isinstance(network, AVPENet)
+    return network
 
 
 def published_names() -> dict[str, tuple[int, ...]]:
