@@ -31,6 +31,9 @@ _ROWS = 8
 _VECTOR = 64
 """Values; a multiple of what a CPU computes at a time."""
 
+_IMAGE_DIMENSIONS = 4
+"""Dimensions of the weights of a 2-D convolution."""
+
 _CONVOLUTIONAL = ("conv1", "layer1", "layer2", "layer3", "layer4")
 """Parts of a trunk that run in the encoder's precision; attention, pooling and projection stay float32."""
 
@@ -67,7 +70,11 @@ def convert_for_inference(model: N, device: str, precision: Precision) -> N:
         if precision == "bfloat16":
             for name in _CONVOLUTIONAL:
                 getattr(trunk, name).to(torch.bfloat16)
-    model = model.eval().to(torch.device(device)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.eval().to(torch.device(device))
+    # Not `model.to(memory_format=...)`, which refuses the parameters of 3-D convolutions.
+    for parameter in model.parameters():
+        if parameter.ndim == _IMAGE_DIMENSIONS:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     if torch.device(device).type == "cpu":
         model.face_micro_batch = CPU_FACE_MICRO_BATCH
     if torch.device(device).type == "cpu" and precision == "int8":

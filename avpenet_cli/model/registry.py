@@ -60,6 +60,38 @@ NETWORKS: dict[str, NetworkEntry] = {
             settings="avpenet_cli.model.architecture:Architecture",
         ),
         NetworkEntry(
+            name="audio-only",
+            description="ResNet-34 on the cry",
+            network="avpenet_cli.model.systems.single_modality:AudioOnly",
+            settings="avpenet_cli.model.systems.settings:SingleModalitySettings",
+            modalities=("audio",),
+        ),
+        NetworkEntry(
+            name="face-only",
+            description="ResNet-50 with spatial attention on the face",
+            network="avpenet_cli.model.systems.single_modality:FaceOnly",
+            settings="avpenet_cli.model.systems.settings:SingleModalitySettings",
+            modalities=("face",),
+        ),
+        NetworkEntry(
+            name="late-fusion",
+            description="mean of the predictions from the cry and from the face, trained apart",
+            network="avpenet_cli.model.systems.late_fusion:LateFusion",
+            settings="avpenet_cli.model.systems.settings:LateFusionSettings",
+        ),
+        NetworkEntry(
+            name="early-fusion",
+            description="3-D convolutions over spectrogram and faces, stacked as channels over time",
+            network="avpenet_cli.model.systems.early_fusion:EarlyFusion",
+            settings="avpenet_cli.model.systems.settings:EarlyFusionSettings",
+        ),
+        NetworkEntry(
+            name="emotieffnet",
+            description="MobileNetV3 or EfficientNet-B0 on the cry and on the face, cross-modal attention",
+            network="avpenet_cli.model.systems.light_encoders:EmotiEffNet",
+            settings="avpenet_cli.model.systems.settings:LightEncoderSettings",
+        ),
+        NetworkEntry(
             name="cry-analyzer",
             description="acoustic features of the cry (f0, jitter, shimmer, cepstra, bursts) and a random forest",
             network="avpenet_cli.model.cry_analyzer:CryAnalyzer",
