@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from avpenet_cli.phrasing import NOT_COMPUTABLE, number, percent, printable
+from avpenet_cli.phrasing import NARROW_SPACE, NOT_COMPUTABLE, number, percent, printable
 from avpenet_cli.stats.estimate import Estimate
 
-Style = Literal["points", "signed", "coefficient", "slope", "share"]
+Style = Literal["points", "signed", "coefficient", "slope", "share", "per cent"]
 
 _FORMATS: dict[Style, Callable[[float], str]] = {
     "points": number,
@@ -17,6 +17,7 @@ _FORMATS: dict[Style, Callable[[float], str]] = {
     "coefficient": lambda value: number(value, 3),
     "slope": lambda value: number(value, 3, signed=True),
     "share": percent,
+    "per cent": lambda value: f"{number(value, 1, signed=True)}{NARROW_SPACE}%",
 }
 
 
@@ -46,7 +47,8 @@ def format_estimate(estimate: Estimate, style: Style = "points") -> EstimateText
 
     Args:
         estimate: of the document.
-        style: points (2 decimals), signed (the same with +), coefficient (3 decimals), slope (with +), share (percent).
+        style: points (2 decimals), signed (the same with +), coefficient (3 decimals), slope (with +), share (of 0
+            to 1, written as percent), per cent (a change, with +).
     """
     because = f": {printable(estimate.reason)}" if estimate.reason else ""
     if not estimate.computable:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from avpenet_cli import phrasing
@@ -26,6 +26,8 @@ _MARKS = string.ascii_lowercase
 _SEPARATED = re.compile(r"(?<=[/\\_.\-])(?=\w)(?!(?<=\.)\w{1,4}$)")
 # Shorter names fit into every column.
 LONG_NAME = 20
+PAGE_TEMPLATE = "page.html.j2"
+"""The frame of a page: it includes `headline.html.j2` and, for each of its `sections`, `sections/NAME.html.j2`."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def render(document: ReportDocument, figures: Mapping[str, Figure]) -> str:
     Returns:
         HTML without scripts and without fonts or images from elsewhere; text of the document is escaped.
     """
-    page = _environment(document.settings.confidence).get_template("report.html.j2")
+    page = page_environment("report", document.settings.confidence, __package__).get_template(PAGE_TEMPLATE)
     return page.render(doc=document, figures=figures, sections=sections(document, figures), sentence=summary(document))
 
 
@@ -132,9 +134,16 @@ def _with_ci(estimate: Estimate, ci: Interval) -> Estimate:
     return replace(estimate, ci=ci)
 
 
-def _environment(confidence: float) -> Environment:
+def page_environment(kind: str, confidence: float, *packages: str) -> Environment:
+    """Templates with the number formats of this module, which never show `None` or `nan` and escape all text.
+
+    Args:
+        kind: of the page, in words, such as `report`.
+        confidence: level of its intervals, 0 to 1.
+        packages: whose templates are found; the first that has a name gives it.
+    """
     environment = Environment(
-        loader=PackageLoader("avpenet_cli.report"),
+        loader=ChoiceLoader([PackageLoader(package) for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -159,6 +168,7 @@ def _environment(confidence: float) -> Environment:
         duration=phrasing.duration,
         clock=phrasing.clock,
         utc_time=phrasing.utc_time,
+        kind=kind,
         ci_name=f"{100 * confidence:g} % CI".replace(" ", phrasing.NO_BREAK_SPACE),
         # Made by this package, which escapes the names in it.
         svg=lambda figure: Markup(figure.svg),

@@ -1,4 +1,4 @@
-"""The JSON Schema of report.json, generated from the document's dataclasses and their docstrings."""
+"""JSON Schemas of report.json and its like, generated from dataclasses and their docstrings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,23 @@ class _Generator(GenerateJsonSchema):
 
 
 def report_schema() -> dict[str, Any]:
-    """The schema, in which every field is required and no others are allowed."""
-    schema = TypeAdapter(ReportDocument).json_schema(schema_generator=_Generator, mode="serialization")
+    """The schema of report.json."""
+    schema = document_schema(ReportDocument, f"avpenet report (report.json), version {SCHEMA_VERSION}")
+    schema["properties"]["schema_version"]["const"] = SCHEMA_VERSION
+    return schema
+
+
+def document_schema(kind: type, title: str) -> dict[str, Any]:
+    """The schema of a dataclass as `to_json` writes it; every field is required and no others are allowed.
+
+    Args:
+        kind: it and every dataclass within it have docstrings, with their fields under `Attributes`.
+        title: of the schema, with its version.
+    """
+    schema = TypeAdapter(kind).json_schema(schema_generator=_Generator, mode="serialization")
     for definition in (schema, *schema["$defs"].values()):
         _complete(definition)
-    schema["properties"]["schema_version"]["const"] = SCHEMA_VERSION
-    return schema | {"title": f"avpenet report (report.json), version {SCHEMA_VERSION}"}
+    return schema | {"title": title}
 
 
 def _complete(definition: dict[str, Any]) -> None:

@@ -16,7 +16,8 @@ def schemas() -> dict[str, dict[str, Any]]:
     """Every schema by its file name in this package."""
     from pydantic import TypeAdapter
 
-    from avpenet_cli.report.schema import report_schema
+    from avpenet_cli.experiment.results import RESULTS_VERSION, ExperimentResult
+    from avpenet_cli.report.schema import document_schema, report_schema
     from avpenet_cli.runs.log_lines import LOG_VERSION, LogLine
     from avpenet_cli.runs.manifest import MANIFEST_VERSION, Manifest
     from avpenet_cli.runs.status import STATUS_VERSION, OutputStatus
@@ -34,6 +35,9 @@ def schemas() -> dict[str, dict[str, Any]]:
         line["additionalProperties"] = False
         line["required"] = [*line.get("required", []), *(["event"] if "event" in line["properties"] else [])]
     generated["report.schema.json"] = report_schema()
+    experiment = document_schema(ExperimentResult, f"avpenet experiment (experiment.json), version {RESULTS_VERSION}")
+    experiment["properties"]["version"]["const"] = RESULTS_VERSION
+    generated["experiment.schema.json"] = experiment
     return {name: {"$schema": _DIALECT} | schema for name, schema in generated.items()}
 
 
