@@ -55,7 +55,7 @@ class Architecture(NetworkSettings):
             lets the 10 audio and up to 30 face tokens attend to each other. The others are what the paper compares with
             it: `addition`, `concatenation` and `gate` of the two embeddings; `audio-queries` and `face-queries`, where
             only that modality attends to the other; `transformer`, an encoder over all tokens; `bilstm`, a recurrent
-            network over ten time steps; `none`, the mean of both embeddings straight to the head.
+            network over ten time steps; `none`, the mean of both normalised embeddings straight to the head.
         pooling: `frame` encodes every face and pools the embeddings; `image` averages the face crops of a segment and
             encodes the mean image, as the authors' `PainEstimator` does.
         may_be_missing: modalities that a segment may lack, but not all at once; a missing one is replaced by one token

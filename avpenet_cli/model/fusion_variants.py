@@ -186,11 +186,19 @@ class RecurrentFusion(nn.Module):
 
 
 class MeanOfEmbeddings(nn.Module):
-    """No fusion: (e_a + e_v) / 2 straight to the head. Has no parameters."""
+    """No fusion: the mean of both embeddings straight to the head.
+
+    Each is normalised first: the encoders' embeddings differ in size by a factor of 100, and the larger would decide.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.audio_norm = nn.LayerNorm(EMBEDDING)
+        self.face_norm = nn.LayerNorm(EMBEDDING)
 
     def forward(self, audio: Tensor, face: Tensor, face_mask: Tensor | None, face_places: Tensor | None) -> Fused:
         """Arguments as in `CrossModalFusion.forward`."""
-        return Fused((audio.mean(dim=1) + token_mean(face, face_mask)) / 2)
+        return Fused((self.audio_norm(audio.mean(dim=1)) + self.face_norm(token_mean(face, face_mask))) / 2)
 
 
 def build_fusion(fusion: Fusion) -> nn.Module:

@@ -150,7 +150,7 @@ def test_fusions_have_the_parameters_that_they_use() -> None:
         for variant in get_args(Fusion)
     }
     assert counts["single"] == counts["tokens"]
-    assert counts["none"] == 0
+    assert counts["none"] == 4 * 512
     assert counts["concatenation"] < counts["audio-queries"] == counts["face-queries"] < counts["tokens"]
     assert counts["addition"] + 2 * 512 * 512 + 512 == counts["gate"]
 

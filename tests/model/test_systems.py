@@ -34,7 +34,7 @@ def test_late_fusion_trains_its_parts_apart() -> None:
     trained = {
         name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None and bool(p.grad.any())
     }
-    assert trained == {"audio_head"}
+    assert trained == {"audio_norm", "audio_head"}
 
 
 def test_encoders_have_the_names_of_avpenets_so_that_its_weights_fit() -> None:

@@ -22,6 +22,8 @@ class LateFusion(PainNetwork):
         self.visual_encoder = VisualEncoder()
         self.audio_dropout = nn.Dropout(0.3)
         self.visual_dropout = nn.Dropout(0.4)
+        self.audio_norm = nn.LayerNorm(EMBEDDING)
+        self.face_norm = nn.LayerNorm(EMBEDDING)
         self.audio_head = RegressionHead()
         self.face_head = RegressionHead()
 
@@ -62,8 +64,8 @@ class LateFusion(PainNetwork):
         audio, face, mask, _ = present_tokens(
             self, audio_tokens, face_tokens, face_mask, audio_dim=EMBEDDING, face_dim=EMBEDDING
         )
-        from_audio = self.audio_head(self.audio_dropout(audio.mean(dim=1)))
-        from_face = self.face_head(token_mean(self.visual_dropout(face), mask))
+        from_audio = self.audio_head(self.audio_norm(self.audio_dropout(audio.mean(dim=1))))
+        from_face = self.face_head(self.face_norm(token_mean(self.visual_dropout(face), mask)))
         optional = self.architecture.may_be_missing
         by_audio = is_present(audio, None).any(dim=1) if "audio" in optional else torch.ones_like(from_audio).bool()
         by_face = is_present(face, mask).any(dim=1) if "face" in optional else torch.ones_like(from_face).bool()

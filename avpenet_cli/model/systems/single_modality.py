@@ -1,4 +1,7 @@
-"""Audio only and face only: one of AVPENet's encoders and its head, with AVPENet's parameter names."""
+"""Audio only and face only: one of AVPENet's encoders and its head, with AVPENet's parameter names.
+
+The head sees a normalised embedding, as AVPENet's does: those of the two encoders differ in size by a factor of 100.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from avpenet_cli.model.architecture import Modality
-from avpenet_cli.model.encoders import AudioEncoder, VisualEncoder, encode_in_micro_batches
+from avpenet_cli.model.encoders import EMBEDDING, AudioEncoder, VisualEncoder, encode_in_micro_batches
 from avpenet_cli.model.fusion import token_mean
 from avpenet_cli.model.head import RegressionHead
 from avpenet_cli.model.network import PainNetwork
@@ -16,7 +19,7 @@ from avpenet_cli.model.tokens import present_faces
 
 
 class AudioOnly(PainNetwork):
-    """ResNet-34 on the spectrogram, dropout 0.3, regression head."""
+    """ResNet-34 on the spectrogram, dropout 0.3, LayerNorm, regression head."""
 
     modalities: ClassVar[tuple[Modality, ...]] = ("audio",)
 
@@ -24,6 +27,7 @@ class AudioOnly(PainNetwork):
         super().__init__(architecture)
         self.audio_encoder = AudioEncoder()
         self.audio_dropout = nn.Dropout(0.3)
+        self.layer_norm = nn.LayerNorm(EMBEDDING)
         self.head = RegressionHead()
 
     def encoders(self) -> list[nn.Module]:
@@ -48,11 +52,11 @@ class AudioOnly(PainNetwork):
         """As `PainNetwork.score`; faces are ignored."""
         if audio_tokens is None:
             raise ValueError("segments without audio, which is all that this network takes: nothing to score")
-        return self.head(self.audio_dropout(audio_tokens.mean(dim=1)))
+        return self.head(self.layer_norm(self.audio_dropout(audio_tokens.mean(dim=1))))
 
 
 class FaceOnly(PainNetwork):
-    """ResNet-50 with spatial attention on each face, dropout 0.4, mean of the faces, regression head."""
+    """ResNet-50 with spatial attention on each face, dropout 0.4, mean of the faces, LayerNorm, regression head."""
 
     modalities: ClassVar[tuple[Modality, ...]] = ("face",)
 
@@ -60,6 +64,7 @@ class FaceOnly(PainNetwork):
         super().__init__(architecture)
         self.visual_encoder = VisualEncoder()
         self.visual_dropout = nn.Dropout(0.4)
+        self.layer_norm = nn.LayerNorm(EMBEDDING)
         self.head = RegressionHead()
 
     def encoders(self) -> list[nn.Module]:
@@ -85,4 +90,4 @@ class FaceOnly(PainNetwork):
         if face_tokens is None or not face_tokens.shape[1]:
             raise ValueError("segments without face, which is all that this network takes: nothing to score")
         faces, mask = present_faces(self, face_tokens, face_mask)
-        return self.head(token_mean(self.visual_dropout(faces), mask))
+        return self.head(self.layer_norm(token_mean(self.visual_dropout(faces), mask)))
