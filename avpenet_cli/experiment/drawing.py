@@ -168,6 +168,7 @@ _SITES = Wording(
     text_head="without the site",
     hollow_head="with it",
     legend=("trained without the site", "trained on all sites", ""),
+    hollow="own",
 )
 
 
@@ -203,7 +204,10 @@ def _condition_figures(content: PageContent) -> dict[str, Figure]:
         panels = [_panel(table, systems) for table in tables[:2]]
         key = f"conditions_{number_}"
         more = f" Systems not drawn are in the tables; the figure has {len(systems)}." * _some_left(tables, systems)
-        lost = " Lower panels: share of the segments scored clean that get no score under the change."
+        lost = (
+            " Lower panels: share of the segments scored clean that get no score under the change; bars in the legend's"
+            " order."
+        )
         figures[key] = conditions(
             panels,
             name=key.replace("_", "-"),

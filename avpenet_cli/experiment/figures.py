@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -42,6 +43,10 @@ _PLOT_IN = 1.9
 _LEGEND_IN = 0.28
 
 
+HollowMark = Literal["paper", "own"]
+_HOLLOW: dict[HollowMark, tuple[str, str]] = {"paper": ("D", ORANGE), "own": ("o", GREY)}
+
+
 @dataclass(frozen=True)
 class Row:
     """A line of a forest plot.
@@ -69,7 +74,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Wording:
-    """Words of a forest plot: title, caption, name of the x axis, heads of the columns of text, and of the legend."""
+    """Words of a forest plot: title, caption, name of the x axis, heads of the columns of text, and of the legend.
+
+    The paper's mark, a diamond, is for the paper's figures alone; other second values have a circle.
+    """
 
     title: str
     caption: str
@@ -77,6 +85,7 @@ class Wording:
     text_head: str
     hollow_head: str = ""
     legend: tuple[str, str, str] = ("", "", "")
+    hollow: HollowMark = "paper"
 
 
 def split_rows(rows: Sequence[Row]) -> list[list[Row]]:
@@ -124,10 +133,10 @@ def forest(
     _beside(axes, -1.1, 0.14, wording.text_head, bold=True)
     _beside(axes, -1.1, 0.34 + text_in, wording.hollow_head, bold=True)
     for place, row in enumerate(rows):
-        _line(axes, place, row, left)
+        _line(axes, place, row, left, wording.hollow)
         _beside(axes, place, 0.14, row.text)
         _beside(axes, place, 0.34 + text_in, row.hollow_text)
-    shown = [(handle, label) for handle, label in zip(_handles(), wording.legend, strict=True) if label]
+    shown = [(handle, label) for handle, label in zip(_handles(wording.hollow), wording.legend, strict=True) if label]
     if shown:
         handles, labels = zip(*shown, strict=True)
         legend_on_sheet(canvas, handles, labels)
@@ -171,15 +180,16 @@ def _widest(texts: Sequence[str]) -> float:
     return max((text_width_in(text, SMALL_PT) for text in texts), default=0.0) * 1.06
 
 
-def _handles() -> list[Line2D]:
+def _handles(hollow: HollowMark) -> list[Line2D]:
+    marker, color = _HOLLOW[hollow]
     return [
         Line2D([], [], color=INK, linewidth=1.5, marker="s", markerfacecolor=BLUE, markeredgecolor=BLUE, markersize=6),
-        Line2D([], [], color=ORANGE, linewidth=1.0, marker="D", markerfacecolor="none", markersize=6),
+        Line2D([], [], color=color, linewidth=1.0, marker=marker, markerfacecolor="white", markersize=6),
         Line2D([], [], color=GREY, linewidth=0, marker="|", markersize=8, markeredgewidth=1.2),
     ]
 
 
-def _line(axes: Axes, place: int, row: Row, left_in: float) -> None:
+def _line(axes: Axes, place: int, row: Row, left_in: float, hollow: HollowMark) -> None:
     indent_in = left_in - (0.02 if row.heading else 0.14)
     axes.annotate(
         shorten(row.label, indent_in - 0.1, SMALL_PT),
@@ -204,15 +214,16 @@ def _line(axes: Axes, place: int, row: Row, left_in: float) -> None:
     axes.plot(ticks, np.full(len(ticks), place - apart), "|", color=GREY, markersize=8, markeredgewidth=1.2, zorder=2)
     if math.isfinite(row.value):
         axes.plot([row.value], [place - apart], "s", color=BLUE, markersize=5.5, zorder=3)
+    marker, color = _HOLLOW[hollow]
     if all(map(math.isfinite, row.hollow_ci)):
-        axes.hlines([place + apart], *row.hollow_ci, color=ORANGE, linewidth=1.0)
+        axes.hlines([place + apart], *row.hollow_ci, color=color, linewidth=1.0)
     if math.isfinite(row.hollow):
         axes.plot(
             [row.hollow],
             [place + apart],
-            "D",
+            marker,
             markerfacecolor="white",
-            markeredgecolor=ORANGE,
+            markeredgecolor=color,
             markersize=5,
             zorder=3,
         )

@@ -29,6 +29,7 @@ from avpenet_cli.report.document.review import Notice
 from avpenet_cli.report.figures import Figure
 from avpenet_cli.stats.estimate import to_json
 from tests.experiment.experiments import SEEDS, Experiment, make_index, system
+from tests.support.browser import render_in_browser
 from tests.support.figures import boxes_of_text
 
 SCHEMA = json.loads((Path(schemas.__file__).parent / "experiment.schema.json").read_text(encoding="utf-8"))
@@ -340,6 +341,15 @@ def test_the_page_is_written_for_its_owner_only(tmp_path: Path, bare: Experiment
     write_page(path, bare)
     assert path.read_text(encoding="utf-8") == page_of(bare)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_browser_shows_it_without_errors_requests_or_overflow(tmp_path: Path, complete: ExperimentResult) -> None:
+    path = tmp_path / "experiment.html"
+    path.write_text(page_of(complete), encoding="utf-8")
+    rendering = render_in_browser(path)
+    assert not rendering.messages
+    assert all(used <= available for available, used in rendering.widths.items()), rendering.widths
+    assert rendering.requested == {"/harness.html", "/experiment.html"}
 
 
 def test_the_json_satisfies_the_published_schema(result: ExperimentResult) -> None:
