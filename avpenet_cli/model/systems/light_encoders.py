@@ -15,6 +15,10 @@ _FEATURES = {"mobilenet_v3_small": 576, "efficientnet_b0": 1280}
 """Channels of each backbone's last feature map, which is 32 times smaller than the input."""
 
 
+_MOMENTUM = 0.1
+"""Of batch norm's running statistics, torch's default, as in AVPENet's encoders."""
+
+
 class LightEncoder(nn.Module):
     """The convolutional part of a light network of torchvision and a projection to 512 dimensions.
 
@@ -94,6 +98,10 @@ def _convolutional_part(backbone: str, channels_in: int) -> nn.Sequential:
     from torchvision import models
 
     features: nn.Sequential = getattr(models, backbone)(weights=None).features
+    for module in features.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            # MobileNet's own 0.01 is for hundreds of thousands of steps; with it, statistics of a short training lag.
+            module.momentum = _MOMENTUM
     stem = features[0]
     assert isinstance(stem, nn.Sequential)
     first = stem[0]
