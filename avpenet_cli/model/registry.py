@@ -107,6 +107,20 @@ NETWORKS: dict[str, NetworkEntry] = {
             modalities=("face",),
             on_features=True,
         ),
+        NetworkEntry(
+            name="context",
+            description="AVPENet, its score corrected by the segments of the last minute, or also of the next",
+            network="avpenet_cli.model.context:ContextNetwork",
+            settings="avpenet_cli.model.correction_settings:ContextSettings",
+            on_features=True,
+        ),
+        NetworkEntry(
+            name="own-baseline",
+            description="AVPENet, its score corrected by the difference from the recording's quietest segments",
+            network="avpenet_cli.model.own_baseline:OwnBaselineNetwork",
+            settings="avpenet_cli.model.correction_settings:OwnBaselineSettings",
+            on_features=True,
+        ),
     )
 }
 
