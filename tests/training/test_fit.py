@@ -197,6 +197,17 @@ def test_embeddings_are_kept_as_computed_shared_between_networks_and_completed_a
     again = load_or_compute_embeddings(folder, store, network, settings)
     np.testing.assert_array_equal(again.faces, made.faces)
 
+    # A part of the rows is read from the whole, and the rest is added to a part.
+    some = made.rows[[1, 4, 5]]
+    few = load_or_compute_embeddings(folder, store, network, settings, Stopping(), rows=some)
+    np.testing.assert_array_equal(few.faces, made.faces[[2, 3, 8, 9, 10, 11]])
+    np.testing.assert_array_equal(few.audio, made.audio[[1, 4, 5]])
+    apart = tmp_path / "apart"
+    load_or_compute_embeddings(apart, store, network, settings, rows=some)
+    whole = load_or_compute_embeddings(apart, store, network, settings)
+    np.testing.assert_allclose(whole.faces.astype(float), made.faces.astype(float), atol=2e-3)
+    np.testing.assert_array_equal(whole.places, made.places)
+
 
 _RUN = """
 import sys
