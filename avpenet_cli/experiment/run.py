@@ -318,7 +318,7 @@ def _descriptions(
         elif failed:
             description = replace(description, status="failed", reason=_without_repeats(failed))
         else:
-            description = replace(description, status="not run", reason=absent.get(name, "not asked for (--only)"))
+            description = replace(description, status="not run", reason=absent.get(name, "not asked for"))
         descriptions.append(description)
     return descriptions
 

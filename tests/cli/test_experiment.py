@@ -167,7 +167,15 @@ def test_dry_run_writes_nothing_and_says_how_long_it_takes(tmp_path: Path, run_a
     store = make_store(tmp_path, subjects=8, segments=1, faces=1)
     (tmp_path / "small.toml").write_text(_SMALL)
     before = sorted(tmp_path.iterdir())
-    args: list[str | Path] = ["experiment", store, "--config", tmp_path / "small.toml", "--out", tmp_path / "out", "--dry-run"]
+    args: list[str | Path] = [
+        "experiment",
+        store,
+        "--config",
+        tmp_path / "small.toml",
+        "--out",
+        tmp_path / "out",
+        "--dry-run",
+    ]
     done = run_avpenet([*args, "--device", "cpu"])
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
