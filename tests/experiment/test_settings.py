@@ -14,7 +14,10 @@ from avpenet_cli.experiment.settings import ExperimentSettings, presets, read_ex
 from avpenet_cli.experiment.tasks import plan_tasks
 from avpenet_cli.settings import from_dict
 
-_TWO = {"avpenet": {"title": "a"}, "context": {"title": "c", "base": "avpenet", "train": {"network": "context"}}}
+_TWO: dict[str, dict[str, object]] = {
+    "avpenet": {"title": "a"},
+    "context": {"title": "c", "base": "avpenet", "train": {"network": "context"}},
+}
 
 
 def _settings(**fields: object) -> ExperimentSettings:
