@@ -20,10 +20,15 @@ import avpenet_cli
 from avpenet_cli.cli import app
 from avpenet_cli.dataset.prepare import PrepareSettings
 from avpenet_cli.errors import ExitCode
+from avpenet_cli.experiment.alteration import VariantSettings
+from avpenet_cli.experiment.settings import PRESET_FOLDER, ExperimentSettings, SystemSettings, presets
+from avpenet_cli.experiment.tables import TABLES
+from avpenet_cli.experiment.views import ViewSettings
 from avpenet_cli.inputs import RECORDING_SUFFIXES, Aside
+from avpenet_cli.model.registry import NETWORKS
 from avpenet_cli.records import FLAG_MEANINGS, Reason
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS
-from avpenet_cli.settings import RunSettings
+from avpenet_cli.settings import RunSettings, flatten, from_dict, read_config, to_dict
 from avpenet_cli.study.scales import SCALES
 from avpenet_cli.tables import COLUMNS, Column
 from avpenet_cli.training.settings import TrainSettings
@@ -221,10 +226,19 @@ def scales() -> str:
 
 
 def attribute_docs(kind: type) -> dict[str, str]:
-    """Attribute to the docstring below it, or to its entry under `Attributes:` in the class's docstring."""
+    """Attribute to the docstring below it, or to its entry under `Attributes:` in the class's docstring or a base's."""
+    documented: dict[str, str] = {}
+    for cls in reversed(kind.__mro__):
+        if hasattr(cls, "__dataclass_fields__") or cls is kind:
+            documented |= _own_attribute_docs(cls)
+    return documented
+
+
+def _own_attribute_docs(kind: type) -> dict[str, str]:
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)
-    found = dict(re.findall(r"^    (\w+): ((?:.|\n {8})+)", inspect.cleandoc(kind.__doc__ or ""), re.MULTILINE))
+    entries = re.findall(r"^    (\w+(?:, \w+)*): ((?:.|\n {8})+)", inspect.cleandoc(kind.__doc__ or ""), re.MULTILINE)
+    found = {name: said for names, said in entries for name in names.split(", ")}
     for before, after in zip(tree.body, tree.body[1:], strict=False):
         target = before.target if isinstance(before, ast.AnnAssign) else getattr(before, "targets", [None])[0]
         if isinstance(target, ast.Name) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
@@ -249,11 +263,15 @@ def settings_rows(settings: Any, prefix: str = "") -> Iterator[list[str]]:
             yield from settings_rows(value, f"{prefix}{name}.")
         else:
             default = "not set" if values[name] is None else code(_toml(values[name]))
+            if name in schema.get("required", ()):
+                default = "required"
             yield [code(prefix + name), allowed(field), default, documented.get(name, "")]
 
 
 def allowed(field: dict[str, Any]) -> str:
     """The values that a setting may have, from its JSON schema."""
+    if "$ref" in field or field.get("type") == "object":
+        return "table"
     if "enum" in field:
         return ", ".join(code(word) for word in field["enum"])
     if "const" in field:
@@ -279,6 +297,8 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name} = {_toml(inner)}' for name, inner in value.items())}}}"
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
@@ -307,6 +327,79 @@ def settings_page(kind: type) -> str:
     """A table of all settings of a file, then the file with its defaults."""
     heads = ["setting", "allowed", "default", "meaning"]
     return f"{table(heads, settings_rows(kind()))}\n\nAll defaults as a file:\n\n```toml\n{toml(kind())}\n```"
+
+
+# --- networks and experiments ----------------------------------------------------------------------------------------
+
+
+def networks() -> str:
+    """Every network that weights can belong to."""
+    rows = (
+        [
+            code(entry.name),
+            entry.description,
+            ", ".join(entry.modalities),
+            "features of segments" if entry.on_features else "gradients",
+        ]
+        for entry in NETWORKS.values()
+    )
+    return table(["network", "what it is", "reads", "learns from"], rows)
+
+
+def network_settings() -> str:
+    """The settings of every network, those of one class once."""
+    kinds: dict[type, list[str]] = {}
+    for entry in NETWORKS.values():
+        kinds.setdefault(entry.settings_class(), []).append(code(entry.name))
+    parts = []
+    for kind, names in kinds.items():
+        parts.append(f"### {', '.join(names)}")
+        parts.append(table(["setting", "allowed", "default", "meaning"], settings_rows(kind())))
+    return "\n\n".join(parts)
+
+
+EXPERIMENT_SETTINGS: dict[str, Any] = {
+    "experiment": ExperimentSettings({"avpenet": SystemSettings("")}),
+    "system": SystemSettings(""),
+    "view": ViewSettings(),
+    "variant": VariantSettings(),
+}
+"""Tables of an experiment's settings file."""
+
+
+def experiment_settings(name: str) -> str:
+    """One of `EXPERIMENT_SETTINGS`."""
+    return table(["setting", "allowed", "default", "meaning"], settings_rows(EXPERIMENT_SETTINGS[name]))
+
+
+def experiment_systems() -> str:
+    """The systems of the presets, and how each differs from the others' settings."""
+    files = {name: read_config(PRESET_FOLDER / f"{name}.toml") for name in presets()}
+    settings = {name: from_dict(ExperimentSettings, content, name) for name, content in files.items()}
+    most = max(settings.values(), key=lambda preset: len(preset.systems))
+    names = dict.fromkeys(system for preset in (most, *settings.values()) for system in preset.systems)
+    rows = []
+    for name in names:
+        owners = [preset for preset, content in settings.items() if name in content.systems]
+        system = next(settings[owner].systems[name] for owner in reversed(owners))
+        rows.append([code(name), system.title, system.group, _differences(system), ", ".join(map(code, owners))])
+    return table(["system", "what it is", "family", "settings that differ", "presets"], rows)
+
+
+def _differences(system: SystemSettings) -> str:
+    """In the form of the settings file, without inner tables."""
+    plain, default = to_dict(system), to_dict(SystemSettings(""))
+    for part, kind in (("view", ViewSettings), ("variant", VariantSettings)):
+        if plain[part] is not None:
+            unchanged = to_dict(kind())
+            plain[part] = {name: value for name, value in plain[part].items() if value != unchanged[name]}
+    own = {name: value for name, value in plain.items() if name not in ("title", "group") and value != default[name]}
+    return ", ".join(code(f"{name} = {_toml(value)}") for name, value in flatten(own).items())
+
+
+def experiment_tables() -> str:
+    """Columns of every table of an experiment."""
+    return "\n\n".join(f"## tables/{item.file}\n\n{columns(item.columns)}" for item in TABLES)
 
 
 # --- architecture and API --------------------------------------------------------------------------------------------
@@ -368,6 +461,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "layers": layer_table,
     "api": api,
+    "networks": networks,
+    "network-settings": network_settings,
+    "experiment-systems": experiment_systems,
+    "experiment-tables": experiment_tables,
+    **{f"experiment-settings-{name}": partial(experiment_settings, name) for name in EXPERIMENT_SETTINGS},
     **{f"settings-{name}": partial(settings_page, kind) for name, kind in SETTINGS.items()},
 }
 """What a page may ask for with a line `<!-- generated: NAME -->`."""

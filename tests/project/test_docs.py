@@ -15,9 +15,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import TypeAdapter
 
 from avpenet_cli.errors import ExitCode
+from avpenet_cli.experiment.settings import read_experiment
+from avpenet_cli.model.registry import NETWORKS
+from avpenet_cli.model.systems import settings as systems_settings
 from avpenet_cli.records import FLAG_MEANINGS, Flag, Reason
 from avpenet_cli.tables import COLUMNS
 from docs import generate
@@ -150,6 +154,49 @@ def test_every_setting_has_a_meaning_and_the_shown_file_gives_the_defaults(name:
     assert TypeAdapter(kind).validate_python(shown) == kind()
 
 
+def test_every_setting_of_networks_and_experiments_has_a_meaning() -> None:
+    kinds = [entry.settings_class()() for entry in NETWORKS.values()]
+    for settings in (*kinds, *generate.EXPERIMENT_SETTINGS.values()):
+        rows = list(generate.settings_rows(settings))
+        assert rows
+        assert [(type(settings).__name__, row[0]) for row in rows if not row[3]] == []
+
+
+def test_the_systems_of_every_preset_are_in_the_reference() -> None:
+    page = generate.experiment_systems()
+    for preset in ("paper", "quick"):
+        assert all(f"| `{name}` | " in page for name in read_experiment(preset, None).systems)
+
+
+def test_the_example_of_an_experiment_can_be_used_and_is_quoted_in_the_guide() -> None:
+    example = REPOSITORY / "examples" / "experiment.toml"
+    settings = read_experiment(None, example)
+    assert {settings.train_settings(name, 42).network for name in settings.systems} >= {"avpenet", "context"}
+    blocks = [
+        text for language, _, text in _BLOCK.findall(read(DOCS / "how-to" / "experiments.md")) if language == "toml"
+    ]
+    assert blocks == [read(example)]
+
+
+def test_the_network_of_the_guide_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = [
+        text for language, _, text in _BLOCK.findall(read(DOCS / "how-to" / "add-a-system.md")) if language == "python"
+    ]
+    settings_block, network_block, entry_block = blocks
+    written = dict(vars(systems_settings))
+    exec(settings_block, written)
+    monkeypatch.setattr(systems_settings, "BandEnergySettings", written["BandEnergySettings"], raising=False)
+    module: dict[str, object] = {"__name__": "band_energy"}
+    exec(network_block, module)
+    network = module["BandEnergy"](systems_settings.BandEnergySettings(hidden=4))  # type: ignore[operator, attr-defined]
+    scores = network.score(network.encode_audio(torch.rand(3, 1, 128, 300)), None)
+    assert scores.shape == (3,)
+    assert bool(((scores >= 0) & (scores <= 10)).all())
+    names = dict(re.findall(r"(\w+)=\"([^\"]+)\"", entry_block))
+    assert names["network"].endswith(":BandEnergy")
+    assert names["settings"] == "avpenet_cli.model.systems.settings:BandEnergySettings"
+
+
 def test_every_generated_part_is_on_a_page() -> None:
     asked = {name for page in DOCS.rglob("*.md") for name in re.findall(r"<!-- generated: (\S+) -->", read(page))}
     assert asked == set(generate.PARTS)
@@ -193,6 +240,7 @@ def test_reasons_and_flags_in_troubleshooting_exist() -> None:
         "This machine",
         "Outputs that exist",
         "Stores and training",
+        "Experiments",
     ],
 )
 def test_messages_in_troubleshooting_are_messages_of_the_program(heading: str) -> None:
