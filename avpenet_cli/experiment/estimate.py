@@ -32,6 +32,8 @@ _SEGMENTS = 2
 _STEPS = 2
 _LEARN_S = 20.0
 """Of a network that learns from features, once they are there; seconds to two minutes for some thousand segments."""
+_OVERHEAD_S = 8.0
+"""Of each training: to make its network, write its weights and time it."""
 _PREPARE_SHARE = 0.5
 """Seconds for one second of recording, to prepare it again on two cores at a moderate resolution."""
 
@@ -105,7 +107,7 @@ def estimate(
             prepared.add(what)
             seconds += _PREPARE_SHARE * _recorded_s(store, np.arange(len(store.index)))
         rows = len(store.rated("train", task.key.left_out_site or None))
-        seconds += measured.training_s(network, training, rows)
+        seconds += _OVERHEAD_S + measured.training_s(network, training, rows)
         if task.key.system in settings.robust and not task.key.left_out_site:
             for condition in conditions:
                 name = condition.description.name
@@ -143,7 +145,8 @@ class _Measured:
     def digest(self, network: PainNetwork, modality: Modality, training: TrainSettings) -> str:
         """Of what encodes: systems with the same kind of encoder share its outputs unless they train it."""
         encoder = "audio_encoder" if modality == "audio" else "visual_encoder"
-        kind = type(getattr(network, encoder, network)).__name__
+        built_on = getattr(network, "base", network)
+        kind = type(getattr(built_on, encoder, network)).__name__
         own = _trains_encoders(training) and bool(network.encoders())
         frames = training.validation_frames if modality == "face" else 0
         return f"{kind} {network.architecture.pools_images} {frames} {id(network) if own else ''}"

@@ -46,6 +46,7 @@ from avpenet_cli.weights import save
 EMBEDDINGS_FOLDER, PREDICTIONS_FOLDER = "embeddings", "predictions"
 TRAINED_FILE = "trained.json"
 _TIMED_SEGMENTS = 3
+_CHECKPOINT_INTERVAL_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ class SystemTrainer:
         if settings.on_features:
             network: PainNetwork = learn(store, rows, folder, settings, init, self._callbacks, shared)
             return network, FitResult(network.state_dict(), network.architecture)
-        fitted = fit(store, rows, folder, settings, init, resume, self._callbacks, shared)
+        fitted = fit(store, rows, folder, settings, init, resume, self._callbacks, shared, _CHECKPOINT_INTERVAL_S)
         with torch.device("meta"):
             network = build(settings.network, fitted.architecture)
         network.load_state_dict(fitted.state, assign=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,17 @@ _BEST_PREFIX = "best-"
 
 
 class CheckpointCallback(lightning.Callback):
-    """After every epoch, writes its row, the best parameters so far and a checkpoint to resume from."""
+    """After every epoch, writes its row, the best parameters so far and a checkpoint to resume from.
 
-    def __init__(self, folder: Path, settings: TrainSettings, callbacks: RunCallbacks) -> None:
+    Args:
+        interval_s: write no more often than this, except after the last epoch. A checkpoint takes 0.25 to 0.6 GB, and
+            an epoch on embeddings may be shorter than its writing.
+    """
+
+    def __init__(self, folder: Path, settings: TrainSettings, callbacks: RunCallbacks, interval_s: float = 0.0) -> None:
         self._folder, self._settings, self._callbacks = folder, settings, callbacks
+        self._interval_s, self._written_s = interval_s, time.monotonic()
+        self._best_state: dict[str, Tensor] | None = None
         self.rows: list[EpochRow] = []
 
     @property
@@ -96,17 +104,28 @@ class CheckpointCallback(lightning.Callback):
         self.rows = [*self.rows[: row.epoch - 1], row]
         is_best = self.best is row
         if trainer.is_global_zero and is_best:
-            _write_tensors(self.best_path(), pl_module.network.state_dict())
+            state = pl_module.network.state_dict()
+            self._best_state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+        is_last = row.epoch == self._settings.epochs or self.out_of_patience
+        if is_last or time.monotonic() - self._written_s >= self._interval_s:
+            self._write(trainer)
+        if trainer.is_global_zero:
+            self._callbacks.info(_epoch_line(row, is_best, self._settings.epochs), **row._asdict(), best=is_best)
+            self._callbacks.item_done()
+        if self.out_of_patience:
+            trainer.should_stop = True
+
+    def _write(self, trainer: lightning.Trainer) -> None:
+        if trainer.is_global_zero and self._best_state is not None:
+            _write_tensors(self.best_path(), self._best_state)
+            self._best_state = None
         _write_checkpoint(trainer, self._folder / CHECKPOINT_FILE)
         if trainer.is_global_zero:
             write_curves(self._folder, self.rows)
             for path in self._folder.glob(f"{_BEST_PREFIX}*.safetensors"):
                 if path != self.best_path():
                     path.unlink()
-            self._callbacks.info(_epoch_line(row, is_best, self._settings.epochs), **row._asdict(), best=is_best)
-            self._callbacks.item_done()
-        if self.out_of_patience:
-            trainer.should_stop = True
+        self._written_s = time.monotonic()
 
 
 def _row(trainer: lightning.Trainer, module: PainLightningModule, settings: TrainSettings) -> EpochRow:

@@ -66,6 +66,7 @@ def fit(
     resume: bool = False,
     callbacks: RunCallbacks = NO_CALLBACKS,
     embeddings_folder: Path | None = None,
+    checkpoint_interval_s: float = 0.0,
 ) -> FitResult:
     """Train, from the start or from the folder's checkpoint.
 
@@ -74,6 +75,7 @@ def fit(
         folder: from `run_directory.prepare_run_directory`, as is `resume`.
         init: files of initial parameters, see `initial.initial_network`.
         embeddings_folder: where embeddings of frozen encoders are kept; by default in `folder`.
+        checkpoint_interval_s: keep the state no more often than this; by default after every epoch.
 
     Raises:
         AvpenetError: a loss that is not finite; names the batch.
@@ -82,7 +84,7 @@ def fit(
         SettingsError: a checkpoint that cannot be read.
     """
     module = PainLightningModule(initial_network(settings, init), settings, store)
-    checkpoints = CheckpointCallback(folder, settings, callbacks)
+    checkpoints = CheckpointCallback(folder, settings, callbacks, checkpoint_interval_s)
     device = choose_device(settings.device)
     with _silenced_lightning():
         trainer = _trainer(settings, device, folder, checkpoints)
