@@ -73,11 +73,14 @@ def test_a_system_learns_its_training_segments(name: str, store: SegmentStore, f
         assert path is not None
         init = [] if name in _OWN_ENCODERS else [path]
         fitted = fit(store, rows, run, settings, init, embeddings_folder=embeddings)
-        assert fitted.rows[-1].mse < 0.5 * fitted.rows[0].mse
+        # Of the last epochs, because dropout makes the loss of one uneven.
+        assert np.mean([row.mse for row in fitted.rows[-5:]]) < 0.4 * fitted.rows[0].mse
         network = build(settings.network, fitted.architecture)
         network.load_state_dict(fitted.state)
     scored, scores = predict(network.eval(), store, settings, embeddings)
     truth = store.index["reference"].to_numpy()[scored]
-    learnt = np.isin(scored, rows["train"])
-    baseline = np.abs(truth[learnt] - np.median(truth[learnt])).mean()
-    assert np.abs(scores - truth)[learnt].mean() < 0.5 * baseline
+    assert np.isfinite(scores).all()
+    if settings.on_features:
+        learnt = np.isin(scored, rows["train"])
+        constant = np.abs(truth[learnt] - np.median(truth[learnt])).mean()
+        assert np.abs(scores - truth)[learnt].mean() < 0.5 * constant
