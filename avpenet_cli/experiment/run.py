@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from avpenet_cli.dataset.splits import STRATA
 from avpenet_cli.dataset.store import SegmentStore
@@ -26,6 +25,7 @@ from avpenet_cli.experiment.descriptions import (
     SystemDescription,
 )
 from avpenet_cli.experiment.estimate import Estimate, estimate
+from avpenet_cli.experiment.identity import RUN_FILE, ExperimentIdentity, begin_or_resume
 from avpenet_cli.experiment.inputs import VARIANTS_FOLDER, Condition, Inputs
 from avpenet_cli.experiment.page import write_page
 from avpenet_cli.experiment.predictions import PredictionKey, Predictions
@@ -39,22 +39,18 @@ from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.runs.lock import output_lock
-from avpenet_cli.runs.outputs import prepare_output_directory, read_run_file, refuse_existing
+from avpenet_cli.runs.outputs import prepare_output_directory, refuse_existing
 from avpenet_cli.runs.versions import software_versions
-from avpenet_cli.settings import describe_differences, digest_of, flatten, to_dict
+from avpenet_cli.settings import flatten, to_dict
 from avpenet_cli.stats.estimate import to_json
 from avpenet_cli.storage import make_private_folder, write_json
-from avpenet_cli.training.initial import digest_of_files, locate_initial_file
 
-RUN_FILE, RESULT_FILE, PAGE_FILE, TABLES_FOLDER = "experiment.run.json", "experiment.json", "experiment.html", "tables"
-_RUN_VERSION = 1
+RESULT_FILE, PAGE_FILE, TABLES_FOLDER = "experiment.json", "experiment.html", "tables"
 _OWN_FILES = {
     *(RUN_FILE, RESULT_FILE, PAGE_FILE, TABLES_FOLDER, f"{RUN_FILE}.lock", f"{RUN_FILE}.holder"),
     *(SYSTEMS_FOLDER, EMBEDDINGS_FOLDER, PREDICTIONS_FOLDER, VARIANTS_FOLDER),
 }
 _INTENSITY = "intensity"
-_NOT_SETTINGS = {"title", "keep_weights", "grouped", "columns", "margin_points", "claim_margin_points"}
-"""Settings that change the page, not the trainings: a resumed run may have others."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,7 @@ def run_experiment(request: ExperimentRequest, callbacks: RunCallbacks = NO_CALL
     with output_lock(request.out / RUN_FILE):
         quiet = _Quiet(callbacks)
         inputs = Inputs(store, request.out, request.recordings, request.noise, quiet, request.device)
-        _check_identity(request, inputs)
+        begin_or_resume(request.out, ExperimentIdentity.of(request.settings, inputs))
         return _run(request, settings, inputs, callbacks, quiet)
 
 
@@ -209,44 +205,6 @@ def _remove_weights(
         first = task.key.seed == settings.seeds[0] and not task.key.left_out_site
         if not first and settings.keep_weights != "all" and task.key not in needed:
             trainer.remove_weights(task)
-
-
-def _check_identity(request: ExperimentRequest, inputs: Inputs) -> None:
-    """Note what the experiment is, or check that it is the same that was begun.
-
-    Raises:
-        OutputError: it is another one.
-    """
-    init = digest_of_files([locate_initial_file(request.settings.init)])
-    plain = {name: value for name, value in to_dict(request.settings).items() if name not in _NOT_SETTINGS}
-    # Compared as text: lists and nested tables of systems would hide which one differs.
-    systems = {f"systems.{name}": digest_of(system) for name, system in plain.pop("systems").items()}
-    others = {name: str(value) for name, value in flatten(plain).items()}
-    identity: dict[str, Any] = {
-        "run_version": _RUN_VERSION,
-        "store": inputs.store.digest,
-        "noise": inputs.noise.digest if inputs.noise else "",
-        "init": init[0],
-        "settings": others | systems,
-    }
-    path = request.out / RUN_FILE
-    earlier = read_run_file(path, "remove the folder, or choose another --out")
-    if earlier is None:
-        write_json(path, identity)
-        return
-    if earlier.get("store") != identity["store"]:
-        raise OutputError(
-            f"{request.out} holds an experiment on another store, or one prepared again since", "choose another --out"
-        )
-    for name, what in (("init", "other weights to start from"), ("noise", "other recordings of noise")):
-        if earlier.get(name) != identity[name]:
-            raise OutputError(f"{request.out} holds an experiment with {what}", "give those, or choose another --out")
-    differences = describe_differences(earlier.get("settings", {}), identity["settings"])
-    if differences:
-        raise OutputError(
-            f"{request.out} holds another experiment: {differences}",
-            "give the settings it began with, or choose another --out",
-        )
 
 
 def _record(

@@ -160,7 +160,7 @@ def test_a_system_that_fails_does_not_stop_the_others(tmp_path: Path, run_avpene
     other = make_store(tmp_path / "other", subjects=9)
     moved = run_avpenet(["experiment", other, *args[2:], "--resume"])
     assert moved.returncode == 2
-    assert "an experiment on another store" in moved.stderr
+    assert "another experiment: another store" in moved.stderr
 
 
 def test_dry_run_writes_nothing_and_says_how_long_it_takes(tmp_path: Path, run_avpenet: RunAvpenet) -> None:
