@@ -174,7 +174,7 @@ class _RecordingScorer:
                 starts_s = rows.loc[list(by_row), "start_s"].astype(float).tolist()
                 together = np.stack(list(by_row.values()))
                 results = self._checked(next(iter(by_row)), partial(self._network.score_recording, together, starts_s))
-                scores.loc[list(by_row), name] = [round(score, _SCORE_DECIMALS) for score, _ in results]
+                scores.loc[list(by_row), name] = [round(score, _SCORE_DECIMALS) for score in results]
         unrated = ~rows[RATED].to_numpy(dtype=bool)
         scores.loc[unrated, names[1:]] = np.nan
         return scores

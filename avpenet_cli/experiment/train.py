@@ -212,7 +212,8 @@ class SystemTrainer:
             for split in ("validation", "test")
             for numbers in [rows[split][np.isfinite([scores[row] for row in rows[split].tolist()])]]
         }
-        record = make_training_record(store, settings, fitted, metrics, digest_of_files(init))
+        faces = settings.validation_frames
+        record = make_training_record(store, settings, fitted, metrics, digest_of_files(init), faces)
         write_training_record(task_folder(self._out, task.key), record)
         description = describe_weights(task.key.system, store, settings, fitted, record, is_of_phantoms(store))
         save(fitted.state, description, weights_path(self._out, task.key), overwrite=True)

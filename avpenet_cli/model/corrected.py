@@ -239,5 +239,9 @@ class CorrectedNetwork(FeatureNetwork):
 
 
 def corrected_scores(features: Tensor, corrections: Tensor) -> Tensor:
-    """Ten times the sigmoid of the base's logit plus the correction: (n,) float32 in [0, 10]."""
-    return MAX_SCORE * torch.sigmoid(base_logits(features) + corrections)
+    """Ten times the sigmoid of the base's logit plus the correction: (n,) float32 in [0, 10].
+
+    A segment that lacks a modality keeps the base's score: stores have none such, so nothing was learnt for it.
+    """
+    complete = features[:, -2:].bool().all(dim=1)
+    return MAX_SCORE * torch.sigmoid(base_logits(features) + corrections * complete)

@@ -33,6 +33,7 @@ from avpenet_cli.model.landmark_features import (
 from avpenet_cli.model.landmarks import LAYOUTS, MESH_VARIABLE, denormalised, landmark_model, mesh_digest
 from avpenet_cli.model.network import FeatureNetwork, FeatureTable
 from avpenet_cli.model.support_vectors import SupportVectorRegression, SvrParams, fit_svr
+from avpenet_cli.settings import digest_of
 
 MIN_SEGMENTS = 5
 """Rated segments needed to learn from."""
@@ -49,6 +50,7 @@ class DeepFaceLift(FeatureNetwork):
     """
 
     modalities: ClassVar[tuple[Modality, ...]] = ("face",)
+    all_frames: ClassVar[bool] = True
     architecture: DeepFaceLiftSettings
 
     def __init__(self, architecture: DeepFaceLiftSettings) -> None:
@@ -63,6 +65,11 @@ class DeepFaceLift(FeatureNetwork):
         self.register_buffer("input_mean", torch.zeros(n_inputs))
         self.register_buffer("input_sd", torch.ones(n_inputs))
         self.regression = SupportVectorRegression(architecture.n_support, n_inputs, architecture.gamma or 0.0)
+
+    def encoder_digest(self, modality: Modality) -> str:
+        """Of the landmarks' model, which nothing that is learnt changes."""
+        kind = self.architecture.landmarks
+        return digest_of([type(self).__qualname__, kind, mesh_digest() if kind == "mesh" else ""])
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """No values: audio is not used. Returns (B, 1, 0)."""

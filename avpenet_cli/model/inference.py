@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from avpenet_cli.model import int8, onednn
 from avpenet_cli.model.encoders import AudioEncoder, ResNetTrunk, VisualEncoder
-from avpenet_cli.model.network import FeatureNetwork, PainNetwork
+from avpenet_cli.model.network import PainNetwork
 from avpenet_cli.settings import Precision
 
 N = TypeVar("N", bound=PainNetwork)
@@ -204,23 +204,6 @@ def mc_scores(
             )
             scores.append(model.score(audio, face, mask, places))
     return torch.cat(scores)
-
-
-@torch.inference_mode()
-def mc_recording_scores(model: FeatureNetwork, features: Tensor, starts_s: Tensor, samples: int, seed: int) -> Tensor:
-    """Monte Carlo dropout of a recording whose segments are scored together; seeds as in `mc_scores`.
-
-    Args:
-        model: its mode is restored afterwards.
-        features, starts_s: as for `FeatureNetwork.score_recording`.
-        samples: number of passes, at least 1.
-        seed: of the dropout masks.
-
-    Returns:
-        (samples, S) float32 in [0, 10].
-    """
-    with _dropout_on(model), _seeded(features.device, seed):
-        return torch.stack([model.score_recording(features, starts_s) for _ in range(samples)])
 
 
 @contextlib.contextmanager

@@ -24,12 +24,15 @@ class PainNetwork(nn.Module):
         architecture: the variant; part of the weights' description.
         modalities: inputs of the network.
         audio_input: what `encode_audio` takes.
+        all_frames: whether scores depend on how many of a segment's faces there are, so that it must be trained on all
+            of them, as it is scored.
         face_micro_batch: number of faces that `encode_faces` takes at a time in evaluation mode; None for all at once.
             Affects speed and memory, not results.
     """
 
     modalities: ClassVar[tuple[Modality, ...]] = MODALITIES
     audio_input: ClassVar[AudioInput] = "spectrogram"
+    all_frames: ClassVar[bool] = False
 
     def __init__(self, architecture: NetworkSettings) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError, Sett
 from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.model.batching import NO_MEMORY
-from avpenet_cli.model.inference import mc_recording_scores, mc_scores
+from avpenet_cli.model.inference import mc_scores
 from avpenet_cli.model.network import FeatureNetwork
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, choose_precision
@@ -110,10 +110,13 @@ class Network:
         face = self.description.preprocessing.face
         self._mean = torch.tensor(face.pixel_mean, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(face.pixel_std, device=self.device).view(1, 3, 1, 1)
-        if run.mc_samples and not any(isinstance(module, torch.nn.Dropout) for module in self.model.modules()):
+        if run.mc_samples and (
+            self.by_recording or not any(isinstance(m, torch.nn.Dropout) for m in self.model.modules())
+        ):
             raise SettingsError(
-                f"the weights {entry.name} have no dropout to sample from",
-                "leave out --mc-samples: their scores have no such interval",
+                f"scores of the weights {entry.name} have no interval by Monte Carlo dropout: the network "
+                f"{self.description.network} computes them from features that it does not sample",
+                "leave out --mc-samples",
             )
         self._run = run
         self._callbacks = callbacks
@@ -241,8 +244,8 @@ class Network:
         return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
 
     @torch.inference_mode()
-    def score_recording(self, features: np.ndarray, starts_s: Sequence[float]) -> list[tuple[float, np.ndarray]]:
-        """Scores and Monte Carlo samples of a recording's scorable segments, as `score` gives them.
+    def score_recording(self, features: np.ndarray, starts_s: Sequence[float]) -> list[float]:
+        """Scores of a recording's scorable segments, in [0, 10].
 
         Args:
             features: (S, E) float32, from `embed`, in time order.
@@ -257,12 +260,7 @@ class Network:
         rows = torch.from_numpy(features).to(self.device)
         starts = torch.tensor(starts_s, dtype=torch.float64, device=self.device)
         with _one_thread():
-            scores = [_finite(score) for score in self.model.score_recording(rows, starts).tolist()]
-            samples = np.empty((len(scores), 0), np.float32)
-            if self._run.mc_samples:
-                drawn = mc_recording_scores(self.model, rows, starts, self._run.mc_samples, self._run.seed)
-                samples = drawn.float().cpu().numpy().T
-        return list(zip(scores, samples, strict=True))
+            return [_finite(score) for score in self.model.score_recording(rows, starts).tolist()]
 
     def _tensors(
         self, segment: SegmentTokens

@@ -198,8 +198,8 @@ class Scorer:
         starts_s = [tokens.first_slot * FRAME_STEP_S for tokens in _scorable(kept)]
         with timer.stage("fuse"):
             rows = [part for part in features if len(part)]
-            results = self._network.score_recording(np.concatenate(rows), starts_s) if rows else []
-        yield from self._with_scores(kept, iter(results))
+            scores = self._network.score_recording(np.concatenate(rows), starts_s) if rows else []
+        yield from self._with_scores(kept, ((score, np.empty(0, np.float32)) for score in scores))
 
     def _with_scores(
         self, segments: Sequence[_Assessed], results: Iterator[tuple[float, np.ndarray]]

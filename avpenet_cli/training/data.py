@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.model.network import AudioInput
+from avpenet_cli.settings import FRAMES_PER_WINDOW
 from avpenet_cli.training.augmentation import augment_audio, augment_faces
 from avpenet_cli.training.settings import TrainSettings
 
@@ -151,6 +152,8 @@ class SegmentDataset(Dataset[Item]):
         segment = self._store.segment(key.row, selected)
         chosen = slice(None) if complete else self._select(len(segment.faces), rng)
         faces, places = _resize(segment.faces[chosen], self._settings.face_px), segment.frame_indices[chosen]
+        if in_full != FRAMES_PER_WINDOW:  # networks know the places of a segment's usual length
+            places = places * FRAMES_PER_WINDOW // in_full
         audio = segment.spectrogram[None]
         if self._audio_input == "waveform":
             audio = segment.waveform

@@ -18,13 +18,13 @@ from safetensors.numpy import load_file, save
 
 from avpenet_cli.dataset.shards import SCORABLE
 from avpenet_cli.dataset.store import SegmentStore
-from avpenet_cli.errors import Interrupted
+from avpenet_cli.errors import Interrupted, SettingsError
 from avpenet_cli.model.architecture import Modality
 from avpenet_cli.model.inference import optimise_for_inference
-from avpenet_cli.model.network import PainNetwork
+from avpenet_cli.model.network import FeatureNetwork, PainNetwork
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
-from avpenet_cli.settings import digest_of
+from avpenet_cli.settings import FRAMES_PER_WINDOW, digest_of
 from avpenet_cli.storage import atomic_write, make_private_folder
 from avpenet_cli.training.data import Embeddings, Item, SampleKey, SegmentDataset
 from avpenet_cli.training.settings import TrainSettings
@@ -48,8 +48,8 @@ def load_or_compute_embeddings(
 ) -> Embeddings:
     """Read stored embeddings, and compute and store what is missing.
 
-    Embeddings take 1 kB for each audio token and each face, in memory and on disk: 20 kB for a segment with ten faces.
-    Networks without encoders keep single precision, because their features are measurements: twice as much.
+    Embeddings of AVPENet's encoders take 1 kB for each audio token and each face, in memory and on disk: 20 kB for a
+    segment with ten faces. Features that are measured, such as landmarks, are kept in single precision.
 
     Args:
         folder: may hold embeddings of other networks and stores.
@@ -57,11 +57,14 @@ def load_or_compute_embeddings(
         rows: (n,) int64, ascending, of the store's index; by default those of `rows_to_encode`.
 
     Raises:
+        SettingsError: there is no segment to encode.
         Interrupted: the callbacks asked for it; finished blocks are kept.
         OutputError, EnvironmentUnavailableError: they cannot be written.
     """
     make_private_folder(folder)
     rows = rows_to_encode(store) if rows is None else rows
+    if not len(rows):
+        raise SettingsError(f"the store {store.path} has no segment to encode", "prepare it with rated recordings")
     parts = {modality: _Blocks(folder, store, rows, network, settings, modality) for modality in network.modalities}
     missing = sum(part.missing for part in parts.values())
     if missing:
@@ -107,11 +110,12 @@ class _Blocks:
         modality: Modality,
     ) -> None:
         self._modality = modality
-        half = bool(network.encoders())
-        self._type = np.float16 if half else np.float32
-        what = [store.content_digest(modality), network.encoder_digest(modality), half, settings.precision]
+        # Of a network without encoders, features are measurements.
+        measured = isinstance(network, FeatureNetwork) and not network.encoders()
+        self._type = np.float32 if measured else np.float16
+        what = [store.content_digest(modality), network.encoder_digest(modality), measured, _in_bfloat16(settings)]
         if modality == "face":
-            what += [settings.validation_frames, settings.face_px]
+            what += [_frames(network, settings), settings.face_px]
         self._folder = folder / f"{modality}-{digest_of(what)[:_NAME_DIGITS]}"
         numbers = np.asarray(rows, np.int64) // _BLOCK_ROWS
         self._rows = {int(number): rows[numbers == number] for number in np.unique(numbers)}
@@ -191,17 +195,26 @@ def _selected(block: Block, rows: np.ndarray) -> Block:
     }
 
 
+def _in_bfloat16(settings: TrainSettings) -> bool:
+    automatic = settings.precision == "auto" and choose_device(settings.device).type == "cuda"
+    return settings.precision == "bfloat16" or automatic
+
+
+def _frames(network: PainNetwork, settings: TrainSettings) -> int:
+    return FRAMES_PER_WINDOW if network.all_frames else settings.validation_frames
+
+
 class _Encoder:
     """Encodes segments in several threads, each of which computes alone on a CPU."""
 
     def __init__(self, network: PainNetwork, store: SegmentStore, settings: TrainSettings) -> None:
         self._device = choose_device(settings.device)
         self._network = optimise_for_inference(network, str(self._device), "float32")
-        self._half = settings.precision == "bfloat16" or (settings.precision == "auto" and self._device.type == "cuda")
+        self._half = _in_bfloat16(settings)
         # As in validation: without augmentation, faces evenly spaced.
         plain = replace(settings, cache_embeddings=False)
-        frames, audio_input = settings.validation_frames, network.audio_input
-        self._dataset = SegmentDataset(store, plain, False, frames, audio_input=audio_input)
+        frames = _frames(network, settings)
+        self._dataset = SegmentDataset(store, plain, False, frames, audio_input=network.audio_input)
         face = store.preprocessing.face
         self._mean, self._std = (
             torch.tensor(value, device=self._device).view(1, 3, 1, 1) for value in (face.pixel_mean, face.pixel_std)

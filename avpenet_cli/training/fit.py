@@ -79,13 +79,13 @@ def fit(
 
     Raises:
         AvpenetError: a loss that is not finite; names the batch.
-        Interrupted: the callbacks asked for it; the last complete epoch is kept.
+        Interrupted: the callbacks asked for it; the state that was kept last is resumed.
         OutputError, EnvironmentUnavailableError: the folder cannot be written.
         SettingsError: a checkpoint that cannot be read.
     """
     module = PainLightningModule(initial_network(settings, init), settings, store)
     checkpoints = CheckpointCallback(folder, settings, callbacks, checkpoint_interval_s)
-    device = choose_device(settings.device)
+    device, audio_input = choose_device(settings.device), module.network.audio_input
     with _silenced_lightning():
         trainer = _trainer(settings, device, folder, checkpoints)
         # Rank and number of processes are known only once the trainer exists.
@@ -95,13 +95,13 @@ def fit(
             kept = embeddings_folder or folder / EMBEDDINGS_FOLDER
             embeddings = load_or_compute_embeddings(kept, store, module.network, settings, callbacks)
         train = _loader(
-            SegmentDataset(store, settings, True, settings.frames_per_segment, embeddings),
+            SegmentDataset(store, settings, True, settings.frames_per_segment, embeddings, audio_input),
             EpochSampler(rows["train"], settings.seed, rank, world),
             settings,
             device,
         )
         validation = _loader(
-            SegmentDataset(store, settings, False, settings.validation_frames, embeddings),
+            SegmentDataset(store, settings, False, settings.validation_frames, embeddings, audio_input),
             EpochSampler(rows["validation"], None, rank, world),
             settings,
             device,
@@ -208,7 +208,8 @@ def predict_segments(
     module.network = optimise_for_inference(module.network, str(device), "float32")
     module.eval()
     one_process = replace(settings, workers=0)
-    dataset = SegmentDataset(store, settings, False, store.index["crops"].max())
+    frames, audio_input = store.index["crops"].max(), module.network.audio_input
+    dataset = SegmentDataset(store, settings, False, frames, audio_input=audio_input)
     loader = _loader(dataset, EpochSampler(rows, None), one_process, device)
     scores = [module.predict(batch.to(device)).double().cpu().numpy() for batch in loader]
     return np.concatenate(scores) if scores else np.empty(0)

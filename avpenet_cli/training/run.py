@@ -16,6 +16,7 @@ from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.outputs import refuse_existing
+from avpenet_cli.settings import FRAMES_PER_WINDOW
 from avpenet_cli.training.curves import EpochRow
 from avpenet_cli.training.embeddings import EMBEDDINGS_FOLDER, load_or_compute_embeddings
 from avpenet_cli.training.fit import FitResult, fit, predict_segments
@@ -165,7 +166,8 @@ def _write_weights(
 
     splits: tuple[Split, ...] = ("validation", "test")
     metrics = {split: segment_metrics(store, rows[split], scores(rows[split])) for split in splits}
-    record = make_training_record(store, settings, fitted, metrics, init_digests)
+    faces = settings.validation_frames if by_row else FRAMES_PER_WINDOW
+    record = make_training_record(store, settings, fitted, metrics, init_digests, faces)
     write_training_record(request.folder, record)
     demonstration = request.demonstration or is_of_phantoms(store)
     save(fitted.state, describe_weights(out.stem, store, settings, fitted, record, demonstration), out)

@@ -110,7 +110,8 @@ class TrainSettings:
     frames_per_segment: Frames = FRAMES_PER_WINDOW
     """Faces per segment in training, drawn again each epoch. 30 uses all, as in the paper."""
     validation_frames: Frames = FRAMES_PER_WINDOW
-    """Faces per segment in the validation after each epoch, evenly spaced. The final metrics use all faces."""
+    """Faces per segment in the validation after each epoch, evenly spaced. The final metrics use all faces,
+    except those of networks that learn from features."""
     cache_embeddings: bool = False
     """Encode each segment once before a stage with frozen encoders: hundreds of times as fast, but without augmenting
     audio and faces; mixup then mixes embeddings. Uses `validation_frames` faces per segment."""
@@ -136,12 +137,15 @@ class TrainSettings:
     @field_validator("architecture", mode="before")
     @classmethod
     def _of_network(cls, value: object, info: ValidationInfo) -> NetworkSettings:
-        return settings_of(str(info.data.get("network")), value)
+        # A network that is not known is refused by its own field.
+        return settings_of(str(info.data.get("network", "avpenet")), {} if "network" not in info.data else value)
 
     def __post_init__(self) -> None:
         if not self.epochs:
             raise ValueError("stage_1.epochs and stage_2.epochs are both 0: nothing would be trained")
-        if bool(self.modality_dropout) != bool(self.architecture.may_be_missing):
+        if self.on_features and self.modality_dropout:
+            raise ValueError(f"modality_dropout has no meaning for {self.network}, which learns from features")
+        if not self.on_features and bool(self.modality_dropout) != bool(self.architecture.may_be_missing):
             raise ValueError(
                 "modality_dropout and architecture.may_be_missing go together: weights may do without a modality only "
                 "if they were trained without it"

@@ -13,7 +13,7 @@ from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.model.registry import network_entry
 from avpenet_cli.phrasing import counted
 from avpenet_cli.runs.versions import software_versions
-from avpenet_cli.settings import Preprocessing, digest_of, to_dict
+from avpenet_cli.settings import FRAMES_PER_WINDOW, Preprocessing, digest_of, to_dict
 from avpenet_cli.storage import write_json
 from avpenet_cli.training.curves import EpochRow
 from avpenet_cli.training.fit import FitResult
@@ -50,7 +50,8 @@ class TrainingRecord:
         software: versions, by name.
         epochs, stopped_early: how many were trained, and whether early stopping ended the run.
         best_epoch: the one whose parameters the weights have; None for a network that learns without epochs.
-        metrics: computed from all faces of the rated segments, by split.
+        faces_per_segment: the most faces of a segment that the metrics are computed from.
+        metrics: of the rated segments, by split.
     """
 
     training_record_version: int = TRAINING_RECORD_VERSION
@@ -62,6 +63,7 @@ class TrainingRecord:
     epochs: int
     stopped_early: bool
     best_epoch: EpochRow | None
+    faces_per_segment: int
     metrics: dict[Split, Metrics]
 
     def to_json(self) -> dict[str, Any]:
@@ -80,6 +82,7 @@ def make_training_record(
     fitted: FitResult,
     metrics: Mapping[Split, Metrics],
     init_digests: Sequence[str],
+    faces_per_segment: int = FRAMES_PER_WINDOW,
 ) -> TrainingRecord:
     """Collect the record of a finished run."""
     versions = {name: importlib.metadata.version(name) for name in ("lightning", "pandas", "pyarrow")}
@@ -92,6 +95,7 @@ def make_training_record(
         epochs=len(fitted.rows),
         stopped_early=fitted.stopped_early,
         best_epoch=fitted.best,
+        faces_per_segment=faces_per_segment,
         metrics=dict(metrics),
     )
 
@@ -131,7 +135,9 @@ def describe_weights(
     epochs = "learnt from features of segments"
     if record.best_epoch is not None:
         epochs = f"best of {counted(record.epochs, 'epoch')}: {record.best_epoch.epoch}"
-    protocol = "the paper's protocol" + (f" but {changed}" if changed else "")
+    protocol = f"network {settings.network}"
+    if record.best_epoch is not None:
+        protocol = "the paper's protocol" + (f" but {changed}" if changed else "")
     return WeightsDescription(
         name=name,
         status=status,
@@ -177,6 +183,8 @@ def _training_data(record: TrainingRecord, demonstration: bool, remark: str) -> 
         if metrics.n >= _MIN_PAIRS:
             text += _metrics_text(metrics)
         parts.append(text)
+    if record.faces_per_segment < FRAMES_PER_WINDOW:
+        parts.append(f"figures with at most {counted(record.faces_per_segment, 'face')} of each segment")
     return ". ".join([*parts, remark.rstrip(".")] if remark else parts) + "."
 
 

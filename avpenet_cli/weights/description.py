@@ -73,7 +73,8 @@ class WeightsDescription:
     @field_validator("architecture", mode="before")
     @classmethod
     def _of_network(cls, value: object, info: ValidationInfo) -> NetworkSettings:
-        return settings_of(str(info.data.get("network")), value)
+        # A network that is not known is refused by its own field.
+        return settings_of(str(info.data.get("network", "avpenet")), {} if "network" not in info.data else value)
 
     def __post_init__(self) -> None:
         low, high = self.cut_points

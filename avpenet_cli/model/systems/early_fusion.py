@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avpenet_cli.model.architecture import Modality
 from avpenet_cli.model.encoders import EMBEDDING, ieee_convolutions
 from avpenet_cli.model.head import RegressionHead
 from avpenet_cli.model.network import PainNetwork
 from avpenet_cli.model.systems.settings import EarlyFusionSettings
 from avpenet_cli.model.tokens import is_present, mean_by_step, on_grid, places_of_faces, present_tokens
+from avpenet_cli.settings import digest_of
 
 SPECTROGRAM_FRAMES = 300
 _GREY = (0.299, 0.587, 0.114)
@@ -44,6 +46,10 @@ class EarlyFusion(PainNetwork):
     def _columns(self) -> int:
         """Columns of the spectrogram in each time step."""
         return SPECTROGRAM_FRAMES // self.architecture.time_steps
+
+    def encoder_digest(self, modality: Modality) -> str:
+        """Of how the images are made, which nothing that is learnt changes."""
+        return digest_of([type(self).__qualname__, modality, self.architecture.grid_px, self.architecture.time_steps])
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Cut the spectrogram into time steps and average its mel bands down to the grid.
