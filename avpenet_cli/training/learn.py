@@ -59,7 +59,7 @@ def learn(
 def feature_table(
     store: SegmentStore, rows: Mapping[Split, np.ndarray], network: FeatureNetwork, embeddings: Embeddings
 ) -> FeatureTable:
-    """One row of features for each segment of `embeddings` that has what the network needs, in the order of the index."""
+    """A row of features for each segment of `embeddings` that has what the network needs, in the order of the index."""
     chosen = _complete(network, embeddings)
     numbers = embeddings.rows[chosen]
     index = store.index.iloc[numbers]

@@ -116,6 +116,12 @@ def test_quick_preset_on_phantoms_survives_a_kill_and_compares_every_system(
             scores = [float(row["score"]) for row in csv.DictReader(file)]
         assert len(scores) == 2
         assert all(0 <= score <= 10 for score in scores)
+        sampled = run_avpenet(
+            ["score", recording, "--weights", weights, "--out", table, "--mc-samples", "2", "--overwrite"]
+        )
+        assert (sampled.returncode, "leave out --mc-samples" in sampled.stderr) == (
+            (0, False) if name == "avpenet" else (2, True)
+        )
     assert not list((out / "systems").glob("*-seed-43*/*.safetensors"))
 
 
