@@ -10,7 +10,7 @@ from typer.core import TyperArgument
 
 from avpenet_cli.phrasing import plural
 
-_MAY_BE_PATHS = frozenset({"files_from", "recorded_at", "weights"})
+_MAY_BE_PATHS = frozenset({"files_from", "recorded_at", "recordings", "weights"})
 """Options that are text, because they name a file or something else."""
 _NO_PATHS = frozenset({"-", "container", "none"})
 
@@ -36,9 +36,10 @@ def recorded_command(context: typer.Context, *, private: bool) -> str:
             count = len(value) if isinstance(value, list | tuple) else 1
             words.append(f"[{plural(count, 'input')}]")
             continue
-        words.append(parameter.opts[0])
-        if not isinstance(value, bool):
-            words.append(shlex.quote(_shown(name, value, private)))
+        for item in value if isinstance(value, list | tuple) else [value]:
+            words.append(parameter.opts[0])
+            if not isinstance(item, bool):
+                words.append(shlex.quote(_shown(name, item, private)))
     return " ".join(words)
 
 

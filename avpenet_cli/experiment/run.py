@@ -167,8 +167,8 @@ def _run(
             except (Interrupted, EnvironmentUnavailableError, OutputError):
                 raise
             except Exception as error:  # a system that fails must not stop the others; --debug shows the traceback
-                failures[task.key] = _reason(error)
-                callbacks.error(f"{task.title}: failed: {failures[task.key]}")
+                failures[task.key] = _reason(error, inputs.store)
+                callbacks.error(f"{task.title}: failed: {error.message if isinstance(error, AvpenetError) else error}")
                 callbacks.failure(error)
         if trained is not None:
             outcomes[task.key] = trained
@@ -190,10 +190,14 @@ def _run(
     return result
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, AvpenetError):
-        return error.message
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+def _reason(error: Exception, store: SegmentStore) -> str:
+    """Why a system failed, for a page that may be shared: without names of recordings and folders."""
+    if not isinstance(error, AvpenetError):
+        return f"{type(error).__name__}; the log and --debug say more"
+    text = error.message.replace(str(store.path), "the store")
+    for name in sorted((record.recording for record in store.record.recordings), key=len, reverse=True):
+        text = text.replace(name, "a recording")
+    return text
 
 
 def _remove_weights(
