@@ -70,6 +70,10 @@ class EnvironmentUnavailableError(AvpenetError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class NoSpaceError(EnvironmentUnavailableError):
+    """No space left to write to: nothing else can be written either."""
+
+
 class OutputError(AvpenetError):
     """An output that cannot be written, or that belongs to another run."""
 

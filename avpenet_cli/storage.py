@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from avpenet_cli.errors import EnvironmentUnavailableError, OutputError
+from avpenet_cli.errors import EnvironmentUnavailableError, NoSpaceError, OutputError
 
 
 def write_json(path: Path, plain: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ def sync_folder(folder: Path) -> None:
 def storage_fault(path: Path, error: OSError) -> EnvironmentUnavailableError | OutputError:
     """The error to raise for an operating-system error while writing `path`."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return EnvironmentUnavailableError(
+        return NoSpaceError(
             f"no space left to write {path}", "free some space, then run the same command again to resume"
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:

@@ -44,6 +44,7 @@ from avpenet_cli.experiment.scores import (
     Scores,
     SystemScores,
     compare,
+    on_common_seeds,
     subject_codes,
 )
 from avpenet_cli.stats.accuracy import mean_absolute_error
@@ -72,8 +73,8 @@ def analyse(
     """
     analysis = _Analysis(RatedSegments(index), settings)
     parts = [analysis.of_system(system, predictions, record) for system in record.systems]
-    errors = {part.result.system.name: part.error for part in parts if part.error is not None}
-    predicted = [system for system in record.systems if system.name in errors]
+    scores = {part.result.system.name: part.scores for part in parts if part.scores is not None}
+    predicted = [system for system in record.systems if system.name in scores]
     results = tuple(part.result for part in parts)
     segments, bootstraps, figures = analysis.segments, analysis.bootstraps, published_figures()
     return ExperimentResult(
@@ -89,12 +90,12 @@ def analyse(
         best_on_validation=best_on_validation(results),
         views=(CLEAN_VIEW, *record.views),
         systems=results,
-        pairs=pair_results(predicted, errors, segments, settings.reference, bootstraps),
+        pairs=pair_results(predicted, scores, segments, settings.reference, bootstraps),
         groups=tuple(group for part in parts for group in part.groups),
         conditions=tuple(condition for part in parts for condition in part.conditions),
         sites=_all_sites(parts),
         seeds=tuple(seed for part in parts for seed in part.seeds),
-        claims=claim_results(claims(), record.systems, errors, segments, figures, settings, bootstraps),
+        claims=claim_results(claims(), record.systems, scores, segments, figures, settings, bootstraps),
         published=figures,
     )
 
@@ -132,10 +133,10 @@ def best_on_validation(systems: Sequence[SystemResult]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _SystemPart:
-    """What one system contributes; `error` is None without predictions."""
+    """What one system contributes; `scores`, of the test split, are None without predictions."""
 
     result: SystemResult
-    error: Array | None
+    scores: Scores | None
     seeds: tuple[SeedResult, ...] = ()
     groups: tuple[GroupResult, ...] = ()
     conditions: tuple[ConditionResult, ...] = ()
@@ -164,7 +165,7 @@ class _Analysis:
             groups = group_results(system.name, test, self.segments, record.columns, self.settings, self.bootstraps)
         return _SystemPart(
             result,
-            np.where(self.segments.in_split("test"), test.error, NAN),
+            test.only(self.segments.in_split("test")),
             tuple(self._seeds(system.name, test, tested, validation)),
             groups,
             tuple(self._condition(system, view, test, scores.of("test", view.name)) for view in record.views),
@@ -231,14 +232,13 @@ class _Analysis:
     def _condition(
         self, system: SystemDescription, view: ViewDescription, clean: Scores, changed: Scores
     ) -> ConditionResult:
-        seeds = [seed for seed in clean.seeds if seed in changed.seeds]
-        if not seeds:
+        clean, changed = on_common_seeds(clean, changed)
+        if not clean.seeds:
             reason = _reason_without_view(system, view)
             missing = absent(reason)
             return ConditionResult(
                 system.name, view.name, 0, 0, 0, missing, missing, missing, missing, missing, not_computable=reason
             )
-        clean, changed = clean.of_seeds(seeds), changed.of_seeds(seeds)
         use = clean.scored & self.segments.in_split("test")
         both = use & changed.scored
         comparison = compare(
@@ -286,9 +286,13 @@ class _Analysis:
         if not use.any():
             return no_site(system, site, "it scores no rated segment of the site")
         subject, n_subjects = subject_codes(self.segments.subject[use])
+        without_shared, within = on_common_seeds(without, within)
         shared = use & within.scored & self.segments.in_split("test")
         comparison = compare(
-            np.where(shared, without.error, NAN), np.where(shared, within.error, NAN), self.segments, self.bootstraps
+            np.where(shared, without_shared.error, NAN),
+            np.where(shared, within.error, NAN),
+            self.segments,
+            self.bootstraps,
         )
         values = np.array(list(self._mae_by_seed(without, use).values()))
         reason = "the system trained on all sites has no test segment of this site"

@@ -90,6 +90,9 @@ def _by_column(
         if not levels[-1].suppressed:
             values = {"mae": scores.error[chosen], "bias": scores.difference[chosen]}
             means[name] = {measure: _subject_means(value, subjects) for measure, value in values.items()}
+    alone = sum(0 < level.n_subjects < MINIMUM_SUBJECTS for level in levels)
+    if column != INTENSITY and 2 * alone > len(levels) and len(levels) > 2:
+        return GroupResult(system, column, (), (), "most levels have one subject: their names are not shown")
     if len(means) < 2:
         note = "only one level" if len(names) < 2 else "no two levels with enough segments and subjects to compare"
         return GroupResult(system, column, tuple(levels), (), note)
@@ -153,12 +156,14 @@ def _compare_levels(
 ) -> LevelComparison:
     one, other = means[first][measure], means[second][measure]
     shared = sorted(set(one) & set(other))
+    # A few subjects in both levels, such as of a column that changed once, are no reason to leave out all others.
+    is_paired = 2 * len(shared) >= min(len(one), len(other))
     test: MeanDifference
-    if shared:
+    if is_paired:
         test = paired_test(
             np.array([one[name] for name in shared]), np.array([other[name] for name in shared]), n_comparisons
         )
     else:
         test = welch_test(np.array(list(one.values())), np.array(list(other.values())), n_comparisons)
-    design: Literal["unpaired", "paired"] = "paired" if shared else "unpaired"
+    design: Literal["unpaired", "paired"] = "paired" if is_paired else "unpaired"
     return LevelComparison(first, second, measure, design, test, equivalence(test, margin_points))

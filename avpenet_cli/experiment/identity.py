@@ -78,21 +78,32 @@ def _text(plain: Mapping[str, object], leave_out: set[str]) -> dict[str, str]:
     return {name: str(value) for name, value in flatten(chosen).items()}
 
 
+def check_same(folder: Path, identity: ExperimentIdentity) -> ExperimentIdentity | None:
+    """The identity of the experiment in a folder; None where there is none.
+
+    Raises:
+        OutputError: it is another one, or its file cannot be read.
+    """
+    content = read_run_file(folder / RUN_FILE, "remove the folder, or choose another --out")
+    if content is None:
+        return None
+    earlier = from_dict(ExperimentIdentity, content, str(folder / RUN_FILE))
+    differences = identity.differences(earlier)
+    if differences:
+        raise OutputError(
+            f"{folder} holds another experiment: {differences}",
+            "give the settings it began with, or choose another --out",
+        )
+    return earlier
+
+
 def begin_or_resume(folder: Path, identity: ExperimentIdentity) -> None:
     """Note what the experiment is, or check that it is the one that was begun, and note its further systems.
 
     Raises:
         OutputError: it is another one, or the file cannot be read or written.
     """
-    path = folder / RUN_FILE
-    content = read_run_file(path, "remove the folder, or choose another --out")
-    if content is not None:
-        earlier = from_dict(ExperimentIdentity, content, str(path))
-        differences = identity.differences(earlier)
-        if differences:
-            raise OutputError(
-                f"{folder} holds another experiment: {differences}",
-                "give the settings it began with, or choose another --out",
-            )
+    earlier = check_same(folder, identity)
+    if earlier is not None:
         identity = replace(identity, systems=earlier.systems | identity.systems)
-    write_json(path, to_dict(identity))
+    write_json(folder / RUN_FILE, to_dict(identity))

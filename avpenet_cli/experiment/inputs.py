@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from avpenet_cli.experiment.noise import WHITE, NoiseFolder
 from avpenet_cli.experiment.settings import ExperimentSettings
 from avpenet_cli.experiment.variants import FoundRecordings, find_recordings, make_variant
 from avpenet_cli.experiment.views import StoreView, ViewSettings
+from avpenet_cli.model.architecture import Modality
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.settings import digest_of, to_dict
 from avpenet_cli.storage import make_private_folder
@@ -42,6 +43,11 @@ class Condition:
     description: ViewDescription
     view: ViewSettings | None = None
     variant: VariantSettings | None = None
+
+    @property
+    def modality(self) -> Modality:
+        """What it changes; a network that does not take that is not evaluated under it."""
+        return "audio" if self.description.family == "noise" else "face"
 
 
 class Inputs:
@@ -81,6 +87,11 @@ class Inputs:
     def has_recordings(self) -> bool:
         """Whether variants can be made."""
         return self._recordings is not None
+
+    @property
+    def missing_recordings(self) -> int:
+        """Number of recordings of the store that were looked for and not found."""
+        return len(self._recordings.missing) if self._recordings is not None else 0
 
     @property
     def digest(self) -> str:
@@ -190,8 +201,3 @@ def _notes() -> dict[str, str]:
         "longer found count",
         "cover after detection": "drawn on the aligned faces, after they were found",
     }
-
-
-def condition_names(conditions: Sequence[Condition]) -> Iterator[str]:
-    """The names of the conditions."""
-    return (condition.description.name for condition in conditions)

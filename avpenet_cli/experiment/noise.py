@@ -79,6 +79,8 @@ class NoiseFolder:
         Raises:
             SettingsError: no folder, no recording in it, or one that cannot be decoded.
         """
+        if path.resolve().name == WHITE:
+            raise SettingsError(f"--noise {path}: {WHITE} is the name of white noise", "give the folder another name")
         if not path.is_dir():
             raise SettingsError(f"--noise {path} is not a folder", "name a folder with recordings of noise")
         try:

@@ -9,15 +9,14 @@ from itertools import combinations
 from avpenet_cli.experiment.descriptions import AnalysisSettings, PublishedFigure, SystemDescription
 from avpenet_cli.experiment.published import Claim
 from avpenet_cli.experiment.results import ACROSS_GROUPS, ClaimResult, ClaimVerdict, PairResult, SizeVerdict
-from avpenet_cli.experiment.scores import Bootstraps, RatedSegments, compare
+from avpenet_cli.experiment.scores import Bootstraps, RatedSegments, Scores, compare, on_common_seeds
 from avpenet_cli.stats.comparisons import correct_family
 from avpenet_cli.stats.estimate import Estimate, absent
-from avpenet_cli.stats.pairs import Array
 
 
 def pair_results(
     systems: Sequence[SystemDescription],
-    errors: Mapping[str, Array],
+    scores: Mapping[str, Scores],
     segments: RatedSegments,
     reference: str,
     bootstraps: Bootstraps,
@@ -26,13 +25,13 @@ def pair_results(
 
     Args:
         systems: those that have predictions.
-        errors: by the system's name: (n,) absolute error on the test split, mean over seeds, NaN where there is none.
+        scores: by the system's name, of the test split.
         reference: name of the system that belongs to every family.
     """
     families: dict[str, list[PairResult]] = {}
     for first, second in combinations(systems, 2):
         family = _family(first, second, reference)
-        result = _pair(family, first.name, second.name, errors, segments, bootstraps)
+        result = _pair(family, first.name, second.name, scores, segments, bootstraps)
         families.setdefault(family, []).append(result)
     across = families.pop(ACROSS_GROUPS, [])
     results = []
@@ -56,15 +55,17 @@ def _pair(
     family: str,
     first: str,
     second: str,
-    errors: Mapping[str, Array],
+    scores: Mapping[str, Scores],
     segments: RatedSegments,
     bootstraps: Bootstraps,
 ) -> PairResult:
-    comparison = compare(errors[first], errors[second], segments, bootstraps)
+    one, other = on_common_seeds(scores[first], scores[second])
+    comparison = compare(one.error, other.error, segments, bootstraps)
     return PairResult(
         family=family,
         first=first,
         second=second,
+        seeds=one.seeds,
         n_segments=comparison.n,
         n_subjects=comparison.n_subjects,
         mae_first=comparison.first,
@@ -79,7 +80,7 @@ def _pair(
 def claim_results(
     claims: Sequence[Claim],
     systems: Sequence[SystemDescription],
-    errors: Mapping[str, Array],
+    scores: Mapping[str, Scores],
     segments: RatedSegments,
     figures: Sequence[PublishedFigure],
     settings: AnalysisSettings,
@@ -89,25 +90,26 @@ def claim_results(
 
     Args:
         systems: all of them.
-        errors: as for `pair_results`, of those that have predictions.
+        scores: as for `pair_results`, of those that have predictions.
         figures: of the paper.
     """
     results = []
     for claim in claims:
-        first, second = _stand_in(claim.first, systems, errors), _stand_in(claim.second, systems, errors)
+        first, second = _stand_in(claim.first, systems, scores), _stand_in(claim.second, systems, scores)
         paper = claim.origin == "paper"
         paper_first = _paper_mae(claim.first, figures) if paper else None
         paper_second = _paper_mae(claim.second, figures) if paper else None
         percent = None
         if paper_first and paper_second:
             percent = 100 * (paper_first.value - paper_second.value) / paper_second.value
-        reason = _not_tested(claim, first, second, systems, errors)
+        reason = _not_tested(claim, first, second, systems, scores)
         if reason:
             difference = change = absent(reason)
             verdict: ClaimVerdict = "not tested"
             size: SizeVerdict = "not tested"
         else:
-            comparison = compare(errors[first], errors[second], segments, bootstraps)
+            one, other = on_common_seeds(scores[first], scores[second])
+            comparison = compare(one.error, other.error, segments, bootstraps)
             difference, change = comparison.difference, comparison.percent
             verdict, reason = _verdict(claim, difference, settings.claim_margin_points)
             size = _size(claim, change, percent)
@@ -146,19 +148,19 @@ def claim_rule(claim: Claim, margin_points: float) -> str:
     )
 
 
-def _stand_in(names: Sequence[str], systems: Sequence[SystemDescription], errors: Mapping[str, Array]) -> str:
+def _stand_in(names: Sequence[str], systems: Sequence[SystemDescription], scores: Mapping[str, Scores]) -> str:
     """The first of the names that has predictions, otherwise that the experiment has; empty without one."""
     known = [name for name in names if any(system.name == name for system in systems)]
-    return next((name for name in known if name in errors), known[0] if known else "")
+    return next((name for name in known if name in scores), known[0] if known else "")
 
 
 def _not_tested(
-    claim: Claim, first: str, second: str, systems: Sequence[SystemDescription], errors: Mapping[str, Array]
+    claim: Claim, first: str, second: str, systems: Sequence[SystemDescription], scores: Mapping[str, Scores]
 ) -> str:
     for name, names in ((first, claim.first), (second, claim.second)):
         if not name:
             return f"the experiment has no system {' or '.join(names)}"
-        if name not in errors:
+        if name not in scores:
             status = next(system for system in systems if system.name == name)
             return f"{name} has no predictions" + (f": {status.reason}" if status.reason else "")
     return ""

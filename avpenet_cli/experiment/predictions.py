@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from avpenet_cli.dataset.splits import Split
+from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError, OutputError
 from avpenet_cli.storage import atomic_write
 
@@ -113,20 +115,47 @@ def _check(key: PredictionKey, table: pd.DataFrame) -> None:
             )
 
 
+def prediction_rows(
+    store: SegmentStore, rows: Mapping[Split, np.ndarray], scores: Mapping[int, float], view: str
+) -> pd.DataFrame:
+    """Predictions of segments of validation and test, for `write_predictions`.
+
+    Args:
+        rows: (n,) int64 of the store's index, by split; others than these two are left out.
+        scores: points, by row; a segment without one gets NaN.
+        view: name.
+    """
+    parts = []
+    for split in ("validation", "test"):
+        if split not in rows:
+            continue
+        numbers = rows[split]
+        part = store.index.iloc[numbers][["recording", "segment", "subject", "reference"]].copy()
+        part["row"], part["split"], part["view"] = numbers, split, view
+        part["score"] = [scores.get(row, np.nan) for row in numbers.tolist()]
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
 class Predictions:
     """The predictions in a folder; files are read when they are asked for.
 
-    Attributes:
+    Args:
         folder: where they are.
-        keys: of all files, sorted.
+        chosen: whose predictions; others in the folder are left out. All by default.
+
+    Attributes:
+        folder: as given.
+        keys: of the files, sorted.
 
     Raises:
         OutputError: a file that cannot be read, or of another version.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, chosen: Collection[PredictionKey] | None = None) -> None:
         self.folder = folder
-        self._paths = {_read_key(path): path for path in sorted(folder.glob(f"*{_SUFFIX}"))}
+        paths = sorted(folder.glob(f"*{_SUFFIX}") if chosen is None else (folder / key.file_name for key in chosen))
+        self._paths = {_read_key(path): path for path in paths}
         self.keys = tuple(sorted(self._paths))
 
     def of_system(self, system: str) -> Iterator[tuple[PredictionKey, pd.DataFrame]]:

@@ -135,6 +135,7 @@ class PairResult:
         family: the group whose pairs were tested together, with the reference system in each; or `across groups`.
         first: name.
         second: name.
+        seeds: those that both were trained with; only these are compared.
         n_segments: compared.
         n_subjects: of these segments.
         mae_first: of the first on these segments, points, mean over seeds.
@@ -149,6 +150,7 @@ class PairResult:
     family: str
     first: str
     second: str
+    seeds: tuple[int, ...]
     n_segments: int
     n_subjects: int
     mae_first: float

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from avpenet_cli.dataset.splits import STRATA
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import (
     AvpenetError,
-    EnvironmentUnavailableError,
     Interrupted,
-    OutputError,
+    NoSpaceError,
     SettingsError,
 )
-from avpenet_cli.experiment.analysis import analyse, dataset_summary
+from avpenet_cli.experiment.analysis import analyse, dataset_summary, group_columns
 from avpenet_cli.experiment.descriptions import (
     AnalysisSettings,
     Choice,
@@ -25,17 +22,25 @@ from avpenet_cli.experiment.descriptions import (
     SystemDescription,
 )
 from avpenet_cli.experiment.estimate import Estimate, estimate
-from avpenet_cli.experiment.identity import RUN_FILE, ExperimentIdentity, begin_or_resume
+from avpenet_cli.experiment.identity import RUN_FILE, ExperimentIdentity, begin_or_resume, check_same
 from avpenet_cli.experiment.inputs import VARIANTS_FOLDER, Condition, Inputs
 from avpenet_cli.experiment.page import write_page
 from avpenet_cli.experiment.predictions import PredictionKey, Predictions
+from avpenet_cli.experiment.reasons import without_names
 from avpenet_cli.experiment.results import ExperimentResult
 from avpenet_cli.experiment.settings import ExperimentSettings
 from avpenet_cli.experiment.tables import write_tables
-from avpenet_cli.experiment.tasks import SYSTEMS_FOLDER, Task, plan_tasks
-from avpenet_cli.experiment.train import EMBEDDINGS_FOLDER, PREDICTIONS_FOLDER, SystemTrainer, Trained
+from avpenet_cli.experiment.tasks import SYSTEMS_FOLDER, Task, plan_tasks, task_folder
+from avpenet_cli.experiment.train import (
+    EMBEDDINGS_FOLDER,
+    PREDICTIONS_FOLDER,
+    TRAINED_FILE,
+    SystemTrainer,
+    Trained,
+)
 from avpenet_cli.model.registry import network_entry
-from avpenet_cli.phrasing import plural
+from avpenet_cli.phrasing import counted, plural
+from avpenet_cli.report.document.review import Notice
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.runs.lock import output_lock
@@ -50,7 +55,6 @@ _OWN_FILES = {
     *(RUN_FILE, RESULT_FILE, PAGE_FILE, TABLES_FOLDER, f"{RUN_FILE}.lock", f"{RUN_FILE}.holder"),
     *(SYSTEMS_FOLDER, EMBEDDINGS_FOLDER, PREDICTIONS_FOLDER, VARIANTS_FOLDER),
 }
-_INTENSITY = "intensity"
 
 
 @dataclass(frozen=True)
@@ -111,19 +115,21 @@ def plan_experiment(request: ExperimentRequest, callbacks: RunCallbacks = NO_CAL
 
     Raises:
         SettingsError: a store, recordings or settings that cannot be used.
+        OutputError: `out` has another experiment.
         Interrupted: the callbacks asked for it.
     """
     settings = request.settings.only(request.only) if request.only else request.settings
     store = SegmentStore.open(request.store)
     quiet = _Quiet(callbacks)
     inputs = Inputs(store, request.out, request.recordings, request.noise, quiet, request.device)
+    check_same(request.out, ExperimentIdentity.of(request.settings, inputs))
     absent = not_run(settings, inputs)
     for name, reason in absent.items():
         callbacks.warning(f"{name} would not be run: {reason}")
     tasks = [
         task
         for task in plan_tasks(settings, list(store.record.splits.leave_one_site_out))
-        if task.key.system not in absent and not (request.out / PREDICTIONS_FOLDER / task.key.file_name).exists()
+        if task.key.system not in absent and not (task_folder(request.out, task.key) / TRAINED_FILE).exists()
     ]
     return estimate(settings, inputs, tasks, inputs.conditions(settings), request.device, quiet)
 
@@ -144,45 +150,37 @@ def _run(
     callbacks: RunCallbacks,
     quiet: RunCallbacks,
 ) -> ExperimentResult:
-    conditions = inputs.conditions(settings)
-    absent = not_run(settings, inputs)
-    for name, reason in absent.items():
-        callbacks.warning(f"{name} is not run: {reason}")
+    conditions, absent = inputs.conditions(settings), not_run(request.settings, inputs)
+    for name in [name for name in absent if name in settings.systems]:
+        callbacks.warning(f"{name} is not run: {absent[name]}")
+    notices = _notices(settings, inputs)
+    for notice in notices:
+        callbacks.warning(notice.text)
     sites = list(inputs.store.record.splits.leave_one_site_out)
-    if settings.left_out and not sites:
-        callbacks.warning("no site can be left out: the store has fewer than two")
+    # Those of the whole settings count, those of --only are run now.
+    planned = [task for task in plan_tasks(request.settings, sites) if task.key.system not in absent]
     tasks = [task for task in plan_tasks(settings, sites) if task.key.system not in absent]
     trainer = SystemTrainer(request.out, settings, inputs, conditions, request.device, quiet)
     callbacks.set_total(len(tasks))
-    outcomes: dict[PredictionKey, Trained] = {}
-    failures: dict[PredictionKey, str] = {}
     for number, task in enumerate(tasks, start=1):
         callbacks.check_stop()
-        trained = trainer.finished(task)
-        if trained is None:
+        if not trainer.is_finished(task):
             callbacks.item_started(task.title)
-            try:
-                trained = trainer.run(task)
-                callbacks.info(f"{task.title}: trained ({number} of {len(tasks)})")
-            except (Interrupted, EnvironmentUnavailableError, OutputError):
-                raise
-            except Exception as error:  # a system that fails must not stop the others; --debug shows the traceback
-                failures[task.key] = _reason(error, inputs.store)
-                callbacks.error(f"{task.title}: failed: {error.message if isinstance(error, AvpenetError) else error}")
-                callbacks.failure(error)
-        if trained is not None:
-            outcomes[task.key] = trained
-        _remove_weights(trainer, settings, tasks[:number], tasks[number:])
+            _run_task(trainer, task, f"({number} of {len(tasks)})", inputs, callbacks)
+        _tidy_weights(trainer, request.settings, tasks[:number], tasks[number:])
         callbacks.item_done()
     callbacks.info("computing the statistics")
-    record = _record(request, settings, inputs, conditions, outcomes, failures, absent)
+    outcomes = {task.key: trained for task in planned if (trained := trainer.known(task)) is not None}
+    failures = {task.key: reason for task in planned if (reason := trainer.failure(task))}
+    record = _record(request, inputs, conditions, outcomes, failures, absent, notices)
     analysis = AnalysisSettings(
         reference=settings.reference,
         margin_points=settings.margin_points,
         claim_margin_points=settings.claim_margin_points,
         grouped_systems=settings.grouped or (settings.reference,),
     )
-    result = analyse(Predictions(request.out / PREDICTIONS_FOLDER), inputs.store.index, record, analysis)
+    predictions = Predictions(request.out / PREDICTIONS_FOLDER, outcomes)
+    result = analyse(predictions, inputs.store.index, record, analysis)
     make_private_folder(request.out / TABLES_FOLDER)
     write_tables(request.out / TABLES_FOLDER, result)
     write_page(request.out / PAGE_FILE, result)
@@ -190,99 +188,144 @@ def _run(
     return result
 
 
-def _reason(error: Exception, store: SegmentStore) -> str:
-    """Why a system failed, for a page that may be shared: without names of recordings and folders."""
-    if not isinstance(error, AvpenetError):
-        return f"{type(error).__name__}; the log and --debug say more"
-    text = error.message.replace(str(store.path), "the store")
-    for name in sorted((record.recording for record in store.record.recordings), key=len, reverse=True):
-        text = text.replace(name, "a recording")
-    return text
+def _run_task(trainer: SystemTrainer, task: Task, place: str, inputs: Inputs, callbacks: RunCallbacks) -> None:
+    try:
+        trainer.run(task)
+        callbacks.info(f"{task.title}: trained {place}")
+    except (Interrupted, NoSpaceError):
+        raise
+    except Exception as error:  # a system that fails must not stop the others; --debug shows the traceback
+        callbacks.error(f"{task.title}: failed: {error.message if isinstance(error, AvpenetError) else error}")
+        callbacks.failure(error)
+        trainer.note_failure(task, without_names(error, inputs.store))
 
 
-def _remove_weights(
+def _tidy_weights(
     trainer: SystemTrainer, settings: ExperimentSettings, done: Sequence[Task], to_do: Sequence[Task]
 ) -> None:
-    """Weights take 0.2 GB each: those that are not to be kept go when nothing is built on them any more."""
+    """Weights take up to 0.2 GB each: those that are not to be kept go when nothing is built on them any more."""
     needed = {task.base_key for task in to_do}
     for task in done:
-        first = task.key.seed == settings.seeds[0] and not task.key.left_out_site
-        if not first and settings.keep_weights != "all" and task.key not in needed:
+        first = task.key.seed == settings.seeds_of(task.key.system)[0] and not task.key.left_out_site
+        if first or settings.keep_weights == "all":
+            trainer.keep_weights(task)
+        elif task.key not in needed:
             trainer.remove_weights(task)
+
+
+def _notices(settings: ExperimentSettings, inputs: Inputs) -> tuple[Notice, ...]:
+    """What a reader must know that does not follow from the results."""
+    notices = []
+    if settings.left_out and len(inputs.store.record.splits.leave_one_site_out) < 2:
+        notices.append(Notice("note", "No site is left out: the store has fewer than two."))
+    elif settings.left_out and any(system.init == "weights" for system in settings.systems.values()):
+        notices.append(
+            Notice(
+                "note",
+                f"Encoders start from the weights {settings.init}. Whether these learnt from people or sites of this "
+                "store is not checked; a site that is left out is left out of the trainings of this experiment only.",
+            )
+        )
+    if settings.robust and settings.harder and not inputs.has_recordings:
+        notices.append(
+            Notice(
+                "note",
+                "Noise before denoising and covers before face detection are not tested: they need the recordings "
+                "(--recordings).",
+            )
+        )
+    if inputs.missing_recordings and any(system.variant is not None for system in settings.systems.values()):
+        notices.append(
+            Notice(
+                "warning",
+                f"{counted(inputs.missing_recordings, 'recording')} of the store not found: systems whose recordings "
+                "are prepared differently are trained on fewer.",
+            )
+        )
+    return tuple(notices)
 
 
 def _record(
     request: ExperimentRequest,
-    settings: ExperimentSettings,
     inputs: Inputs,
     conditions: Sequence[Condition],
     outcomes: Mapping[PredictionKey, Trained],
     failures: Mapping[PredictionKey, str],
     absent: Mapping[str, str],
+    notices: tuple[Notice, ...],
 ) -> ExperimentRecord:
     store = inputs.store
-    subject_columns = store.record.subjects.columns
-    columns = settings.columns
-    if columns is None:
-        columns = (*(name for name in (*STRATA, *subject_columns) if name in store.index.columns), _INTENSITY)
-    unknown = [name for name in columns if name != _INTENSITY and name not in store.index.columns]
+    columns = group_columns(store) if request.settings.columns is None else request.settings.columns
+    unknown = [name for name in columns if name not in store.index.columns]
     if unknown:
         raise SettingsError(
-            f"columns: the store has no column {unknown[0]}", f"name some of {', '.join(subject_columns)}"
+            f"columns: the store has no column {unknown[0]}", f"name some of {', '.join(group_columns(store))}"
         )
     return ExperimentRecord(
-        title=settings.title,
+        title=request.settings.title,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=request.command,
         software=software_versions(),
         dataset=dataset_summary(store),
-        columns=tuple(dict.fromkeys(columns)),
-        systems=tuple(_descriptions(request, settings, outcomes, failures, absent)),
+        columns=columns,
+        systems=tuple(_descriptions(request.settings, outcomes, failures, absent)),
         views=tuple(condition.description for condition in conditions),
-        choices=_choices(settings),
+        choices=_choices(request.settings),
+        notices=(*notices, *_version_notices(outcomes)),
     )
 
 
+def _version_notices(outcomes: Mapping[PredictionKey, Trained]) -> tuple[Notice, ...]:
+    versions = sorted({trained.version for trained in outcomes.values()})
+    if len(versions) < 2:
+        return ()
+    return (Notice("warning", f"Trained with several versions of the program: {', '.join(versions)}."),)
+
+
 def _descriptions(
-    request: ExperimentRequest,
     settings: ExperimentSettings,
     outcomes: Mapping[PredictionKey, Trained],
     failures: Mapping[PredictionKey, str],
     absent: Mapping[str, str],
 ) -> list[SystemDescription]:
-    """All systems of the request, those that were not asked for among them."""
-    trained: defaultdict[str, dict[int, Trained]] = defaultdict(dict)
-    for key, outcome in outcomes.items():
-        if not key.left_out_site:
-            trained[key.system][key.seed] = outcome
+    """All systems, those that failed or were not asked for among them."""
     descriptions = []
-    for name, system in request.settings.systems.items():
-        own = trained.get(name, {})
-        failed = [
-            f"seed {key.seed}{f' without site {key.left_out_site}' if key.left_out_site else ''}: {reason}"
-            for key, reason in failures.items()
+    for name, system in settings.systems.items():
+        own = {key.seed: outcomes[key] for key in sorted(outcomes) if key.system == name and not key.left_out_site}
+        failed = [f"{_which(key)}: {reason}" for key, reason in failures.items() if key.system == name]
+        failed += [
+            f"{_which(key)}, {view}: {reason}"
+            for key, trained in outcomes.items()
+            for view, reason in trained.problems.items()
             if key.system == name
         ]
         description = SystemDescription(
             name=name,
             title=system.title,
             group=system.group,
-            differs=_differs(request.settings, name),
-            modalities=network_entry(request.settings.train_settings(name, settings.seeds[0]).network).modalities,
-            seeds=tuple(sorted(own)),
+            differs=_differs(settings, name),
+            modalities=network_entry(settings.train_settings(name, settings.seeds[0]).network).modalities,
+            seeds=tuple(own),
         )
         if own:
             first = own[min(own)]
-            reason = "; ".join(failed)
             description = replace(
-                description, parameters=first.parameters, ms_per_segment=first.ms_per_segment, reason=reason
+                description,
+                parameters=first.parameters,
+                ms_per_segment=first.ms_per_segment,
+                reason="; ".join(failed),
             )
         elif failed:
             description = replace(description, status="failed", reason=_without_repeats(failed))
         else:
-            description = replace(description, status="not run", reason=absent.get(name, "not asked for"))
+            reason = absent.get(name, "not part of this run (--only)")
+            description = replace(description, status="not run", reason=reason)
         descriptions.append(description)
     return descriptions
+
+
+def _which(key: PredictionKey) -> str:
+    return f"seed {key.seed}{f' without site {key.left_out_site}' if key.left_out_site else ''}"
 
 
 def _without_repeats(failed: Sequence[str]) -> str:

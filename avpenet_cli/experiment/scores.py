@@ -120,6 +120,16 @@ class Scores:
         """Scores of some of the seeds."""
         return Scores(tuple(seeds), self.values[[self.seeds.index(seed) for seed in seeds]], self.reference)
 
+    def only(self, use: Mask) -> Scores:
+        """The scores of some segments, (n,) bool; NaN elsewhere."""
+        return Scores(self.seeds, np.where(use, self.values, np.nan), self.reference)
+
+
+def on_common_seeds(first: Scores, second: Scores) -> tuple[Scores, Scores]:
+    """Both with the seeds that both have, so that no difference is one of seeds."""
+    seeds = [seed for seed in first.seeds if seed in second.seeds]
+    return first.of_seeds(seeds), second.of_seeds(seeds)
+
 
 class SystemScores:
     """All scores of a system, by site left out, view and split."""

@@ -78,7 +78,7 @@ class ExperimentSettings:
     grouped: tuple[str, ...] = ()
     """Systems whose error is shown by groups; by default the reference."""
     columns: tuple[str, ...] | None = None
-    """Columns by which errors are shown; by default all of the table of subjects, and the intensity."""
+    """Columns by which errors are shown; by default all of the table of subjects. Intensity is always added."""
     margin_points: Annotated[float, Field(gt=0.0, le=10.0)] = 0.5
     """Groups whose errors differ by less are equivalent, points."""
     claim_margin_points: Annotated[float, Field(gt=0.0, le=10.0)] = 0.1
@@ -89,8 +89,10 @@ class ExperimentSettings:
     def __post_init__(self) -> None:
         if not self.systems:
             raise ValueError("systems: there are none")
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds: one occurs twice")
+        for field in ("seeds", "noise_snr_db", "covers"):
+            values = getattr(self, field)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{field}: one occurs twice")
         for field, names in (
             ("reference", (self.reference,)),
             ("robust", self.robust),

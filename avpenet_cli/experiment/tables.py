@@ -138,7 +138,11 @@ def _published(figure: PublishedFigure | None) -> Row:
 
 _PAIR_COLUMNS = (
     *text_columns(family="group whose pairs were tested together", first="system", second="system"),
-    *integer_columns(n_segments="segments that both score", n_subjects="their subjects"),
+    *integer_columns(
+        n_seeds="seeds that both were trained with; only these are compared",
+        n_segments="segments that both score",
+        n_subjects="their subjects",
+    ),
     float_column("mae_first", "MAE of the first on these segments, points"),
     float_column("mae_second", "MAE of the second"),
     *interval_columns("mae_difference", "first minus second, points; negative favours the first"),
@@ -156,6 +160,7 @@ def _pair_rows(result: ExperimentResult) -> Iterator[Row]:
             "family": pair.family,
             "first": pair.first,
             "second": pair.second,
+            "n_seeds": len(pair.seeds),
             "n_segments": pair.n_segments,
             "n_subjects": pair.n_subjects,
             "mae_first": number_cell(pair.mae_first),

@@ -75,3 +75,9 @@ def task_folder(out: Path, key: PredictionKey) -> Path:
 def weights_path(out: Path, key: PredictionKey) -> Path:
     """The file of a training's weights."""
     return task_folder(out, key) / f"{key.system}.safetensors"
+
+
+def failure_path(out: Path, key: PredictionKey) -> Path:
+    """The file that says why a training failed; not in its folder, which there may not be."""
+    folder = task_folder(out, key)
+    return folder.with_name(f"{folder.name}.failed.json")

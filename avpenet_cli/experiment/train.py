@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save as serialise
 
+from avpenet_cli.dataset.shards import SCORABLE
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
-from avpenet_cli.errors import AvpenetError
+from avpenet_cli.errors import AvpenetError, Interrupted, NoSpaceError
 from avpenet_cli.experiment.descriptions import CLEAN_VIEW
 from avpenet_cli.experiment.inputs import Condition, Inputs
-from avpenet_cli.experiment.predictions import write_predictions
+from avpenet_cli.experiment.predictions import Predictions, prediction_rows, write_predictions
+from avpenet_cli.experiment.reasons import without_names
 from avpenet_cli.experiment.settings import ExperimentSettings
-from avpenet_cli.experiment.tasks import SYSTEMS_FOLDER, Task, task_folder, weights_path
-from avpenet_cli.model.inference import optimise_for_inference
+from avpenet_cli.experiment.tasks import SYSTEMS_FOLDER, Task, failure_path, task_folder, weights_path
+from avpenet_cli.experiment.timing import time_ms
 from avpenet_cli.model.network import PainNetwork
-from avpenet_cli.model.registry import build
+from avpenet_cli.model.registry import build, network_entry, settings_of
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.runs.outputs import read_run_file
 from avpenet_cli.settings import from_dict, to_dict
-from avpenet_cli.storage import make_private_folder, write_json
-from avpenet_cli.training.data import SampleKey, SegmentDataset
+from avpenet_cli.storage import atomic_write, make_private_folder, write_json
 from avpenet_cli.training.fit import FitResult, fit
-from avpenet_cli.training.initial import digest_of_files, locate_initial_file
+from avpenet_cli.training.initial import digest_of_files, initial_network, locate_initial_file
 from avpenet_cli.training.learn import learn
 from avpenet_cli.training.metrics import Metrics, segment_metrics
 from avpenet_cli.training.predict import predict
@@ -41,31 +44,40 @@ from avpenet_cli.training.training_record import (
     make_training_record,
     write_training_record,
 )
-from avpenet_cli.weights import save
+from avpenet_cli.version import __version__
+from avpenet_cli.weights import WeightsDescription, save
 
 EMBEDDINGS_FOLDER, PREDICTIONS_FOLDER = "embeddings", "predictions"
-TRAINED_FILE = "trained.json"
-_TIMED_SEGMENTS = 3
+TRAINED_FILE, LEARNT_FILE = "trained.json", "learnt.safetensors"
 _CHECKPOINT_INTERVAL_S = 60.0
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training is known by besides its predictions.
+    """`trained.json`: what a training is known by besides its predictions. Where it exists, the training is finished.
 
     Attributes:
         parameters: number of learnt parameters.
-        ms_per_segment: wall-clock time of encoding and scoring one segment, median of three, ms.
-        modalities: inputs of the network.
+        ms_per_segment: wall-clock time of encoding and scoring one segment, median of three, ms; None without any.
+        architecture: settings of the network, with sizes that depend on what was learnt.
+        version: of the program that trained it.
+        views: names of the views that it is evaluated under, besides the clean one.
+        problems: by the name of a view, why it could not be evaluated under it.
     """
 
     parameters: int
     ms_per_segment: float | None
-    modalities: tuple[str, ...]
+    architecture: dict[str, Any]
+    version: str
+    views: tuple[str, ...] = ()
+    problems: dict[str, str] = field(default_factory=dict)
 
 
 class SystemTrainer:
     """Trains the systems of one experiment.
+
+    Of every training, what it changed in the network that it started from is kept: that is small where encoders are
+    frozen, and the whole network can be made again from it.
 
     Args:
         out: folder of the experiment.
@@ -91,61 +103,165 @@ class SystemTrainer:
         for folder in (SYSTEMS_FOLDER, EMBEDDINGS_FOLDER, PREDICTIONS_FOLDER):
             make_private_folder(out / folder)
 
+    def known(self, task: Task) -> Trained | None:
+        """What is known of a training; None where it is not finished."""
+        path = task_folder(self._out, task.key) / TRAINED_FILE
+        content = read_run_file(path, "remove this folder and resume")
+        return None if content is None else from_dict(Trained, content, str(path))
+
+    def failure(self, task: Task) -> str:
+        """Why a training failed when it was last tried; empty where it did not."""
+        content = read_run_file(failure_path(self._out, task.key), "remove this file and resume")
+        return "" if content is None else str(content.get("reason", ""))
+
+    def note_failure(self, task: Task, reason: str) -> None:
+        """Keep why a training failed, for the page of a later run that does not try it again."""
+        write_json(failure_path(self._out, task.key), {"reason": reason})
+
+    def is_finished(self, task: Task) -> bool:
+        """Whether nothing is left to do: trained, and evaluated under every condition."""
+        trained = self.known(task)
+        return trained is not None and not self._conditions_left(task, trained)
+
     def run(self, task: Task) -> Trained:
-        """Train, write weights and predictions; resumes what a kill interrupted.
+        """Train unless that is done, then evaluate under the conditions that are left; every step is kept.
 
         Raises:
             AvpenetError: it cannot be trained.
             Interrupted: the callbacks asked for it.
         """
-        system = self._settings.systems[task.key.system]
-        site = task.key.left_out_site or None
-        settings = self._settings.train_settings(task.key.system, task.key.seed, site)
-        settings = replace(settings, device=self._device)
+        trained, network = self.known(task), None
+        if trained is None:
+            trained, network = self._train(task)
+        settings, folder = self._train_settings(task), task_folder(self._out, task.key)
+        failure_path(self._out, task.key).unlink(missing_ok=True)
+        embeddings = self._embeddings_folder(settings, folder)
+        for condition in self._conditions_left(task, trained):
+            self._callbacks.check_stop()
+            network = network or self._rebuilt(task, trained)
+            trained = self._evaluate(task, trained, network, condition, settings, embeddings)
+        self._clean_up(folder)
+        return trained
+
+    def keep_weights(self, task: Task) -> None:
+        """Write the weights of a finished training again where they were removed."""
+        trained, path = self.known(task), weights_path(self._out, task.key)
+        description = path.with_suffix(".json")
+        if trained is None or path.exists() or not description.exists():
+            return
+        fields = read_run_file(description, "remove this folder and resume") or {}
+        fields.pop("digest", None)
+        state = self._rebuilt(task, trained).state_dict()
+        save(state, from_dict(WeightsDescription, fields, str(description)), path, overwrite=True)
+
+    def remove_weights(self, task: Task) -> None:
+        """Remove the weights of a finished training; `keep_weights` makes them again."""
+        weights_path(self._out, task.key).unlink(missing_ok=True)
+
+    def _train_settings(self, task: Task) -> TrainSettings:
+        settings = self._settings.train_settings(task.key.system, task.key.seed, task.key.left_out_site or None)
+        return replace(settings, device=self._device)
+
+    def _train(self, task: Task) -> tuple[Trained, PainNetwork]:
+        system, settings = self._settings.systems[task.key.system], self._train_settings(task)
         store = self._inputs.store_for(system.view, system.variant)
-        rows = usable_rows(store, site)
-        folder = task_folder(self._out, task.key)
-        init = self._initial_files(task)
+        rows = usable_rows(store, settings.left_out_site)
+        folder, init = task_folder(self._out, task.key), self._initial_files(task)
         network, fitted = self._fitted(store, rows, folder, settings, init)
         network.eval()
         embeddings = self._embeddings_folder(settings, folder)
         scores = dict(zip(*predict(network, store, settings, embeddings, self._callbacks), strict=True))
-        stored_inputs = system.view is None and system.variant is None
-        if stored_inputs:
+        if self._sees_the_store(task):
             self._write_weights(task, store, rows, settings, init, fitted, scores)
-        table = [_table(store, rows, scores, CLEAN_VIEW.name)]
-        if stored_inputs and site is None and task.key.system in self._settings.robust:
-            table += self._under_conditions(network, settings, embeddings)
+        start = initial_network(settings, init).state_dict()
+        learnt = {
+            name: value.contiguous()
+            for name, value in fitted.state.items()
+            if name not in start or not torch.equal(start[name], value)
+        }
+        with atomic_write(folder / LEARNT_FILE) as file:
+            file.write(serialise(learnt))
         trained = Trained(
             sum(parameter.numel() for parameter in network.parameters()) or _stored_values(network),
-            _time_ms(network, store, rows["test"], settings),
-            network.modalities,
+            time_ms(network, store, rows["test"], settings),
+            to_dict(network.architecture),
+            __version__,
         )
+        table = prediction_rows(store, rows, scores, CLEAN_VIEW.name)
+        write_predictions(self._out / PREDICTIONS_FOLDER, task.key, table)
         write_json(folder / TRAINED_FILE, to_dict(trained))
-        # Last, because a training whose predictions exist is finished.
-        write_predictions(self._out / PREDICTIONS_FOLDER, task.key, pd.concat(table, ignore_index=True))
-        for name in (CHECKPOINT_FILE, *(path.name for path in folder.glob("best-*.safetensors"))):
-            (folder / name).unlink(missing_ok=True)
-        if embeddings != self._out / EMBEDDINGS_FOLDER:
-            shutil.rmtree(embeddings, ignore_errors=True)
+        return trained, network
+
+    def _rebuilt(self, task: Task, trained: Trained) -> PainNetwork:
+        """The network of a finished training."""
+        settings = self._train_settings(task)
+        state = initial_network(settings, self._initial_files(task)).state_dict()
+        state |= load_tensors(task_folder(self._out, task.key) / LEARNT_FILE)
+        with torch.device("meta"):
+            network = build(settings.network, settings_of(settings.network, trained.architecture))
+        network.load_state_dict(state, assign=True)
+        return network.eval()
+
+    def _sees_the_store(self, task: Task) -> bool:
+        """Whether it sees what `avpenet score` would give it; only then it may have weights that others use."""
+        system = self._settings.systems[task.key.system]
+        return system.view is None and system.variant is None
+
+    def _conditions_left(self, task: Task, trained: Trained) -> list[Condition]:
+        if task.key.left_out_site or task.key.system not in self._settings.robust or not self._sees_the_store(task):
+            return []
+        modalities = network_entry(self._train_settings(task).network).modalities
+        return [
+            condition
+            for condition in self._conditions
+            if condition.modality in modalities and condition.description.name not in trained.views
+        ]
+
+    def _evaluate(
+        self,
+        task: Task,
+        trained: Trained,
+        network: PainNetwork,
+        condition: Condition,
+        settings: TrainSettings,
+        embeddings: Path,
+    ) -> Trained:
+        """Predict the test segments under a condition and keep that; a condition that fails costs nothing else."""
+        name = condition.description.name
+        self._callbacks.detail(f"{task.title}: {condition.description.title}")
+        try:
+            store = self._inputs.under(condition)
+            scorable = np.flatnonzero((store.index["status"] == SCORABLE).to_numpy(dtype=bool))
+            chosen = np.intersect1d(self._inputs.test_rows(), scorable)
+            scores: dict[int, float] = {}
+            if len(chosen):
+                scores = dict(zip(*predict(network, store, settings, embeddings, self._callbacks, chosen), strict=True))
+        except (Interrupted, NoSpaceError):
+            raise
+        except AvpenetError as error:
+            self._callbacks.error(f"{task.title}: not evaluated under {condition.description.title}: {error.message}")
+            trained = replace(trained, problems=trained.problems | {name: without_names(error, self._inputs.store)})
+        else:
+            rows: dict[Split, np.ndarray] = {"test": self._inputs.store.rated("test")}
+            folder = self._out / PREDICTIONS_FOLDER
+            before = Predictions(folder, [task.key]).read(task.key)
+            table = pd.concat([before, prediction_rows(self._inputs.store, rows, scores, name)], ignore_index=True)
+            write_predictions(folder, task.key, table.drop_duplicates(["view", "split", "row"], keep="last"))
+            problems = {view: reason for view, reason in trained.problems.items() if view != name}
+            trained = replace(trained, views=(*trained.views, name), problems=problems)
+        write_json(task_folder(self._out, task.key) / TRAINED_FILE, to_dict(trained))
         return trained
 
-    def finished(self, task: Task) -> Trained | None:
-        """What is known of a training whose predictions are written; None where it is still to do."""
-        if not (self._out / PREDICTIONS_FOLDER / task.key.file_name).exists():
-            return None
-        path = task_folder(self._out, task.key) / TRAINED_FILE
-        return from_dict(Trained, read_run_file(path, "remove the experiment's folder and start over"), str(path))
-
-    def remove_weights(self, task: Task) -> None:
-        """Remove the weights of a training, which can be made again."""
-        path = weights_path(self._out, task.key)
-        for file in (path, path.with_suffix(".json")):
-            file.unlink(missing_ok=True)
+    def _clean_up(self, folder: Path) -> None:
+        """Remove what only an unfinished training needs."""
+        for path in (folder / CHECKPOINT_FILE, *folder.glob("best-*.safetensors")):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(folder / EMBEDDINGS_FOLDER, ignore_errors=True)
 
     def _initial_files(self, task: Task) -> list[Path]:
         base = task.base_key
         if base is not None:
+            self.keep_weights(Task(base))
             path = weights_path(self._out, base)
             if not path.exists():
                 raise AvpenetError(
@@ -179,24 +295,6 @@ class SystemTrainer:
         network.load_state_dict(fitted.state, assign=True)
         return network, fitted
 
-    def _under_conditions(self, network: PainNetwork, settings: TrainSettings, embeddings: Path) -> list[pd.DataFrame]:
-        tables = []
-        for condition in self._conditions:
-            description = condition.description
-            read = {"noise": "audio", "cover": "face"}[description.family]
-            if read not in network.modalities:
-                continue
-            store = self._inputs.under(condition)
-            scorable = np.flatnonzero((store.index["status"] == "scorable").to_numpy(dtype=bool))
-            chosen = np.intersect1d(self._inputs.test_rows(), scorable)
-            if not len(chosen):
-                continue
-            self._callbacks.detail(f"evaluating under {description.title}")
-            scores = dict(zip(*predict(network, store, settings, embeddings, self._callbacks, chosen), strict=True))
-            rated: dict[Split, np.ndarray] = {"test": self._inputs.store.rated("test")}
-            tables.append(_table(self._inputs.store, rated, scores, description.name))
-        return tables
-
     def _write_weights(
         self,
         task: Task,
@@ -219,49 +317,6 @@ class SystemTrainer:
         save(fitted.state, description, weights_path(self._out, task.key), overwrite=True)
 
 
-def _table(store: SegmentStore, rows: dict[Split, np.ndarray], scores: dict[int, float], view: str) -> pd.DataFrame:
-    """Predictions of the rated segments of validation and test."""
-    parts = []
-    for split in ("validation", "test"):
-        if split not in rows:
-            continue
-        numbers = rows[split]
-        part = store.index.iloc[numbers][["recording", "segment", "subject", "reference"]].copy()
-        part["row"], part["split"], part["view"] = numbers, split, view
-        part["score"] = [scores.get(row, np.nan) for row in numbers.tolist()]
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
-
-
 def _stored_values(network: PainNetwork) -> int:
     """Of a network without parameters in torch's sense, such as a forest: the values that it has learnt."""
     return sum(tensor.numel() for tensor in network.state_dict().values())
-
-
-@torch.inference_mode()
-def _time_ms(network: PainNetwork, store: SegmentStore, rows: np.ndarray, settings: TrainSettings) -> float | None:
-    """Median time of encoding a segment's audio and faces and scoring it, on the CPU, with the faces of a training."""
-    if not len(rows):
-        return None
-    fast = optimise_for_inference(network, "cpu", "float32")
-    dataset = SegmentDataset(store, settings, False, settings.validation_frames, audio_input=network.audio_input)
-    face = store.preprocessing.face
-    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (face.pixel_mean, face.pixel_std))
-    spent_ms = []
-    for row in [rows[0], *rows[:_TIMED_SEGMENTS]]:
-        item = dataset[SampleKey(0, int(row))]
-        started = time.perf_counter()
-        audio = faces = places = None
-        if "audio" in network.modalities:
-            audio = fast.encode_audio(torch.from_numpy(item.mel)[None])
-        if "face" in network.modalities and len(item.faces):
-            pixels = (torch.from_numpy(np.ascontiguousarray(item.faces)).float() / 255 - mean) / std
-            if network.architecture.pools_images:
-                pixels = pixels.mean(dim=0, keepdim=True)
-            else:
-                places = torch.from_numpy(item.places)[None]
-            faces = fast.encode_faces(pixels)[None]
-        fast.score(audio, faces, None, places)
-        spent_ms.append(1000 * (time.perf_counter() - started))
-    # The first one is for warming up.
-    return float(np.median(spent_ms[1:]))

@@ -33,6 +33,9 @@ SHORT_WINDOW, NO_FACE = "short_window", "no_face_in_window"
 patient's face than scoring asks for."""
 
 _NOISE, _COVER = range(2)
+_OF_AUDIO, _OF_FACES = ("noise_snr_db", "noise", "vad_mask", "audio"), ("cover", "faces")
+_OF_BOTH = ("window_s", "seed")
+"""Settings of a view by what they change."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -91,7 +94,7 @@ class StoreView(SegmentStore):
             "view": to_dict(settings),
             "noise": self._noise.digest if self._noise else None,
         }
-        self._seeds = [settings.seed, int(digest_of({"view": content["view"], "noise": content["noise"]})[:16], 16)]
+        self._seeds = {purpose: self._seeds_for(purpose) for purpose in (_NOISE, _COVER)}
         self._windows = Windows(store.index, settings.window_s) if settings.window_s != WINDOW_S else None
         index = store.index if self._windows is None else self._view_index(store, self._windows)
         if settings.faces == "none":
@@ -107,9 +110,9 @@ class StoreView(SegmentStore):
     def content_digest(self, modality: Modality) -> str:
         """As in `SegmentStore`: noise changes no face, and a cover no audio."""
         changed = to_dict(self.settings)
-        others = ("cover", "faces") if modality == "audio" else ("noise_snr_db", "noise", "vad_mask", "audio")
+        names = _OF_AUDIO if modality == "audio" else _OF_FACES
         plain = to_dict(ViewSettings())
-        content = {name: value for name, value in changed.items() if name not in others}
+        content = {name: value for name, value in changed.items() if name in (*names, *_OF_BOTH)}
         if {name: plain[name] for name in content} == content:
             return self._store.content_digest(modality)
         noise = self._noise.digest if self._noise and modality == "audio" else None
@@ -198,7 +201,14 @@ class StoreView(SegmentStore):
         return replace(segment, spectrogram=spectrogram, waveform=waveform, peak=peak)
 
     def _rng(self, purpose: int, number: int) -> np.random.Generator:
-        return np.random.default_rng([*self._seeds, purpose, number])
+        return np.random.default_rng([*self._seeds[purpose], number])
+
+    def _seeds_for(self, purpose: int) -> list[int]:
+        """Of what is drawn for one modality: independent of what is changed in the other."""
+        names = _OF_AUDIO if purpose == _NOISE else _OF_FACES
+        content = {name: value for name, value in to_dict(self.settings).items() if name in (*names, *_OF_BOTH)}
+        noise = self._noise.digest if self._noise and purpose == _NOISE else None
+        return [self.settings.seed, int(digest_of({"view": content, "noise": noise})[:16], 16), purpose]
 
     def _view_index(self, store: SegmentStore, windows: Windows) -> pd.DataFrame:
         """The store's index with the segments that the view cannot use."""

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from avpenet_cli.phantom.make import PhantomRequest, make_phantoms
 from avpenet_cli.weights import find, verify
@@ -19,9 +22,10 @@ from tests.conftest import REPOSITORY, RunAvpenet
 from tests.support.training_stores import make_store
 
 _SMALL = """
-seeds = [1]
-noise_snr_db = []
+seeds = [1, 2]
+noise_snr_db = [10.0]
 covers = []
+robust = ["avpenet"]
 [train]
 cache_embeddings = true
 batch_size = 4
@@ -79,7 +83,7 @@ def test_quick_preset_on_phantoms_survives_a_kill_and_compares_every_system(
         time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    finished = {path: path.stat().st_mtime_ns for path in out.glob("predictions/*.parquet")}
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("systems/*/learnt.safetensors")}
     assert len(finished) >= 2
     refused = run_avpenet(["experiment", *args])
     assert refused.returncode == 2
@@ -122,51 +126,90 @@ def test_quick_preset_on_phantoms_survives_a_kill_and_compares_every_system(
         assert (sampled.returncode, "leave out --mc-samples" in sampled.stderr) == (
             (0, False) if name == "avpenet" else (2, True)
         )
-    assert not list((out / "systems").glob("*-seed-43*/*.safetensors"))
+    kept = {path.parent.name for path in out.glob("systems/*/*.safetensors") if path.name != "learnt.safetensors"}
+    assert kept == {f"{name}-seed-42" for name in systems}
 
 
 @pytest.mark.slow
-def test_a_system_that_fails_does_not_stop_the_others(tmp_path: Path, run_avpenet: RunAvpenet) -> None:
+def test_what_fails_does_not_stop_the_rest_and_a_later_run_has_all(tmp_path: Path, run_avpenet: RunAvpenet) -> None:
     store = make_store(tmp_path, subjects=8, segments=3, faces=1)
     (tmp_path / "small.toml").write_text(_SMALL)
+    (tmp_path / "ward").mkdir()
+    soundfile.write(tmp_path / "ward" / "silence.wav", np.zeros(16_000), 16_000)
     out = tmp_path / "out"
-    args: list[str | Path] = ["experiment", store, "--config", tmp_path / "small.toml", "--out", out, "--device", "cpu"]
-    done = run_avpenet([*args])
+    args: list[str | Path] = ["experiment", store, "--config", tmp_path / "small.toml", "--out", out]
+    args += ["--noise", tmp_path / "ward", "--device", "cpu"]
+
+    # A noise that cannot be added costs the reference nothing but its figures under it.
+    done = run_avpenet([*args, "--only", "avpenet"])
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert "largest-face is not run: it needs recordings" in done.stderr
-    assert "1 failed: cry-analyzer" in done.stderr.splitlines()[-1]
-    systems = {
-        item["system"]["name"]: item["system"] for item in json.loads((out / "experiment.json").read_text())["systems"]
-    }
+    assert "avpenet, seed 1: not evaluated under real noise at 10 dB" in done.stderr
+    systems, result = _systems(out)
     assert {name: system["status"] for name, system in systems.items()} == {
         "avpenet": "trained",
-        "cry-analyzer": "failed",
-        "context": "trained",
+        "cry-analyzer": "not run",
+        "context": "not run",
         "largest-face": "not run",
     }
+    assert systems["avpenet"]["seeds"] == [1, 2]
+    computable = {row["view"]: row["mae"]["value"] is not None for row in result["conditions"]}
+    assert computable == {"noise_white_10_db": True, "noise_real_10_db": False}
+    assert not (out / "systems/avpenet-seed-2/avpenet.safetensors").exists()
+
+    # What is built on it is trained later, with every seed, though the weights of the second had been removed.
+    learnt = (out / "systems/avpenet-seed-2/learnt.safetensors").stat().st_mtime_ns
+    again = run_avpenet([*args, "--resume"])
+    assert again.returncode == 1, again.stderr
+    assert "largest-face is not run: it needs recordings" in again.stderr
+    assert "2 failed: avpenet, cry-analyzer" in again.stderr.splitlines()[-1]
+    systems, result = _systems(out)
+    assert {name: (system["status"], system["seeds"]) for name, system in systems.items()} == {
+        "avpenet": ("trained", [1, 2]),
+        "cry-analyzer": ("failed", []),
+        "context": ("trained", [1, 2]),
+        "largest-face": ("not run", []),
+    }
     assert "cannot learn from 12 rated training segments" in systems["cry-analyzer"]["reason"]
+    assert (out / "systems/avpenet-seed-2/learnt.safetensors").stat().st_mtime_ns == learnt
     page = (out / "experiment.html").read_text()
     assert "AVPENet &lt;b&gt;" in page
     assert "cry-analyzer" in page
+    assert str(tmp_path) not in page + json.dumps(result)
     predictions = pq.read_table(out / "predictions" / "avpenet-seed-1.parquet").to_pandas()
-    assert set(predictions["split"]) == {"validation", "test"}
+    assert predictions.groupby(["view", "split"]).size().to_dict() == {
+        ("clean", "validation"): 6,
+        ("clean", "test"): 6,
+        ("noise_white_10_db", "test"): 6,
+    }
     assert predictions["score"].between(0, 10).all()
 
-    # Nothing is trained again; another configuration, or another store, is refused.
-    before = (out / "predictions" / "avpenet-seed-1.parquet").stat().st_mtime_ns
-    again = run_avpenet([*args, "--resume", "--only", "context"])
-    assert again.returncode == 0, again.stderr
-    assert (out / "predictions" / "avpenet-seed-1.parquet").stat().st_mtime_ns == before
+    # Without the failing parts the same folder holds a complete experiment, of the seeds that are asked for.
+    head, _, tail = _SMALL.partition("[systems.cry-analyzer]")
+    rest = head.replace("seeds = [1, 2]", "seeds = [1]") + tail[tail.index("[systems.context]") :]
+    (tmp_path / "small.toml").write_text(rest)
+    fewer = run_avpenet([*args, "--resume", "--only", "context"])
+    assert fewer.returncode == 1, fewer.stderr
+    systems, result = _systems(out)
+    assert systems["avpenet"]["seeds"] == [1]
+    assert {row["seed"] for row in result["seeds"]} == {1}
+
+    # Another configuration, or another store, is refused, by the dry run too.
     (tmp_path / "small.toml").write_text(_SMALL.replace("fusion_rate = 1e-3", "fusion_rate = 2e-3", 1))
-    changed = run_avpenet([*args, "--resume"])
-    assert changed.returncode == 2
-    assert "train.stage_1.fusion_rate was 0.001, now 0.002" in changed.stderr
+    for option in ("--resume", "--dry-run"):
+        changed = run_avpenet([*args, option])
+        assert changed.returncode == 2
+        assert "train.stage_1.fusion_rate was 0.001, now 0.002" in changed.stderr
     (tmp_path / "small.toml").write_text(_SMALL)
     other = make_store(tmp_path / "other", subjects=9)
     moved = run_avpenet(["experiment", other, *args[2:], "--resume"])
     assert moved.returncode == 2
     assert "another experiment: another store" in moved.stderr
+
+
+def _systems(out: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    result: dict[str, Any] = json.loads((out / "experiment.json").read_text())
+    return {item["system"]["name"]: item["system"] for item in result["systems"]}, result
 
 
 def test_dry_run_writes_nothing_and_says_how_long_it_takes(tmp_path: Path, run_avpenet: RunAvpenet) -> None:
@@ -185,8 +228,8 @@ def test_dry_run_writes_nothing_and_says_how_long_it_takes(tmp_path: Path, run_a
     done = run_avpenet([*args, "--device", "cpu"])
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert [line.split()[2] for line in lines[:-1]] == ["avpenet,", "cry-analyzer,", "context,"]
-    assert "at most, for 3 trainings" in lines[-1]
+    assert [line.split()[2] for line in lines[:-1]] == ["avpenet,", "cry-analyzer,", "context,"] * 2
+    assert "at most, for 6 trainings" in lines[-1]
     assert sorted(tmp_path.iterdir()) == before
 
 
