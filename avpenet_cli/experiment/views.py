@@ -71,8 +71,8 @@ class StoreView(SegmentStore):
     among 10 * window_s frames. A window that had to shrink begins with what there is; its spectrogram is padded at the
     end, its waveform is shorter.
 
-    Each segment has random numbers of its own, from the settings, its row and what is drawn: the same in every order
-    and process, and others in every view.
+    Each segment has random numbers of its own, from its row and the settings of the modality that they change: the same
+    in every order and process, and in two views that differ in the other modality only.
 
     Args:
         store: prepared segments, or a variant of them.

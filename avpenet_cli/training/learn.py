@@ -106,7 +106,7 @@ def predict_recordings(network: FeatureNetwork, store: SegmentStore, embeddings:
     complete = _complete(network, embeddings)
     features = torch.from_numpy(segment_features(network, embeddings, complete))
     index = store.index.iloc[embeddings.rows[complete]].reset_index(drop=True)
-    starts_s = torch.from_numpy(index["start_s"].to_numpy(dtype=np.float64))
+    starts_s = torch.tensor(index["start_s"].to_numpy(dtype=np.float64))
     scores = np.full(len(embeddings.rows), np.nan)
     for recording, members in index.groupby("recording", sort=False).indices.items():
         rows = np.asarray(members, np.int64)

@@ -13,6 +13,7 @@ from avpenet_cli.experiment.published import claims, published_figures
 from avpenet_cli.experiment.settings import ExperimentSettings, presets, read_experiment
 from avpenet_cli.experiment.tasks import plan_tasks
 from avpenet_cli.settings import from_dict
+from tests.conftest import REPOSITORY
 
 _TWO: dict[str, dict[str, object]] = {
     "avpenet": {"title": "a"},
@@ -30,6 +31,11 @@ def test_every_system_of_a_preset_has_valid_settings(preset: str) -> None:
     for name in settings.systems:
         for seed in settings.seeds_of(name):
             assert settings.train_settings(name, seed).seed == seed
+
+
+@pytest.mark.parametrize("name", ["experiment.toml", "experiment-phantoms.toml"])
+def test_example_files_can_be_used(name: str) -> None:
+    assert "avpenet" in read_experiment(None, REPOSITORY / "examples" / name).systems
 
 
 def test_paper_preset_has_the_systems_that_claims_and_published_figures_name() -> None:

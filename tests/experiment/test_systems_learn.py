@@ -72,7 +72,7 @@ def test_a_system_learns_its_training_segments(name: str, store: SegmentStore, f
         path = default_entry().path
         assert path is not None
         init = [] if name in _OWN_ENCODERS else [path]
-        fitted = fit(store, rows, run, settings, init, embeddings_folder=embeddings)
+        fitted = fit(store, rows, run, settings, init, embeddings_folder=embeddings, checkpoint_interval_s=1e6)
         # Of the last epochs, because dropout makes the loss of one uneven.
         assert np.mean([row.mse for row in fitted.rows[-5:]]) < 0.4 * fitted.rows[0].mse
         network = build(settings.network, fitted.architecture)

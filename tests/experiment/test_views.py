@@ -173,10 +173,17 @@ def test_random_numbers_belong_to_the_view_and_the_segment(store: SegmentStore) 
         added(1, noise_snr_db=10),
         added(0, noise_snr_db=5),
         added(0, noise_snr_db=10, seed=1),
-        added(0, noise_snr_db=10, cover="upper"),
     ]
     correlations = np.corrcoef(noises) - np.eye(len(noises))
     assert np.abs(correlations).max() < 0.05
+    # What is drawn for the audio does not depend on the faces, so that outputs of the audio encoder are shared.
+    np.testing.assert_array_equal(added(0, noise_snr_db=10, cover="upper"), noises[0])
+    plain, covered = (
+        StoreView(store, from_dict(ViewSettings, {"noise_snr_db": 10} | more, "view"))
+        for more in ({}, {"cover": "upper"})
+    )
+    assert plain.content_digest("audio") == covered.content_digest("audio") != store.content_digest("audio")
+    assert store.content_digest("face") == plain.content_digest("face") != covered.content_digest("face")
 
 
 def test_content_does_not_depend_on_order_or_process(store: SegmentStore, noises: NoiseFolder) -> None:
