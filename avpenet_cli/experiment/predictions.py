@@ -174,18 +174,6 @@ class Predictions:
         return table
 
 
-def read_predictions(folder: Path) -> pd.DataFrame:
-    """All predictions in a folder as one table: `COLUMNS`, by system, seed and site left out.
-
-    Raises:
-        OutputError: a file that cannot be read, or of another version.
-    """
-    predictions = Predictions(folder)
-    tables = [predictions.read(key) for key in predictions.keys]
-    empty: pd.DataFrame = _SCHEMA.empty_table().to_pandas()
-    return pd.concat(tables, ignore_index=True) if tables else empty
-
-
 def _read_key(path: Path) -> PredictionKey:
     try:
         metadata = pq.read_schema(path).metadata or {}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from avpenet_cli.dataset.store import SegmentStore
@@ -12,21 +11,18 @@ from avpenet_cli.errors import (
     AvpenetError,
     Interrupted,
     NoSpaceError,
-    SettingsError,
 )
-from avpenet_cli.experiment.analysis import analyse, dataset_summary, group_columns
+from avpenet_cli.experiment.analysis import analyse
 from avpenet_cli.experiment.descriptions import (
     AnalysisSettings,
-    Choice,
-    ExperimentRecord,
-    SystemDescription,
 )
 from avpenet_cli.experiment.estimate import Estimate, estimate
 from avpenet_cli.experiment.identity import RUN_FILE, ExperimentIdentity, begin_or_resume, check_same
-from avpenet_cli.experiment.inputs import VARIANTS_FOLDER, Condition, Inputs
+from avpenet_cli.experiment.inputs import VARIANTS_FOLDER, Inputs
 from avpenet_cli.experiment.page import write_page
-from avpenet_cli.experiment.predictions import PredictionKey, Predictions
+from avpenet_cli.experiment.predictions import Predictions
 from avpenet_cli.experiment.reasons import without_names
+from avpenet_cli.experiment.record import experiment_record, record_notices
 from avpenet_cli.experiment.results import ExperimentResult
 from avpenet_cli.experiment.settings import ExperimentSettings
 from avpenet_cli.experiment.tables import write_tables
@@ -36,17 +32,12 @@ from avpenet_cli.experiment.train import (
     PREDICTIONS_FOLDER,
     TRAINED_FILE,
     SystemTrainer,
-    Trained,
 )
-from avpenet_cli.model.registry import network_entry
-from avpenet_cli.phrasing import counted, plural
-from avpenet_cli.report.document.review import Notice
+from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.outputs import prepare_output_directory, refuse_existing
-from avpenet_cli.runs.versions import software_versions
-from avpenet_cli.settings import flatten, to_dict
 from avpenet_cli.stats.estimate import to_json
 from avpenet_cli.storage import make_private_folder, write_json
 
@@ -153,7 +144,7 @@ def _run(
     conditions, absent = inputs.conditions(settings), not_run(request.settings, inputs)
     for name in [name for name in absent if name in settings.systems]:
         callbacks.warning(f"{name} is not run: {absent[name]}")
-    notices = _notices(settings, inputs)
+    notices = record_notices(settings, inputs)
     for notice in notices:
         callbacks.warning(notice.text)
     sites = list(inputs.store.record.splits.leave_one_site_out)
@@ -172,7 +163,9 @@ def _run(
     callbacks.info("computing the statistics")
     outcomes = {task.key: trained for task in planned if (trained := trainer.known(task)) is not None}
     failures = {task.key: reason for task in planned if (reason := trainer.failure(task))}
-    record = _record(request, inputs, conditions, outcomes, failures, absent, notices)
+    record = experiment_record(
+        request.settings, request.command, inputs, conditions, outcomes, failures, absent, notices
+    )
     analysis = AnalysisSettings(
         reference=settings.reference,
         margin_points=settings.margin_points,
@@ -211,154 +204,6 @@ def _tidy_weights(
             trainer.keep_weights(task)
         elif task.key not in needed:
             trainer.remove_weights(task)
-
-
-def _notices(settings: ExperimentSettings, inputs: Inputs) -> tuple[Notice, ...]:
-    """What a reader must know that does not follow from the results."""
-    notices = []
-    if settings.left_out and len(inputs.store.record.splits.leave_one_site_out) < 2:
-        notices.append(Notice("note", "No site is left out: the store has fewer than two."))
-    elif settings.left_out and any(system.init == "weights" for system in settings.systems.values()):
-        notices.append(
-            Notice(
-                "note",
-                f"Encoders start from the weights {settings.init}. Whether these learnt from people or sites of this "
-                "store is not checked; a site that is left out is left out of the trainings of this experiment only.",
-            )
-        )
-    if settings.robust and settings.harder and not inputs.has_recordings:
-        notices.append(
-            Notice(
-                "note",
-                "Noise before denoising and covers before face detection are not tested: they need the recordings "
-                "(--recordings).",
-            )
-        )
-    if inputs.missing_recordings and any(system.variant is not None for system in settings.systems.values()):
-        notices.append(
-            Notice(
-                "warning",
-                f"{counted(inputs.missing_recordings, 'recording')} of the store not found: systems whose recordings "
-                "are prepared differently are trained on fewer.",
-            )
-        )
-    return tuple(notices)
-
-
-def _record(
-    request: ExperimentRequest,
-    inputs: Inputs,
-    conditions: Sequence[Condition],
-    outcomes: Mapping[PredictionKey, Trained],
-    failures: Mapping[PredictionKey, str],
-    absent: Mapping[str, str],
-    notices: tuple[Notice, ...],
-) -> ExperimentRecord:
-    store = inputs.store
-    columns = group_columns(store) if request.settings.columns is None else request.settings.columns
-    unknown = [name for name in columns if name not in store.index.columns]
-    if unknown:
-        raise SettingsError(
-            f"columns: the store has no column {unknown[0]}", f"name some of {', '.join(group_columns(store))}"
-        )
-    return ExperimentRecord(
-        title=request.settings.title,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=request.command,
-        software=software_versions(),
-        dataset=dataset_summary(store),
-        columns=columns,
-        systems=tuple(_descriptions(request.settings, outcomes, failures, absent)),
-        views=tuple(condition.description for condition in conditions),
-        choices=_choices(request.settings),
-        notices=(*notices, *_version_notices(outcomes)),
-    )
-
-
-def _version_notices(outcomes: Mapping[PredictionKey, Trained]) -> tuple[Notice, ...]:
-    versions = sorted({trained.version for trained in outcomes.values()})
-    if len(versions) < 2:
-        return ()
-    return (Notice("warning", f"Trained with several versions of the program: {', '.join(versions)}."),)
-
-
-def _descriptions(
-    settings: ExperimentSettings,
-    outcomes: Mapping[PredictionKey, Trained],
-    failures: Mapping[PredictionKey, str],
-    absent: Mapping[str, str],
-) -> list[SystemDescription]:
-    """All systems, those that failed or were not asked for among them."""
-    descriptions = []
-    for name, system in settings.systems.items():
-        own = {key.seed: outcomes[key] for key in sorted(outcomes) if key.system == name and not key.left_out_site}
-        failed = [f"{_which(key)}: {reason}" for key, reason in failures.items() if key.system == name]
-        failed += [
-            f"{_which(key)}, {view}: {reason}"
-            for key, trained in outcomes.items()
-            for view, reason in trained.problems.items()
-            if key.system == name
-        ]
-        description = SystemDescription(
-            name=name,
-            title=system.title,
-            group=system.group,
-            differs=_differs(settings, name),
-            modalities=network_entry(settings.train_settings(name, settings.seeds[0]).network).modalities,
-            seeds=tuple(own),
-        )
-        if own:
-            first = own[min(own)]
-            description = replace(
-                description,
-                parameters=first.parameters,
-                ms_per_segment=first.ms_per_segment,
-                reason="; ".join(failed),
-            )
-        elif failed:
-            description = replace(description, status="failed", reason=_without_repeats(failed))
-        else:
-            reason = absent.get(name, "not part of this run (--only)")
-            description = replace(description, status="not run", reason=reason)
-        descriptions.append(description)
-    return descriptions
-
-
-def _which(key: PredictionKey) -> str:
-    return f"seed {key.seed}{f' without site {key.left_out_site}' if key.left_out_site else ''}"
-
-
-def _without_repeats(failed: Sequence[str]) -> str:
-    """Reasons that are the same for every seed once."""
-    reasons = {text.split(": ", 1)[1] for text in failed}
-    return next(iter(reasons)) if len(reasons) == 1 else "; ".join(failed)
-
-
-def _differs(settings: ExperimentSettings, name: str) -> dict[str, str]:
-    """The settings in which a system differs from the reference."""
-    seed = settings.seeds[0]
-    system, reference = settings.systems[name], settings.systems[settings.reference]
-    own, other = (flatten(to_dict(settings.train_settings(item, seed))) for item in (name, settings.reference))
-    differs = {key: str(value) for key, value in own.items() if other.get(key, value) != value or key not in other}
-    for label in ("view", "variant"):
-        part = getattr(system, label)
-        if part is not None:
-            plain, default = to_dict(part), to_dict(type(part)())
-            differs |= {key: str(value) for key, value in plain.items() if value != default[key]}
-    if system.base:
-        differs["base"] = system.base
-    if system.init != reference.init:
-        differs["init"] = system.init
-    return differs
-
-
-def _choices(settings: ExperimentSettings) -> tuple[Choice, ...]:
-    return (
-        Choice("systems, their settings and seeds, views and rules of the claims", "fixed beforehand"),
-        Choice("the epoch whose parameters are kept, of networks that are trained by epochs", "validation"),
-        Choice("settings that a network tries out while it learns, such as those of support vectors", "validation"),
-        Choice("the weights that systems start from", "fixed beforehand", settings.init),
-    )
 
 
 class _Quiet(RunCallbacks):

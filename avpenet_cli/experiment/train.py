@@ -25,8 +25,10 @@ from avpenet_cli.experiment.reasons import without_names
 from avpenet_cli.experiment.settings import ExperimentSettings
 from avpenet_cli.experiment.tasks import SYSTEMS_FOLDER, Task, failure_path, task_folder, weights_path
 from avpenet_cli.experiment.timing import time_ms
+from avpenet_cli.experiment.views import StoreView
 from avpenet_cli.model.network import PainNetwork
 from avpenet_cli.model.registry import build, network_entry, settings_of
+from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.runs.outputs import read_run_file
 from avpenet_cli.settings import from_dict, to_dict
@@ -166,6 +168,10 @@ class SystemTrainer:
         system, settings = self._settings.systems[task.key.system], self._train_settings(task)
         store = self._inputs.store_for(system.view, system.variant)
         rows = usable_rows(store, settings.left_out_site)
+        if isinstance(store, StoreView):
+            rated = np.flatnonzero(store.index["reference"].notna().to_numpy(dtype=bool))
+            for reason, count in store.unusable_counts(rated).items():
+                self._callbacks.warning(f"{task.title}: {plural(count, 'rated segment')} cannot be used: {reason}")
         folder, init = task_folder(self._out, task.key), self._initial_files(task)
         network, fitted = self._fitted(store, rows, folder, settings, init)
         network.eval()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from avpenet_cli.model.architecture import Architecture
-from avpenet_cli.model.encoders import AudioEncoder, VisualEncoder, encode_in_micro_batches
+from avpenet_cli.model.encoders import AudioEncoder, VisualEncoder
 from avpenet_cli.model.fusion import Fused, token_mean
 from avpenet_cli.model.fusion_variants import MEAN_POOLED, build_fusion
 from avpenet_cli.model.head import RegressionHead
-from avpenet_cli.model.network import PainNetwork
 from avpenet_cli.model.tokens import present_tokens
+from avpenet_cli.model.two_encoders import TwoEncoderNetwork
 
 
 def average_faces(clip: Tensor, face_mask: Tensor | None = None) -> Tensor:
@@ -26,7 +26,7 @@ def average_faces(clip: Tensor, face_mask: Tensor | None = None) -> Tensor:
     return token_mean(clip.flatten(2), face_mask).unflatten(-1, clip.shape[2:]).unsqueeze(1)
 
 
-class AVPENet(PainNetwork):
+class AVPENet(TwoEncoderNetwork):
     """The published network, with token fusion as an option. Parameter names are those of the authors' checkpoints.
 
     Args:
@@ -34,6 +34,8 @@ class AVPENet(PainNetwork):
     """
 
     architecture: Architecture
+    audio_encoder: AudioEncoder
+    visual_encoder: VisualEncoder
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
@@ -43,33 +45,6 @@ class AVPENet(PainNetwork):
         self.visual_dropout = nn.Dropout(0.4)
         self.fusion = build_fusion(architecture.fusion)
         self.head = RegressionHead()
-
-    def encoders(self) -> list[nn.Module]:
-        """As `PainNetwork.encoders`."""
-        return [self.audio_encoder, self.visual_encoder]
-
-    def encode_audio(self, audio: Tensor) -> Tensor:
-        """Encode each segment's audio as tokens; their mean is the published e_a before dropout.
-
-        Args:
-            audio: (B, 1, 128, 300) float32 in [0, 1].
-
-        Returns:
-            (B, 10, 512) float32.
-        """
-        tokens: Tensor = self.audio_encoder(audio)
-        return tokens
-
-    def encode_faces(self, faces: Tensor) -> Tensor:
-        """Encode each face as one embedding, the published e_v before dropout.
-
-        Args:
-            faces: (N, 3, 224, 224) float32, ImageNet-normalised; N may be 0.
-
-        Returns:
-            (N, 512) float32.
-        """
-        return encode_in_micro_batches(self.visual_encoder, faces, None if self.training else self.face_micro_batch)
 
     def fuse(
         self,

@@ -27,7 +27,6 @@ from avpenet_cli.experiment.predictions import (
 from avpenet_cli.experiment.predictions import (
     PredictionKey,
     Predictions,
-    read_predictions,
     write_predictions,
 )
 from avpenet_cli.experiment.published import claims, published_figures
@@ -68,6 +67,13 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "predictions"
     made.mkdir()
     return made
+
+
+def read_predictions(folder: Path) -> pd.DataFrame:
+    """All predictions in a folder as one table."""
+    predictions = Predictions(folder)
+    tables = [predictions.read(key) for key in predictions.keys]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def errors_of(experiment: Experiment, name: str, view: str = "clean") -> pd.DataFrame:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from avpenet_cli.model.encoders import EMBEDDING, AudioEncoder, VisualEncoder, encode_in_micro_batches
+from avpenet_cli.model.encoders import EMBEDDING, AudioEncoder, VisualEncoder
 from avpenet_cli.model.fusion import token_mean
 from avpenet_cli.model.head import RegressionHead
-from avpenet_cli.model.network import PainNetwork
 from avpenet_cli.model.systems.settings import LateFusionSettings
 from avpenet_cli.model.tokens import is_present, present_tokens
+from avpenet_cli.model.two_encoders import TwoEncoderNetwork
 
 
-class LateFusion(PainNetwork):
+class LateFusion(TwoEncoderNetwork):
     """Audio only and face only side by side, with AVPENet's encoders under its parameter names, and two heads."""
 
     def __init__(self, architecture: LateFusionSettings) -> None:
@@ -26,18 +26,6 @@ class LateFusion(PainNetwork):
         self.face_norm = nn.LayerNorm(EMBEDDING)
         self.audio_head = RegressionHead()
         self.face_head = RegressionHead()
-
-    def encoders(self) -> list[nn.Module]:
-        """As `PainNetwork.encoders`."""
-        return [self.audio_encoder, self.visual_encoder]
-
-    def encode_audio(self, audio: Tensor) -> Tensor:
-        """(B, 1, 128, 300) float32 in [0, 1] -> (B, 10, 512) float32."""
-        return self.audio_encoder(audio)
-
-    def encode_faces(self, faces: Tensor) -> Tensor:
-        """(N, 3, 224, 224) float32, ImageNet-normalised -> (N, 512) float32."""
-        return encode_in_micro_batches(self.visual_encoder, faces, None if self.training else self.face_micro_batch)
 
     def score(
         self,

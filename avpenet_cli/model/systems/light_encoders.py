@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from avpenet_cli.model.encoders import EMBEDDING, encode_in_micro_batches, ieee_convolutions
+from avpenet_cli.model.encoders import EMBEDDING, ieee_convolutions
 from avpenet_cli.model.fusion import CrossModalFusion
 from avpenet_cli.model.head import RegressionHead
-from avpenet_cli.model.network import PainNetwork
 from avpenet_cli.model.systems.settings import LightEncoderSettings
 from avpenet_cli.model.tokens import present_tokens
+from avpenet_cli.model.two_encoders import TwoEncoderNetwork
 
 _FEATURES = {"mobilenet_v3_small": 576, "efficientnet_b0": 1280}
 """Channels of each backbone's last feature map, which is 32 times smaller than the input."""
@@ -54,7 +54,7 @@ class LightFaceEncoder(LightEncoder):
         return self.projector(self.feature_map(faces).mean(dim=(2, 3)))
 
 
-class EmotiEffNet(PainNetwork):
+class EmotiEffNet(TwoEncoderNetwork):
     """Light encoders, cross-modal attention over tokens, regression head. Needs torchvision."""
 
     architecture: LightEncoderSettings
@@ -67,18 +67,6 @@ class EmotiEffNet(PainNetwork):
         self.visual_dropout = nn.Dropout(0.4)
         self.fusion = CrossModalFusion()
         self.head = RegressionHead()
-
-    def encoders(self) -> list[nn.Module]:
-        """As `PainNetwork.encoders`."""
-        return [self.audio_encoder, self.visual_encoder]
-
-    def encode_audio(self, audio: Tensor) -> Tensor:
-        """(B, 1, 128, 300) float32 in [0, 1] -> (B, 10, 512) float32."""
-        return self.audio_encoder(audio)
-
-    def encode_faces(self, faces: Tensor) -> Tensor:
-        """(N, 3, 224, 224) float32, ImageNet-normalised -> (N, 512) float32."""
-        return encode_in_micro_batches(self.visual_encoder, faces, None if self.training else self.face_micro_batch)
 
     def score(
         self,
