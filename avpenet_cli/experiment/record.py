@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.experiment.analysis import dataset_summary, group_columns
 from avpenet_cli.experiment.descriptions import Choice, ExperimentRecord, SystemDescription
@@ -29,8 +31,9 @@ def record_notices(settings: ExperimentSettings, inputs: Inputs) -> tuple[Notice
         notices.append(
             Notice(
                 "note",
-                f"Encoders start from the weights {settings.init}. Whether these learnt from people or sites of this "
-                "store is not checked; a site that is left out is left out of the trainings of this experiment only.",
+                f"Encoders start from the weights {Path(settings.init).name}. Whether these learnt from people or "
+                "sites of this store is not checked; a site that is left out is left out of the trainings of this "
+                "experiment only.",
             )
         )
     if settings.robust and settings.harder and not inputs.has_recordings:
@@ -52,6 +55,20 @@ def record_notices(settings: ExperimentSettings, inputs: Inputs) -> tuple[Notice
     return tuple(notices)
 
 
+def columns_shown(settings: ExperimentSettings, store: SegmentStore) -> tuple[str, ...]:
+    """The columns by which errors are shown.
+
+    Raises:
+        SettingsError: one that the store has not.
+    """
+    columns = group_columns(store) if settings.columns is None else settings.columns
+    unknown = [name for name in columns if name not in store.index.columns]
+    if unknown:
+        known = ", ".join(group_columns(store))
+        raise SettingsError(f"columns: the store has no column {unknown[0]}", f"name some of {known}")
+    return columns
+
+
 def experiment_record(
     settings: ExperimentSettings,
     command: str,
@@ -71,24 +88,15 @@ def experiment_record(
         failures: reasons, of those that failed.
         absent: reasons, by the name of each system that cannot be trained here.
         notices: from `record_notices`.
-
-    Raises:
-        SettingsError: a column that the store has not.
     """
     store = inputs.store
-    columns = group_columns(store) if settings.columns is None else settings.columns
-    unknown = [name for name in columns if name not in store.index.columns]
-    if unknown:
-        raise SettingsError(
-            f"columns: the store has no column {unknown[0]}", f"name some of {', '.join(group_columns(store))}"
-        )
     return ExperimentRecord(
         title=settings.title,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=command,
         software=software_versions(),
         dataset=dataset_summary(store),
-        columns=columns,
+        columns=columns_shown(settings, store),
         systems=tuple(_descriptions(settings, outcomes, failures, absent)),
         views=tuple(condition.description for condition in conditions),
         choices=_choices(settings),
@@ -178,5 +186,5 @@ def _choices(settings: ExperimentSettings) -> tuple[Choice, ...]:
         Choice("systems, their settings and seeds, views and rules of the claims", "fixed beforehand"),
         Choice("the epoch whose parameters are kept, of networks that are trained by epochs", "validation"),
         Choice("settings that a network tries out while it learns, such as those of support vectors", "validation"),
-        Choice("the weights that systems start from", "fixed beforehand", settings.init),
+        Choice("the weights that systems start from", "fixed beforehand", Path(settings.init).name),
     )

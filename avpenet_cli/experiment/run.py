@@ -22,7 +22,7 @@ from avpenet_cli.experiment.inputs import VARIANTS_FOLDER, Inputs
 from avpenet_cli.experiment.page import write_page
 from avpenet_cli.experiment.predictions import Predictions
 from avpenet_cli.experiment.reasons import without_names
-from avpenet_cli.experiment.record import experiment_record, record_notices
+from avpenet_cli.experiment.record import columns_shown, experiment_record, record_notices
 from avpenet_cli.experiment.results import ExperimentResult
 from avpenet_cli.experiment.settings import ExperimentSettings
 from avpenet_cli.experiment.tables import write_tables
@@ -141,12 +141,13 @@ def _run(
     callbacks: RunCallbacks,
     quiet: RunCallbacks,
 ) -> ExperimentResult:
+    columns_shown(settings, inputs.store)
     conditions, absent = inputs.conditions(settings), not_run(request.settings, inputs)
     for name in [name for name in absent if name in settings.systems]:
         callbacks.warning(f"{name} is not run: {absent[name]}")
     notices = record_notices(settings, inputs)
     for notice in notices:
-        callbacks.warning(notice.text)
+        (callbacks.info if notice.level == "note" else callbacks.warning)(notice.text)
     sites = list(inputs.store.record.splits.leave_one_site_out)
     # Those of the whole settings count, those of --only are run now.
     planned = [task for task in plan_tasks(request.settings, sites) if task.key.system not in absent]
