@@ -1,0 +1,1 @@
+"""What the network used for the score of a segment, and checks of that."""

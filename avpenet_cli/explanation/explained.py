@@ -1,0 +1,207 @@
+"""The parts of an explanation, from what the network was given to what the page shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from avpenet_cli.records import SegmentScore
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentInputs:
+    """What the network was given of one segment.
+
+    Attributes:
+        record: the segment's row in the score table.
+        mel: (128, 300) float32 in [0, 1], low frequencies first; None where no audio made the score.
+        waveform: (48000,) float32, denoised, 16 kHz; None like `mel`.
+        crops: (n, crop_px, crop_px, 3) uint8 RGB, aligned, in time order; n is 0 where no face made the score. With
+            pooling by image, the one mean crop of each track.
+        places: (n,) int64, index of each crop among the segment's 30 frames.
+    """
+
+    record: SegmentScore
+    mel: Float32 | None
+    waveform: Float32 | None
+    crops: npt.NDArray[np.uint8]
+    places: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """Weights of attention; each is None where the network has none, or one that cannot vary.
+
+    Attributes:
+        audio: (Ta,) float32, sums to 1: what the faces attend to in the audio, mean over heads and faces.
+        faces: (n,) float32, sums to 1: what the audio attends to in the faces, mean over heads and audio tokens.
+        spatial: (n, h, w) float32 in [0, 1]: spatial attention of the visual encoder on each crop.
+        reason: why `audio` and `faces` are None.
+        spatial_reason: why `spatial` is None.
+    """
+
+    audio: Float32 | None = None
+    faces: Float32 | None = None
+    spatial: Float32 | None = None
+    reason: str = ""
+    spatial_reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Saliency:
+    """How the score depends on each part of the input, by integrated gradients (Sundararajan et al. 2017).
+
+    Attributes:
+        audio: (128, 300) float32, points of the score, positive where it raises the score; None without.
+        faces: (k, crop_px, crop_px) float32, points, summed over the colours, of the crops `shown`; None without.
+        shown: indices of these crops, those with the most attention first; the first where there is no attention.
+        audio_gap, faces_gap: |sum of the saliency minus (score minus score of the baseline)|, points: the error of the
+            approximation; None without.
+        reason: why there is none of audio or faces, or of both.
+    """
+
+    audio: Float32 | None = None
+    faces: Float32 | None = None
+    shown: tuple[int, ...] = ()
+    audio_gap: float | None = None
+    faces_gap: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ModalityShares:
+    """Shapley values of the two modalities against the same patient's quiet segments, points (Shapley 1953).
+
+    score = quiet + audio + face, exactly.
+
+    Attributes:
+        quiet: score with both modalities replaced by those of quiet segments, mean over these.
+        audio, face: what each modality adds; NaN where not computed.
+        n_quiet: number of quiet segments.
+        reason: why it was not computed.
+    """
+
+    quiet: float = float("nan")
+    audio: float = float("nan")
+    face: float = float("nan")
+    n_quiet: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was measured beside the network's view; None where it cannot be measured.
+
+    Attributes:
+        f0_hz: median fundamental frequency of the voiced frames.
+        f0_range_hz: their 10th and 90th percentiles.
+        voiced_share: share of the frames with a fundamental frequency, [0, 1].
+        level_dbfs: of the segment before noise reduction.
+        brow: distance of the brows from the eyes; eyes: opening of the lids over the eyes' width; mouth: opening of
+            the lips over the mouth's width. All relative, medians over the crops.
+        audio_reason, face_reason: why they were not measured.
+    """
+
+    f0_hz: float | None = None
+    f0_range_hz: tuple[float, float] | None = None
+    voiced_share: float | None = None
+    level_dbfs: float | None = None
+    brow: float | None = None
+    eyes: float | None = None
+    mouth: float | None = None
+    audio_reason: str = ""
+    face_reason: str = ""
+
+
+@dataclass(frozen=True)
+class DeletionCurve:
+    """The score as the most salient parts of an input are blanked, and as random parts are.
+
+    Attributes:
+        modality: `audio` or `face`.
+        share: (m,) share blanked, from 0 to 1.
+        score: (m,) points, most salient first.
+        random: (m,) points, mean over random orders.
+        area: mean of |score - score(0)| over `share`; random_area: (r,) the same of each random order.
+        passed: the area is larger than that of every random order.
+    """
+
+    modality: str
+    share: tuple[float, ...]
+    score: tuple[float, ...]
+    random: tuple[float, ...]
+    area: float
+    random_area: tuple[float, ...]
+    passed: bool
+
+
+@dataclass(frozen=True)
+class SanityCheck:
+    """One check of a map.
+
+    Attributes:
+        name: `randomisation`, `deletion` or `repetition`.
+        modality: `audio` or `face`.
+        passed: None where it could not be made.
+        value, limit: what was computed and what it was compared with; their meaning is in `text`.
+        text: one sentence for the page.
+    """
+
+    name: str
+    modality: str
+    passed: bool | None
+    value: float
+    limit: float
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainedSegment:
+    """One segment with everything that explains it."""
+
+    inputs: SegmentInputs
+    attention: Attention
+    saliency: Saliency
+    shares: ModalityShares
+    facts: Facts
+    checks: tuple[SanityCheck, ...] = ()
+    curves: tuple[DeletionCurve, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The explanation of chosen segments of one recording.
+
+    Attributes:
+        recording: its name for the page.
+        weights: name, digest and status, as in the score table's column `weights`.
+        status: of the weights: `demonstration`, `untrained`, `imported`, `research` or `validated`.
+        network: name in the registry.
+        chosen: how the segments were chosen, in words.
+        scores: all segments of the recording, in order.
+        segments: those explained, in time order; see `unexplained` for chosen ones that have no score.
+        unexplained: (segment, reason) of chosen segments without a score.
+        quiet: numbers of the quiet segments.
+        settings: what the maps were computed with, for `explain.json`.
+        software: versions.
+        created: ISO 8601, UTC.
+        notices: what a reader has to know, plain text.
+    """
+
+    recording: str
+    weights: str
+    status: str
+    network: str
+    chosen: str
+    scores: tuple[SegmentScore, ...]
+    segments: tuple[ExplainedSegment, ...]
+    unexplained: tuple[tuple[int, str], ...]
+    quiet: tuple[int, ...]
+    settings: dict[str, object] = field(default_factory=dict)
+    software: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+    notices: tuple[str, ...] = ()
