@@ -20,14 +20,17 @@ class Level:
     """The smoothed level at the middle of each segment of a series, points; NaN in gaps and where there are too few.
 
     Attributes:
-        mean, low, high: (n,) level and its 95 % interval.
+        mean, low, high: (n,) level and its 95 % interval, from all scores of the recording.
         reason: why there is none.
+        filtered: the same from the scores up to the end of each segment alone (the Kalman filter's state), as it could
+            be known then: what alerts are evaluated on.
     """
 
     mean: Floats
     low: Floats
     high: Floats
     reason: str = ""
+    filtered: Level | None = None
 
 
 @dataclass(frozen=True)
