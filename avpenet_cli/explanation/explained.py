@@ -21,15 +21,17 @@ class SegmentInputs:
         mel: (128, 300) float32 in [0, 1], low frequencies first; None where no audio made the score.
         waveform: (48000,) float32, denoised, 16 kHz; None like `mel`.
         crops: (n, crop_px, crop_px, 3) uint8 RGB, aligned, in time order; n is 0 where no face made the score. With
-            pooling by image, the one mean crop of each track.
-        places: (n,) int64, index of each crop among the segment's 30 frames.
+            pooling by image, the one mean crop of each track, float32 in [0, 255].
+        places: (n,) int64, index of each crop among the segment's 30 frames; of mean crops, that of the middle frame.
+        counts: (n,) int64, with pooling by image: frames behind each mean crop, by which embeddings are averaged.
     """
 
     record: SegmentScore
     mel: Float32 | None
     waveform: Float32 | None
-    crops: npt.NDArray[np.uint8]
+    crops: npt.NDArray[np.uint8] | Float32
     places: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

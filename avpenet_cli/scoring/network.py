@@ -16,7 +16,7 @@ from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.model.batching import NO_MEMORY
 from avpenet_cli.model.inference import mc_scores
-from avpenet_cli.model.network import FeatureNetwork
+from avpenet_cli.model.network import AudioInput, FeatureNetwork
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, choose_precision
 from avpenet_cli.settings import RunSettings
@@ -43,6 +43,23 @@ class SegmentTokens(NamedTuple):
     faces: np.ndarray | None
     first_slot: int
     places: np.ndarray | None = None
+
+
+def audio_input(kind: AudioInput, mel: np.ndarray, waveform: np.ndarray) -> np.ndarray:
+    """What a network's `encode_audio` takes of a segment.
+
+    Args:
+        kind: the network's `audio_input`.
+        mel: (128, 300) float32 in [0, 1].
+        waveform: (48000,) float32, denoised, 16 kHz.
+
+    Returns:
+        The one or the other; the waveform with a peak of 1, or zeros where there is no signal.
+    """
+    if kind == "spectrogram":
+        return mel
+    peak = float(np.max(np.abs(waveform), initial=0.0))
+    return waveform / np.float32(peak) if peak >= NO_SIGNAL_PEAK else np.zeros_like(waveform)
 
 
 def encode_in_batches(
@@ -135,12 +152,9 @@ class Network:
             waveform: (48000,) float32, denoised, 16 kHz.
 
         Returns:
-            The one or the other; the waveform with a peak of 1, or zeros where there is no signal.
+            As the function `audio_input`.
         """
-        if self.model.audio_input == "spectrogram":
-            return mel
-        peak = float(np.max(np.abs(waveform), initial=0.0))
-        return waveform / np.float32(peak) if peak >= NO_SIGNAL_PEAK else np.zeros_like(waveform)
+        return audio_input(self.model.audio_input, mel, waveform)
 
     @property
     def encoder_threads(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,7 @@ from avpenet_cli.media.probe import AudioStream, VideoStream
 from avpenet_cli.media.tools import ffmpeg_version
 from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence, SegmentAssessment
 from avpenet_cli.pipeline.timer import StageTimer
-from avpenet_cli.pipeline.windows import balance
+from avpenet_cli.pipeline.windows import Window, balance
 from avpenet_cli.records import CREATION_TIME, Balance, Modalities, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.scoring.encoder_threads import EncoderThreads
@@ -107,6 +107,15 @@ class Scorer:
             RecordingError: it cannot be read, or nothing of it decodes.
             Interrupted: the callbacks asked for it.
         """
+        return self.score_with_tokens(path, timer)[0]
+
+    def score_with_tokens(
+        self, path: Path, timer: StageTimer | None = None
+    ) -> tuple[RecordingOutcome, Callable[[int], SegmentTokens]]:
+        """As `score`, with a function that gives the tokens of a segment by its number.
+
+        It holds on to the encoder outputs of the recording, as scoring does, and makes no copy until it is called.
+        """
         timer = timer or StageTimer()
         with EncoderThreads(self._network, timer) as encoder:
             evidence = self._front_end.read(path, self._pool(encoder), timer)
@@ -116,7 +125,7 @@ class Scorer:
         facts = _facts(evidence, str(self._network.device)) | {"patient_tracks": evidence.patient_tracks}
         if not self._with_times:
             del facts[CREATION_TIME]
-        return RecordingOutcome(
+        outcome = RecordingOutcome(
             status=Status.SCORED if any(s.status is Status.SCORED for s in scored) else Status.UNSCORABLE,
             segments=scored,
             balance=balance(evidence.nominal_s, evidence.length_s, scored),
@@ -125,6 +134,7 @@ class Scorer:
             facts=facts,
             stage_s=timer.rounded(),
         )
+        return outcome, lambda segment: self._assess(evidence, audio, evidence.plan[segment]).tokens
 
     def _pool(self, encoder: EncoderThreads) -> EmbeddingPool | ImagePool:
         if self._network.description.architecture.pools_images:
@@ -168,23 +178,20 @@ class Scorer:
             yield from self._with_scores(segments, results)
 
     def _assessed(self, evidence: RecordingEvidence[np.ndarray], audio: _EncodedAudio, first: int) -> list[_Assessed]:
-        segments = []
-        for window in evidence.plan[first : first + _SEGMENTS_AT_ONCE]:
-            segment_audio = audio.per_window[window.index] if audio.per_window else None
-            assessment = self._front_end.assess_segment(evidence, window, segment_audio)
-            places = (
-                None
-                if self._network.description.architecture.pools_images
-                else np.array(assessment.face_places, np.int64)
-            )
-            tokens = SegmentTokens(
-                audio.tokens[window.index] if assessment.has_audio and audio.tokens is not None else None,
-                assessment.faces,
-                window.first_slot,
-                places,
-            )
-            segments.append(_Assessed(assessment, tokens))
-        return segments
+        planned = evidence.plan[first : first + _SEGMENTS_AT_ONCE]
+        return [self._assess(evidence, audio, window) for window in planned]
+
+    def _assess(self, evidence: RecordingEvidence[np.ndarray], audio: _EncodedAudio, window: Window) -> _Assessed:
+        segment_audio = audio.per_window[window.index] if audio.per_window else None
+        assessment = self._front_end.assess_segment(evidence, window, segment_audio)
+        pools_images = self._network.description.architecture.pools_images
+        tokens = SegmentTokens(
+            audio.tokens[window.index] if assessment.has_audio and audio.tokens is not None else None,
+            assessment.faces,
+            window.first_slot,
+            None if pools_images else np.array(assessment.face_places, np.int64),
+        )
+        return _Assessed(assessment, tokens)
 
     def _scored_together(self, chunks: Iterator[list[_Assessed]], timer: StageTimer) -> Iterator[SegmentScore]:
         """Scores of a network that looks at the whole recording: embeds all segments first."""
