@@ -82,7 +82,7 @@ def pair(scores: Scores, ratings: Ratings | None, subjects: Subjects | None, hol
         raise SettingsError(f"a rating cannot hold for {hold_s:g} s", "give 0 s or more")
     segments = scores.segments.copy(deep=False)
     recordings = [str(name) for name in segments["recording"].cat.categories]
-    subject_names = _subjects_of(recordings, subjects)
+    subject_names = subjects_of(recordings, subjects)
     codes = segments["recording"].cat.codes.to_numpy().astype(np.int64)
     segments["subject"] = pd.array(subject_names, dtype="str").take(codes)
     raters = () if ratings is None else ratings.raters
@@ -98,7 +98,7 @@ def pair(scores: Scores, ratings: Ratings | None, subjects: Subjects | None, hol
             )
         rated = pd.Index(recordings).get_indexer(pd.Index(ratings.rows["recording"])).astype(np.int64)
         if not (rated >= 0).any():
-            raise _nothing_in_common(ratings.file.name, ratings.rows["recording"].unique(), recordings)
+            raise nothing_in_common(ratings.file.name, ratings.rows["recording"].unique(), recordings)
         unrated = tuple(name for name, has in zip(recordings, _present(rated, len(recordings)), strict=True) if not has)
         values, unmatched = _place(segments, codes, ratings, rated, hold_s)
     reference, n_raters = row_medians(values)
@@ -138,12 +138,17 @@ def row_medians(values: Floats) -> tuple[Floats, Indices]:
     return medians, counts.astype(np.int64)
 
 
-def _subjects_of(recordings: list[str], subjects: Subjects | None) -> list[str]:
+def subjects_of(recordings: list[str], subjects: Subjects | None) -> list[str]:
+    """The subject of each recording: its own name where the table has no row for it, or where there is no table.
+
+    Raises:
+        SettingsError: the table names none of them; a recording without a row has the name of a subject.
+    """
     if subjects is None:
         return recordings
     rows = subjects.subject_of
     if not any(name in rows for name in recordings):
-        raise _nothing_in_common(subjects.file.name, rows, recordings)
+        raise nothing_in_common(subjects.file.name, rows, recordings)
     taken = set(map(normalise_key, rows.values()))
     for name in recordings:
         if name not in rows and normalise_key(name) in taken:
@@ -175,7 +180,7 @@ def _place(
     matches = [np.empty((2, 0), np.int64)]
     for rows, of_recording in _by_recording(codes, rated):
         last_s[of_recording] = ends_s[rows].max()
-        segment, rating = _overlapping(starts_s[rows], ends_s[rows], from_s[of_recording], to_s[of_recording])
+        segment, rating = overlapping(starts_s[rows], ends_s[rows], from_s[of_recording], to_s[of_recording])
         matches.append(np.stack([rows.start + segment, of_recording[rating]]))
     segment, rating = np.concatenate(matches, axis=1)
     values = _rater_medians(segment, rating, ratings, len(segments))
@@ -196,7 +201,7 @@ def _by_recording(codes: Indices, rated: Indices) -> Iterator[tuple[slice, Indic
         yield slice(start, stop), order[bounds[place] : bounds[place + 1]]
 
 
-def _overlapping(starts_s: Floats, ends_s: Floats, from_s: Floats, to_s: Floats) -> tuple[Indices, Indices]:
+def overlapping(starts_s: Floats, ends_s: Floats, from_s: Floats, to_s: Floats) -> tuple[Indices, Indices]:
     """Which ratings belong to which segments of a recording.
 
     Args:
@@ -234,7 +239,8 @@ def _rater_medians(segment: Indices, rating: Indices, ratings: Ratings, n_segmen
     return flat.reshape(n_segments, len(ratings.raters))
 
 
-def _nothing_in_common(file: str, names: Iterable[str], scored: list[str]) -> SettingsError:
+def nothing_in_common(file: str, names: Iterable[str], scored: list[str]) -> SettingsError:
+    """The refusal of a table that names none of the scored recordings."""
     others = [str(name) for name in names]
     by_stem = {_normalised(name): name for name in scored}
     alike = next((name for name in others if _normalised(name) in by_stem), None)

@@ -57,12 +57,12 @@ class Series:
         sd: standard deviation of the Monte Carlo samples, points; NaN without.
         low, high: their 2.5th and 97.5th percentiles; NaN without.
         reason: why there is no score, such as `no_face`; empty where there is one.
-        quality: in [0, 1], lowest of the face's rate and confidence and the share of audio evidence that the table
-            states; NaN where it states none.
+        quality: of the evidence behind each score, in [0, 1], see `quality.qualities`; NaN where the table states none.
         stride_s: time between starts of neighbouring segments, s.
         window_s: length of a segment, s.
         events, ratings: in time order.
         cut_points: upper ends of the classes low and moderate, points.
+        notices: what a reader must know about these recordings and their times.
     """
 
     name: str
@@ -82,6 +82,7 @@ class Series:
     events: tuple[Event, ...]
     ratings: tuple[RatedSpan, ...]
     cut_points: tuple[float, float]
+    notices: tuple[str, ...] = ()
 
     @property
     def middle_s(self) -> Floats:

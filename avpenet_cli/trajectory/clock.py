@@ -1,0 +1,141 @@
+"""Which recordings of a patient share a time axis: those with a known time that follow each other.
+
+Two recordings of the same time, as of two cameras, are two views of the same pain, which would count twice on one axis.
+A recording without a time could be before or after the others. Both get axes of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.keys import shown
+from avpenet_cli.study.sheets import quoted
+
+TOLERANCE_S = 1.0
+"""Creation times are whole seconds: recordings that follow each other may overlap by that much."""
+LONGEST_PAUSE_S = 12 * 3600.0
+"""After a longer time without any recording, a new series begins."""
+
+
+@dataclass(frozen=True)
+class TimedRecording:
+    """A recording, its place among those of the tables, when it started, and its length, s."""
+
+    name: str
+    code: int
+    start: datetime | None
+    length_s: float
+
+    @property
+    def end(self) -> datetime:
+        """When it ended; only where the start is known."""
+        assert self.start is not None
+        return self.start + timedelta(seconds=self.length_s)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Recordings on one time axis, in time order; `notice` says why others of the patient are not on it."""
+
+    name: str
+    recordings: tuple[TimedRecording, ...]
+    notice: str = ""
+
+
+def parse_time(text: str, recording: str) -> datetime:
+    """A time of the column `recorded_at`.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise SettingsError(
+            f"recorded_at of {shown(recording)} is {quoted(text)}, not a date with time in ISO 8601",
+            "write it like 2026-03-04T10:15:00.000+01:00, or empty the column",
+        ) from None
+
+
+def axes(patient: str, recordings: Sequence[TimedRecording]) -> list[Axis]:
+    """The time axes of a patient's recordings, in time order, then those of recordings without a time.
+
+    Where times with and without offset from UTC are mixed, the fewer ones count as not known.
+    """
+    if len(recordings) == 1:
+        return [Axis(patient, tuple(recordings))]
+    timed, untimed = _comparable(recordings)
+    result: list[Axis] = []
+    sessions = _sessions(timed)
+    for session in sessions:
+        first = session[0].start
+        name = patient if len(sessions) == 1 or first is None else f"{patient}, {first:%Y-%m-%d %H:%M}"
+        lanes, overlaps = _lanes(session)
+        notice = f"recordings at the same time are on axes of their own: {overlaps}" if overlaps else ""
+        result += [
+            Axis(name if place == 0 else f"{name} ({place + 1})", tuple(lane), notice)
+            for place, lane in enumerate(lanes)
+        ]
+    notice = "when it was recorded is not known, so it has an axis of its own (column recorded_at)"
+    result += [Axis(f"{patient}: {recording.name}", (recording,), notice) for recording in untimed]
+    return result
+
+
+def _comparable(recordings: Sequence[TimedRecording]) -> tuple[list[TimedRecording], list[TimedRecording]]:
+    """Recordings whose times can be compared, in time order, and the others."""
+    kinds: tuple[list[TimedRecording], list[TimedRecording]] = ([], [])
+    for recording in recordings:
+        if recording.start is not None:
+            kinds[recording.start.tzinfo is None].append(recording)
+    timed = max(kinds, key=len)
+    codes = {recording.code for recording in timed}
+    untimed = [recording for recording in recordings if recording.code not in codes]
+    return sorted(timed, key=_start), untimed
+
+
+def _start(recording: TimedRecording) -> datetime:
+    assert recording.start is not None
+    return recording.start
+
+
+def _sessions(timed: Sequence[TimedRecording]) -> list[list[TimedRecording]]:
+    """Recordings between which there is no long pause."""
+    sessions: list[list[TimedRecording]] = []
+    for recording in timed:
+        if sessions:
+            pause = _start(recording) - max(earlier.end for earlier in sessions[-1])
+            if pause.total_seconds() <= LONGEST_PAUSE_S:
+                sessions[-1].append(recording)
+                continue
+        sessions.append([recording])
+    return sessions
+
+
+def _lanes(session: Sequence[TimedRecording]) -> tuple[list[list[TimedRecording]], str]:
+    """Recordings that follow each other, and which overlap, in words.
+
+    Among several lanes that are free, the one whose last recording has the most similar name is taken: cameras are told
+    apart by the beginning of the name.
+    """
+    lanes: list[list[TimedRecording]] = []
+    pairs = []
+    for recording in session:
+        latest = _start(recording) + timedelta(seconds=TOLERANCE_S)
+        busy = [lane[-1] for lane in lanes if lane[-1].end > latest]
+        free = [lane for lane in lanes if lane[-1].end <= latest]
+        pairs += [f"{shown(other.name)} and {shown(recording.name)}" for other in busy]
+        if free:
+            max(free, key=lambda lane: _shared(lane[-1].name, recording.name)).append(recording)
+        else:
+            lanes.append([recording])
+    more = f"; and {len(pairs) - 5} more" if len(pairs) > 5 else ""
+    return lanes, "; ".join(pairs[:5]) + more
+
+
+def _shared(first: str, second: str) -> int:
+    """Number of characters with which both names begin."""
+    pairs = zip(first, second, strict=False)
+    return next((place for place, (ours, theirs) in enumerate(pairs) if ours != theirs), min(len(first), len(second)))
