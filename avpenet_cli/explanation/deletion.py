@@ -1,0 +1,74 @@
+"""Blank parts of an input, the most salient first, and see how the score changes (Petsiuk et al. 2018)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from avpenet_cli.explanation.explained import DeletionCurve, Float32
+from avpenet_cli.explanation.map_settings import MapSettings
+from avpenet_cli.explanation.saliency import Varied
+from avpenet_cli.model.architecture import Modality
+
+
+def deletion_curve(
+    varied: Varied, values: Float32, modality: Modality, cell: tuple[int, int], settings: MapSettings, seed: int
+) -> DeletionCurve:
+    """The score as cells of an input are replaced by those of its baseline.
+
+    The most salient cells are those whose sum moves the score most from that of the baseline towards the actual one:
+    the largest sums where the actual score is higher, the smallest where it is lower.
+
+    Args:
+        varied: the input.
+        values: (H, W) float32, its map.
+        modality: of the input.
+        cell: height and width of a cell in pixels of the map; the last ones may be smaller.
+        settings: how much is blanked at a time, and how often at random.
+        seed: of the random orders.
+
+    Returns:
+        Scores at the shares 0, `deletion_shares` and 1; both ends are the same in every order.
+    """
+    rows, columns = (-(-size // side) for size, side in zip(values.shape, cell, strict=True))
+    number = np.arange(values.shape[0])[:, None] // cell[0] * columns + np.arange(values.shape[1]) // cell[1]
+    sums = np.bincount(number.ravel(), weights=values.ravel().astype(np.float64), minlength=rows * columns)
+    whole, blank = _scores(varied, torch.cat([varied.input, varied.baseline]), settings.batch)
+    rng = np.random.default_rng(seed)
+    orders = [np.argsort(-sums if whole >= blank else sums, kind="stable")]
+    orders += [rng.permutation(len(sums)) for _ in range(settings.random_orders)]
+    between = np.array([_blanked(varied, number, order, settings) for order in orders])
+    ends = np.ones((len(orders), 1))
+    scores = np.concatenate([whole * ends, between, blank * ends], axis=1)
+    shares = np.array([0.0, *settings.deletion_shares, 1.0])
+    areas = np.trapezoid(np.abs(scores - whole), shares, axis=1)
+    return DeletionCurve(
+        modality=modality,
+        share=tuple(shares.tolist()),
+        score=tuple(scores[0].tolist()),
+        random=tuple(scores[1:].mean(axis=0).tolist()),
+        area=float(areas[0]),
+        random_area=tuple(areas[1:].tolist()),
+        passed=bool(areas[0] > areas[1:].max()),
+    )
+
+
+def _blanked(
+    varied: Varied, number: npt.NDArray[np.int64], order: npt.NDArray[np.int64], settings: MapSettings
+) -> list[float]:
+    """Scores with the first cells of an order blanked, one for each share."""
+    variants = []
+    for share in settings.deletion_shares:
+        blank = np.zeros(len(order), np.bool_)
+        blank[order[: round(share * len(order))]] = True
+        mask = torch.from_numpy(blank[number]).to(varied.input.device)
+        variants.append(torch.where(mask, varied.baseline, varied.input))
+    return _scores(varied, torch.cat(variants), settings.batch)
+
+
+@torch.no_grad()
+def _scores(varied: Varied, variants: Tensor, batch: int) -> list[float]:
+    scores: list[float] = torch.cat([varied.score(part) for part in variants.split(batch)]).tolist()
+    return scores
