@@ -186,7 +186,7 @@ def _repetition(modality: Modality, values: Float32, again: Float32 | None) -> S
     if passed:
         text = f"{_NAMES[modality].capitalize()} is the same to the last bit when it is computed again."
     else:
-        text = f"Do not rely on {_NAMES[modality]}: computed again it differs, by up to {difference:.2g} points at a place."
+        text = f"Do not rely on {_NAMES[modality]}: computed again, it differs by up to {difference:.2g} points."
     return SanityCheck("repetition", modality, passed, difference, 0.0, text)
 
 
