@@ -1,0 +1,226 @@
+"""Raise alerts by rules on a series, from what was known at each moment.
+
+A value belongs to a segment and is known at the segment's end. A rule `of = "level"` sees the filter's level, which
+rests on the scores until then, never the smoothed one, which looks both ways: alerts and their delays are those that a
+program without foresight would have had. Only the filter's two variances are estimated from the whole recording.
+
+Alerts of `above`, `rise` and `low_confidence` stay within one recording. A segment without a score, or below the rule's
+quality, meets no rule but `low_confidence`; it interrupts `above`, and never counts as a low value.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from avpenet_cli.trajectory.alert_rules import AboveRule, LowConfidenceRule, NoDeclineRule, RiseRule, Rule
+from avpenet_cli.trajectory.analysed import Alert, Level
+from avpenet_cli.trajectory.series import Event, Series
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+RECENT_S = 60.0
+"""The value before an event, and the last one of the time after it, may be this old, s."""
+LEAST_SCORED = 0.5
+"""Share of the time after an event that needs scores before it can be said that there was no decline."""
+# Times are sums of decimal fractions.
+_EPSILON = 1e-6
+_NAN = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class _Timeline:
+    """What a rule sees: arrays (n,), values NaN where there is none. Missing rows are segments without a score."""
+
+    part: npt.NDArray[np.int64]
+    start_s: Floats
+    end_s: Floats
+    value: Floats
+    low: Floats
+    high: Floats
+    quality: Floats
+    stride_s: float
+
+    def usable(self, min_quality: float) -> _Timeline:
+        """The same without values below a quality; without those of unknown quality, too, unless it is 0."""
+        if min_quality <= 0:
+            return self
+        good = self.quality >= min_quality
+        value, low, high = (np.where(good, values, _NAN) for values in (self.value, self.low, self.high))
+        return replace(self, value=value, low=low, high=high)
+
+
+def raise_alerts(series: Series, level: Level, rules: Sequence[Rule]) -> tuple[Alert, ...]:
+    """The alerts of all rules, by the time when they were raised and in the rules' order.
+
+    Args:
+        level: of the series; only its `filtered` is used.
+
+    Raises:
+        ValueError: `level` has no `filtered`, and a rule asks for it.
+    """
+    alerts = [alert for rule in rules for alert in _alerts(series, level, rule)]
+    return tuple(sorted(alerts, key=lambda alert: alert.raised_s))
+
+
+def alert_notices(series: Series, level: Level, rules: Sequence[Rule]) -> tuple[str, ...]:
+    """What could not be evaluated, and why, as sentences: no alert there does not mean that all was well."""
+    return tuple(f"rule {rule.name}: {notice}" for rule in rules for notice in _notices(series, level, rule))
+
+
+def exact_level(series: Series) -> Level:
+    """The scores as a level without error, for ratings in place of scores."""
+    return Level(series.score, series.score, series.score, filtered=Level(series.score, series.score, series.score))
+
+
+def _alerts(series: Series, level: Level, rule: Rule) -> Iterator[Alert]:
+    timeline = _timeline(series, level, rule)
+    if isinstance(rule, NoDeclineRule):
+        for event in _events(series, rule):
+            outcome = _after_event(series, timeline.usable(rule.min_quality), rule, event)
+            if isinstance(outcome, Alert):
+                yield outcome
+        return
+    if isinstance(rule, AboveRule):
+        seen = timeline.usable(rule.min_quality)
+        met, for_s, starts = (seen.low if rule.certain else seen.value) > rule.points, rule.for_s, timeline.start_s
+    elif isinstance(rule, RiseRule):
+        met, starts = _rises(timeline.usable(rule.min_quality), rule)
+        for_s = 0.0
+    else:
+        met, for_s, starts = _poor(timeline, rule), 60 * rule.for_min, timeline.start_s
+    for first, last, raised in _stretches(met, timeline, for_s, rule.rearm_s):
+        ends = timeline.end_s
+        yield Alert(rule.name, float(starts[first]), float(ends[last]), float(ends[raised]), rule.text)
+
+
+def _timeline(series: Series, level: Level, rule: Rule) -> _Timeline:
+    if rule.of == "score":
+        columns = [series.score, series.low, series.high]
+    elif level.filtered is None:
+        raise ValueError("alerts need the level that was known at each moment")
+    else:
+        columns = [level.filtered.mean, level.filtered.low, level.filtered.high]
+    scored = np.isfinite(series.score)
+    columns = [np.where(scored, column, _NAN) for column in columns]
+    stride = series.stride_s
+    step = np.diff(series.start_s)
+    before = np.flatnonzero((np.diff(series.part) == 0) & (step > 1.5 * stride)) + 1
+    missing = np.full(len(before), _NAN)
+    return _Timeline(
+        part=np.insert(series.part, before, series.part[before]),
+        start_s=np.insert(series.start_s, before, series.start_s[before - 1] + stride),
+        end_s=np.insert(series.end_s, before, series.start_s[before] - stride + series.window_s),
+        value=np.insert(columns[0], before, missing),
+        low=np.insert(columns[1], before, missing),
+        high=np.insert(columns[2], before, missing),
+        quality=np.insert(series.quality, before, missing),
+        stride_s=stride,
+    )
+
+
+def _stretches(met: Bools, timeline: _Timeline, for_s: float, rearm_s: float) -> Iterator[tuple[int, int, int]]:
+    """First, last and raising segment of each alert.
+
+    An alert is raised at the first segment that ends `for_s` or more after the start of an unbroken run of segments
+    that meet the rule. It lasts until the last one before `rearm_s` without any, or the recording's end.
+    """
+    first = last = raised = run = -1
+    for place in np.flatnonzero(met).tolist():
+        other_part = timeline.part[place] != timeline.part[last]
+        if last < 0 or last != place - 1 or other_part:
+            run = place
+            unmet_s = timeline.start_s[place] - timeline.start_s[last] - timeline.stride_s
+            if raised >= 0 and (other_part or unmet_s >= rearm_s - _EPSILON):
+                yield first, last, raised
+                raised = -1
+        last = place
+        if raised < 0 and timeline.end_s[place] - timeline.start_s[run] >= for_s - _EPSILON:
+            first, raised = run, place
+    if raised >= 0:
+        yield first, last, raised
+
+
+def _rises(seen: _Timeline, rule: RiseRule) -> tuple[Bools, Floats]:
+    """Which segments are at the end of a rise, and when it began: at the end of the lowest segment before, the last."""
+    met, starts = np.zeros(len(seen.value), dtype=np.bool_), seen.start_s.copy()
+    from_value, to_value = (seen.high, seen.low) if rule.certain else (seen.value, seen.value)
+    # Values by falling age and rising size: the first is the lowest of the time that counts.
+    lowest: deque[int] = deque()
+    for place in np.flatnonzero(np.isfinite(from_value) & np.isfinite(to_value)).tolist():
+        oldest_s = seen.end_s[place] - rule.within_s - _EPSILON
+        while lowest and (seen.part[lowest[0]] != seen.part[place] or seen.end_s[lowest[0]] < oldest_s):
+            lowest.popleft()
+        if lowest and to_value[place] - from_value[lowest[0]] >= rule.points - _EPSILON:
+            met[place], starts[place] = True, seen.end_s[lowest[0]]
+        while lowest and from_value[lowest[-1]] >= from_value[place]:
+            lowest.pop()
+        lowest.append(place)
+    return met, starts
+
+
+def _poor(timeline: _Timeline, rule: LowConfidenceRule) -> Bools:
+    poor = ~np.isfinite(timeline.value) | (timeline.quality < rule.min_quality)
+    if rule.max_width is not None:
+        poor |= timeline.high - timeline.low > rule.max_width + _EPSILON
+    return np.asarray(poor)
+
+
+def _events(series: Series, rule: NoDeclineRule) -> list[Event]:
+    label = rule.event.strip().casefold()
+    return [event for event in series.events if event.label.strip().casefold() == label]
+
+
+def _after_event(series: Series, seen: _Timeline, rule: NoDeclineRule, event: Event) -> Alert | str:
+    """The alert, empty text where there is none, or why that cannot be said."""
+    from_value, to_value = (seen.high, seen.low) if rule.certain else (seen.value, seen.value)
+    known = np.flatnonzero(np.isfinite(from_value) & np.isfinite(to_value))
+    ends = seen.end_s[known]
+    deadline_s = event.time_s + 60 * rule.within_min
+    start, stop = np.searchsorted(ends, [event.time_s + _EPSILON, deadline_s + _EPSILON], side="right")
+    if not start or ends[start - 1] < event.time_s - RECENT_S - _EPSILON:
+        return f"there is no score in the {RECENT_S:.0f} s before"
+    before = known[start - 1]
+    if seen.value[before] < (rule.points if rule.from_points is None else rule.from_points):
+        return ""
+    declined = from_value[before] - to_value[known] >= rule.points - _EPSILON
+    if declined[start:stop].any():
+        return ""
+    if not len(seen.end_s) or seen.end_s.max() < deadline_s - _EPSILON:
+        return "the scores end before the time is over"
+    scored_s = (stop - start) * seen.stride_s
+    if scored_s < LEAST_SCORED * 60 * rule.within_min or ends[stop - 1] < deadline_s - RECENT_S - _EPSILON:
+        return "too little of the time after it has scores"
+    later = [time.time_s for time in _events(series, rule) if time.time_s > event.time_s]
+    over = np.flatnonzero(declined[stop:])
+    end_s = min([float(ends[stop + over[0]]) if len(over) else float(ends[-1]), *later[:1]])
+    return Alert(rule.name, event.time_s, max(end_s, deadline_s), deadline_s, rule.text)
+
+
+def _notices(series: Series, level: Level, rule: Rule) -> Iterator[str]:
+    scored = np.isfinite(series.score)
+    timeline = _timeline(series, level, rule)
+    if not scored.any():
+        yield "not evaluated: there are no scores"
+        return
+    if not np.isfinite(timeline.value).any():
+        yield f'not evaluated: there is no level ({level.reason or "no reason is stated"}); of = "score" needs none'
+        return
+    if rule.min_quality > 0 and not np.isfinite(series.quality[scored]).any():
+        yield "min_quality: the table states no quality"
+    wide = rule.max_width is not None if isinstance(rule, LowConfidenceRule) else rule.certain
+    if wide and not np.isfinite(timeline.high - timeline.low).any():
+        yield "there are no intervals; score with --mc-samples"
+    if isinstance(rule, NoDeclineRule):
+        events = _events(series, rule)
+        if not events:
+            yield f"there is no event {rule.event}"
+        for event in events:
+            outcome = _after_event(series, timeline.usable(rule.min_quality), rule, event)
+            if isinstance(outcome, str) and outcome:
+                yield f"{event.label} at {event.time_s:.1f} s: {outcome}"
