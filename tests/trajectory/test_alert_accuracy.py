@@ -1,0 +1,153 @@
+"""Alerts against those of the ratings, on cases that are computed by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from avpenet_cli.trajectory.alert_accuracy import (
+    SeriesCounts,
+    alert_accuracy,
+    rate_per_hour,
+    reference_series,
+    summarise,
+)
+from avpenet_cli.trajectory.alert_rules import AboveRule, LowConfidenceRule
+from avpenet_cli.trajectory.alerts import raise_alerts
+from avpenet_cli.trajectory.series import Series
+from tests.support.made_up_series import NAN, level_of, series_of
+
+_ABOVE = AboveRule(kind="above", name="pain", text="Pain", points=6.0, for_s=6.0, rearm_s=3.0, min_quality=0.5)
+
+
+def _rated(scores: list[float], ratings: list[float], **fields: object) -> Series:
+    """Segments of 3 s with a rating each, NaN for none."""
+    spans = [(3.0 * n, 3.0 * n + 3.0, value) for n, value in enumerate(ratings) if np.isfinite(value)]
+    return series_of(scores, ratings=spans, **fields)  # type: ignore[arg-type]
+
+
+def _counts(series: Series, tolerance_s: float = 3.0) -> tuple[int, int, int, int]:
+    accuracy = alert_accuracy([(series, level_of(series))], [_ABOVE], tolerance_s)[0]
+    return accuracy.episodes, accuracy.found, accuracy.alerts, accuracy.false_alerts
+
+
+def test_a_case_by_hand() -> None:
+    """The first episode is found; the second alert ends before the second episode, which is missed."""
+    #          0  3  6  9 12 15 18 21 24 27 30 33 36 39 42 45
+    ratings = [1, 8, 8, 8, 8, 1, 1, 1, 1, 1, 1, 1, 8, 8, 8, 1.0]
+    scores = [1, 1, 8, 8, 8, 1, 8, 8, 1, 1, 1, 1, 1, 1, 1, 1.0]
+    series = _rated(scores, ratings)
+    assert [alert.raised_s for alert in raise_alerts(series, level_of(series), [_ABOVE])] == [12.0, 24.0]
+    assert _counts(series) == (2, 1, 2, 1)
+    accuracy = alert_accuracy([(series, level_of(series))], [_ABOVE], 3.0)[0]
+    assert accuracy.sensitivity.value == 0.5
+    assert accuracy.observed_h == pytest.approx(48 / 3600)
+    assert accuracy.false_per_hour.value == pytest.approx(75.0)
+    # The episode is from 3 to 15 s, its alert was raised at 12 s.
+    assert (accuracy.delay_s.value, accuracy.delay_range_s) == (9.0, (9.0, 9.0))
+
+
+def test_an_episode_is_found_until_the_tolerance_after_its_end_and_no_longer() -> None:
+    #        the episode ends at 9 s; the alert is raised at 12 s and at 15 s
+    assert _counts(_rated([1, 1, 8, 8, 8, 1], [1, 8, 8, 1, 1, 1])) == (1, 1, 1, 0)
+    assert _counts(_rated([1, 1, 1, 8, 8, 1], [1, 8, 8, 1, 1, 1])) == (1, 0, 1, 1)
+
+
+def test_an_alert_that_is_still_going_on_finds_an_episode_that_begins_then() -> None:
+    series = _rated([8.0] * 6, [5, 5, 5, 8, 8, 8])
+    assert _counts(series) == (1, 1, 1, 0)
+    delay = alert_accuracy([(series, level_of(series))], [_ABOVE])[0].delay_s
+    assert delay.value == -3.0
+    assert _counts(_rated([8, 8, 1, 1, 1, 1], [5, 5, 5, 8, 8, 8])) == (1, 0, 1, 1)
+
+
+def test_two_alerts_in_an_episode_are_both_true_and_the_first_gives_the_delay() -> None:
+    series = _rated([8, 8, 1, 1, 8, 8], [8.0] * 6)
+    assert _counts(series) == (1, 1, 2, 0)
+    assert alert_accuracy([(series, level_of(series))], [_ABOVE])[0].delay_s.value == 6.0
+
+
+def test_a_gap_in_the_scores_misses_the_episode_and_is_no_observed_time() -> None:
+    series = _rated([1, NAN, NAN, NAN, 1], [1, 8, 8, 8, 1])
+    accuracy = alert_accuracy([(series, level_of(series))], [_ABOVE])[0]
+    assert (accuracy.episodes, accuracy.found) == (1, 0)
+    assert accuracy.observed_h == pytest.approx(6 / 3600)
+
+
+def test_an_alert_where_nobody_rated_is_neither_true_nor_false() -> None:
+    assert _counts(_rated([8, 8, 8, 1, 1], [NAN, NAN, NAN, 1, 1])) == (0, 0, 0, 0)
+
+
+def test_the_reference_has_full_quality_and_the_quality_of_scores_counts_against_them() -> None:
+    series = _rated([8, 8, 8], [8, 8, 8], quality=0.1)
+    assert _counts(series) == (1, 0, 0, 0)
+    assert reference_series(series).quality.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_series_without_ratings_are_passed_over() -> None:
+    unrated, rated = series_of([8, 8, 8]), _rated([8, 8, 8], [8, 8, 8])
+    accuracy = alert_accuracy([(own, level_of(own)) for own in (unrated, rated)], [_ABOVE])[0]
+    assert (accuracy.alerts, accuracy.episodes) == (1, 1)
+    none = alert_accuracy([(unrated, level_of(unrated))], [_ABOVE])[0]
+    assert (none.sensitivity.reason, none.false_per_hour.reason) == ("no series has ratings",) * 2
+    assert np.isnan([none.sensitivity.value, none.false_per_hour.value, none.delay_s.value]).all()
+
+
+def test_without_episodes_sensitivity_and_delay_have_a_reason_and_false_alarms_a_number() -> None:
+    series = _rated([8, 8, 8], [1, 1, 1])
+    accuracy = alert_accuracy([(series, level_of(series))], [_ABOVE])[0]
+    assert accuracy.sensitivity.reason == "the ratings have no such episode"
+    assert accuracy.delay_s.reason == "no episode was found"
+    assert accuracy.false_per_hour.value == pytest.approx(400.0)
+
+
+def test_low_confidence_has_nothing_to_be_compared_with() -> None:
+    series = _rated([8, 8, 8], [8, 8, 8])
+    poor = LowConfidenceRule(kind="low_confidence", name="poor", text="Poor", for_min=1.0)
+    accuracy = alert_accuracy([(series, level_of(series))], [_ABOVE, poor])[1]
+    assert accuracy.sensitivity.reason == accuracy.false_per_hour.reason == "ratings have no confidence to compare with"
+
+
+def test_wilsons_interval_of_single_episodes() -> None:
+    """Newcombe 1998, Stat Med 17:857, table I, method 3: 81 of 263 is 0.2553 to 0.3662, 0 of 20 is 0 to 0.1611."""
+    for found, n, low, high in ((81, 263, 0.2553, 0.3662), (0, 20, 0.0, 0.1611)):
+        counts = [SeriesCounts((place < found,), (), 1, 0, 60.0) for place in range(n)]
+        sensitivity = summarise(_ABOVE, counts).sensitivity
+        assert sensitivity.ci == pytest.approx((low, high), abs=5e-5)
+        assert not sensitivity.reason
+
+
+def test_patients_with_several_episodes_are_resampled_where_there_are_enough() -> None:
+    all_or_none = [SeriesCounts((n % 2 == 0,) * 10, (), 10, 0, 60.0) for n in range(8)]
+    by_patient = summarise(_ABOVE, all_or_none).sensitivity
+    few = summarise(_ABOVE, all_or_none[:4]).sensitivity
+    assert by_patient.value == few.value == 0.5
+    assert by_patient.ci[1] - by_patient.ci[0] > 0.5
+    assert few.reason == "interval as if a patient's episodes were independent"
+    assert few.ci[1] - few.ci[0] < 0.4
+    # All found: there is no spread between patients to resample.
+    every = summarise(_ABOVE, [replace(own, found=(True,) * 10) for own in all_or_none]).sensitivity
+    assert every.ci[0] == pytest.approx(0.954, abs=1e-3)
+    assert every.reason
+
+
+def test_exact_interval_of_a_rate() -> None:
+    """Garwood 1936, as tabulated: 0 events give 0 to 3.689, 10 events 4.795 to 18.390."""
+    assert rate_per_hour(0, 1.0).ci == pytest.approx((0.0, 3.6889), abs=1e-4)
+    assert rate_per_hour(10, 2.0).ci == pytest.approx((4.7954 / 2, 18.3904 / 2), abs=1e-4)
+    assert rate_per_hour(0, 0.0).reason == "no time has both scores and ratings"
+
+
+def test_interval_of_the_median_delay_is_between_order_statistics() -> None:
+    """Of ten values the second and the ninth; of five there is none."""
+    delays = [float(n) for n in range(1, 11)]
+    counts = [SeriesCounts((True,), (delay,), 1, 0, 60.0) for delay in reversed(delays)]
+    ten, five = summarise(_ABOVE, counts), summarise(_ABOVE, counts[:5])
+    assert (ten.delay_s.value, ten.delay_s.ci, ten.delay_range_s) == (5.5, (2.0, 9.0), (1.0, 10.0))
+    assert (five.delay_s.value, five.delay_s.has_interval, five.delay_s.reason) == (
+        8.0,
+        False,
+        "fewer than 6 episodes found",
+    )
