@@ -1,0 +1,129 @@
+"""The smoothed level: against an independent smoother, over gaps, and how often its band covers the true level."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from avpenet_cli.stats.smoothing import FEWEST_SCORES, LONGEST_BRIDGED_S, N_DRAWS, Smoothed, overlaps, smooth
+
+Floats = np.ndarray
+
+
+def _series(score: Floats, stride: float = 1.0, window: float = 3.0) -> tuple[Floats, Floats, Floats]:
+    start = np.arange(len(score)) * stride
+    return start, start + window, np.asarray(score, np.float64)
+
+
+def _smoothed(score: Floats, sd: float = np.nan, stride: float = 1.0, window: float = 3.0, seed: int = 1) -> Smoothed:
+    start, end, values = _series(score, stride, window)
+    return smooth(start, end, values, np.full(len(values), sd), seed)
+
+
+def _noisy(n: int, noise: float = 0.5, walk: float = 0.1, seed: int = 3) -> Floats:
+    rng = np.random.default_rng(seed)
+    return 5 + np.cumsum(rng.normal(0, walk, n)) + rng.normal(0, noise, n)
+
+
+def test_most_likely_variances_and_level_agree_with_unobserved_components() -> None:
+    from statsmodels.tsa.statespace.structural import UnobservedComponents
+
+    score = _noisy(800)
+    mine = _smoothed(score, stride=3.0)
+    fitted = UnobservedComponents(score, "llevel").fit(disp=False)
+    noise, walk = fitted.params
+    assert mine.added_variance == pytest.approx(noise, rel=0.03)
+    assert mine.walk_variance * 3 == pytest.approx(walk, rel=0.10)
+    assert np.abs(mine.mean - fitted.smoothed_state[0]).max() < 0.05
+    assert mine.sd == pytest.approx(np.sqrt(fitted.smoothed_state_cov[0, 0]), rel=0.10)
+
+
+def test_level_and_draws_agree_with_a_gaussian_process() -> None:
+    """At the most likely variances; the level takes others into account, so that its SD may be larger."""
+    score = _noisy(60, noise=0.4, walk=0.3)
+    score[20:23] = np.nan
+    mine = _smoothed(score, sd=0.4, stride=3.0)
+    scored = np.isfinite(score)
+    time = np.arange(60) * 3.0
+    prior = 1e4 + mine.walk_variance * np.minimum.outer(time, time)
+    gain = prior[:, scored] @ np.linalg.inv(prior[np.ix_(scored, scored)] + np.diag(mine.noise_variance[scored]))
+    mean, covariance = gain @ score[scored], prior - gain @ prior[scored]
+    assert np.abs(mine.mean - mean).max() < 0.1
+    assert mine.sd == pytest.approx(np.sqrt(np.diag(covariance)), rel=0.25)
+    assert mine.draws.std(axis=0) == pytest.approx(mine.sd, rel=0.3)
+    assert np.abs(mine.draws.mean(axis=0) - mine.mean).max() < 5 * mine.sd.max() / np.sqrt(N_DRAWS)
+
+
+def test_the_same_seed_gives_the_same_draws() -> None:
+    score = _noisy(100)
+    assert np.array_equal(_smoothed(score).draws, _smoothed(score).draws)
+    assert not np.array_equal(_smoothed(score).draws, _smoothed(score, seed=2).draws)
+
+
+def test_the_band_widens_into_a_gap_and_a_long_gap_has_no_level() -> None:
+    score = _noisy(200)
+    score[50:58] = np.nan
+    score[120:160] = np.nan
+    result = _smoothed(score)
+    width = result.high - result.low
+    assert width[54] > 1.2 * width[40]
+    assert np.isfinite(result.mean[:120]).all()
+    assert np.isnan(result.mean[120:160]).all() and np.isnan(result.draws[:, 120:160]).all()
+    assert np.isfinite(result.mean[160:]).all()
+
+
+def test_hours_between_recordings_carry_no_level() -> None:
+    score = np.concatenate([np.full(60, 2.0), np.full(60, 8.0)]) + _noisy(120, 0.3, 0.0) - 5
+    start, end, _ = _series(score)
+    start, end = (np.where(np.arange(120) < 60, times, times + 7200) for times in (start, end))
+    result = smooth(start, end, score, np.full(120, np.nan), 1)
+    assert result.stretch.tolist() == [0] * 60 + [1] * 60
+    assert result.mean[59] == pytest.approx(2, abs=0.4) and result.mean[60] == pytest.approx(8, abs=0.4)
+    # That the second recording is elsewhere says nothing about how fast the level moves.
+    assert result.walk_variance < 0.01
+
+
+def test_a_score_that_is_less_certain_counts_for_less() -> None:
+    score = np.full(60, 5.0)
+    score[30] = 9.0
+    start, end, values = _series(score, stride=3.0)
+    sd = np.full(60, 0.5)
+    certain = smooth(start, end, values, sd, 1).mean[30]
+    sd[30] = 3.0
+    assert smooth(start, end, values, sd, 1).mean[30] < certain
+
+
+@pytest.mark.parametrize(("stride", "times"), [(1.0, 3.0), (3.0, 1.0), (1.5, 2.0)])
+def test_what_overlapping_segments_share_is_counted_once(stride: float, times: float) -> None:
+    start, end, values = _series(np.ones(30), stride)
+    assert overlaps(start, end, np.isfinite(values))[15] == pytest.approx(times)
+
+
+def test_a_lone_score_between_gaps_shares_nothing() -> None:
+    start, end, values = _series(np.ones(30))
+    values[10:20] = np.nan
+    values[15] = 1.0
+    assert overlaps(start, end, np.isfinite(values))[15] == pytest.approx(1)
+
+
+def test_equal_scores_give_their_value() -> None:
+    result = _smoothed(np.full(60, 4.2))
+    assert result.mean == pytest.approx(np.full(60, 4.2), abs=1e-3)
+    assert (result.high - result.low).max() < 0.01
+    known = _smoothed(np.full(60, 4.2), sd=0.5)
+    assert known.mean == pytest.approx(np.full(60, 4.2), abs=0.01)
+    assert (known.high - known.low).min() > 0.2
+
+
+@pytest.mark.parametrize("score", [[], [5.0], [np.nan] * 40, [5.0] * (FEWEST_SCORES - 1)])
+def test_too_few_scores_give_a_reason(score: list[float]) -> None:
+    result = _smoothed(np.array(score))
+    assert result.reason and np.isnan(result.mean).all() and result.draws.shape == (N_DRAWS, len(score))
+
+
+def test_stretches_without_a_score_up_to_the_stated_length_have_a_level() -> None:
+    score = _noisy(100)
+    score[40 : 40 + int(LONGEST_BRIDGED_S) + 2] = np.nan
+    assert np.isfinite(_smoothed(score).mean).all()
+    score[40 : 40 + int(LONGEST_BRIDGED_S) + 3] = np.nan
+    assert np.isnan(_smoothed(score).mean[45])
