@@ -1,0 +1,87 @@
+"""A series analysed: its level, changes, states and measures, after events and against ratings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from avpenet_cli.stats.smoothing import Smoothed, smooth
+from avpenet_cli.stats.trajectory_measures import Course, area, cells, highest, mean, peaks, seconds_above
+from avpenet_cli.trajectory.analysed import Level, Peak, Span, Trajectory
+from avpenet_cli.trajectory.series import Series
+
+BETWEEN_RECORDINGS = "between recordings"
+NOT_RECORDED = "not recorded"
+"""Reasons of gaps beside those of the score table."""
+# Shorter gaps are rounding of times.
+_SHORTEST_GAP_S = 0.05
+
+
+def analyse(series: Series, seed: int) -> Trajectory:
+    """Everything that is computed from a series, alerts excepted.
+
+    Args:
+        series: with or without scores; what cannot be computed has a reason.
+        seed: of the level's draws and of resampling.
+    """
+    smoothed = smooth(series.start_s, series.end_s, series.score, series.sd, seed)
+    course = Course.of(series.start_s, series.end_s, series.score, smoothed)
+    return Trajectory(
+        series=series,
+        level=Level(course.level, course.low, course.high, smoothed.reason),
+        changes=(),
+        peaks=tuple(
+            Peak(float(course.middle_s[peak.place]), peak.level, peak.low, peak.high, peak.prominence)
+            for peak in peaks(course)
+        ),
+        states=(),
+        gaps=gaps(series),
+        scored_s=float(course.seconds.sum()),
+        above=tuple((cut, seconds_above(course, cut)) for cut in series.cut_points),
+        area=area(course),
+        mean=mean(course),
+        highest=highest(course),
+        after_events=(),
+        against_ratings=(),
+        notices=_notices(series, smoothed),
+    )
+
+
+def gaps(series: Series) -> tuple[Span, ...]:
+    """Times of the series without a score, by reason, in time order.
+
+    A segment stands for the times that are nearest to its middle. Reasons are those of the segments; between the last
+    segment of a recording and the first of the next "between recordings"; where a recording has no segment "not
+    recorded".
+    """
+    if not len(series.start_s):
+        return ()
+    first, last = cells(series.start_s, series.end_s)
+    found: list[Span] = []
+
+    def add(start: float, end: float, kind: str) -> None:
+        if end - start < _SHORTEST_GAP_S:
+            return
+        if found and found[-1].kind == kind and start - found[-1].end_s < _SHORTEST_GAP_S:
+            start = found.pop().start_s
+        found.append(Span(start, end, kind))
+
+    add(series.parts[series.part[0]].offset_s, float(first[0]), NOT_RECORDED)
+    for place, scored in enumerate(np.isfinite(series.score)):
+        if place:
+            same = series.part[place] == series.part[place - 1]
+            add(float(last[place - 1]), float(first[place]), NOT_RECORDED if same else BETWEEN_RECORDINGS)
+        if not scored:
+            add(float(first[place]), float(last[place]), series.reason[place] or "unscorable")
+    return tuple(found)
+
+
+def _notices(series: Series, smoothed: Smoothed) -> tuple[str, ...]:
+    notices = []
+    scored = np.isfinite(series.score)
+    if smoothed.reason:
+        notices.append(f"no level: {smoothed.reason}")
+    if scored.any() and not np.isfinite(series.sd[scored]).any():
+        notices.append("the table gives no spread of the scores (score_sd); all their noise is estimated")
+    elif (scored & ~np.isfinite(series.sd)).any():
+        notices.append("some scores have no spread (score_sd); they are given the median of the others")
+    return tuple(notices)
