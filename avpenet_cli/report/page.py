@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 import re
 import string
@@ -28,6 +30,23 @@ _SEPARATED = re.compile(r"(?<=[/\\_.\-])(?=\w)(?!(?<=\.)\w{1,4}$)")
 LONG_NAME = 20
 PAGE_TEMPLATE = "page.html.j2"
 """The frame of a page: it includes `headline.html.j2` and, for each of its `sections`, `sections/NAME.html.j2`."""
+
+
+@dataclass(frozen=True)
+class PageScript:
+    """A page's only script, which its browser runs for its hash: text from recordings can never become code.
+
+    Attributes:
+        text: JavaScript in one line or more, without `</`.
+    """
+
+    text: str
+
+    @property
+    def source(self) -> str:
+        """The source expression of the page's content security policy."""
+        digest = hashlib.sha256(self.text.encode("utf-8")).digest()
+        return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
 @dataclass(frozen=True)
@@ -169,6 +188,7 @@ def page_environment(kind: str, confidence: float, *packages: str) -> Environmen
         clock=phrasing.clock,
         utc_time=phrasing.utc_time,
         kind=kind,
+        script=None,
         ci_name=f"{100 * confidence:g} % CI".replace(" ", phrasing.NO_BREAK_SPACE),
         # Made by this package, which escapes the names in it.
         svg=lambda figure: Markup(figure.svg),

@@ -11,7 +11,7 @@ import matplotlib.figure
 SVG = "http://www.w3.org/2000/svg"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 # Fonts for readers without DejaVu: Verdana has the same widths, the others are narrower, so nothing overlaps.
-_FONTS = "'DejaVu Sans',Verdana,'Segoe UI',Roboto,Arial,sans-serif"
+FONTS = "'DejaVu Sans',Verdana,'Segoe UI',Roboto,Arial,sans-serif"
 
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _URL = re.compile(r"url\(#([^)]+)\)")
@@ -46,7 +46,7 @@ def inline_svg(canvas: matplotlib.figure.Figure, *, name: str, title: str, alter
             "width": "100%",
             "role": "img",
             "aria-labelledby": f"{name}-title {name}-desc",
-            "style": f"display:block;max-width:{width_px}px;height:auto;font-family:{_FONTS};"
+            "style": f"display:block;max-width:{width_px}px;height:auto;font-family:{FONTS};"
             "stroke-linejoin:round;stroke-linecap:butt",
         }
     )
