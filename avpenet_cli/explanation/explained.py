@@ -81,8 +81,9 @@ class ModalityShares:
     score = quiet + audio + face, exactly.
 
     Attributes:
-        quiet: score with both modalities replaced by those of quiet segments, mean over these.
-        audio, face: what each modality adds; NaN where not computed.
+        quiet: score with both modalities replaced by those of quiet segments, mean over these; NaN where not computed.
+        audio: what the audio adds; NaN where not computed.
+        face: what the face adds; NaN where not computed.
         n_quiet: number of quiet segments.
         reason: why it was not computed.
     """
@@ -103,9 +104,11 @@ class Facts:
         f0_range_hz: their 10th and 90th percentiles.
         voiced_share: share of the frames with a fundamental frequency, [0, 1].
         level_dbfs: of the segment before noise reduction.
-        brow: distance of the brows from the eyes; eyes: opening of the lids over the eyes' width; mouth: opening of
-            the lips over the mouth's width. All relative, medians over the crops.
-        audio_reason, face_reason: why they were not measured.
+        brow: distance of the brows from the eyes, relative, median over the crops.
+        eyes: opening of the lids over the eyes' width, median over the crops.
+        mouth: opening of the lips over the mouth's width, median over the crops.
+        audio_reason: why nothing was measured of the audio.
+        face_reason: why nothing was measured of the face.
     """
 
     f0_hz: float | None = None
@@ -128,7 +131,8 @@ class DeletionCurve:
         share: (m,) share blanked, from 0 to 1.
         score: (m,) points, most salient first.
         random: (m,) points, mean over random orders.
-        area: mean of |score - score(0)| over `share`; random_area: (r,) the same of each random order.
+        area: mean of |score - score(0)| over `share`.
+        random_area: (r,) the same of each random order.
         passed: the area is larger than that of every random order.
     """
 
@@ -149,7 +153,8 @@ class SanityCheck:
         name: `randomisation`, `deletion` or `repetition`.
         modality: `audio` or `face`.
         passed: None where it could not be made.
-        value, limit: what was computed and what it was compared with; their meaning is in `text`.
+        value: what was computed; its meaning is in `text`.
+        limit: what it was compared with.
         text: one sentence for the page.
     """
 

@@ -17,6 +17,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from pydantic import TypeAdapter
 
     from avpenet_cli.experiment.results import RESULTS_VERSION, ExperimentResult
+    from avpenet_cli.explanation.record import EXPLAIN_VERSION, ExplainRecord
     from avpenet_cli.report.schema import document_schema, report_schema
     from avpenet_cli.runs.log_lines import LOG_VERSION, LogLine
     from avpenet_cli.runs.manifest import MANIFEST_VERSION, Manifest
@@ -38,6 +39,9 @@ def schemas() -> dict[str, dict[str, Any]]:
     experiment = document_schema(ExperimentResult, f"avpenet experiment (experiment.json), version {RESULTS_VERSION}")
     experiment["properties"]["version"]["const"] = RESULTS_VERSION
     generated["experiment.schema.json"] = experiment
+    explain = document_schema(ExplainRecord, f"avpenet explain (explain.json), version {EXPLAIN_VERSION}")
+    explain["properties"]["version"]["const"] = EXPLAIN_VERSION
+    generated["explain.schema.json"] = explain
     return {name: {"$schema": _DIALECT} | schema for name, schema in generated.items()}
 
 
