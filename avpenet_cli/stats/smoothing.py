@@ -53,6 +53,8 @@ class Smoothed:
 
     Attributes:
         mean, sd: of the level given all scores, points, not confined to 0 to 10; NaN where there is no level.
+        filtered_mean, filtered_sd: of the level given the scores up to each segment alone, as the Kalman filter has it;
+            NaN without a score. Only the two variances are estimated from all scores.
         draws: (N_DRAWS, n) levels drawn from their joint distribution given all scores; NaN where there is no level.
         noise_variance: of each score about the level, points^2; NaN without a score.
         information: 1 / (noise variance x how often the segment's input is counted), points^-2; 0 without a score.
@@ -64,6 +66,8 @@ class Smoothed:
 
     mean: Floats
     sd: Floats
+    filtered_mean: Floats
+    filtered_sd: Floats
     draws: Floats
     noise_variance: Floats
     information: Floats
@@ -111,25 +115,30 @@ def smooth(start_s: Floats, end_s: Floats, score: Floats, sd: Floats, seed: int)
     likelihood = _Likelihood.of(start_s, end_s, score, known, worth / scored.sum())
     parameters = _parameters(likelihood)
     rng = np.random.default_rng(seed)
-    means, variances, draws = [], [], []
+    smoothed, filtered, draws = [], [], []
     for (walk, added), n_draws in zip(parameters.values, parameters.shares(N_DRAWS), strict=True):
         step = _steps(middle, stretch, walk)
         variance = np.where(scored, (known + added) * overlap, 1.0)
         result = _model(score, variance, step).smooth()
-        means.append(result.smoothed_state[0].copy())
-        variances.append(result.smoothed_state_cov[0, 0].copy())
-        draws.append(means[-1] + _deviations(np.where(scored, 1 / variance, 0.0), step, n_draws, rng))
-    weights = parameters.weights[:, None]
-    mean = (weights * means).sum(axis=0)
-    level_sd = np.sqrt((weights * (np.array(variances) + (np.array(means) - mean) ** 2)).sum(axis=0))
+        smoothed.append((result.smoothed_state[0].copy(), result.smoothed_state_cov[0, 0].copy()))
+        filtered.append((result.filtered_state[0].copy(), result.filtered_state_cov[0, 0].copy()))
+        draws.append(smoothed[-1][0] + _deviations(np.where(scored, 1 / variance, 0.0), step, n_draws, rng))
     hidden = ~near_scores(start_s, end_s, scored)
     levels = np.concatenate(draws)
     levels[:, hidden] = np.nan
     walk, added = parameters.mode
     noise = np.where(scored, known + added, np.nan)
     information = np.where(scored, 1 / (noise * overlap), 0.0)
-    mean, level_sd = np.where(hidden, np.nan, mean), np.where(hidden, np.nan, level_sd)
-    return Smoothed(mean, level_sd, levels, noise, information, stretch, walk, added)
+    mean, level_sd = (np.where(hidden, np.nan, values) for values in _mixture(smoothed, parameters.weights))
+    known_mean, known_sd = (np.where(scored, values, np.nan) for values in _mixture(filtered, parameters.weights))
+    return Smoothed(mean, level_sd, known_mean, known_sd, levels, noise, information, stretch, walk, added)
+
+
+def _mixture(components: list[tuple[Floats, Floats]], weights: Floats) -> tuple[Floats, Floats]:
+    """(n,) mean and standard deviation of a mixture of distributions, each given by (n,) means and variances."""
+    means, variances = (np.array(values) for values in zip(*components, strict=True))
+    mean = weights @ means
+    return mean, np.sqrt(weights @ (variances + (means - mean) ** 2))
 
 
 def overlaps(start_s: Floats, end_s: Floats, scored: Mask) -> Floats:
@@ -172,9 +181,9 @@ def near_scores(start_s: Floats, end_s: Floats, scored: Mask) -> Mask:
 def _no_level(n: int, reason: str) -> Smoothed:
     nothing = np.full(n, np.nan)
     draws = np.full((N_DRAWS, n), np.nan)
-    return Smoothed(
-        nothing, nothing, draws, nothing, np.zeros(n), np.zeros(n, np.int64), float("nan"), float("nan"), reason
-    )
+    none, stretch = np.zeros(n), np.zeros(n, np.int64)
+    nan = float("nan")
+    return Smoothed(nothing, nothing, nothing, nothing, draws, nothing, none, stretch, nan, nan, reason)
 
 
 def _too_short(n_scored: int, worth: float) -> str:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from avpenet_cli.stats.smoothing import Smoothed, smooth
-from avpenet_cli.stats.trajectory_measures import Course, area, cells, highest, mean, peaks, seconds_above
+from avpenet_cli.stats.smoothing import Smoothed, Z, smooth
+from avpenet_cli.stats.trajectory_measures import (
+    HIGHEST,
+    LOWEST,
+    Course,
+    area,
+    cells,
+    highest,
+    mean,
+    peaks,
+    seconds_above,
+)
 from avpenet_cli.trajectory.analysed import Level, Peak, Span, Trajectory
 from avpenet_cli.trajectory.series import Series
 
@@ -27,7 +37,7 @@ def analyse(series: Series, seed: int) -> Trajectory:
     course = Course.of(series.start_s, series.end_s, series.score, smoothed)
     return Trajectory(
         series=series,
-        level=Level(course.level, course.low, course.high, smoothed.reason),
+        level=_level(course, smoothed),
         changes=(),
         peaks=tuple(
             Peak(float(course.middle_s[peak.place]), peak.level, peak.low, peak.high, peak.prominence)
@@ -73,6 +83,12 @@ def gaps(series: Series) -> tuple[Span, ...]:
         if not scored:
             add(float(first[place]), float(last[place]), series.reason[place] or "unscorable")
     return tuple(found)
+
+
+def _level(course: Course, smoothed: Smoothed) -> Level:
+    known, spread = smoothed.filtered_mean, Z * smoothed.filtered_sd
+    middle, low, high = (np.clip(values, LOWEST, HIGHEST) for values in (known, known - spread, known + spread))
+    return Level(course.level, course.low, course.high, smoothed.reason, Level(middle, low, high))
 
 
 def _notices(series: Series, smoothed: Smoothed) -> tuple[str, ...]:

@@ -127,3 +127,20 @@ def test_stretches_without_a_score_up_to_the_stated_length_have_a_level() -> Non
     assert np.isfinite(_smoothed(score).mean).all()
     score[40 : 40 + int(LONGEST_BRIDGED_S) + 3] = np.nan
     assert np.isnan(_smoothed(score).mean[45])
+
+
+def test_the_filtered_level_rests_on_the_scores_until_then() -> None:
+    """With the variances of the whole series, the filter's last state is the smoother's, and none sees what follows."""
+    whole = _smoothed(_noisy(120, walk=0.3), sd=0.4)
+    assert whole.filtered_mean[-1] == pytest.approx(whole.mean[-1], abs=1e-9)
+    assert whole.filtered_sd[-1] == pytest.approx(whole.sd[-1], abs=1e-9)
+    assert (whole.filtered_sd >= whole.sd - 1e-9).all()
+    # A step: the smoothed level rises before it, the filtered one only with it.
+    step = np.repeat([2.0, 8.0], 60) + _noisy(120, noise=0.2, walk=0.0) - 5
+    level = _smoothed(step, sd=0.2)
+    before = slice(55, 60)
+    assert np.abs(level.filtered_mean[before] - 2.0).max() < 0.5
+    assert level.filtered_mean[70] == pytest.approx(8.0, abs=0.5)
+    gap = step.copy()
+    gap[30:34] = np.nan
+    assert np.isnan(_smoothed(gap, sd=0.2).filtered_mean[30:34]).all()
