@@ -32,6 +32,7 @@ from avpenet_cli.settings import RunSettings, flatten, from_dict, read_config, t
 from avpenet_cli.study.scales import SCALES
 from avpenet_cli.tables import COLUMNS, Column
 from avpenet_cli.training.settings import TrainSettings
+from avpenet_cli.trajectory.table import TRAJECTORY_COLUMNS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = Path(avpenet_cli.__file__).parent
@@ -452,6 +453,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "columns": columns,
     "recording-columns": partial(columns, RECORDING_COLUMNS),
     "subject-columns": partial(columns, SUBJECT_COLUMNS),
+    "trajectory-columns": partial(columns, TRAJECTORY_COLUMNS),
     "flags": flags,
     "reasons": reasons,
     "failures": failures,

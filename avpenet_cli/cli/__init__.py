@@ -15,7 +15,20 @@ from typing import Annotated
 import typer
 import typer.main
 
-from avpenet_cli.cli import bench, doctor, evaluate, experiment, phantom, prepare, report, score, status, train, weights
+from avpenet_cli.cli import (
+    bench,
+    doctor,
+    evaluate,
+    experiment,
+    phantom,
+    prepare,
+    report,
+    score,
+    status,
+    train,
+    trajectory,
+    weights,
+)
 from avpenet_cli.cli.run_end import formatted_traceback, run_end
 from avpenet_cli.cli.run_log import discard_output, json_line, last_message
 from avpenet_cli.errors import ExitCode
@@ -36,6 +49,9 @@ app = typer.Typer(
 app.command("score", short_help="Score recordings: one row for every 3-second segment.")(score.score)
 app.command("status", short_help="Show what is done, failed and still to do; also during a run.")(status.status)
 app.command("report", short_help="Compare scores with human ratings, on a page to sign.")(report.report)
+app.command("trajectory", short_help="Show scores over time: changes, states, ratings, events, alerts.")(
+    trajectory.trajectory
+)
 app.command("prepare", short_help="Make a segment store of recordings and ratings, to train on.")(prepare.prepare)
 app.command("train", short_help="Train a network on a segment store.")(train.train)
 app.command("evaluate", short_help="Evaluate weights on a segment store.")(evaluate.evaluate)

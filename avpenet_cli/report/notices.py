@@ -59,8 +59,8 @@ def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_un
 
 
 def _about_weights(inputs: Inputs) -> Iterator[Notice]:
-    first = _weights_notice(inputs.scores)
-    second = None if inputs.other is None else _weights_notice(inputs.other)
+    first = weights_notice(inputs.scores)
+    second = None if inputs.other is None else weights_notice(inputs.other)
     if first is not None and first == second:
         yield Notice(first.level, f"Both score tables: {first.text}")
         return
@@ -70,7 +70,8 @@ def _about_weights(inputs: Inputs) -> Iterator[Notice]:
         yield Notice(second.level, f"The other score table: {second.text}")
 
 
-def _weights_notice(scores: Scores) -> Notice | None:
+def weights_notice(scores: Scores) -> Notice | None:
+    """What the weights of the scores must not be used for; None where that is not stated."""
     weights = summarise_weights(scores)
     if weights.status == "untrained" or "untrained" in scores.weights.lower():
         return Notice("danger", _UNTRAINED)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from avpenet_cli.scoring.recorded_at import iso
 from avpenet_cli.study.pairing import HOLD_S, overlapping, row_medians
 from avpenet_cli.tables import Column, Row, rounded, write_table
-from avpenet_cli.trajectory.analysed import Span, Trajectory
+from avpenet_cli.trajectory.analysed import Trajectory
 from avpenet_cli.trajectory.series import Event, Series
 
 Floats = npt.NDArray[np.float64]
@@ -28,10 +28,10 @@ TRAJECTORY_COLUMNS: tuple[Column, ...] = (
     Column("score", "float", "pain, 0 to 10; empty when unscorable"),
     Column("score_lo", "float", "2.5th percentile of the Monte Carlo dropout samples; empty without"),
     Column("score_hi", "float", "their 97.5th percentile"),
-    Column("level", "float", "smoothed level of pain at the middle of the segment, points; empty in gaps"),
+    Column("level", "float", "smoothed level of pain at the middle of the segment, points; empty where there is none"),
     Column("level_lo", "float", "lower end of its 95 % interval"),
     Column("level_hi", "float", "upper end of it"),
-    Column("state", "text", "`stable`, `rising`, `falling`, `unstable` or `indeterminate`; empty in gaps"),
+    Column("state", "text", "`stable`, `rising`, `falling`, `unstable` or `indeterminate`; empty without a level"),
     Column("reason", "text", "why there is no score, as in the score table, or `unscorable` where that does not say"),
     Column(
         "quality",
@@ -68,7 +68,7 @@ def trajectory_rows(trajectory: Trajectory) -> Iterator[Row]:
     """A row of `TRAJECTORY_COLUMNS` for each segment, in time order."""
     series, level = trajectory.series, trajectory.level
     start = datetime.fromisoformat(series.clock) if series.clock else None
-    states = _states(trajectory.states, series)
+    states = _states(trajectory)
     events = _events(series.events, series.start_s)
     numbers: dict[str, Floats] = {
         "start_s": series.start_s,
@@ -113,14 +113,15 @@ def ratings_of(series: Series) -> Floats:
     return row_medians(values)[0]
 
 
-def _states(spans: tuple[Span, ...], series: Series) -> list[str]:
-    """The state in the middle of each segment; empty where there is none, and without a score."""
+def _states(trajectory: Trajectory) -> list[str]:
+    """The state in the middle of each segment; empty where there is none, and where there is no level."""
+    spans, middle_s = trajectory.states, trajectory.series.middle_s
     starts_s = np.array([span.start_s for span in spans])
-    places = np.searchsorted(starts_s, series.middle_s, side="right") - 1
-    middle_s, scored = series.middle_s.tolist(), np.isfinite(series.score).tolist()
+    places = np.searchsorted(starts_s, middle_s, side="right") - 1
+    known = np.isfinite(trajectory.level.mean)
     return [
-        spans[place].kind if place >= 0 and middle <= spans[place].end_s and has_score else ""
-        for place, middle, has_score in zip(places.tolist(), middle_s, scored, strict=True)
+        spans[place].kind if place >= 0 and middle <= spans[place].end_s and has_level else ""
+        for place, middle, has_level in zip(places.tolist(), middle_s.tolist(), known.tolist(), strict=True)
     ]
 
 

@@ -1,0 +1,149 @@
+"""`avpenet trajectory`: scores over time, with changes, states, ratings, events and alerts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avpenet_cli.cli.command_line import recorded_command
+from avpenet_cli.cli.options import CsvBom, Debug, Quiet, Recursive
+from avpenet_cli.cli.reporter import run_callbacks
+from avpenet_cli.cli.run_log import printable
+from avpenet_cli.phrasing import plural
+
+if TYPE_CHECKING:
+    from avpenet_cli.stats.estimate import Estimate
+    from avpenet_cli.trajectory.alert_accuracy import AlertAccuracy
+    from avpenet_cli.trajectory.run import SeriesSummary, TrajectorySummary
+
+_SHOWN = 12
+"""Series with a line of their own."""
+
+
+def trajectory(
+    context: typer.Context,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECORDING...|SCORES...",
+            help="Recordings, which are scored every second, or score tables (.csv, .parquet, .jsonl).",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A page (.html), a picture (.png) or a table (.csv).")],
+    reference: Annotated[
+        Path | None, typer.Option(metavar="RATINGS", help="Human ratings: recording, start_s,end_s or time_s, value.")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option(metavar="EVENTS", help="Events: recording, time_s, label, such as analgesic.")
+    ] = None,
+    subjects: Annotated[
+        Path | None,
+        typer.Option(metavar="SUBJECTS", help="Recording and subject: all recordings of a patient on one clock time."),
+    ] = None,
+    alerts: Annotated[
+        Path | None,
+        typer.Option(metavar="RULES.toml", help="Rules for reviewing archives; alerts also go to FILE.alerts.csv."),
+    ] = None,
+    recording: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this recording; may be repeated.")
+    ] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this subject (--subjects); may be repeated.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Name or file of the weights with which recordings are scored.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="For recordings: auto, cpu, cuda or cuda:N. [default: auto]")
+    ] = None,
+    recorded_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Where the recordings' times come from: container, name:PATTERN, a table, or none. "
+            "[default: container]",
+        ),
+    ] = None,
+    recursive: Recursive = False,
+    seed: Annotated[int, typer.Option(help="Seed of the draws from which intervals come.", min=0)] = 42,
+    csv_bom: CsvBom = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Show scores over time: smoothed, with changes, states, gaps, ratings, events and alerts.
+
+    For research and for reviewing archives, not for watching a patient.
+    """
+    with run_callbacks(quiet, debug=debug) as callbacks:
+        from avpenet_cli.trajectory.reading import Selection
+        from avpenet_cli.trajectory.run import TrajectoryRequest, write_all
+
+        request = TrajectoryRequest(
+            inputs=tuple(inputs),
+            out=out,
+            reference=reference,
+            events=events,
+            subjects=subjects,
+            alerts=alerts,
+            selection=Selection(tuple(recording or ()), tuple(subject or ())),
+            weights=weights,
+            device=device,
+            recorded_at=recorded_at,
+            recursive=recursive,
+            seed=seed,
+            command=recorded_command(context, private=False),
+            csv_bom=csv_bom,
+            overwrite=overwrite,
+        )
+        summary = write_all(request, callbacks)
+        callbacks.close_progress()
+        if not quiet:
+            for line in _lines(summary, with_alerts=alerts is not None):
+                typer.echo(printable(line))
+    return summary.exit_code
+
+
+def _lines(summary: TrajectorySummary, *, with_alerts: bool) -> list[str]:
+    series = summary.series
+    segments, scored = (sum(getattr(item, name) for item in series) for name in ("segments", "scored"))
+    lines = [f"{len(series)} series, {plural(segments, 'segment')}, {scored} scored; 95 % intervals"]
+    width = min(max(len(item.name) for item in series), 32)
+    lines += [f"  {item.name:{width}}  {_series(item, with_alerts=with_alerts)}" for item in series[:_SHOWN]]
+    if len(series) > _SHOWN:
+        lines.append(f"  and {len(series) - _SHOWN} more")
+    if with_alerts and len(series) > 1:
+        lines.append(f"{plural(sum(item.alerts for item in series), 'alert')} in all")
+    lines += [f"  {_accuracy(item)}" for item in summary.accuracy]
+    lines.append(f"written: {', '.join(path.name for path in summary.written)}")
+    return lines
+
+
+def _series(item: SeriesSummary, *, with_alerts: bool) -> str:
+    if not item.scored:
+        return f"no score in {plural(item.segments, 'segment')}"
+    minutes = f"{item.scored_s / 60:.1f} min scored, " if item.scored_s == item.scored_s else ""
+    text = f"{minutes}mean {_estimate(item.mean)}, highest {_estimate(item.highest)} at {item.peak}"
+    return f"{text}, {plural(item.alerts, 'alert')}" if with_alerts else text
+
+
+def _accuracy(item: AlertAccuracy) -> str:
+    """A rule against the same rule on the ratings."""
+    if not item.sensitivity.computable:
+        return f"{item.rule}: sensitivity {_estimate(item.sensitivity)}"
+    return (
+        f"{item.rule}: {item.found} of {plural(item.episodes, 'episode')} of the ratings found, "
+        f"{_estimate(item.false_per_hour)} false alerts per hour, delay {_estimate(item.delay_s)} s"
+    )
+
+
+def _estimate(estimate: Estimate) -> str:
+    if not estimate.computable:
+        return f"not computable ({estimate.reason})"
+    if not estimate.has_interval:
+        return f"{estimate.value:z.2f}"
+    low, high = estimate.ci
+    return f"{estimate.value:z.2f} [{low:z.2f}, {high:z.2f}]"
