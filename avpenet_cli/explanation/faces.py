@@ -142,11 +142,11 @@ def _measure(crops: Pixels, kind: LandmarkKind) -> list[tuple[Points, float]]:
     return [(row[:-1].reshape(-1, 2), float(row[-1])) for row in rows]
 
 
-def measure_landmarks(crops: Pixels, kind: LandmarkKind) -> npt.NDArray[np.float32]:
+def measure_landmarks(crops: Pixels | Points, kind: LandmarkKind) -> npt.NDArray[np.float32]:
     """Landmarks of aligned crops.
 
     Args:
-        crops: (n, S, S, 3) uint8 RGB.
+        crops: (n, S, S, 3) RGB, uint8, or float32 in [0, 255].
         kind: of the model.
 
     Returns:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from avpenet_cli.audio.mel import NO_SIGNAL_PEAK
 from avpenet_cli.errors import EnvironmentUnavailableError
-from avpenet_cli.explanation.explained import Facts, SegmentInputs
+from avpenet_cli.explanation.explained import Facts, Float32, SegmentInputs
 from avpenet_cli.explanation.faces import measure_landmarks
 
 F0_RANGE_HZ = (75.0, 2000.0)
@@ -55,9 +55,7 @@ def _of_audio(measured: Facts, waveform: npt.NDArray[np.float32] | None) -> Fact
         reason = f"no frame has a fundamental frequency of {F0_RANGE_HZ[0]:g} to {F0_RANGE_HZ[1]:g} Hz"
         return replace(measured, voiced_share=share, audio_reason=reason)
     low, high = np.percentile(voiced, [10, 90])
-    return replace(
-        measured, f0_hz=float(np.median(voiced)), f0_range_hz=(float(low), float(high)), voiced_share=share
-    )
+    return replace(measured, f0_hz=float(np.median(voiced)), f0_range_hz=(float(low), float(high)), voiced_share=share)
 
 
 def fundamental(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -86,7 +84,7 @@ def fundamental(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return np.where(voiced, f0_hz, np.nan)
 
 
-def _of_face(measured: Facts, crops: npt.NDArray[np.uint8]) -> Facts:
+def _of_face(measured: Facts, crops: npt.NDArray[np.uint8] | Float32) -> Facts:
     if not len(crops):
         return replace(measured, face_reason="no face made the score")
     try:

@@ -69,6 +69,11 @@ def _rename_ids(root: ET.Element, name: str) -> None:
     used: dict[str, str] = {}
     for element in root.iter():
         for key, value in list(element.attrib.items()):
+            if key == _HREF and not value.startswith("#"):
+                # The data of an image stay as they are.
+                del element.attrib[key]
+                element.set("href", value)
+                continue
             targets = [value.removeprefix("#")] if key == _HREF else _URL.findall(value)
             for target in targets:
                 used.setdefault(target, f"{name}-{len(used)}")

@@ -1,0 +1,128 @@
+"""Saliency as it is drawn: summed over cells, in colours that also differ in shape, on a mel axis in Hz."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+
+from avpenet_cli.report.figures.style import INK, SMALL_PT
+from avpenet_cli.report.figures.wording import signed
+from avpenet_cli.settings import AudioSettings
+
+AUDIO_CELLS = (32, 60)
+"""Cells of the audio's map: 4 of 128 mel bands by 50 ms."""
+FACE_CELLS = (14, 14)
+"""Cells of a face's map: 16 px of 224. Gradients of single pixels are noise, and their pattern shows the face."""
+
+LOWERS, RAISES = "#0b5394", "#c8620a"
+"""Colours of what lowers and what raises the score; blue and orange differ for all common kinds of colour blindness."""
+
+_WITHIN_SCALE = 0.98
+"""Share of the cells within the colour scale; without it a single cell would leave the others pale."""
+
+HZ_TICKS = (100, 500, 1000, 2000, 4000, 8000)
+
+# Slaney's mel scale (Auditory Toolbox, 1998): linear below 1 kHz, 15 mels; logarithmic above, 27 mels for a factor 6.4.
+_BREAK_HZ, _BREAK_MEL = 1000.0, 15.0
+_MEL_PER_LOG = 27.0 / math.log(6.4)
+
+
+def diverging() -> Colormap:
+    """From blue, which lowers the score, by white to orange, which raises it."""
+    return LinearSegmentedColormap.from_list("saliency", [LOWERS, "#ffffff", RAISES])
+
+
+def sum_cells(values: npt.NDArray[np.float32], cells: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Sums over a grid of cells that are as equal as they can be.
+
+    Args:
+        values: (H, W).
+        cells: rows and columns of the grid; not more than H and W are used.
+
+    Returns:
+        (rows, columns); the sum over all cells is that of the values.
+    """
+    summed = values.astype(np.float64)
+    for axis, number in enumerate(cells):
+        size = summed.shape[axis]
+        edges = np.linspace(0, size, min(number, size) + 1).round().astype(int)[:-1]
+        summed = np.add.reduceat(summed, edges, axis=axis)
+    return summed
+
+
+def limit_of(*maps: npt.NDArray[np.float64]) -> float:
+    """End of a colour scale that is symmetric about zero: the magnitude that 2 % of the cells exceed.
+
+    The largest magnitude where fewer cells differ from zero; 0 where none does.
+    """
+    if not maps:
+        return 0.0
+    magnitudes = np.concatenate([np.abs(cells).ravel() for cells in maps])
+    return float(np.quantile(magnitudes, _WITHIN_SCALE)) or float(magnitudes.max())
+
+
+def mel_of(frequency_hz: float) -> float:
+    """Frequency on Slaney's mel scale."""
+    if frequency_hz < _BREAK_HZ:
+        return frequency_hz * _BREAK_MEL / _BREAK_HZ
+    return _BREAK_MEL + math.log(frequency_hz / _BREAK_HZ) * _MEL_PER_LOG
+
+
+def band_of(frequency_hz: float, settings: AudioSettings) -> float:
+    """Position of a frequency among the mel bands: 0 is the centre of the lowest, `mel_bands` - 1 that of the last."""
+    low, high = mel_of(settings.mel_low_hz), mel_of(settings.mel_high_hz)
+    return (mel_of(frequency_hz) - low) / (high - low) * (settings.mel_bands + 1) - 1
+
+
+def hz_ticks(settings: AudioSettings) -> tuple[list[float], list[str]]:
+    """Places among the mel bands, and labels, of the frequencies that fit on the axis; Hz."""
+    places, labels = [], []
+    for frequency_hz in HZ_TICKS:
+        place = band_of(frequency_hz, settings)
+        if -0.5 <= place <= settings.mel_bands + 0.5:
+            places.append(min(place, settings.mel_bands - 0.5))
+            labels.append(f"{frequency_hz}")
+    return places, labels
+
+
+def draw_contours(
+    axes: Axes, cells: npt.NDArray[np.float64], level: float, extent: tuple[float, float, float, float]
+) -> None:
+    """Outline what raises the score (solid) and what lowers it (dashed), so that they differ in black and white.
+
+    Args:
+        axes: with the map.
+        cells: (rows, columns) points.
+        level: magnitude at which contours run, of cells smoothed over their neighbours.
+        extent: left, right, and what the first and the last row border on, in the axes' units.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    rows, columns = cells.shape
+    left, right, first, last = extent
+    x = left + (np.arange(columns) + 0.5) * (right - left) / columns
+    y = first + (np.arange(rows) + 0.5) * (last - first) / rows
+    smooth = gaussian_filter(cells, 0.7, mode="nearest")
+    for values, style in ((smooth, "solid"), (-smooth, (0, (3, 1.6)))):
+        if level and float(values.min()) < level < float(values.max()):
+            axes.contour(x, y, values, levels=[level], colors=[INK], linewidths=0.8, linestyles=[style])
+
+
+def scale_ticks(scale: Colorbar, limit: float) -> None:
+    """Label the ends and the middle of a colour scale, points."""
+    ticks = (-limit, 0.0, limit) if limit else (0.0,)
+    scale.set_ticks(list(ticks))
+    scale.set_ticklabels([points(value) for value in ticks])
+    scale.ax.tick_params(labelsize=SMALL_PT, length=2, pad=2)
+
+
+def points(value: float) -> str:
+    """Points of the score with two significant digits and a sign: "+0.034"."""
+    if value == 0:
+        return "0"
+    return signed(value, max(0, min(5, 1 - math.floor(math.log10(abs(value))))))
