@@ -9,7 +9,7 @@ from torch import Tensor
 
 from avpenet_cli.explanation.explained import DeletionCurve, Float32
 from avpenet_cli.explanation.map_settings import MapSettings
-from avpenet_cli.explanation.saliency import Varied
+from avpenet_cli.explanation.saliency import Varied, cell_numbers
 from avpenet_cli.model.architecture import Modality
 
 
@@ -32,9 +32,8 @@ def deletion_curve(
     Returns:
         Scores at the shares 0, `deletion_shares` and 1; both ends are the same in every order.
     """
-    rows, columns = (-(-size // side) for size, side in zip(values.shape, cell, strict=True))
-    number = np.arange(values.shape[0])[:, None] // cell[0] * columns + np.arange(values.shape[1]) // cell[1]
-    sums = np.bincount(number.ravel(), weights=values.ravel().astype(np.float64), minlength=rows * columns)
+    number, count = cell_numbers((values.shape[0], values.shape[1]), cell)
+    sums = np.bincount(number.ravel(), weights=values.ravel().astype(np.float64), minlength=count)
     whole, blank = _scores(varied, torch.cat([varied.input, varied.baseline]), settings.batch)
     rng = np.random.default_rng(seed)
     orders = [np.argsort(-sums if whole >= blank else sums, kind="stable")]

@@ -1,8 +1,14 @@
-"""Saliency maps: how far each part of the spectrogram and of a face moves the score, by integrated gradients.
+"""Saliency maps: how far each part of the spectrogram and of a face moves the score.
 
-Sundararajan, Taly and Yan 2017, Axiomatic attribution for deep networks (arXiv 1703.01365): the gradient of the score,
-integrated on the straight path from a baseline to the input, times their difference. The map's sum is the score minus
-that of the baseline, up to the error of the integration, which is stated with every map.
+Integrated gradients (Sundararajan, Taly and Yan 2017, Axiomatic attribution for deep networks, arXiv 1703.01365): the
+gradient of the score, integrated on a path from a baseline to the input. The sum of the map is the score minus that of
+the baseline, up to the error of the integration, which is stated with every map.
+
+The published method takes the straight path, on which the whole input fades in at once. A network that gives its score
+already to a faint input has no gradient left on the rest of that path, and the map then says little about the actual
+input: blanking its salient parts changed the score no more than blanking others. Here the input fades in cell by cell,
+in random order and in its reverse, and the mean is taken: section 3 of that paper calls these path methods, and the
+mean over orders is what Shapley values of the cells are, with gradients in place of differences.
 """
 
 from __future__ import annotations
@@ -11,6 +17,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -145,14 +152,15 @@ def integrated_gradients(
         if isinstance(varied, str):
             reasons.append(varied)
         else:
-            audio, audio_gap = _map(varied, settings.audio_steps, settings.batch)
+            audio, audio_gap = _map(varied, settings.audio_cell, settings.audio_steps, settings)
         faces, face_gaps = [], []
         for index in shown or (0,):
             varied = varied_face(network, inputs, tokens, index, settings)
             if isinstance(varied, str):
                 reasons.append(varied)
                 break
-            face, gap = _map(varied, settings.face_steps, settings.batch)
+            cell = face_cell(varied.input.shape[-1], settings)
+            face, gap = _map(varied, cell, settings.face_steps, settings)
             faces.append(face)
             face_gaps.append(gap)
     return Saliency(
@@ -165,20 +173,55 @@ def integrated_gradients(
     )
 
 
-def _map(varied: Varied, steps: int, batch: int) -> tuple[Float32, float]:
+def _map(varied: Varied, cell: tuple[int, int], steps: int, settings: MapSettings) -> tuple[Float32, float]:
     """The map (H, W) float32, summed over channels, and the gap of its sum in points."""
     from captum.attr import IntegratedGradients
 
-    method = IntegratedGradients(varied.score)
-    attributed, gap = method.attribute(
-        varied.input,
-        varied.baseline,
-        n_steps=steps,
-        internal_batch_size=batch,
-        return_convergence_delta=True,
-    )
-    values: Float32 = attributed.detach().sum(dim=1)[0].float().cpu().numpy()
-    return values, float(gap.abs().item())
+    height, width = varied.input.shape[-2:]
+    number, count = cell_numbers((height, width), cell)
+    order = (np.random.default_rng(settings.path_seed).permutation(count) + 0.5) / count
+    difference, fade = varied.input - varied.baseline, settings.fade
+    total, gap = np.zeros((height, width)), 0.0
+    for begins in (order, 1 - order):
+        begin = torch.from_numpy(begins[number].astype(np.float32)).to(varied.input.device)
+
+        def score(time: Tensor, begin: Tensor = begin) -> Tensor:
+            present = ((time * (1 + fade) - begin) / fade).clamp(0, 1)
+            return varied.score(varied.baseline + present * difference)
+
+        end = torch.ones((1, 1, height, width), device=varied.input.device)
+        attributed, error = IntegratedGradients(score).attribute(
+            end,
+            torch.zeros_like(end),
+            n_steps=steps,
+            method="riemann_middle",
+            internal_batch_size=settings.batch,
+            return_convergence_delta=True,
+        )
+        total += attributed.detach()[0, 0].cpu().numpy() / 2
+        gap += float(error.item()) / 2
+    return total.astype(np.float32), abs(gap)
+
+
+def cell_numbers(shape: tuple[int, int], cell: tuple[int, int]) -> tuple[npt.NDArray[np.int64], int]:
+    """Divide an image into cells.
+
+    Args:
+        shape: height and width of the image.
+        cell: height and width of a cell; the last ones may be smaller.
+
+    Returns:
+        (H, W) int64, the number of each pixel's cell, row by row; and how many cells there are.
+    """
+    rows, columns = (-(-size // side) for size, side in zip(shape, cell, strict=True))
+    number = np.arange(shape[0])[:, None] // cell[0] * columns + np.arange(shape[1]) // cell[1]
+    return number, rows * columns
+
+
+def face_cell(crop_px: int, settings: MapSettings) -> tuple[int, int]:
+    """Height and width of a face's cells, pixels."""
+    side = -(-crop_px // settings.face_cells)
+    return side, side
 
 
 def _takes_measures(network: SegmentNetwork) -> bool:
