@@ -28,7 +28,7 @@ from avpenet_cli.trajectory.marks import (
     Text,
 )
 
-_HATCHES = {"": None, "rising": "////", "falling": "\\\\\\\\", "crossed": "xxxx", "dotted": "...."}
+_HATCHES = {"": None, "rising": "////", "falling": "\\\\\\\\", "crossed": "xxxx", "dotted": "....", "level": "---"}
 _MARKERS = {"peak": "v", "cross": "x", "diamond": "D"}
 # Points in a px of the sheet.
 _PT = 72 / PX_PER_IN

@@ -30,10 +30,15 @@ GAP_NAMES = {
     "no_face": "no face",
     "no_audio": "no audio",
     "no_video": "no video",
-    "between_recordings": "between recordings",
 }
 """Reasons of gaps in words."""
-GAP_PATTERNS: dict[str, Pattern] = {"no_face": "rising", "no_audio": "falling", "no_video": "crossed"}
+GAP_PATTERNS: dict[str, Pattern] = {
+    "no_face": "rising",
+    "no_audio": "falling",
+    "no_video": "crossed",
+    "between recordings": "dotted",
+    "not recorded": "level",
+}
 STATE_FILLS: dict[str, tuple[str, Pattern]] = {
     "stable": ("#d3d8dd", ""),
     "rising": ("#f2b98a", "rising"),

@@ -44,6 +44,7 @@ _PATTERNS = {
     "falling": "M-1 6l2 2M0 0l7 7M6-1l2 2",
     "crossed": "M0 7l7-7M0 0l7 7",
     "dotted": "M1.5 1.5h2M5 5h2",
+    "level": "M0 3.5h7",
 }
 _SHAPES: dict[Shape, str] = {
     "peak": "M0 0l-4.5-8h9z",
@@ -116,7 +117,7 @@ def _scaled(mark: Timed) -> str:
     steps = np.diff(points, axis=0, prepend=[[0, 0]]).tolist()
     path = "".join(f"m{dx}{dy if dy < 0 else f' {dy}'}h0" for dx, dy in steps)
     return (
-        f'<path d="{path}" fill="none" stroke="{mark.colour}" stroke-width="{_n(mark.diameter)}"'
+        f'<path class="dots" d="{path}" fill="none" stroke="{mark.colour}" stroke-width="{_n(mark.diameter)}"'
         f' stroke-linecap="round" {constant}/>'
     )
 

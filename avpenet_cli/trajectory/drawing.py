@@ -11,6 +11,7 @@ from avpenet_cli import phrasing
 from avpenet_cli.report.figures.style import BLUE, GREY, GRID, INK, ORANGE, PALE_GREY
 from avpenet_cli.report.figures.wording import identifier, in_sentence
 from avpenet_cli.trajectory.analysed import Trajectory
+from avpenet_cli.trajectory.chart_lines import raters_of, runs_of, steps
 from avpenet_cli.trajectory.chart_style import (
     BAND,
     DOT,
@@ -46,7 +47,6 @@ from avpenet_cli.trajectory.marks import (
     Text,
     Timed,
 )
-from avpenet_cli.trajectory.series import Series
 from avpenet_cli.trajectory.time_axis import TimeAxis, time_axis
 
 Floats = npt.NDArray[np.float64]
@@ -61,8 +61,6 @@ _EVENT_LABEL_PX = 210.0
 _LABEL_GAP_PX = 8.0
 # From the middle of a line of text to its base line, px.
 _HALF_TEXT_PX = 4.4
-# Ratings that follow each other within this, s, are joined.
-_JOINED_S = 0.05
 
 
 def draw(trajectory: Trajectory, axis: TimeAxis | None = None, name: str = "") -> Chart:
@@ -87,7 +85,7 @@ class _Drawing:
         self.groups: list[LabelGroup] = []
         self.per_s = (SPAN_PX) / axis.length_s
         self.right = LEFT_PX + SPAN_PX
-        self.raters = _raters(self.series, axis)
+        self.raters = raters_of(self.series, axis)
         self.numbered = False
 
     def chart(self, name: str) -> Chart:
@@ -148,7 +146,7 @@ class _Drawing:
         single segment is visible."""
         middle, part, half = self.series.middle_s, self.series.part, self.series.stride_s / 2
         runs = []
-        for run in _runs_of(np.isfinite(value), middle, part, 2.5 * half):
+        for run in runs_of(np.isfinite(value), middle, part, 2.5 * half):
             time = np.concatenate([[middle[run][0] - half], middle[run], [middle[run][-1] + half]])
             ends = np.concatenate([run[:1], run, run[-1:]])
             runs.append(np.vstack([self.axis.drawn(time), value[ends], low[ends], high[ends]]))
@@ -223,14 +221,14 @@ class _Drawing:
         for gap in self.trajectory.gaps:
             start, end = self._box(gap.start_s, gap.end_s)
             if end > start:
-                self.timed.append(Box(start, end, top, bottom, PALE_GREY, GAP_PATTERNS.get(gap.kind, "dotted")))
+                self.timed.append(Box(start, end, top, bottom, PALE_GREY, GAP_PATTERNS.get(gap.kind, "")))
                 labels.append(self._span_label(start, end, bottom - 6, gap_name(gap.kind)))
         self._add_group(labels, INK)
 
     def _draw_ratings(self, y: Callable[[Floats], Floats]) -> None:
         for index, (start, end, value) in enumerate(self.raters.values()):
             lasting = end > start
-            time, height = _steps(start[lasting], end[lasting], value[lasting])
+            time, height = steps(start[lasting], end[lasting], value[lasting])
             stroke = Stroke(ORANGE, 2.0, RATER_DASHES[index % len(RATER_DASHES)])
             self.timed.append(Line(self.axis.drawn(time), y(height), stroke))
             for at, above in zip(start[~lasting], y(value[~lasting]), strict=True):
@@ -396,39 +394,3 @@ class _Drawing:
         below = y + 4 + (3 if self.axis.several_days else 2) * ROW_PX
         self.fixed.append(Text((LEFT_PX + self.right) / 2, below, self.axis.title, INK, TEXT_PX, "middle"))
         return LabelGroup(tuple(labels), 1, -ROW_PX, INK, TEXT_PX)
-
-
-def _raters(series: Series, axis: TimeAxis) -> dict[str, tuple[Floats, Floats, Floats]]:
-    """Start, end, s, and value of each rater's ratings, in time order, without those within breaks that are cut out."""
-    breaks = [piece for piece in axis.pieces if piece.cut]
-    rows: dict[str, list[tuple[float, float, float]]] = {}
-    for rating in series.ratings:
-        if any(piece.start_s <= rating.start_s and rating.end_s <= piece.end_s for piece in breaks):
-            continue
-        rows.setdefault(rating.rater, []).append((rating.start_s, rating.end_s, rating.value))
-    raters = {}
-    for rater, own in rows.items():
-        start, end, value = np.array(own, dtype=np.float64).T
-        raters[rater] = (start, end, value)
-    return raters
-
-
-def _steps(start: Floats, end: Floats, value: Floats) -> tuple[Floats, Floats]:
-    """Times and values of a line with a step at each change; values that do not follow each other are not joined."""
-    joined = np.append(np.abs(start[1:] - end[:-1]) < _JOINED_S, np.ones(min(start.size, 1), dtype=np.bool_))
-    time = np.column_stack([start, end, end])
-    values = np.column_stack([value, value, np.full(value.size, np.nan)])
-    keep = np.ones(time.shape, dtype=np.bool_)
-    keep[joined, 2] = False
-    return time[keep], values[keep]
-
-
-def _runs_of(
-    known: npt.NDArray[np.bool_], middle: Floats, part: npt.NDArray[np.int64], most_s: float
-) -> list[npt.NDArray[np.int64]]:
-    """Indices of known segments of a recording that follow each other without a gap longer than `most_s`."""
-    index = np.flatnonzero(known)
-    if not index.size:
-        return []
-    broken = (np.diff(index) > 1) | (np.diff(part[index]) != 0) | (np.diff(middle[index]) > most_s)
-    return np.split(index, np.flatnonzero(broken) + 1)

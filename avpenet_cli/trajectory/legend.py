@@ -84,7 +84,7 @@ def entries(contents: Contents) -> list[Entry]:
         found.append(Entry(f"{len(contents.raters)} raters", line=Stroke(ORANGE, 2.0)))
     if contents.moments:
         found.append(Entry("rating of one moment", symbol="cross", colour=ORANGE))
-    found += [Entry(gap_name(kind), box=(PALE_GREY, GAP_PATTERNS.get(kind, "dotted"), "")) for kind in contents.gaps]
+    found += [Entry(gap_name(kind), box=(PALE_GREY, GAP_PATTERNS.get(kind, ""), "")) for kind in contents.gaps]
     for kind in contents.states:
         fill, pattern = STATE_FILLS[kind]
         found.append(Entry(kind, box=(fill, pattern, GREY)))

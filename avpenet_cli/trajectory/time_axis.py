@@ -16,7 +16,7 @@ from avpenet_cli.trajectory.series import Series
 
 Floats = npt.NDArray[np.float64]
 
-TICK_PX = 78.0
+TICK_PX = 86.0
 """Labels of the axis are this far apart at least."""
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 """Steps between labels, s."""

@@ -46,10 +46,19 @@ class Rendering:
 
 def render_in_browser(page: Path) -> Rendering:
     """Show a page at the width of a phone and of a desk; skips the test without Chromium."""
+    (page.parent / "harness.html").write_text(_HARNESS.replace("PAGE", page.name))
+    dom, messages, requested = run_in_browser(page.parent / "harness.html")
+    measured = re.search(r'id="widths">([^<]*)<', dom)
+    assert measured, dom[:500]
+    parts = (part.split(":") for part in measured[1].strip(";").split(";"))
+    return Rendering(messages, {int(available): int(used) for available, used in parts}, requested)
+
+
+def run_in_browser(page: Path) -> tuple[str, list[str], set[str]]:
+    """A page after its scripts ran, messages of the console, and paths that were requested; its folder is served."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("needs Chromium on the PATH (apt-get install chromium); machines of the CI have none")
-    (page.parent / "harness.html").write_text(_HARNESS.replace("PAGE", page.name))
     with _server(page.parent) as (address, requested):
         done = subprocess.run(
             [
@@ -58,20 +67,13 @@ def render_in_browser(page: Path) -> Rendering:
                 *("--disable-background-networking", "--enable-logging=stderr"),
                 "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
                 *(f"--user-data-dir={page.parent / 'profile'}", "--virtual-time-budget=8000", "--dump-dom"),
-                f"{address}/harness.html",
+                f"{address}/{page.name}",
             ],
             capture_output=True,
             text=True,
             timeout=60,
         )
-    measured = re.search(r'id="widths">([^<]*)<', done.stdout)
-    assert measured, done.stdout[:500]
-    parts = (part.split(":") for part in measured[1].strip(";").split(";"))
-    return Rendering(
-        [line for line in done.stderr.splitlines() if "CONSOLE" in line],
-        {int(available): int(used) for available, used in parts},
-        set(requested),
-    )
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line], set(requested)
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

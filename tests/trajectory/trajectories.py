@@ -90,7 +90,7 @@ def trajectory(of: Series | None = None) -> Trajectory:
         Span(float(of.start_s[3 * n // 5]), float(of.end_s[3 * n // 5 + 1 + n // 60]), "no_audio"),
     ]
     for earlier, later in pairwise(of.parts):
-        gaps.append(Span(earlier.offset_s + earlier.length_s, later.offset_s, "between_recordings"))
+        gaps.append(Span(earlier.offset_s + earlier.length_s, later.offset_s, "between recordings"))
     known = Estimate(4.21, (3.9, 4.5), n)
     return Trajectory(
         series=of,

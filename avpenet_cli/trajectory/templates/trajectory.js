@@ -19,6 +19,7 @@
     const all = (query) => [...svg.querySelectorAll(query)];
     const scaled = all(".scaled"), boxes = all("[data-a]"), places = all(".timed [data-t]");
     const labels = all(".labels"), ticks = all(".ticks")[0];
+    const dots = all(".dots").map((path) => [path, +path.getAttribute("stroke-width")]);
     const line = add(svg, "path", { class: "cursor", d: `M0 ${data.top}V${data.bottom}`, visibility: "hidden" });
     const range = add(svg, "rect", { class: "range", y: data.top, height: data.bottom - data.top, visibility: "hidden" });
 
@@ -47,6 +48,8 @@
       const scale = perSecond();
       const matrix = `matrix(${scale / PER_SECOND} 0 0 .1 ${data.left - from * scale} 0)`;
       for (const group of scaled) group.setAttribute("transform", matrix);
+      // Fewer dots have room to be larger.
+      for (const [path, width] of dots) set(path, { "stroke-width": clamp(width * Math.sqrt(data.length / length), width, 5) });
       for (const box of boxes) {
         // A little beyond the ends, where the clip hides the border.
         const start = clamp(x(+box.dataset.a), data.left - 9, data.right + 9);
