@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from avpenet_cli.stats.after_event import after_event
+from avpenet_cli.stats.change_points import change_points
+from avpenet_cli.stats.rating_lag import rating_lag
 from avpenet_cli.stats.smoothing import Smoothed, Z, smooth
+from avpenet_cli.stats.states import states
 from avpenet_cli.stats.trajectory_measures import (
     HIGHEST,
     LOWEST,
@@ -16,7 +20,15 @@ from avpenet_cli.stats.trajectory_measures import (
     peaks,
     seconds_above,
 )
-from avpenet_cli.trajectory.analysed import Level, Peak, Span, Trajectory
+from avpenet_cli.trajectory.analysed import (
+    AfterEvent,
+    AgainstRatings,
+    ChangePoint,
+    Level,
+    Peak,
+    Span,
+    Trajectory,
+)
 from avpenet_cli.trajectory.series import Series
 
 BETWEEN_RECORDINGS = "between recordings"
@@ -38,20 +50,20 @@ def analyse(series: Series, seed: int) -> Trajectory:
     return Trajectory(
         series=series,
         level=_level(course, smoothed),
-        changes=(),
+        changes=_changes(series, smoothed),
         peaks=tuple(
             Peak(float(course.middle_s[peak.place]), peak.level, peak.low, peak.high, peak.prominence)
             for peak in peaks(course)
         ),
-        states=(),
+        states=_states(series, course),
         gaps=gaps(series),
         scored_s=float(course.seconds.sum()),
         above=tuple((cut, seconds_above(course, cut)) for cut in series.cut_points),
         area=area(course),
         mean=mean(course),
         highest=highest(course),
-        after_events=(),
-        against_ratings=(),
+        after_events=_after_events(series, course),
+        against_ratings=_against_ratings(series, seed),
         notices=_notices(series, smoothed),
     )
 
@@ -89,6 +101,56 @@ def _level(course: Course, smoothed: Smoothed) -> Level:
     known, spread = smoothed.filtered_mean, Z * smoothed.filtered_sd
     middle, low, high = (np.clip(values, LOWEST, HIGHEST) for values in (known, known - spread, known + spread))
     return Level(course.level, course.low, course.high, smoothed.reason, Level(middle, low, high))
+
+
+def _per_window(series: Series) -> float:
+    """How many segments overlap at any time, at least 1."""
+    return max(series.window_s / series.stride_s, 1.0)
+
+
+def _changes(series: Series, smoothed: Smoothed) -> tuple[ChangePoint, ...]:
+    if smoothed.reason:
+        return ()
+    found = change_points(series.middle_s, series.score, smoothed.information, smoothed.stretch, _per_window(series))
+    return tuple(
+        ChangePoint(change.time_s, change.low_s, change.high_s, change.before, change.after) for change in found
+    )
+
+
+def _states(series: Series, course: Course) -> tuple[Span, ...]:
+    """States of the segments, neighbours of the same state joined; none where there are no segments."""
+    first, last = cells(series.start_s, series.end_s)
+    spans: list[Span] = []
+    for start, end, state in zip(
+        first, last, states(course, series.score, series.sd, _per_window(series)), strict=True
+    ):
+        if spans and spans[-1].kind == state and start - spans[-1].end_s < _SHORTEST_GAP_S:
+            spans[-1] = Span(spans[-1].start_s, float(end), state)
+        else:
+            spans.append(Span(float(start), float(end), state))
+    return tuple(spans)
+
+
+def _after_events(series: Series, course: Course) -> tuple[AfterEvent, ...]:
+    found = []
+    for event in series.events:
+        later = [other.time_s for other in series.events if other.time_s > event.time_s]
+        after = after_event(course, event.time_s, min(later, default=np.inf))
+        found.append(AfterEvent(event.time_s, event.label, after.level, after.highest, after.half_time_s))
+    return tuple(found)
+
+
+def _against_ratings(series: Series, seed: int) -> tuple[AgainstRatings, ...]:
+    found = []
+    for rater in sorted({rating.rater for rating in series.ratings}):
+        ratings = [rating for rating in series.ratings if rating.rater == rater]
+        start, end, value = (
+            np.array([getattr(rating, name) for rating in ratings], np.float64)
+            for name in ("start_s", "end_s", "value")
+        )
+        lag = rating_lag(series.middle_s, series.score, start, end, value, series.stride_s, seed)
+        found.append(AgainstRatings(rater, lag.n, lag.lag_s, lag.spearman, lag.spearman_at_lag))
+    return tuple(found)
 
 
 def _notices(series: Series, smoothed: Smoothed) -> tuple[str, ...]:
