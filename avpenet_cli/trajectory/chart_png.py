@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import Normal
+from matplotlib.patheffects import AbstractPathEffect, Normal
 from matplotlib.patheffects import Stroke as Outline
 
 from avpenet_cli.report.figures.style import PX_PER_IN, drawn, sheet
@@ -93,6 +93,7 @@ def _draw_fixed(axes: Axes, mark: Any, order: float) -> None:
                 va="baseline",
                 rotation=90 if mark.turned else 0,
                 rotation_mode="anchor",
+                path_effects=_outline() if mark.outlined else None,
                 zorder=20,
             )
         case FixedLine():
@@ -114,7 +115,6 @@ def _draw_fixed(axes: Axes, mark: Any, order: float) -> None:
 
 
 def _draw_labels(axes: Axes, chart: Chart, group: LabelGroup) -> None:
-    outline = [Outline(linewidth=3 * _PT, foreground="white"), Normal()]
     for label in group.labels:
         if label.row >= 0:
             axes.text(
@@ -126,7 +126,7 @@ def _draw_labels(axes: Axes, chart: Chart, group: LabelGroup) -> None:
                 ha="center",
                 va="baseline" if group.rows else "center",
                 rotation=0 if group.rows else 90,
-                path_effects=outline,
+                path_effects=_outline(),
                 zorder=20,
             )
 
@@ -155,6 +155,10 @@ def _symbol(axes: Axes, x: float, mark: Symbol | FixedSymbol, order: float) -> l
     return axes.plot(
         [x], [y], _MARKERS[mark.shape], color=mark.colour, markersize=size, markeredgewidth=1.4, zorder=order
     )
+
+
+def _outline() -> list[AbstractPathEffect]:
+    return [Outline(linewidth=3 * _PT, foreground="white"), Normal()]
 
 
 def _stroke(stroke: Stroke) -> dict[str, Any]:

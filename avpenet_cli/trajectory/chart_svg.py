@@ -39,6 +39,8 @@ Whole = npt.NDArray[np.int64]
 
 PER_UNIT = 10
 """Units of a path in a second, and in a px."""
+# Keeps text readable on bands, patterns and lines.
+_OUTLINE = ' stroke="#fff" stroke-width="3" paint-order="stroke"'
 _PATTERNS = {
     "rising": "M-1 1l2-2M0 7l7-7M6 8l2-2",
     "falling": "M-1 6l2 2M0 0l7 7M6-1l2 2",
@@ -154,11 +156,10 @@ def _labels(chart: Chart, group: LabelGroup, kind: str) -> str:
             f' data-room="{label.room_s:.6g}"{turn}{hidden}>{escape(label.text)}</text>'
         )
     base = f' data-base="{_n(group.labels[0].y)}"' if group.labels else ""
-    # A white outline keeps labels readable on bands, patterns and lines.
     return (
         f'<g class="{kind}" data-rows="{group.rows}" data-row-height="{_n(group.row_height)}"{base}'
         f' fill="{group.colour}" font-size="{_n(group.size)}"'
-        f' text-anchor="middle" stroke="#fff" stroke-width="3" paint-order="stroke">'
+        f' text-anchor="middle"{_OUTLINE}>'
         f"{''.join(texts)}</g>"
     )
 
@@ -172,7 +173,8 @@ def _fixed(name: str, mark: Text | FixedLine | FixedBox | FixedSymbol | FixedDot
                 else f'x="{_n(mark.x)}" y="{_n(mark.y)}"'
             )
             anchor = "" if mark.anchor == "start" else f' text-anchor="{mark.anchor}"'
-            return f'<text {place} fill="{mark.colour}" font-size="{_n(mark.size)}"{anchor}>{escape(mark.text)}</text>'
+            style = f'fill="{mark.colour}" font-size="{_n(mark.size)}"{anchor}{_OUTLINE if mark.outlined else ""}'
+            return f"<text {place} {style}>{escape(mark.text)}</text>"
         case FixedLine():
             path = f"M{_n(mark.x1)} {_n(mark.y1)}L{_n(mark.x2)} {_n(mark.y2)}"
             return f'<path d="{path}" fill="none" {_stroke(mark.stroke)}/>'

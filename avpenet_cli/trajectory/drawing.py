@@ -191,7 +191,9 @@ class _Drawing:
         self._draw_gaps(top, bottom)
         time, _, band_low, band_high = self._runs(series.score, series.low, series.high)
         self.timed.append(Area(time, y(band_high), y(band_low), BAND))
-        time, mean, mean_low, mean_high = self._runs(level.mean, level.low, level.high)
+        # Inside short gaps there is a level as well: the gaps are left open all the same.
+        open_level = np.where(np.isfinite(series.score), level.mean, np.nan)
+        time, mean, mean_low, mean_high = self._runs(open_level, level.low, level.high)
         self.timed.append(Area(time, y(mean_high), y(mean_low), LEVEL_BAND))
         n_scored = int(np.isfinite(series.score).sum())
         diameter = 5.0 if n_scored <= 100 else 3.6 if n_scored <= 400 else 2.4
@@ -274,7 +276,8 @@ class _Drawing:
                 labels.append(self._span_label(start, end, bottom - 5, state.kind))
         self._add_group(labels, INK)
         if not self.trajectory.states:
-            self.fixed.append(Text(LEFT_PX + 4, bottom - 5, "none: no level", GREY, TEXT_PX))
+            text = "none: no level" if self.trajectory.level.reason else "none"
+            self.fixed.append(Text(LEFT_PX + 4, bottom - 5, text, GREY, TEXT_PX))
         return bottom + _SPACE_PX
 
     def _draw_quality(self, y: float) -> float:
@@ -294,7 +297,9 @@ class _Drawing:
     def _draw_alerts(self, y: float) -> float:
         rules = list(dict.fromkeys(alert.rule for alert in self.trajectory.alerts))
         for rule in rules[:MOST_RULES_DRAWN]:
-            self.fixed.append(Text(LEFT_PX + 2, y + 12, fitted(rule, self.right - LEFT_PX - 4), INK, TEXT_PX))
+            self.fixed.append(
+                Text(LEFT_PX + 2, y + 12, fitted(rule, self.right - LEFT_PX - 4), INK, TEXT_PX, outlined=True)
+            )
             top, bottom = self._strip(y + ROW_PX, "alerts" if rule == rules[0] else "", 10)
             self.fixed.append(FixedLine(LEFT_PX, bottom, self.right, bottom, Stroke(GRID, 0.8)))
             for alert in self.trajectory.alerts:

@@ -128,7 +128,7 @@ class LabelGroup:
 
 @dataclass(frozen=True)
 class Text:
-    """Text that stays where it is; turned texts run upwards."""
+    """Text that stays where it is; turned texts run upwards, and outlined ones are readable on lines."""
 
     x: float
     y: float
@@ -137,6 +137,7 @@ class Text:
     size: float
     anchor: Anchor = "start"
     turned: bool = False
+    outlined: bool = False
 
 
 @dataclass(frozen=True)

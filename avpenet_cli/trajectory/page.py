@@ -23,6 +23,7 @@ from avpenet_cli.trajectory.chart_style import SPAN_PX, STATE_FILLS, gap_name
 from avpenet_cli.trajectory.chart_svg import figure
 from avpenet_cli.trajectory.drawing import draw
 from avpenet_cli.trajectory.page_data import data_block
+from avpenet_cli.trajectory.page_methods import SOURCES, methods
 from avpenet_cli.trajectory.page_script import page_script
 from avpenet_cli.trajectory.time_axis import TimeAxis, time_axis
 
@@ -142,6 +143,8 @@ def render(trajectories: Sequence[Trajectory], context: PageContext | None = Non
         gap_name=gap_name,
         state_names=tuple(STATE_FILLS),
         most_rows=MOST_ROWS,
+        methods=methods(),
+        method_sources=SOURCES,
     )
     return environment.get_template(PAGE_TEMPLATE).render(
         doc=_Document(title, notices, context.software, context.created),

@@ -57,7 +57,7 @@ def _data(trajectory: Trajectory, axis: TimeAxis, chart: Chart) -> dict[str, Any
         "score": _whole(series.score),
         "scoreLow": _whole(series.score - series.low),
         "scoreHigh": _whole(series.high - series.score),
-        "level": _whole(level.mean),
+        "level": _whole(np.where(np.isfinite(series.score), level.mean, np.nan)),
         "levelLow": _whole(level.mean - level.low),
         "levelHigh": _whole(level.high - level.mean),
         "quality": _whole(series.quality),
