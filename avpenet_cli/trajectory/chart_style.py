@@ -20,8 +20,8 @@ _PX_PER_IN = 96.0
 _PT_PER_IN = 72.0
 
 BAND = PALE_BLUE
-LEVEL_BAND = "#8db4d8"
-DOT = "#5b8fc4"
+LEVEL_BAND = "#a6c5e3"
+DOT = "#37618f"
 QUALITY = "#c9ced4"
 RATER_DASHES: tuple[tuple[float, ...], ...] = ((), (8, 3), (2, 2.5), (9, 3, 2, 3), (4, 3))
 MOST_RATERS_NAMED = len(RATER_DASHES)
