@@ -20,6 +20,7 @@ from avpenet_cli.cli import (
     doctor,
     evaluate,
     experiment,
+    explain,
     phantom,
     prepare,
     report,
@@ -52,6 +53,7 @@ app.command("report", short_help="Compare scores with human ratings, on a page t
 app.command("trajectory", short_help="Show scores over time: changes, states, ratings, events, alerts.")(
     trajectory.trajectory
 )
+app.command("explain", short_help="Show what the network used for the scores of some segments.")(explain.explain)
 app.command("prepare", short_help="Make a segment store of recordings and ratings, to train on.")(prepare.prepare)
 app.command("train", short_help="Train a network on a segment store.")(train.train)
 app.command("evaluate", short_help="Evaluate weights on a segment store.")(evaluate.evaluate)

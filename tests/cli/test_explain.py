@@ -1,0 +1,123 @@
+"""`avpenet explain` from end to end: a recording and weights in, figures, a page and a record out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from avpenet_cli import schemas
+from tests.conftest import Answer, ClipMaker
+from tests.support.explanations import cut_phantom
+
+Avpenet = Callable[..., Answer]
+
+SCHEMA = json.loads((Path(schemas.__file__).parent / "explain.schema.json").read_text(encoding="utf-8"))
+
+
+def checked(out: Path, *segments: int) -> dict[str, Any]:
+    """The record, after checking what every explanation must fulfil."""
+    figures = {f"segment-{number:04d}.{suffix}" for number in segments for suffix in ("png", "svg")}
+    assert {path.name for path in out.iterdir()} == figures | {"explain.html", "explain.json", "explain.json.lock"}
+    assert out.stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in out.iterdir())
+    record: dict[str, Any] = json.loads((out / "explain.json").read_text())
+    jsonschema.validate(record, SCHEMA)
+    assert record["files"] == {
+        name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in figures | {"explain.html"}
+    }
+    assert [segment["segment"] for segment in record["segments"]] == list(segments)
+    for segment in record["segments"]:
+        row = record["scores"][segment["segment"]]
+        attention, saliency, shares = segment["attention"], segment["saliency"], segment["shares"]
+        assert attention["reason"] or (attention["audio"] and attention["faces"])
+        assert saliency["reason"] or (saliency["audio"] is not None and saliency["faces"])
+        assert shares["reason"] or row["score"] == pytest.approx(
+            shares["quiet"] + shares["audio"] + shares["face"], abs=0.002
+        )
+    return record
+
+
+@pytest.mark.slow
+def test_an_explanation_of_a_phantom_has_everything(tmp_path: Path, avpenet_here: Avpenet) -> None:
+    clip, out = cut_phantom(tmp_path, start_s=6.0, seconds=12.0), tmp_path / "out"
+    args = ("explain", clip, "--out", out, "--device", "cpu")
+    done = avpenet_here(*args, "--top", "1")
+    assert done.code == 0, done.err
+    record = checked(out, 1)
+    assert max(row["score"] for row in record["scores"]) == record["scores"][1]["score"]
+    (segment,) = record["segments"]
+    assert record["quiet"] == [0, 2, 3] and segment["shares"]["reason"] == ""
+    assert sum(segment["attention"]["audio"]) == pytest.approx(1, abs=1e-3)
+    assert {(check["name"], check["modality"]) for check in segment["checks"]} == {
+        (name, modality) for name in ("randomisation", "deletion", "repetition") for modality in ("audio", "face")
+    }
+    assert all(math.isfinite(share) for curve in segment["curves"] for share in curve["share"])
+    assert "DEMONSTRATION" in record["notices"][0] and done.out.startswith(record["notices"][0])
+    page = (out / "explain.html").read_text(encoding="utf-8")
+    assert clip.name in page and str(tmp_path) not in page
+    refused = avpenet_here(*args)
+    assert refused.code == 2 and "--overwrite" in refused.err
+    assert checked(out, 1) == record
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clip", ["without a face", "two faces without audio", "rotated"])
+def test_real_clips_give_figures_or_reasons_and_no_names(
+    clip: str, shared: Path, clips: ClipMaker, tmp_path: Path, avpenet_here: Avpenet
+) -> None:
+    videos = shared / "data" / "videos"
+    source = {
+        "without a face": videos / "pyfeat_no_face.mp4",
+        "two faces without audio": videos / "intel_classroom.gif",
+        "rotated": clips.ffmpeg("-i", str(videos / "grid_swiz3n.mpg"), "-vf", "transpose=1"),
+    }[clip]
+    recording = tmp_path / f"Erika Mustermann{source.suffix}"
+    recording.symlink_to(source)
+    style = {"without a face": "--blur-eyes", "two faces without audio": "--no-frames", "rotated": "--landmarks-only"}
+    out = tmp_path / "out"
+    done = avpenet_here("explain", recording, "--out", out, "--top", "1", "--device", "cpu", style[clip], "--quiet")
+    assert (done.code, done.out, done.err) == (0, "", ""), done.err
+    (segment,) = (record := checked(out, 0))["segments"]
+    modalities = {"without a face": "audio", "two faces without audio": "face", "rotated": "audio+face"}
+    assert record["scores"][0]["modalities"] == modalities[clip]
+    assert bool(segment["attention"]["reason"]) == (clip != "rotated")
+    assert not any(b"Mustermann" in path.read_bytes() for path in out.iterdir())
+
+
+def test_what_cannot_be_explained_is_said_in_one_line(tmp_path: Path, avpenet_here: Avpenet) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no recording")
+    out = tmp_path / "out"
+    for args, code, words in (
+        ((tmp_path / "absent.mp4",), 1, "no such file"),
+        ((tmp_path,), 1, "not a recording"),
+        ((text,), 1, "text.mp4"),
+        ((text, "--segments", "2-"), 2, "--segments 2-"),
+        ((text, "--segments", "1", "--top", "2"), 2, "exclude each other"),
+        ((text, "--around", "1:99"), 2, "--around 1:99"),
+        ((text, "--blur-eyes", "--no-frames"), 2, "exclude each other"),
+        ((text, "--stride", "0.25"), 2, "multiple of 0.1 s"),
+        ((text, "--weights", "nobody"), 3, "nobody"),
+        ((text, "--device", "gpu"), 2, "no such kind of device"),
+    ):
+        done = avpenet_here("explain", *args, "--out", out, "--quiet")
+        assert (done.code, len(done.err.splitlines())) == (code, 1), done.err
+        assert words in done.err
+        assert not out.exists()
+
+
+def test_a_recording_without_a_scored_segment_is_said_in_one_line(
+    shared: Path, tmp_path: Path, avpenet_here: Avpenet
+) -> None:
+    short = shared / "data" / "videos" / "decord_video_90.mov"
+    done = avpenet_here("explain", short, "--out", tmp_path / "out", "--quiet", "--device", "cpu")
+    assert (done.code, len(done.err.splitlines())) == (1, 1), done.err
+    assert "too short" in done.err
+    assert not (tmp_path / "out").exists()
