@@ -109,8 +109,6 @@ def _explain(request: ExplainRequest, callbacks: RunCallbacks) -> Explanation:
     with explanation_folder(request.out, request.overwrite) as folder:
         callbacks.set_total(_STEPS)
         description = request.weights.description
-        if description.notice:
-            callbacks.warning(description.notice)
         scoring = Network(request.weights, run, callbacks)
         callbacks.info(f"scoring with {description.name} on {device_name(scoring.device)}")
         callbacks.item_started("scoring")
