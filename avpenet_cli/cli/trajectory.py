@@ -125,8 +125,11 @@ def _lines(summary: TrajectorySummary, *, with_alerts: bool) -> list[str]:
 def _series(item: SeriesSummary, *, with_alerts: bool) -> str:
     if not item.scored:
         return f"no score in {plural(item.segments, 'segment')}"
-    minutes = f"{item.scored_s / 60:.1f} min scored, " if item.scored_s == item.scored_s else ""
-    text = f"{minutes}mean {_estimate(item.mean)}, highest {_estimate(item.highest)} at {item.peak}"
+    if item.mean.computable:
+        level = f"mean {_estimate(item.mean)}, highest {_estimate(item.highest)} at {item.peak}"
+    else:
+        level = f"no level: {item.mean.reason}"
+    text = f"{item.scored_s / 60:.1f} min scored, {level}" if item.scored_s == item.scored_s else level
     return f"{text}, {plural(item.alerts, 'alert')}" if with_alerts else text
 
 

@@ -246,12 +246,17 @@ class _Run:
 
     def trajectories(self) -> Iterator[Trajectory]:
         """Analyse one series after the other."""
+        # With recordings, progress is that of scoring them.
+        progress = self._callbacks if self._request.tables else NO_CALLBACKS
+        progress.set_total(len(self._reader))
         for series in self._reader:
             self._callbacks.check_stop()
+            progress.item_started(series.name)
             trajectory = self._with_alerts(self._analysed(series))
             self._summaries.append(_summary(trajectory))
             self._alerts += alert_rows(trajectory)
             self._count(trajectory)
+            progress.item_done()
             yield trajectory
 
     def _analysed(self, series: Series) -> Trajectory:
