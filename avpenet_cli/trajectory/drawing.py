@@ -30,6 +30,7 @@ from avpenet_cli.trajectory.chart_style import (
     text_width,
 )
 from avpenet_cli.trajectory.chart_text import alternative, caption
+from avpenet_cli.trajectory.label_rows import in_rows
 from avpenet_cli.trajectory.legend import Contents, draw_legend, entries, legend_height
 from avpenet_cli.trajectory.marks import (
     Area,
@@ -57,8 +58,10 @@ _STRIP_PX = 18.0
 _QUALITY_PX = 40.0
 _SPACE_PX = 9.0
 _EVENT_ROWS = 3
+_CHANGE = "#8f969e"
+# From so many segments on, their line is thin.
+_MANY = 800
 _EVENT_LABEL_PX = 210.0
-_LABEL_GAP_PX = 8.0
 # From the middle of a line of text to its base line, px.
 _HALF_TEXT_PX = 4.4
 
@@ -97,7 +100,7 @@ class _Drawing:
         y += max((label.row + 1 for label in events), default=0) * ROW_PX + 6
         plot = (y, y + _PLOT_PX)
         y = self._draw_plot(plot) + _SPACE_PX
-        y = self._draw_changes(y, plot)
+        y = self._draw_changes(y)
         y = self._draw_states(y)
         y = self._draw_quality(y)
         y = self._draw_alerts(y)
@@ -189,6 +192,10 @@ class _Drawing:
         )
         self._draw_classes(lambda value: float(y(np.array(value))), low, high)
         self._draw_gaps(top, bottom)
+        # Under everything else: an hour has many.
+        strip = bottom + _SPACE_PX + _STRIP_PX / 2
+        for change in self.trajectory.changes:
+            self.timed.append(Rule(self.axis.drawn(change.time_s), top, strip, Stroke(_CHANGE, 0.9, (6, 3))))
         time, _, band_low, band_high = self._runs(series.score, series.low, series.high)
         self.timed.append(Area(time, y(band_high), y(band_low), BAND))
         # Inside short gaps there is a level as well: the gaps are left open all the same.
@@ -243,7 +250,7 @@ class _Drawing:
             self.timed.append(Symbol(at, height, "peak", INK))
             text = phrasing.number(peak.level, 1)
             labels.append(Label(at, max(height - 10, top + 10), text, text_width(text)))
-        self._add_group(self._in_rows(labels, 1), INK)
+        self._add_group(in_rows(labels, 1, self.per_s), INK)
 
     # Strips under it
 
@@ -251,14 +258,13 @@ class _Drawing:
         self.fixed.append(Text(LEFT_PX - 8, y + height / 2 + _HALF_TEXT_PX, name, INK, TEXT_PX, "end"))
         return y, y + height
 
-    def _draw_changes(self, y: float, plot: tuple[float, float]) -> float:
+    def _draw_changes(self, y: float) -> float:
         if not self.trajectory.changes:
             return y
         top, bottom = self._strip(y, "changes")
         middle = (top + bottom) / 2
         for change in self.trajectory.changes:
             at = self.axis.drawn(change.time_s)
-            self.timed.append(Rule(at, plot[0], bottom, Stroke(GREY, 1.0, (6, 3))))
             start, end = self._box(change.low_s, change.high_s)
             if end > start:
                 self.timed.append(Box(start, end, middle - 3, middle + 3, LEVEL_BAND, edge=GREY))
@@ -288,7 +294,7 @@ class _Drawing:
         time, quality, _, _ = self._runs(self.series.quality, self.series.quality, self.series.quality)
         height = bottom - quality * (bottom - top)
         self.timed.append(Area(time, height, np.where(np.isnan(height), np.nan, bottom), QUALITY))
-        self.timed.append(Line(time, height, Stroke(GREY, 1.2)))
+        self.timed.append(Line(time, height, Stroke(GREY, 1.2 if time.size <= _MANY else 0.6)))
         if not np.isfinite(quality).any():
             text = "not stated in the table"
             self.fixed.append(Text(LEFT_PX + 4, (top + bottom) / 2 + _HALF_TEXT_PX, text, GREY, TEXT_PX))
@@ -340,12 +346,12 @@ class _Drawing:
     def _event_labels(self, y: float) -> list[Label]:
         """Labels where all fit, else numbers, which the table of events explains."""
         first, last = self.axis.span
-        inside = [event for event in self.series.events if first <= event.time_s <= last]
-        texts = [fitted(event.label, _EVENT_LABEL_PX) or "event" for event in inside]
-        labels = self._labels_of([event.time_s for event in inside], texts, y)
+        inside = [(n, event) for n, event in enumerate(self.series.events, 1) if first <= event.time_s <= last]
+        times = [event.time_s for _, event in inside]
+        labels = self._labels_of(times, [fitted(event.label, _EVENT_LABEL_PX) or "event" for _, event in inside], y)
         self.numbered = any(label.row < 0 for label in labels)
         if self.numbered:
-            labels = self._labels_of([event.time_s for event in inside], [str(n) for n in range(1, len(inside) + 1)], y)
+            labels = self._labels_of(times, [str(n) for n, _ in inside], y)
         used = max((label.row + 1 for label in labels), default=1)
         base = y + used * ROW_PX - 4
         return [Label(label.time, base, label.text, label.width, label.row) for label in labels]
@@ -354,21 +360,7 @@ class _Drawing:
         labels = [
             Label(self.axis.drawn(time), y, text, text_width(text)) for time, text in zip(times, texts, strict=True)
         ]
-        return self._in_rows(labels, _EVENT_ROWS)
-
-    def _in_rows(self, labels: Sequence[Label], rows: int) -> list[Label]:
-        """Labels in the lowest row in which they overlap no other; in row -1 where there is no room."""
-        free_from = [LEFT_PX - 80.0] * rows
-        placed = []
-        for label in labels:
-            x = LEFT_PX + label.time * self.per_s
-            start, end = x - label.width / 2, x + label.width / 2
-            fits = start >= 2 and end <= WIDTH_PX - 2
-            row = next((row for row in range(rows) if fits and free_from[row] <= start), -1)
-            if row >= 0:
-                free_from[row] = end + _LABEL_GAP_PX
-            placed.append(Label(label.time, label.y, label.text, label.width, row))
-        return placed
+        return in_rows(labels, _EVENT_ROWS, self.per_s)
 
     def _draw_events(self, labels: Sequence[Label], plot: tuple[float, float], bottom: float) -> None:
         for label in labels:

@@ -196,3 +196,12 @@ def test_the_image_has_the_charts_size_and_is_not_blank(name: str) -> None:
     image = matplotlib.image.imread(io.BytesIO(png(chart, scale=1.0)))
     assert image.shape[:2] == (math.floor(chart.height), WIDTH_PX)
     assert 0.6 < image.mean() < 0.999
+
+
+def test_numbers_of_events_are_those_of_the_table_even_if_some_are_outside() -> None:
+    crowded = trajectory(replace(CROWDED, events=(Event(-50.0, "before"), *CROWDED.events)))
+    chart = draw(crowded)
+    shown = {label.text: label.time for group in chart.labels for label in group.labels if group.rows == 3}
+    assert "1" not in shown
+    assert shown["4"] == crowded.series.events[3].time_s
+    assert "1 event outside the recorded time not drawn." in chart.caption
