@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.trajectory.alert_rules import KINDS, AboveRule, NoDeclineRule, read_rules
+from avpenet_cli.trajectory.alert_table import ALERT_COLUMNS
 from tests.conftest import REPOSITORY
 
 _ABOVE = {"kind": '"above"', "name": '"pain"', "text": '"Pain"', "points": "7", "for_s": "10.0"}
@@ -30,6 +33,16 @@ def _written(folder: Path, *rules: dict[str, str]) -> Path:
 def test_the_example_has_a_rule_of_every_kind() -> None:
     rules = read_rules(REPOSITORY / "examples" / "alerts.toml")
     assert {rule.kind for rule in rules} == set(KINDS)
+
+
+def test_the_guide_quotes_the_example_and_names_every_setting_and_column() -> None:
+    page = (REPOSITORY / "docs" / "how-to" / "alerts.md").read_text(encoding="utf-8")
+    example = (REPOSITORY / "examples" / "alerts.toml").read_text(encoding="utf-8")
+    assert f"```toml\n{example}```" in page
+    settings = {field.name for kind in KINDS.values() for field in dataclasses.fields(kind)}
+    assert {"of", "certain", "rearm_s", "max_width"} <= settings
+    names = settings | set(KINDS) | {column.name for column in ALERT_COLUMNS}
+    assert sorted(name for name in names if not re.search(rf"`{name}( = [^`]*)?`", page)) == []
 
 
 def test_rules_have_their_defaults_and_whole_numbers_are_numbers(tmp_path: Path) -> None:
