@@ -135,12 +135,17 @@ def _series(item: SeriesSummary, *, with_alerts: bool) -> str:
 
 def _accuracy(item: AlertAccuracy) -> str:
     """A rule against the same rule on the ratings."""
-    if not item.sensitivity.computable:
-        return f"{item.rule}: sensitivity {_estimate(item.sensitivity)}"
-    return (
-        f"{item.rule}: {item.found} of {plural(item.episodes, 'episode')} of the ratings found, "
-        f"{_estimate(item.false_per_hour)} false alerts per hour, delay {_estimate(item.delay_s)} s"
-    )
+    text = f"{item.rule}: sensitivity {_estimate(item.sensitivity)}"
+    if item.false_per_hour.computable:
+        found = f", {item.found} of {plural(item.episodes, 'episode')} of the ratings" if item.episodes else ""
+        text = (
+            f"{text}{found}; {plural(item.false_alerts, 'false alert')} in {item.observed_h:.2f} h, "
+            f"{_estimate(item.false_per_hour)} per hour"
+        )
+    if item.delay_s.computable:
+        shortest, longest = item.delay_range_s
+        text = f"{text}; delay {_estimate(item.delay_s)} s, from {shortest:z.1f} to {longest:z.1f} s"
+    return text
 
 
 def _estimate(estimate: Estimate) -> str:
