@@ -11,6 +11,7 @@ from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import CsvBom, Debug, Quiet, Recursive
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.cli.run_log import printable
+from avpenet_cli.keys import shown
 from avpenet_cli.phrasing import plural
 
 if TYPE_CHECKING:
@@ -111,13 +112,15 @@ def _lines(summary: TrajectorySummary, *, with_alerts: bool) -> list[str]:
     series = summary.series
     segments, scored = (sum(getattr(item, name) for item in series) for name in ("segments", "scored"))
     lines = [f"{len(series)} series, {plural(segments, 'segment')}, {scored} scored; 95 % intervals"]
-    width = min(max(len(item.name) for item in series), 32)
-    lines += [f"  {item.name:{width}}  {_series(item, with_alerts=with_alerts)}" for item in series[:_SHOWN]]
+    width = min(max(len(shown(item.name)) for item in series), 32)
+    lines += [f"  {shown(item.name):{width}}  {_series(item, with_alerts=with_alerts)}" for item in series[:_SHOWN]]
     if len(series) > _SHOWN:
         lines.append(f"  and {len(series) - _SHOWN} more")
     if with_alerts and len(series) > 1:
         lines.append(f"{plural(sum(item.alerts for item in series), 'alert')} in all")
     lines += [f"  {_accuracy(item)}" for item in summary.accuracy]
+    if with_alerts:
+        lines.append("alerts are for reviewing archives: nobody watches a patient with them")
     lines.append(f"written: {', '.join(path.name for path in summary.written)}")
     return lines
 

@@ -14,17 +14,20 @@ from avpenet_cli.report.figures.wording import in_sentence, joined, single_line
 from avpenet_cli.storage import atomic_write
 from avpenet_cli.trajectory.analysed import Trajectory
 from avpenet_cli.trajectory.chart_png import png
-from avpenet_cli.trajectory.chart_style import ROW_PX, SPAN_PX, TEXT_PX, WIDTH_PX, text_width
+from avpenet_cli.trajectory.chart_style import ROW_PX, SPAN_PX, TEXT_PX, WIDTH_PX, fitted, text_width
 from avpenet_cli.trajectory.drawing import draw
 from avpenet_cli.trajectory.marks import Chart
 from avpenet_cli.trajectory.time_axis import time_axis
 
+ARCHIVE = "Alerts are for reviewing archives: nobody watches a patient with them."
 SCALE = 2
 """Pixels of the file for one of a chart."""
 _MARGIN_PX = 16.0
 _TITLE_PX = 16.0
 _TITLE_ROW_PX = 28.0
 _MOST_LISTED = 30
+_BOLD = 1.2
+"""Bold text is at most so many times wider."""
 _PT = 72 / PX_PER_IN
 
 
@@ -47,6 +50,8 @@ def write_picture(path: Path, trajectories: Sequence[Trajectory], notices: Seque
 def picture(trajectories: Sequence[Trajectory], notices: Sequence[str] = ()) -> Sheet:
     """The charts on one sheet of `SCALE` pixels to a px; arguments as of `write_picture`."""
     charts = [draw(trajectory) for trajectory in trajectories]
+    if any(trajectory.alerts for trajectory in trajectories):
+        notices = [*notices, ARCHIVE]
     head = [line for notice in notices for line in wrapped(notice)]
     below = [_below(chart, trajectory) for chart, trajectory in zip(charts, trajectories, strict=True)]
     heights = [
@@ -59,7 +64,7 @@ def picture(trajectories: Sequence[Trajectory], notices: Sequence[str] = ()) -> 
     canvas.set_facecolor("white")
     y = _write_lines(canvas, head, _MARGIN_PX) + 0.5 * ROW_PX
     for trajectory, chart, lines, taken in zip(trajectories, charts, below, heights, strict=True):
-        title = single_line(trajectory.series.name) or "Scores over time"
+        title = fitted(trajectory.series.name, WIDTH_PX / _BOLD, _TITLE_PX) or "Scores over time"
         _write(canvas, title, y + _TITLE_PX, _TITLE_PX, bold=True)
         image = matplotlib.image.imread(io.BytesIO(png(chart, SCALE)))
         bottom = round((height - y - _TITLE_ROW_PX) * SCALE) - image.shape[0]
@@ -70,9 +75,9 @@ def picture(trajectories: Sequence[Trajectory], notices: Sequence[str] = ()) -> 
 
 
 def wrapped(text: str) -> list[str]:
-    """Text in lines as wide as a chart at most; a longer word is a line of its own."""
+    """Text in lines as wide as a chart at most; a longer word is shortened."""
     lines = [""]
-    for word in single_line(text).split():
+    for word in (fitted(word, WIDTH_PX) for word in single_line(text).split()):
         longer = f"{lines[-1]} {word}".strip()
         if lines[-1] and text_width(longer) > WIDTH_PX:
             lines.append(word)
@@ -92,7 +97,9 @@ def _below(chart: Chart, trajectory: Trajectory) -> list[str]:
     if len(series.parts) > 1:
         listed = [f"{place} {in_sentence(part.recording)}" for place, part in enumerate(series.parts, 1)]
         texts.append(f"Recordings: {joined(listed, _MOST_LISTED)}.")
-    texts += trajectory.notices
+    # The caption says why there is no level.
+    notices = [notice for notice in trajectory.notices if notice != f"no level: {trajectory.level.reason}"]
+    texts += [f"{notice[:1].upper()}{notice[1:]}." for notice in notices]
     return [line for text in texts for line in wrapped(text)]
 
 
