@@ -1,7 +1,7 @@
 """What followed an event: the level then, the highest within a minute, and how fast it declined.
 
 Each measure is computed in each draw of the level; value and interval are the median and the 2.5th and 97.5th
-percentiles over the draws.
+percentiles over the draws; the interval of the half-time is wider.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ LEAST_DECLINE = 1.0
 """From the highest level to the lowest of what follows at least, points."""
 # Share of the draws that must have such a decline.
 _SHARE = 0.95
-# An event is within the time that a level stands for if the nearest is no further away, s.
+# An event has a level if that of the nearest segment is no further away, s.
 _NEAREST_S = 3.0
-_FEWEST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,17 @@ class Aftermath:
     half_time_s: Estimate
 
 
-def after_event(course: Course, time_s: float, next_s: float = np.inf) -> Aftermath:
+def after_event(course: Course, time_s: float, window_s: float, next_s: float = np.inf) -> Aftermath:
     """What followed an event.
 
-    The half-time is the time from the highest level to the first that lies no higher than halfway between it and the
-    lowest of what follows. It cannot be told apart from less than the window of the segments.
+    The half-time is the time from the highest level of the minute to the first that lies no higher than halfway between
+    it and the lowest of what follows. A score is of a whole segment, which blurs a sharp peak: the interval is wider
+    than that of the draws by the length of a segment on either side.
 
     Args:
         course: of the series.
         time_s: of the event, s on the course's axis.
+        window_s: length of a segment, s.
         next_s: of the next event, s; the minute and the decline end there.
     """
     if course.reason:
@@ -60,7 +61,7 @@ def after_event(course: Course, time_s: float, next_s: float = np.inf) -> Afterm
         missing = absent("no level in the minute after the event")
         return Aftermath(level, missing, missing)
     highest = from_draws(course.draws[:, within].max(axis=1), n)
-    return Aftermath(level, highest, _half_time(course.middle_s[followed], course.draws[:, followed], n))
+    return Aftermath(level, highest, _half_time(course.middle_s[followed], course.draws[:, followed], n, window_s))
 
 
 def _level_at(course: Course, known: npt.NDArray[np.bool_], time_s: float) -> Estimate:
@@ -71,7 +72,7 @@ def _level_at(course: Course, known: npt.NDArray[np.bool_], time_s: float) -> Es
     return from_draws(course.draws[:, nearest], 1)
 
 
-def _half_time(times: Floats, draws: Floats, n_response: int) -> Estimate:
+def _half_time(times: Floats, draws: Floats, n_response: int, window_s: float) -> Estimate:
     """Times and draws (draws, m) from the event on; the first `n_response` are those of the response."""
     start = draws[:, :n_response].argmax(axis=1)
     half_times = []
@@ -83,4 +84,6 @@ def _half_time(times: Floats, draws: Floats, n_response: int) -> Estimate:
             half_times.append(times[first + halfway] - times[first])
     if len(half_times) < _SHARE * len(draws):
         return absent(f"no decline of {LEAST_DECLINE:g} point that the level's spread allows to state", len(times))
-    return from_draws(np.array(half_times), len(times))
+    estimate = from_draws(np.array(half_times), len(times))
+    low, high = estimate.ci
+    return Estimate(estimate.value, (max(low - window_s, 0.0), high + window_s), estimate.n)

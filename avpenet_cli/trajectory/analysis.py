@@ -135,7 +135,7 @@ def _after_events(series: Series, course: Course) -> tuple[AfterEvent, ...]:
     found = []
     for event in series.events:
         later = [other.time_s for other in series.events if other.time_s > event.time_s]
-        after = after_event(course, event.time_s, min(later, default=np.inf))
+        after = after_event(course, event.time_s, series.window_s, min(later, default=np.inf))
         found.append(AfterEvent(event.time_s, event.label, after.level, after.highest, after.half_time_s))
     return tuple(found)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from avpenet_cli.stats.smoothing import FEWEST_SCORES, LONGEST_BRIDGED_S, N_DRAWS, Smoothed, overlaps, smooth
 
-Floats = np.ndarray
+Floats = npt.NDArray[np.float64]
 
 
 def _series(score: Floats, stride: float = 1.0, window: float = 3.0) -> tuple[Floats, Floats, Floats]:
-    start = np.arange(len(score)) * stride
+    start = np.arange(len(score), dtype=np.float64) * stride
     return start, start + window, np.asarray(score, np.float64)
 
 

@@ -1,0 +1,169 @@
+"""Measures of a trajectory against levels that are known; what cannot be measured has a reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from avpenet_cli.stats.after_event import after_event
+from avpenet_cli.stats.rating_lag import Lag, rating_lag
+from avpenet_cli.stats.trajectory_measures import Course, area, cells, highest, mean, peaks, seconds_above
+from tests.stats.measure_trajectories import EVENT_S, WINDOW_S, Floats, procedure, simulated, steps, walk
+
+
+def _times(*bounds: float) -> Floats:
+    return np.arange(*bounds, dtype=np.float64)
+
+
+def _exact(level: Floats, spread: float = 0.0) -> Course:
+    """A level every second that is known, or known up to a shift of normal distribution."""
+    n = len(level)
+    draws = level + np.random.default_rng(1).normal(0, spread, (400, 1)) * np.ones(n)
+    band = (level - 1.96 * spread, level + 1.96 * spread)
+    seconds = np.isfinite(level).astype(np.float64)
+    return Course(_times(n) + 1.5, seconds, level, *band, draws, np.zeros(n, np.int64))
+
+
+def test_segments_stand_for_every_second_once() -> None:
+    start = np.array([0.0, 1.0, 2.0, 3.0, 20.0, 21.0])
+    first, last = cells(start, start + 3)
+    assert first.tolist() == [0, 2, 3, 4, 20, 22] and last.tolist() == [2, 3, 4, 6, 22, 24]
+
+
+def test_time_area_mean_and_highest_of_a_known_level() -> None:
+    level = np.concatenate([np.full(100, 2.0), np.full(50, 7.0), np.full(50, np.nan), np.full(100, 3.0)])
+    course = _exact(level)
+    assert seconds_above(course, 3.0).value == 50 and seconds_above(course, 3.0).ci == (50, 50)
+    assert seconds_above(course, 2.5).value == 150
+    assert area(course).value == pytest.approx(100 * 2 + 50 * 7 + 100 * 3)
+    assert mean(course).value == pytest.approx(850 / 250)
+    assert highest(course).value == 7
+
+
+def test_intervals_are_those_of_the_draws() -> None:
+    course = _exact(np.full(100, 5.0), spread=0.5)
+    assert mean(course).ci == pytest.approx((4, 6), abs=0.15)
+    assert highest(course).ci == pytest.approx((4, 6), abs=0.15)
+    assert seconds_above(course, 5.2).ci == (0, 100)
+
+
+@pytest.mark.slow
+def test_band_and_intervals_cover_the_truth() -> None:
+    """A moving level, windows that overlap: `measure_trajectories.py` has more cases."""
+    rng, repeats = np.random.default_rng(3), 25
+    covered: dict[str, list[float]] = {"mean": [], "above": [], "highest": [], "band": []}
+    for _ in range(repeats):
+        data = simulated(rng, walk(rng, 180, 0.02), 0.5)
+        course = data.course()
+        seconds, truth = course.seconds, np.clip(data.truth, 0, 10)
+        covered["band"].append(float(((course.low <= truth) & (truth <= course.high)).mean()))
+        for name, estimate, value in (
+            ("mean", mean(course), truth @ seconds / seconds.sum()),
+            ("above", seconds_above(course, 5.0), seconds[truth > 5].sum()),
+            ("highest", highest(course), truth.max()),
+        ):
+            covered[name].append(estimate.ci[0] - 1e-9 <= value <= estimate.ci[1] + 1e-9)
+    assert np.mean(covered.pop("band")) == pytest.approx(0.95, abs=0.03)
+    for name, values in covered.items():
+        assert np.mean(values) >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / repeats), name
+
+
+def test_peaks_stand_out_by_a_point_and_not_at_gaps() -> None:
+    times = np.arange(240)
+    level = 3 + 2 * np.exp(-(((times - 60) / 8) ** 2)) + 0.6 * np.exp(-(((times - 120) / 8) ** 2))
+    level[200:] = 3 + np.minimum(times[200:] - 200, 6)
+    level[210:220] = np.nan
+    (peak,) = peaks(_exact(level))
+    assert peak.place == 60 and peak.level == pytest.approx(5) and peak.prominence == pytest.approx(2, abs=0.01)
+
+
+def test_half_time_of_an_exact_decline() -> None:
+    level = procedure(300, half_time_s=30)[::4]
+    found = after_event(_exact(level), EVENT_S, WINDOW_S)
+    assert found.level.value == pytest.approx(2, abs=0.01)
+    assert found.highest.value == pytest.approx(7, abs=0.01)
+    assert found.half_time_s.value == pytest.approx(30, abs=1)
+
+
+def test_half_time_of_noisy_scores_is_near() -> None:
+    data = simulated(np.random.default_rng(2), procedure(300, half_time_s=30), 0.5)
+    half = after_event(data.course(), EVENT_S, WINDOW_S).half_time_s
+    assert half.ci[0] <= 30 <= half.ci[1] and half.value == pytest.approx(30, abs=12)
+
+
+def test_the_next_event_ends_what_followed() -> None:
+    level = procedure(300, half_time_s=30)[::4]
+    level[100:] = 7
+    assert after_event(_exact(level), EVENT_S, WINDOW_S, next_s=99.0).half_time_s.value < 25
+
+
+def test_no_decline_and_no_level_have_reasons() -> None:
+    still = after_event(_exact(np.full(200, 5.0)), EVENT_S, WINDOW_S)
+    assert np.isnan(still.half_time_s.value) and "no decline" in still.half_time_s.reason
+    level = np.full(200, 5.0)
+    level[50:140] = np.nan
+    hidden = after_event(_exact(level), EVENT_S, WINDOW_S)
+    assert hidden.level.reason and hidden.highest.reason and hidden.half_time_s.reason
+    assert after_event(_exact(np.full(50, 5.0)), 900.0, WINDOW_S).level.reason
+
+
+def _rated(lag_s: int, n: int = 300, every: int = 5, noise: float = 0.3) -> Lag:
+    rng = np.random.default_rng(4)
+    level = 5 + np.cumsum(rng.normal(0, 0.3, n + 60))
+    score = level[30 - lag_s : 30 - lag_s + n] + rng.normal(0, noise, n)
+    start = _times(0.0, n, every)
+    rating = np.round(level[30 + start.astype(int)])
+    return rating_lag(_times(n), score, start, start, rating, 1.0, 1)
+
+
+@pytest.mark.parametrize("lag_s", [-6, 0, 10])
+def test_scores_that_follow_late_have_that_lag(lag_s: int) -> None:
+    found = _rated(lag_s)
+    assert found.lag_s.value == pytest.approx(lag_s, abs=2)
+    assert found.lag_s.ci[0] <= lag_s <= found.lag_s.ci[1]
+    assert found.spearman_at_lag.value > 0.9
+    assert found.spearman_at_lag.value >= found.spearman.value - 1e-9
+
+
+def test_agreement_is_spearmans() -> None:
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(5)
+    score, start = rng.normal(5, 1, 200), _times(0.0, 200, 4)
+    rating = np.round(score[::4] + rng.normal(0, 1, 50))
+    found = rating_lag(_times(200.0), score, start, start, rating, 1.0, 1)
+    assert found.n == 50
+    assert found.spearman.value == pytest.approx(spearmanr(score[::4], rating).statistic)
+    assert found.spearman.ci[0] < found.spearman.value < found.spearman.ci[1]
+
+
+@pytest.mark.parametrize(
+    ("rating", "score", "reason"),
+    [
+        (_times(5.0), _times(60.0), "too few ratings"),
+        (np.full(20, 3.0), _times(60.0), "all ratings are the same"),
+        (_times(20.0), np.full(60, 3.0), "all scores are the same"),
+        (_times(20.0), np.full(60, np.nan), "too few ratings"),
+    ],
+)
+def test_ratings_that_do_not_suffice_have_a_reason(rating: Floats, score: Floats, reason: str) -> None:
+    start = _times(len(rating)) * 3
+    found = rating_lag(_times(60.0), score, start, start, rating, 1.0, 1)
+    for estimate in (found.lag_s, found.spearman, found.spearman_at_lag):
+        assert np.isnan(estimate.value) and reason in estimate.reason
+
+
+def test_unrelated_ratings_have_no_lag() -> None:
+    rng = np.random.default_rng(6)
+    start = _times(0.0, 600, 2)
+    found = rating_lag(_times(600.0), rng.normal(5, 1, 600), start, start, np.round(rng.normal(5, 2, 300)), 1.0, 1)
+    assert "no lag has a rank correlation" in found.lag_s.reason
+    assert found.spearman.computable and found.spearman.has_interval
+
+
+def test_without_a_level_every_measure_has_the_reason() -> None:
+    course = simulated(np.random.default_rng(1), steps(8, (5.0,)), 0.5).course()
+    after = after_event(course, 2.0, WINDOW_S)
+    for estimate in (area(course), mean(course), highest(course), seconds_above(course, 3.0), after.half_time_s):
+        assert np.isnan(estimate.value) and estimate.reason == course.reason
+    assert not peaks(course)
