@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from avpenet_cli.settings import from_dict
@@ -17,6 +18,7 @@ from avpenet_cli.trajectory.alert_rules import KINDS, Rule, read_rules
 from avpenet_cli.trajectory.alert_table import ALERT_COLUMNS, write_alerts
 from avpenet_cli.trajectory.alerts import alert_notices, raise_alerts
 from avpenet_cli.trajectory.analysed import Alert, Level, Trajectory
+from avpenet_cli.trajectory.analysis import analyse
 from avpenet_cli.trajectory.series import Series
 from tests.conftest import REPOSITORY
 from tests.support.made_up_series import NAN, level_of, series_of
@@ -353,3 +355,32 @@ def test_the_table_names_the_recording_and_the_clock_time_and_runs_no_formula(tm
 def test_a_table_without_alerts_has_its_columns(tmp_path: Path) -> None:
     write_alerts(tmp_path / "alerts.csv", [_trajectory(series_of([1.0]), ())])
     assert (tmp_path / "alerts.csv").read_text() == ",".join(column.name for column in ALERT_COLUMNS) + "\n"
+
+
+# --- on an analysed series -------------------------------------------------------------------------------------------
+
+
+def test_the_example_rules_on_the_analysed_pain_of_the_example_phantoms() -> None:
+    """With scores that are the true pain and some noise: alerts follow the procedures, and no pain raises none."""
+    folder = REPOSITORY / "examples" / "phantoms"
+    truth, events = pd.read_csv(folder / "truth.csv"), pd.read_csv(folder / "events.csv")
+    rng, rules = np.random.default_rng(3), read_rules(REPOSITORY / "examples" / "alerts.toml")
+    raised: dict[str, dict[str, float]] = {}
+    for name, pain in truth.groupby("recording"):
+        own = events[events["recording"] == name]
+        score = np.convolve(pain["value"], np.ones(3) / 3, "valid") + rng.normal(0, 0.2, len(pain) - 2)
+        series = series_of(
+            np.clip(score, 0, 10).tolist(),
+            stride_s=1.0,
+            half_width=0.4,
+            events=list(zip(own["time_s"], own["label"], strict=True)),
+        )
+        level = analyse(series, 42).level
+        assert level.filtered is not None
+        raised[str(name)] = {alert.rule: alert.raised_s for alert in reversed(raise_alerts(series, level, rules))}
+    # P0001: the procedure is at 4.5 s, pain is over 7 from 6 s, and declines after the analgesic at 13.6 s.
+    first = raised["P0001-01.mp4"]
+    assert set(first) == {"severe-pain", "surely-moderate-pain", "sudden-rise"}
+    assert 7.0 <= first["sudden-rise"] <= 12.0
+    assert 10.0 <= first["severe-pain"] <= 16.0
+    assert raised["P0003-01.mp4"] == {}
