@@ -31,7 +31,6 @@ class _Caught:
     spatial: list[Tensor] = field(default_factory=list)
 
 
-@torch.no_grad()
 def attention(network: SegmentNetwork, inputs: SegmentInputs) -> Attention:
     """The attention of one segment, as the network computes it; nothing is estimated.
 
@@ -41,6 +40,14 @@ def attention(network: SegmentNetwork, inputs: SegmentInputs) -> Attention:
     Returns:
         Weights, or a reason in the words of the page.
     """
+    return attention_and_tokens(network, inputs)[0]
+
+
+@torch.no_grad()
+def attention_and_tokens(
+    network: SegmentNetwork, inputs: SegmentInputs
+) -> tuple[Attention, tuple[Tensor | None, Tensor | None, Tensor | None]]:
+    """As `attention`, with the tokens of the segment as `SegmentNetwork.tokens` gives them, without gradients."""
     model = network.network
     before, model.face_micro_batch = model.face_micro_batch, _FACES_AT_ONCE
     try:
@@ -53,10 +60,10 @@ def attention(network: SegmentNetwork, inputs: SegmentInputs) -> Attention:
     spatial, spatial_reason = _spatial(model, caught, inputs)
     reason = _reason(model, caught, audio, faces)
     if reason:
-        return Attention(spatial=spatial, reason=reason, spatial_reason=spatial_reason)
+        return Attention(spatial=spatial, reason=reason, spatial_reason=spatial_reason), tokens
     assert audio is not None and faces is not None
     to_audio, to_faces, reason = _between(caught, audio.shape[1], faces.shape[1])
-    return Attention(to_audio, to_faces, spatial, reason, spatial_reason)
+    return Attention(to_audio, to_faces, spatial, reason, spatial_reason), tokens
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from avpenet_cli.errors import EnvironmentUnavailableError, RecordingError
-from avpenet_cli.explanation.attention import attention
+from avpenet_cli.explanation.attention import attention_and_tokens
 from avpenet_cli.explanation.explained import ExplainedSegment, Explanation, SegmentInputs
 from avpenet_cli.explanation.faces import FaceStyle
 from avpenet_cli.explanation.facts import facts
@@ -24,11 +24,10 @@ from avpenet_cli.explanation.record import SegmentExplanation, explain_record, s
 from avpenet_cli.explanation.recording import read_inputs
 from avpenet_cli.explanation.saliency import saliency
 from avpenet_cli.explanation.sanity import check
-from avpenet_cli.explanation.scorer import OtherSegments, SegmentNetwork
+from avpenet_cli.explanation.scorer import SegmentNetwork, beside_others
 from avpenet_cli.explanation.selection import Chosen, Selection, choose, why_unscored
 from avpenet_cli.explanation.shares import modality_shares, quiet_segments
 from avpenet_cli.media.probe import check_file
-from avpenet_cli.model.network import FeatureNetwork
 from avpenet_cli.phrasing import counted, plural
 from avpenet_cli.records import RecordingOutcome, SegmentScore
 from avpenet_cli.report.figures.style import Figure
@@ -38,7 +37,7 @@ from avpenet_cli.runs.manifest import weights_mark
 from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.scoring.network import Network, SegmentTokens
 from avpenet_cli.scoring.scorer import Scorer
-from avpenet_cli.settings import FRAME_STEP_S, RunSettings, read_settings
+from avpenet_cli.settings import RunSettings, read_settings
 from avpenet_cli.stats.estimate import to_json
 from avpenet_cli.storage import write_json
 from avpenet_cli.weights import WeightsEntry, load_network
@@ -191,9 +190,9 @@ class _Explainer:
         folder: Path,
         callbacks: RunCallbacks,
     ) -> None:
-        self._request, self._network, self._records, self._tokens_of = request, network, records, tokens_of
+        self._request, self._records, self._tokens_of = request, records, tokens_of
         self._folder, self._callbacks = folder, callbacks
-        self._features = _features(network, records, tokens_of)
+        self._network_of = beside_others(network, records, tokens_of)
 
     def explain(
         self, explanation: Explanation, inputs: list[SegmentInputs]
@@ -227,49 +226,19 @@ class _Explainer:
         return done, tuple(records), figures
 
     def _segment(self, inputs: SegmentInputs) -> tuple[ExplainedSegment, tuple[int, ...]]:
-        network = self._beside_others(inputs.record)
+        network = self._network_of(inputs.record.segment)
+        attended, tokens = attention_and_tokens(network, inputs)
         with torch.no_grad():
-            tokens = network.tokens(inputs)
             _check_agreement(inputs.record, float(network.score(*tokens)))
         quiet = quiet_segments(self._records, inputs.record)
-        looked_at = attention(network, inputs)
-        maps = saliency(network, inputs, tokens, looked_at, self._request.maps)
+        maps = saliency(network, inputs, tokens, attended, self._request.maps)
         checks, curves = check(network, inputs, tokens, maps, self._request.maps, self._request.seed)
         shares = modality_shares(network, tokens, quiet, self._tokens_of)
         drawn = inputs
         if inputs.crops.dtype != np.uint8:
             drawn = dataclasses.replace(inputs, crops=inputs.crops.round().astype(np.uint8))
-        segment = ExplainedSegment(drawn, looked_at, maps, shares, facts(drawn), checks, curves)
+        segment = ExplainedSegment(drawn, attended, maps, shares, facts(drawn), checks, curves)
         return segment, quiet if shares.n_quiet else ()
-
-    def _beside_others(self, record: SegmentScore) -> SegmentNetwork:
-        if self._features is None:
-            return self._network
-        features, starts_s, rows = self._features
-        return dataclasses.replace(self._network, others=OtherSegments(features, starts_s, rows[record.segment]))
-
-
-@torch.no_grad()
-def _features(
-    network: SegmentNetwork, records: Sequence[SegmentScore], tokens_of: Callable[[int], SegmentTokens]
-) -> tuple[torch.Tensor, torch.Tensor, dict[int, int]] | None:
-    """Features of all scored segments, their starts and rows; None for networks that need none."""
-    model = network.network
-    if not isinstance(model, FeatureNetwork):
-        return None
-    scored = [record for record in records if record.score is not None]
-    rows, starts_s = [], []
-    for record in scored:
-        kept = tokens_of(record.segment)
-        places = kept.places if kept.faces is not None else None
-        audio, faces, at = (
-            None if part is None else torch.tensor(part, device=network.device)[None]
-            for part in (kept.audio, kept.faces, places)
-        )
-        rows.append(model.embed(audio, faces, None, at))
-        starts_s.append(kept.first_slot * FRAME_STEP_S)
-    starts = torch.tensor(starts_s, dtype=torch.float64, device=network.device)
-    return torch.cat(rows), starts, {record.segment: row for row, record in enumerate(scored)}
 
 
 def _check_agreement(record: SegmentScore, score: float) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from avpenet_cli.explanation.explained import SegmentInputs
 from avpenet_cli.model.network import FeatureNetwork, PainNetwork
-from avpenet_cli.scoring.network import audio_input
-from avpenet_cli.settings import FaceSettings
+from avpenet_cli.records import SegmentScore
+from avpenet_cli.scoring.network import SegmentTokens, audio_input
+from avpenet_cli.settings import FRAME_STEP_S, FaceSettings
 
 SegmentScorer = Callable[[Tensor | None, Tensor | None, Tensor | None], Tensor]
 """(B, Ta, Da) audio tokens, (B, T, Dv) face tokens and (B, T) places, or None for each -> (B,) scores in [0, 10]."""
@@ -136,3 +137,35 @@ class SegmentNetwork:
                 for own in variants
             ]
         )
+
+
+@torch.no_grad()
+def beside_others(
+    network: SegmentNetwork, records: Sequence[SegmentScore], tokens_of: Callable[[int], SegmentTokens]
+) -> Callable[[int], SegmentNetwork]:
+    """A function that gives the network for each scored segment of a recording, beside the other scored ones.
+
+    Args:
+        network: without other segments.
+        records: all segments of the recording, in time order.
+        tokens_of: encoder outputs of a segment by its number.
+    """
+    model = network.network
+    if not isinstance(model, FeatureNetwork):
+        return lambda segment: network
+    features, starts_s = [], []
+    rows: dict[int, int] = {}
+    for record in records:
+        if record.score is not None:
+            kept = tokens_of(record.segment)
+            places = kept.places if kept.faces is not None else None
+            audio, faces, at = (
+                None if part is None else torch.tensor(part, device=network.device)[None]
+                for part in (kept.audio, kept.faces, places)
+            )
+            rows[record.segment] = len(rows)
+            features.append(model.embed(audio, faces, None, at))
+            starts_s.append(kept.first_slot * FRAME_STEP_S)
+    everything = torch.cat(features)
+    starts = torch.tensor(starts_s, dtype=torch.float64, device=network.device)
+    return lambda segment: replace(network, others=OtherSegments(everything, starts, rows[segment]))

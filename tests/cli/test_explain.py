@@ -46,7 +46,7 @@ def checked(out: Path, *segments: int) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_an_explanation_of_a_phantom_has_everything(tmp_path: Path, avpenet_here: Avpenet) -> None:
-    clip, out = cut_phantom(tmp_path, start_s=6.0, seconds=12.0), tmp_path / "out"
+    clip, out = cut_phantom(tmp_path, start_s=6.0, seconds=12.0, fps=2), tmp_path / "out"
     args = ("explain", clip, "--out", out, "--device", "cpu")
     done = avpenet_here(*args, "--top", "1")
     assert done.code == 0, done.err
@@ -76,7 +76,7 @@ def test_real_clips_give_figures_or_reasons_and_no_names(
     source = {
         "without a face": videos / "pyfeat_no_face.mp4",
         "two faces without audio": videos / "intel_classroom.gif",
-        "rotated": clips.ffmpeg("-i", str(videos / "grid_swiz3n.mpg"), "-vf", "transpose=1"),
+        "rotated": clips.ffmpeg("-i", str(videos / "grid_swiz3n.mpg"), "-vf", "transpose=1", "-r", "4"),
     }[clip]
     recording = tmp_path / f"Erika Mustermann{source.suffix}"
     recording.symlink_to(source)
