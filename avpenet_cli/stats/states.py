@@ -7,9 +7,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
-from avpenet_cli.stats.trajectory_measures import Course, runs
+from avpenet_cli.stats.trajectory_measures import Course
 
 Floats = npt.NDArray[np.float64]
 State = Literal["stable", "rising", "falling", "unstable", "indeterminate"]
@@ -62,15 +61,27 @@ def states(course: Course, score: Floats, sd: Floats, overlap: float, rule: Stat
     found: list[State] = ["indeterminate"] * len(course.middle_s)
     if course.reason:
         return tuple(found)
-    for stretch in runs(np.ones(len(found), np.bool_), course.stretch):
-        for place in stretch:
-            if np.isfinite(course.level[place]):
-                about = _about(course, stretch, place, rule.seconds)
-                found[place] = _state(course, score, sd, overlap, rule, about, place)
+    places = np.flatnonzero(np.isfinite(course.level))
+    stretch = {number: np.flatnonzero(course.stretch == number) for number in np.unique(course.stretch)}
+    about = [_about(course, stretch[course.stretch[place]], place, rule.seconds) for place in places]
+    first, last = (np.array([window[end] for window in about]) for end in (0, -1))
+    low, high = np.quantile(course.draws[:, last] - course.draws[:, first], [0.025, 0.975], axis=0)
+    for number, (place, window) in enumerate(zip(places, about, strict=True)):
+        judged = _Window(window, float(low[number]), float(high[number]))
+        found[place] = _state(course, score, sd, overlap, rule, judged, place)
     return tuple(found)
 
 
-def _about(course: Course, stretch: npt.NDArray[np.int64], place: int, seconds: float) -> npt.NDArray[np.int64]:
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """The segments that a state is judged by: their places, and the 95 % interval of the level's change, points."""
+
+    places: npt.NDArray[np.int64]
+    low: float
+    high: float
+
+
+def _about(course: Course, stretch: npt.NDArray[np.int64], place: np.int64, seconds: float) -> npt.NDArray[np.int64]:
     """Places with a level of the seconds about a segment; about the ends of the stretch its first or last seconds."""
     times = course.middle_s[stretch]
     last_start = max(times[-1] - seconds, times[0])
@@ -82,45 +93,40 @@ def _about(course: Course, stretch: npt.NDArray[np.int64], place: int, seconds: 
 
 
 def _state(
-    course: Course,
-    score: Floats,
-    sd: Floats,
-    overlap: float,
-    rule: StateRule,
-    places: npt.NDArray[np.int64],
-    place: int,
+    course: Course, score: Floats, sd: Floats, overlap: float, rule: StateRule, window: _Window, place: np.int64
 ) -> State:
-    """State of the segment at `place`, judged by the segments at `places`."""
+    """State of the segment at `place`, judged by the segments of the window."""
+    places, low, high = window.places, window.low, window.high
     if course.seconds[places].sum() < rule.least_scored * rule.seconds:
         return "indeterminate"
     if course.high[place] - course.low[place] > rule.widest_band:
         return "indeterminate"
-    change = course.level[places[-1]] - course.level[places[0]]
-    low, high = np.quantile(course.draws[:, places[-1]] - course.draws[:, places[0]], [0.025, 0.975])
-    extent = float(np.ptp(course.level[places]))
+    level = course.level[places]
+    change, extent = float(level[-1] - level[0]), float(level.max() - level.min())
     if abs(change) >= max(rule.change, extent / 2) and (low > 0 or high < 0):
         return "rising" if change > 0 else "falling"
-    if extent >= rule.range or _spread(course.middle_s, score, sd, overlap, rule, places):
+    if extent >= rule.range or _spread(course.middle_s[places], score[places], sd[places], overlap, rule):
         return "unstable"
     return "indeterminate" if low < -rule.open_change or high > rule.open_change else "stable"
 
 
-def _spread(
-    middle_s: Floats, score: Floats, sd: Floats, overlap: float, rule: StateRule, places: npt.NDArray[np.int64]
-) -> bool:
+def _spread(time_s: Floats, score: Floats, sd: Floats, overlap: float, rule: StateRule) -> bool:
     """Whether the scores spread about a straight line by more than the rule allows.
 
     Segments that share input share noise: of m scores, m / overlap are independent, less the line's two parameters.
     """
-    places = places[np.isfinite(score[places])]
-    freedom = len(places) / overlap - 2
+    scored = np.isfinite(score)
+    n = int(scored.sum())
+    freedom = n / overlap - 2
     if freedom < 1:
         return False
-    line = np.polynomial.polynomial.polyfit(middle_s[places] - middle_s[places[0]], score[places], 1)
-    residual = score[places] - np.polynomial.polynomial.polyval(middle_s[places] - middle_s[places[0]], line)
-    variance = float((residual**2).sum()) / (len(places) - 2 * overlap)
-    known = sd[places][np.isfinite(sd[places])]
-    explained = float((known**2).mean()) if len(known) else 0.0
+    time, value = time_s[scored] - time_s[scored].mean(), score[scored] - score[scored].mean()
+    squares = float(value @ value) - float(time @ value) ** 2 / float(time @ time)
+    variance = squares / (n - 2 * overlap)
+    known = sd[scored][np.isfinite(sd[scored])]
+    explained = float(known @ known) / len(known) if len(known) else 0.0
     if variance - explained < rule.spread**2:
         return False
-    return explained == 0 or float(stats.chi2.sf(freedom * variance / explained, freedom)) < rule.significance
+    from scipy.stats import chi2
+
+    return explained == 0 or float(chi2.sf(freedom * variance / explained, freedom)) < rule.significance

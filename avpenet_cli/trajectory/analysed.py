@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from avpenet_cli.stats import states
 from avpenet_cli.stats.estimate import Estimate
 from avpenet_cli.trajectory.series import Series
 
 Floats = npt.NDArray[np.float64]
-State = Literal["stable", "rising", "falling", "unstable", "indeterminate"]
+State = states.State
 
 
 @dataclass(frozen=True, eq=False)

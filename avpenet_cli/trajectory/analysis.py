@@ -158,6 +158,8 @@ def _notices(series: Series, smoothed: Smoothed) -> tuple[str, ...]:
     scored = np.isfinite(series.score)
     if smoothed.reason:
         notices.append(f"no level: {smoothed.reason}")
+    elif np.ptp(series.score[scored]) < 1e-9:
+        notices.append("all scores are equal")
     if scored.any() and not np.isfinite(series.sd[scored]).any():
         notices.append("the table gives no spread of the scores (score_sd); all their noise is estimated")
     elif (scored & ~np.isfinite(series.sd)).any():
