@@ -210,7 +210,7 @@ class _Drawing:
         self._draw_peaks(y, top)
         if not n_scored:
             text = "no segment could be scored" if series.score.size else "no segments"
-            self.fixed.append(Text((LEFT_PX + self.right) / 2, top + 20, text, INK, TEXT_PX, "middle"))
+            self.fixed.append(Text((LEFT_PX + self.right) / 2, top + 20, text, INK, TEXT_PX, "middle", outlined=True))
         self.fixed.append(FixedLine(LEFT_PX, top, LEFT_PX, bottom, Stroke(GREY)))
         self.fixed.append(FixedLine(LEFT_PX, bottom, self.right, bottom, Stroke(GREY)))
         return bottom
@@ -283,7 +283,7 @@ class _Drawing:
         self._add_group(labels, INK)
         if not self.trajectory.states:
             text = "none: no level" if self.trajectory.level.reason else "none"
-            self.fixed.append(Text(LEFT_PX + 4, bottom - 5, text, GREY, TEXT_PX))
+            self.fixed.append(Text(LEFT_PX + 4, bottom - 5, text, GREY, TEXT_PX, outlined=True))
         return bottom + _SPACE_PX
 
     def _draw_quality(self, y: float) -> float:
@@ -297,7 +297,7 @@ class _Drawing:
         self.timed.append(Line(time, height, Stroke(GREY, 1.2 if time.size <= _MANY else 0.6)))
         if not np.isfinite(quality).any():
             text = "not stated in the table"
-            self.fixed.append(Text(LEFT_PX + 4, (top + bottom) / 2 + _HALF_TEXT_PX, text, GREY, TEXT_PX))
+            self.fixed.append(Text(LEFT_PX + 4, (top + bottom) / 2 + _HALF_TEXT_PX, text, GREY, TEXT_PX, outlined=True))
         return bottom + _SPACE_PX
 
     def _draw_alerts(self, y: float) -> float:
@@ -317,7 +317,7 @@ class _Drawing:
             y = bottom + 5
         if len(rules) > MOST_RULES_DRAWN:
             text = f"{phrasing.counted(len(rules) - MOST_RULES_DRAWN, 'more rule')}: see the table of alerts"
-            self.fixed.append(Text(LEFT_PX + 2, y + 12, text, INK, TEXT_PX))
+            self.fixed.append(Text(LEFT_PX + 2, y + 12, text, INK, TEXT_PX, outlined=True))
             y += ROW_PX
         return y + (_SPACE_PX if rules else 0)
 
@@ -376,9 +376,11 @@ class _Drawing:
                 for at in (start, end):
                     self.timed.append(Rule(at, plot[0], bottom, Stroke(INK, 2.0, (1.5, 3.5))))
                 text = f"{phrasing.duration(float(round(piece.end_s - piece.start_s)))} cut out"
-                labels.append(Label((start + end) / 2, (plot[0] + plot[1]) / 2, text, TEXT_PX))
-        for label in labels:
-            self.groups.append(LabelGroup((label,), 0, 0.0, INK, TEXT_PX))
+                # Turned, a line takes its height.
+                row = 0 if piece.length_s * self.per_s >= TEXT_PX + 4 else -1
+                middle = (plot[0] + plot[1]) / 2
+                labels.append(Label((start + end) / 2, middle, text, TEXT_PX, row, piece.length_s))
+        self._add_group(labels, INK, rows=0)
 
     def _draw_axis(self, y: float, plot: tuple[float, float]) -> LabelGroup:
         self.fixed.append(FixedLine(LEFT_PX, y, self.right, y, Stroke(GREY)))
