@@ -8,16 +8,18 @@
 # make bench   speed beside decoding alone, as a Markdown table: medians of five, interleaved; BENCH_FLAGS="CLIP --repeat 1"
 # make docs    the documentation as a site in build/docs, without a network
 # make gpu-check  checks and times the program on a GPU: a table in build/gpu-check-results; make gpu-check-data first
-# make lint | lock | landmarks | clean
+# make lint | style | types | pytest | lock | landmarks | clean
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter (3.11 or 3.12) of a new .venv; `make clean` removes an old one.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := setup
-.PHONY: setup ffmpeg lint test quick demo bench docs man gpu-check gpu-check-data release bundle lock landmarks clean
+.PHONY: setup ffmpeg lint style types pytest test quick demo bench docs man gpu-check gpu-check-data
+.PHONY: release bundle lock landmarks clean
 
-# What the caller's shell adds to Python's path is not what is tested here.
-unexport PYTHONPATH PYTHONHOME
+# What the caller's shell adds to Python's path is not what is tested here. Without stored bytecode each of the hundreds
+# of processes that the tests start would compile the program again.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # As the program sets it for itself: threads that spin while they wait fight the decoders for the cores.
@@ -28,6 +30,9 @@ VENV_PYTHON := .venv/bin/python
 # -qq: errors only. Wheels only: a source package would fetch its build tools from outside the lock.
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --no-deps --no-input
 FROM_LOCK := --require-hashes --only-binary :all:
+# Bytecode of what was installed, on all cores, where pip would use one; the libraries' own tests, a quarter, are never
+# run. Templates that are no Python are among the files.
+COMPILE := $(VENV_PYTHON) -W ignore -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true
 
 # The name holds the folder, because neither a virtual environment nor an editable install survives a move.
 STAMP := .venv/installed-$(shell pwd | cksum | cut -d' ' -f1)
@@ -108,24 +113,34 @@ $(STAMP): requirements.lock pyproject.toml
 	  "$$python" -m venv --clear .venv || exit 1; \
 	fi
 	@echo "make: installing the locked dependencies (the first time: some gigabytes, some minutes)"
-	@$(PIP_INSTALL) $(FROM_LOCK) -r requirements.lock
+	@$(PIP_INSTALL) --no-compile $(FROM_LOCK) -r requirements.lock
 	@$(PIP_INSTALL) --no-build-isolation -e .
+	@$(COMPILE)
 	@rm -f .venv/installed-* && touch $(STAMP)
 
-lint: setup
+lint: style types
+
+style: setup
 	@$(VENV_PYTHON) -m ruff check
 	@$(VENV_PYTHON) -m ruff format --check
-	@$(VENV_PYTHON) -m mypy
 	@.venv/bin/lint-imports --no-logo
 
-# Two workers, each with one thread: most tests wait for processes, and a file's tests share what they have made.
-PYTEST := OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+types: setup
+	@$(VENV_PYTHON) -m mypy
 
-test: lint
-	@$(PYTEST)
+# Two workers, each with one thread: most tests wait for processes, and a file's tests share what they have made. A test
+# that starts make starts it as a user would.
+PYTEST := MAKEFLAGS= OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-quick: lint
-	@$(PYTEST) -m "not slow"
+pytest: setup
+	@$(PYTEST) $(PYTEST_FLAGS)
+
+# The types are checked beside the tests, which leave a core idle now and then; either's failure is the end's.
+test: style
+	@$(MAKE) --no-print-directory -j 2 types pytest
+
+quick: style
+	@$(MAKE) --no-print-directory -j 2 types pytest PYTEST_FLAGS='-m "not slow"'
 
 PHANTOMS := examples/phantoms
 
