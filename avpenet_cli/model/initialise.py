@@ -7,6 +7,7 @@ generator is not used. The built-in `untrained` weights come from here. Importin
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,12 +24,13 @@ _RESIDUAL_GAIN = 0.5
 in each of the sixteen blocks."""
 
 
-def seeded_state(network: nn.Module, seed: int) -> dict[str, Tensor]:
+def seeded_state(network: nn.Module, seed: int, names: Collection[str] | None = None) -> dict[str, Tensor]:
     """Seeded state dict for a network: He-uniform weights, gains of 1, neutral biases and statistics.
 
     Args:
         network: on any device, including `meta`; only its names and shapes are read.
         seed: of the random streams; each tensor has its own stream, derived from its name.
+        names: of the tensors to make; all by default.
 
     Returns:
         Mapping of name to float32 tensor on the CPU (`num_batches_tracked`: int64 zero).
@@ -42,6 +44,7 @@ def seeded_state(network: nn.Module, seed: int) -> dict[str, Tensor]:
     return {
         name: _tensor(name, tuple(tensor.shape), tensor.dtype, seed, _RESIDUAL_GAIN if name in last_norms else 1.0)
         for name, tensor in network.state_dict().items()
+        if names is None or name in names
     }
 
 
