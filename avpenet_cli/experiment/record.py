@@ -65,7 +65,8 @@ def columns_shown(settings: ExperimentSettings, store: SegmentStore) -> tuple[st
     unknown = [name for name in columns if name not in store.index.columns]
     if unknown:
         known = ", ".join(group_columns(store))
-        raise SettingsError(f"columns: the store has no column {unknown[0]}", f"name some of {known}")
+        remedy = f"name some of {known}" if known else "leave columns out"
+        raise SettingsError(f"columns: the store has no column {unknown[0]}", remedy)
     return columns
 
 
@@ -137,11 +138,11 @@ def _descriptions(
             seeds=tuple(own),
         )
         if own:
-            first = own[min(own)]
+            timed = (trained.ms_per_segment for trained in own.values() if trained.ms_per_segment is not None)
             description = replace(
                 description,
-                parameters=first.parameters,
-                ms_per_segment=first.ms_per_segment,
+                parameters=own[min(own)].parameters,
+                ms_per_segment=next(timed, None),
                 reason="; ".join(failed),
             )
         elif failed:

@@ -60,7 +60,8 @@ class Trained:
 
     Attributes:
         parameters: number of learnt parameters.
-        ms_per_segment: wall-clock time of encoding and scoring one segment, median of three, ms; None without any.
+        ms_per_segment: wall-clock time of encoding and scoring one segment, median of three, ms; None without any, and
+            where it is that of a system's first seed.
         architecture: settings of the network, with sizes that depend on what was learnt.
         version: of the program that trained it.
         views: names of the views that it is evaluated under, besides the clean one.
@@ -189,7 +190,7 @@ class SystemTrainer:
             file.write(serialise(learnt))
         trained = Trained(
             sum(parameter.numel() for parameter in network.parameters()) or _stored_values(network),
-            time_ms(network, store, rows["test"], settings),
+            time_ms(network, store, rows["test"], settings) if self._is_first(task) else None,
             to_dict(network.architecture),
             __version__,
         )
@@ -207,6 +208,10 @@ class SystemTrainer:
             network = build(settings.network, settings_of(settings.network, trained.architecture))
         network.load_state_dict(state, assign=True)
         return network.eval()
+
+    def _is_first(self, task: Task) -> bool:
+        """Whether it has the system's first seed and all sites."""
+        return task.key.seed == self._settings.seeds_of(task.key.system)[0] and not task.key.left_out_site
 
     def _sees_the_store(self, task: Task) -> bool:
         """Whether it sees what `avpenet score` would give it; only then it may have weights that others use."""

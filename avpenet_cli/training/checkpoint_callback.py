@@ -13,7 +13,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from avpenet_cli.errors import OutputError
+from avpenet_cli.errors import AvpenetError, OutputError
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.storage import atomic_write, storage_fault, sync_folder
 from avpenet_cli.training.curves import EpochRow, write_curves
@@ -28,8 +28,8 @@ class CheckpointCallback(lightning.Callback):
     """After every epoch, writes its row, the best parameters so far and a checkpoint to resume from.
 
     Args:
-        interval_s: write no more often than this, except after the last epoch. A checkpoint takes 0.25 to 0.6 GB, and
-            an epoch on embeddings may be shorter than its writing.
+        interval_s: write no more often than this. A checkpoint takes 0.25 to 0.6 GB, and an epoch on embeddings may be
+            shorter than its writing.
     """
 
     def __init__(self, folder: Path, settings: TrainSettings, callbacks: RunCallbacks, interval_s: float = 0.0) -> None:
@@ -59,8 +59,15 @@ class CheckpointCallback(lightning.Callback):
             >= self._settings.patience_epochs
         )
 
-    def best_path(self) -> Path:
-        """File of the best epoch's parameters."""
+    def best_state(self) -> dict[str, Tensor]:
+        """Parameters of the best epoch, on the CPU.
+
+        Raises:
+            AvpenetError: their file cannot be read.
+        """
+        return _read_tensors(self._best_path()) if self._best_state is None else self._best_state
+
+    def _best_path(self) -> Path:
         return self._folder / f"{_BEST_PREFIX}{self.best.epoch}.safetensors"
 
     def state_dict(self) -> dict[str, Any]:
@@ -107,8 +114,10 @@ class CheckpointCallback(lightning.Callback):
             state = pl_module.network.state_dict()
             self._best_state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
         is_last = row.epoch == self._settings.epochs or self.out_of_patience
-        if is_last or time.monotonic() - self._written_s >= self._interval_s:
+        if time.monotonic() - self._written_s >= self._interval_s:
             self._write(trainer)
+        elif is_last and trainer.is_global_zero:
+            write_curves(self._folder, self.rows)
         if trainer.is_global_zero:
             self._callbacks.info(_epoch_line(row, is_best, self._settings.epochs), **row._asdict(), best=is_best)
             self._callbacks.item_done()
@@ -117,13 +126,13 @@ class CheckpointCallback(lightning.Callback):
 
     def _write(self, trainer: lightning.Trainer) -> None:
         if trainer.is_global_zero and self._best_state is not None:
-            _write_tensors(self.best_path(), self._best_state)
+            _write_tensors(self._best_path(), self._best_state)
             self._best_state = None
         _write_checkpoint(trainer, self._folder / CHECKPOINT_FILE)
         if trainer.is_global_zero:
             write_curves(self._folder, self.rows)
             for path in self._folder.glob(f"{_BEST_PREFIX}*.safetensors"):
-                if path != self.best_path():
+                if path != self._best_path():
                     path.unlink()
         self._written_s = time.monotonic()
 
@@ -156,6 +165,16 @@ def _write_tensors(path: Path, state: Mapping[str, Tensor]) -> None:
 
     with atomic_write(path) as file:
         file.write(save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}))
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise AvpenetError(f"the best epoch's weights {path} cannot be read: {error}", "train again") from None
 
 
 def _write_checkpoint(trainer: lightning.Trainer, path: Path) -> None:

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
-from avpenet_cli.errors import AvpenetError, Interrupted, SettingsError
+from avpenet_cli.errors import Interrupted, SettingsError
 from avpenet_cli.model.architecture import NetworkSettings
 from avpenet_cli.model.inference import optimise_for_inference
 from avpenet_cli.phrasing import plural
@@ -75,7 +75,7 @@ def fit(
         folder: from `run_directory.prepare_run_directory`, as is `resume`.
         init: files of initial parameters, see `initial.initial_network`.
         embeddings_folder: where embeddings of frozen encoders are kept; by default in `folder`.
-        checkpoint_interval_s: keep the state no more often than this; by default after every epoch.
+        checkpoint_interval_s: keep the state no more often than this, if at all; by default after every epoch.
 
     Raises:
         AvpenetError: a loss that is not finite; names the batch.
@@ -116,22 +116,12 @@ def fit(
         except SystemExit:  # Lightning's answer to a second Ctrl-C
             raise KeyboardInterrupt from None
     return FitResult(
-        _read_best(checkpoints.best_path()),
+        checkpoints.best_state(),
         settings.architecture,
         checkpoints.best,
         tuple(checkpoints.rows),
         checkpoints.out_of_patience,
     )
-
-
-def _read_best(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise AvpenetError(f"the best epoch's weights {path} cannot be read: {error}", "train again") from None
 
 
 def _trainer(
