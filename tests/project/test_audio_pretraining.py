@@ -170,6 +170,9 @@ def test_every_parameter_learns_and_batches_without_bursts_have_a_loss() -> None
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in module.parameters())
     silent = Batch(mels, torch.full((4,), 3), torch.full((4,), -1), 0 * pain, active, torch.full((4, 3), torch.nan))
     assert bool(loss_of(module(mels), silent, 18).isfinite())
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = module.eval()(mels[:1])
+    assert {output.dtype for output in outputs.values()} == {torch.float32}
 
 
 def test_auc_and_windows() -> None:

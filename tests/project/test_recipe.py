@@ -20,7 +20,7 @@ from avpenet_cli.phantom.head.model import Expression, Look
 from avpenet_cli.phantom.scene import background
 from avpenet_cli.settings import FaceSettings
 from avpenet_cli.weights import find, load_network
-from weights.recipe import finish
+from weights.recipe import finish, learn_fusion
 from weights.recipe.augment_faces import FaceAugmenter
 from weights.recipe.crops import crop_at, face_at
 from weights.recipe.learn_faces import FaceStep, learn_faces, unit_loss
@@ -113,17 +113,21 @@ def test_the_same_subject_is_made_again_to_the_byte(subjects: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_recipe_gives_weights_that_load(subjects: Path, tmp_path: Path) -> None:
+def test_recipe_gives_weights_that_load(subjects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = (FaceStep(32, 1.0, 4, 1e-3),)
     learn_faces(lambda: load_faces(subjects, 32, 1), tmp_path / "face.safetensors", CPU, Budget(1), steps)
     save_file(AudioEncoder().state_dict(), tmp_path / "audio.safetensors")
     network = initial_network(tmp_path / "face.safetensors", tmp_path / "audio.safetensors", CPU)
     bursts = torch.zeros((2, 1, 128, 300), dtype=torch.uint8), torch.tensor([0.0, 7.0])
-    material = gather(load_faces(subjects, 224, 1), load_audio(subjects, 1), bursts, CPU)
-    training = FusionTraining(network, material, tmp_path, views=1)
+    material = gather(load_faces(subjects, 64, 1), load_audio(subjects, 1), bursts, CPU)
+    training = FusionTraining(network, material, tmp_path, views=1, side_px=64)
     training.first_stage(Budget(2), batch=8)
     training.second_stage(Budget(1), batch=2)
     assert set(training.metrics()) == {"both", "audio", "face"}
+    # As on a GPU, of one item: most CPUs emulate bfloat16.
+    monkeypatch.setattr(learn_fusion, "half_precision", lambda device: torch.autocast(device.type, torch.bfloat16))
+    (tmp_path / "gpu").mkdir()
+    FusionTraining(network, material, tmp_path / "gpu", views=1, side_px=32).second_stage(Budget(1), batch=2)
     torch.save(network.state_dict(), tmp_path / "network.pt")
     finish.quantise(tmp_path / "network.pt", tmp_path / "parts")
     text = tmp_path / "text"

@@ -13,6 +13,7 @@ from torch import nn
 from avpenet_cli.settings import AudioSettings
 from weights.recipe.audio_front_end import FrontEnd
 from weights.recipe.audio_pack import CALM, CATEGORIES, RATE_HZ, AudioSet
+from weights.recipe.learning import half_precision
 
 WINDOW = 3 * RATE_HZ
 _LONGEST = 8 * RATE_HZ
@@ -77,7 +78,7 @@ def predict(module: nn.Module, clips: list[np.ndarray], device: torch.device, ba
         index = at[:, None] + torch.arange(WINDOW, device=device)
         cut = torch.where(index < lengths[:, None], audio.gather(1, index.clamp(max=_LONGEST - 1)), 0.0)
         mels = front_end(cut, (lengths - at).clamp(max=WINDOW), noise)
-        with torch.autocast(device.type, torch.bfloat16):
+        with half_precision(device):
             outputs = module(mels)
         pain.append(outputs["pain"].float().cpu().numpy())
         log_pain.append(outputs["category"].log_softmax(1)[:, CATEGORIES.index("Pain")].float().cpu().numpy())

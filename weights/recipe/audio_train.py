@@ -36,6 +36,7 @@ from weights.recipe.audio_batches import BURST, CRY, SILENCE, Batch, Clips, draw
 from weights.recipe.audio_front_end import FrontEnd
 from weights.recipe.audio_metrics import measure
 from weights.recipe.audio_pack import CATEGORIES, read_pack, read_teacher
+from weights.recipe.learning import half_precision
 
 _REPORT_S = 10.0
 _CHECKPOINT_S = 120.0
@@ -217,7 +218,7 @@ class Run:
             group["lr"] = rate_at(self.elapsed_s / settings.seconds, settings.rate)
         with torch.no_grad():
             batch = draw_batch(self.clips, self._front_end, settings.batch, rng)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with half_precision(self.device):
             if self.updates % 2:
                 loss = mixed_loss(self.module, batch, settings.mixup, rng, self._pain)
             else:

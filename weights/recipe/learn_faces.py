@@ -23,7 +23,7 @@ from torch.nn.functional import mse_loss, smooth_l1_loss
 
 from avpenet_cli.model.encoders import EMBEDDING, VisualEncoder
 from weights.recipe.augment_faces import FaceAugmenter
-from weights.recipe.learning import Budget, Run, WeightAverage, adamw, batches
+from weights.recipe.learning import Budget, Run, WeightAverage, adamw, batches, half_precision
 from weights.recipe.load_subjects import KINDS, Faces, load_faces
 
 UNITS = 9
@@ -119,7 +119,7 @@ def learn_faces(
 
         def loss_of(progress: float, data: _StepData = data) -> Tensor:
             rows = data.rows[next(data.drawn)]
-            with torch.autocast(device.type, torch.bfloat16):
+            with half_precision(device):
                 output = module(data.augment(data.crops[rows]))
             return unit_loss(output, data.units[rows], data.pain[rows])
 
@@ -152,7 +152,7 @@ def unit_metrics(module: UnitLearner, faces: Faces, device: torch.device, side_p
     module.eval()
     outputs = []
     for part in rows.split(256):
-        with torch.autocast(device.type, torch.bfloat16):
+        with half_precision(device):
             outputs.append(module(augment.plain(faces.crops[part].to(device))).float().cpu())
     if not outputs:
         return {}

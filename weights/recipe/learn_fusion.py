@@ -32,7 +32,7 @@ from avpenet_cli.model.avpenet import AVPENet
 from avpenet_cli.model.initialise import seeded_state
 from avpenet_cli.model.losses import boundary_loss, ordinal_loss
 from weights.recipe.augment_faces import FaceAugmenter
-from weights.recipe.learning import Budget, Run, WeightAverage, adamw
+from weights.recipe.learning import Budget, Run, WeightAverage, adamw, half_precision
 from weights.recipe.load_subjects import KINDS, Audio, Faces, load_audio, load_faces, pairs, validates
 
 FRAMES = 8
@@ -185,15 +185,17 @@ class FusionTraining:
         material: on the same device.
         folder: for checkpoints.
         views: augmented views of each item for the first stage.
+        side_px: of the crops that the network sees.
     """
 
-    def __init__(self, network: AVPENet, material: Material, folder: Path, views: int = 4) -> None:
+    def __init__(self, network: AVPENet, material: Material, folder: Path, views: int = 4, side_px: int = 224) -> None:
         self.network = network
         self._material = material
         self._device = material.pain.device
         self._folder = folder
         self._views = views
-        self._augment = FaceAugmenter(224, self._device, 7)
+        self._side_px = side_px
+        self._augment = FaceAugmenter(side_px, self._device, 7)
         self._rng = torch.Generator(self._device).manual_seed(8)
         self._sampler = ItemSampler(material, 9)
         self.average = WeightAverage(network, 0.995)
@@ -237,7 +239,7 @@ class FusionTraining:
             network.audio_encoder.eval()
             network.visual_encoder.eval()
             items = self._sampler.draw(batch)
-            with torch.autocast(self._device.type, torch.bfloat16):
+            with half_precision(self._device):
                 heard, seen = items.audio != NONE, items.face != NONE
                 mels = augment_mels(self._material.mels[items.audio[heard]], self._rng)
                 crops = self._material.crops[self._material.clips[items.face[seen]].flatten()]
@@ -251,7 +253,7 @@ class FusionTraining:
             return self._loss(audio_tokens, face_tokens, items)
 
         run = Run(
-            "everything at 224 px",
+            f"everything at {self._side_px} px",
             network,
             adamw([(encoders, encoder_rate), (heads, rate)], 0.05),
             budget,
@@ -272,7 +274,7 @@ class FusionTraining:
     def _embed_audio(self) -> Tensor:
         tokens = []
         for part in self._material.mels.split(512):
-            with torch.autocast(self._device.type, torch.bfloat16):
+            with half_precision(self._device):
                 tokens.append(self.network.encode_audio(augment_mels(part, self._rng)).to(torch.bfloat16))
         return torch.cat(tokens).clone()
 
@@ -280,7 +282,7 @@ class FusionTraining:
     def _embed_faces(self) -> Tensor:
         tokens = []
         for part in self._material.clips.split(64):
-            with torch.autocast(self._device.type, torch.bfloat16):
+            with half_precision(self._device):
                 views = self._augment(self._material.crops[part.flatten()], same=FRAMES)
                 views = views.contiguous(memory_format=torch.channels_last)
                 tokens.append(self.network.encode_faces(views).to(torch.bfloat16).unflatten(0, (-1, FRAMES)))
@@ -292,10 +294,10 @@ class FusionTraining:
         material, network = self._material, self.network.eval()
         rows = (material.validates & (material.group == 0)).nonzero()[:, 0]
         scores: dict[str, list[Tensor]] = {"both": [], "audio": [], "face": []}
-        plain = FaceAugmenter(224, self._device, 0).plain
+        plain = FaceAugmenter(self._side_px, self._device, 0).plain
         for part in rows.split(64):
             crops = plain(material.crops[material.clips[material.face[part]].flatten()])
-            with torch.autocast(self._device.type, torch.bfloat16):
+            with half_precision(self._device):
                 audio = network.encode_audio(material.mels[material.audio[part]].float() / 255).float()
                 face = network.encode_faces(crops.contiguous(memory_format=torch.channels_last)).float()
             face = face.unflatten(0, (-1, FRAMES))
