@@ -9,15 +9,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pytest
 
+from avpenet_cli.model import initialise
+from avpenet_cli.weights.description import UNTRAINED_SEED
 from tests.support.portraits import CRY, MOAN, SAMPLE_RATE_HZ, Frame, Waveform, portrait_frames, utter, write_recording
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 # As in the program: threads that spin while waiting slow down everything on few cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -38,6 +43,26 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real clips in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _untrained_weights_drawn_once() -> Iterator[None]:
+    """The parameters of the untrained weights, which many tests score with, take most of a second to draw."""
+    draw = initialise.seeded_state
+    drawn: dict[tuple[object, ...], dict[str, Tensor]] = {}
+
+    def seeded_state(network: nn.Module, seed: int, names: Collection[str] | None = None) -> dict[str, Tensor]:
+        if seed != UNTRAINED_SEED or names is not None:
+            return draw(network, seed, names)
+        key = type(network), *((name, tensor.shape) for name, tensor in network.state_dict().items())
+        if key not in drawn:
+            drawn.clear()
+            drawn[key] = draw(network, seed)
+        return {name: tensor.clone() for name, tensor in drawn[key].items()}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(initialise, "seeded_state", seeded_state)
+        yield
 
 
 def _voice(audio: str | None, seconds: float) -> Waveform | None:

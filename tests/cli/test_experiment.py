@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import soundfile
 
 from avpenet_cli.phantom.make import PhantomRequest, make_phantoms
 from avpenet_cli.weights import find, verify
-from tests.conftest import REPOSITORY, RunAvpenet
+from tests.conftest import REPOSITORY, Answer
 from tests.support.training_stores import make_store
 
 _SMALL = """
@@ -61,27 +61,20 @@ def _start(*args: object) -> subprocess.Popen[str]:
     )
 
 
-def _run(args: Sequence[object]) -> subprocess.CompletedProcess[str]:
-    """`avpenet experiment` to its end; trainings may take minutes on a machine that is busy."""
-    process = _start(*args)
-    stdout, stderr = process.communicate(timeout=900)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-
-
 @pytest.fixture(scope="module")
-def phantom_store(tmp_path_factory: pytest.TempPathFactory, run_avpenet: RunAvpenet) -> Path:
+def phantom_store(tmp_path_factory: pytest.TempPathFactory, avpenet_here: Callable[..., Answer]) -> Path:
     """A store of 30 phantoms of three sites, 6 s each."""
     folder = tmp_path_factory.mktemp("phantoms")
-    make_phantoms(PhantomRequest(subjects=30, seed=77, minutes=0.1, size_px=(192, 144), fps=2.0), folder / "p", jobs=2)
+    make_phantoms(PhantomRequest(subjects=30, seed=77, minutes=0.1, size_px=(192, 144), fps=2.0), folder / "p", jobs=1)
     tables = ("--ratings", folder / "p/truth.csv", "--subjects", folder / "p/subjects.csv")
-    prepared = run_avpenet(["prepare", folder / "p", *tables, "--out", folder / "store", "-q"])
-    assert prepared.returncode == 0, prepared.stderr
+    prepared = avpenet_here("prepare", folder / "p", *tables, "--out", folder / "store", "-q")
+    assert prepared.code == 0, prepared.err
     return folder / "store"
 
 
 @pytest.mark.slow
 def test_quick_preset_on_phantoms_survives_a_kill_and_compares_every_system(
-    phantom_store: Path, tmp_path: Path, run_avpenet: RunAvpenet
+    phantom_store: Path, tmp_path: Path, avpenet_here: Callable[..., Answer]
 ) -> None:
     out = tmp_path / "experiment of two words"
     args = (phantom_store, "--preset", "quick", "--out", out, "--device", "cpu")
@@ -93,14 +86,14 @@ def test_quick_preset_on_phantoms_survives_a_kill_and_compares_every_system(
     process.communicate()
     finished = {path: path.stat().st_mtime_ns for path in out.glob("systems/*/learnt.safetensors")}
     assert len(finished) >= 2
-    refused = run_avpenet(["experiment", *args])
-    assert refused.returncode == 2
-    assert "give --resume to continue it" in refused.stderr
+    refused = avpenet_here("experiment", *args)
+    assert refused.code == 2
+    assert "give --resume to continue it" in refused.err
 
-    resumed = _run([*args, "--resume"])
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = avpenet_here("experiment", *args, "--resume")
+    assert resumed.code == 0, resumed.err
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "what was finished was trained again"
-    assert "avpenet" in resumed.stdout
+    assert "avpenet" in resumed.out
     result = json.loads((out / "experiment.json").read_text())
     systems = {item["system"]["name"]: item for item in result["systems"]}
     assert {item["system"]["status"] for item in systems.values()} == {"trained"}
@@ -121,16 +114,15 @@ def test_quick_preset_on_phantoms_survives_a_kill_and_compares_every_system(
         weights = out / "systems" / f"{name}-seed-42" / f"{name}.safetensors"
         verify(find(weights))
         table = tmp_path / f"{name}.csv"
-        scored = run_avpenet(["score", recording, "--weights", weights, "--out", table, "--device", "cpu"])
-        assert scored.returncode == 0, scored.stderr
+        score = ("score", recording, "--weights", weights, "--out", table, "--device", "cpu")
+        scored = avpenet_here(*score)
+        assert scored.code == 0, scored.err
         with table.open(newline="") as file:
             scores = [float(row["score"]) for row in csv.DictReader(file)]
         assert len(scores) == 2
         assert all(0 <= score <= 10 for score in scores)
-        sampled = run_avpenet(
-            ["score", recording, "--weights", weights, "--out", table, "--mc-samples", "2", "--overwrite"]
-        )
-        assert (sampled.returncode, "leave out --mc-samples" in sampled.stderr) == (
+        sampled = avpenet_here(*score, "--mc-samples", "2", "--overwrite")
+        assert (sampled.code, "leave out --mc-samples" in sampled.err) == (
             (0, False) if name == "avpenet" else (2, True)
         )
     kept = {path.parent.name for path in out.glob("systems/*/*.safetensors") if path.name != "learnt.safetensors"}
@@ -138,7 +130,9 @@ def test_quick_preset_on_phantoms_survives_a_kill_and_compares_every_system(
 
 
 @pytest.mark.slow
-def test_what_fails_does_not_stop_the_rest_and_a_later_run_has_all(tmp_path: Path) -> None:
+def test_what_fails_does_not_stop_the_rest_and_a_later_run_has_all(
+    tmp_path: Path, avpenet_here: Callable[..., Answer]
+) -> None:
     store = make_store(tmp_path, subjects=8, segments=3, faces=1)
     (tmp_path / "small.toml").write_text(_SMALL)
     (tmp_path / "ward").mkdir()
@@ -148,10 +142,10 @@ def test_what_fails_does_not_stop_the_rest_and_a_later_run_has_all(tmp_path: Pat
     args += ["--noise", tmp_path / "ward", "--device", "cpu"]
 
     # A noise that cannot be added costs the reference nothing but its figures under it.
-    done = _run([*args, "--only", "avpenet"])
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "avpenet, seed 1: not evaluated under real noise at 10 dB" in done.stderr
+    done = avpenet_here("experiment", *args, "--only", "avpenet")
+    assert done.code == 1, done.err
+    assert "Traceback" not in done.err
+    assert "avpenet, seed 1: not evaluated under real noise at 10 dB" in done.err
     systems, result = _systems(out)
     assert {name: system["status"] for name, system in systems.items()} == {
         "avpenet": "trained",
@@ -166,10 +160,10 @@ def test_what_fails_does_not_stop_the_rest_and_a_later_run_has_all(tmp_path: Pat
 
     # What is built on it is trained later, with every seed, though the weights of the second had been removed.
     learnt = (out / "systems/avpenet-seed-2/learnt.safetensors").stat().st_mtime_ns
-    again = _run([*args, "--resume"])
-    assert again.returncode == 1, again.stderr
-    assert "largest-face is not run: it needs recordings" in again.stderr
-    assert "2 failed: avpenet, cry-analyzer" in again.stderr.splitlines()[-1]
+    again = avpenet_here("experiment", *args, "--resume")
+    assert again.code == 1, again.err
+    assert "largest-face is not run: it needs recordings" in again.err
+    assert "2 failed: avpenet, cry-analyzer" in again.err.splitlines()[-1]
     systems, result = _systems(out)
     assert {name: (system["status"], system["seeds"]) for name, system in systems.items()} == {
         "avpenet": ("trained", [1, 2]),
@@ -195,8 +189,8 @@ def test_what_fails_does_not_stop_the_rest_and_a_later_run_has_all(tmp_path: Pat
     head, _, tail = _SMALL.partition("[systems.cry-analyzer]")
     rest = head.replace("seeds = [1, 2]", "seeds = [1]") + tail[tail.index("[systems.context]") :]
     (tmp_path / "small.toml").write_text(rest)
-    fewer = _run([*args, "--resume", "--only", "context"])
-    assert fewer.returncode == 1, fewer.stderr
+    fewer = avpenet_here("experiment", *args, "--resume", "--only", "context")
+    assert fewer.code == 1, fewer.err
     systems, result = _systems(out)
     assert systems["avpenet"]["seeds"] == [1]
     assert {row["seed"] for row in result["seeds"]} == {1}
@@ -204,14 +198,14 @@ def test_what_fails_does_not_stop_the_rest_and_a_later_run_has_all(tmp_path: Pat
     # Another configuration, or another store, is refused, by the dry run too.
     (tmp_path / "small.toml").write_text(_SMALL.replace("fusion_rate = 1e-3", "fusion_rate = 2e-3", 1))
     for option in ("--resume", "--dry-run"):
-        changed = _run([*args, option])
-        assert changed.returncode == 2
-        assert "train.stage_1.fusion_rate was 0.001, now 0.002" in changed.stderr
+        changed = avpenet_here("experiment", *args, option)
+        assert changed.code == 2
+        assert "train.stage_1.fusion_rate was 0.001, now 0.002" in changed.err
     (tmp_path / "small.toml").write_text(_SMALL)
     other = make_store(tmp_path / "other", subjects=9)
-    moved = _run([other, *args[1:], "--resume"])
-    assert moved.returncode == 2
-    assert "another experiment: another store" in moved.stderr
+    moved = avpenet_here("experiment", other, *args[1:], "--resume")
+    assert moved.code == 2
+    assert "another experiment: another store" in moved.err
 
 
 def _systems(out: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
@@ -219,7 +213,7 @@ def _systems(out: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     return {item["system"]["name"]: item["system"] for item in result["systems"]}, result
 
 
-def test_dry_run_writes_nothing_and_says_how_long_it_takes(tmp_path: Path, run_avpenet: RunAvpenet) -> None:
+def test_dry_run_writes_nothing_and_says_how_long_it_takes(tmp_path: Path, avpenet_here: Callable[..., Answer]) -> None:
     store = make_store(tmp_path, subjects=8, segments=1, faces=1)
     (tmp_path / "small.toml").write_text(_SMALL)
     before = sorted(tmp_path.iterdir())
@@ -232,9 +226,9 @@ def test_dry_run_writes_nothing_and_says_how_long_it_takes(tmp_path: Path, run_a
         tmp_path / "out",
         "--dry-run",
     ]
-    done = run_avpenet([*args, "--device", "cpu"])
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    done = avpenet_here(*args, "--device", "cpu")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
     assert [line.split()[2] for line in lines[:-1]] == ["avpenet,", "cry-analyzer,", "context,"] * 2
     assert "at most, for 6 trainings" in lines[-1]
     assert sorted(tmp_path.iterdir()) == before
@@ -251,10 +245,21 @@ def test_dry_run_writes_nothing_and_says_how_long_it_takes(tmp_path: Path, run_a
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_line(
-    options: tuple[str, ...], message: str, tmp_path: Path, run_avpenet: RunAvpenet
+    options: tuple[str, ...], message: str, tmp_path: Path, avpenet_here: Callable[..., Answer]
 ) -> None:
     store = make_store(tmp_path, subjects=8, segments=1, faces=1)
-    done = run_avpenet(["experiment", store, "--out", tmp_path / "out", *options])
-    assert done.returncode in (2, 3)
-    assert message in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    done = avpenet_here("experiment", store, "--out", tmp_path / "out", *options)
+    assert done.code in (2, 3)
+    assert message in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+
+
+def test_a_column_that_the_store_lacks_is_refused_before_anything_is_trained(
+    tmp_path: Path, avpenet_here: Callable[..., Answer]
+) -> None:
+    store, out = make_store(tmp_path, subjects=8, segments=1, faces=1), tmp_path / "out"
+    (tmp_path / "small.toml").write_text('columns = ["ward"]' + _SMALL)
+    done = avpenet_here("experiment", store, "--config", tmp_path / "small.toml", "--out", out, "--device", "cpu")
+    assert done.code == 2
+    assert done.last_line.endswith("columns: the store has no column ward; leave columns out")
+    assert not (out / "systems").exists()

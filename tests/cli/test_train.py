@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from avpenet_cli.weights import find, verify
-from tests.conftest import REPOSITORY, ClipMaker, RunAvpenet
+from tests.conftest import REPOSITORY, Answer, ClipMaker
 from tests.support.training_stores import CROP_PX, make_store
 
 _CONFIG = """
@@ -24,6 +25,7 @@ stage_2 = {epochs = 0, encoder_rate = 1e-4, fusion_rate = 1e-3}
 
 
 def _train(*args: object) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, to whose output the libraries would add."""
     return subprocess.run(
         [sys.executable, "-m", "avpenet_cli", "train", *map(str, args)],
         cwd=REPOSITORY,
@@ -41,7 +43,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_other_commands_accept_the_weights(
-    store: Path, clips: ClipMaker, tmp_path: Path, run_avpenet: RunAvpenet
+    store: Path, clips: ClipMaker, tmp_path: Path, avpenet_here: Callable[..., Answer]
 ) -> None:
     (tmp_path / "train.toml").write_text(_CONFIG)
     out = tmp_path / "mine.safetensors"
@@ -67,27 +69,29 @@ def test_other_commands_accept_the_weights(
     record = json.loads((tmp_path / "mine.train" / "training_record.json").read_text())
     assert record["store"]["sha256"] in description.training_data
     assert record["software"]["lightning"]
-    verified = run_avpenet(["weights", "verify", out])
-    assert verified.returncode == 0, verified.stderr
-    scored = run_avpenet(["score", clips.brief(), "--weights", out, "--out", tmp_path / "s.csv", "--device", "cpu"])
-    assert scored.returncode == 0, scored.stderr
+    verified = avpenet_here("weights", "verify", out)
+    assert verified.code == 0, verified.err
+    scored = avpenet_here("score", clips.brief(), "--weights", out, "--out", tmp_path / "s.csv", "--device", "cpu")
+    assert scored.code == 0, scored.err
     assert (tmp_path / "s.csv").read_text().rstrip().endswith(" demonstration")
-    again = _train(*args)
-    assert again.returncode == 2
-    assert "already exists" in again.stderr
+    again = avpenet_here("train", *args)
+    assert again.code == 2
+    assert "already exists" in again.err
     digest = entry.digest
-    resumed = _train(*args, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = avpenet_here("train", *args, "--resume")
+    assert resumed.code == 0, resumed.err
     assert find(out).digest == digest
 
 
 @pytest.mark.slow
-def test_invalid_arguments_are_refused_in_one_line(store: Path, tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused_in_one_line(
+    store: Path, tmp_path: Path, avpenet_here: Callable[..., Answer]
+) -> None:
     for args, words in (
         ((store, "--out", tmp_path / "w.pth"), "not a name for weights"),
         ((tmp_path, "--out", tmp_path / "w.safetensors"), "is not a segment store"),
     ):
-        done = _train(*args)
-        assert done.returncode == 2
-        assert words in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+        done = avpenet_here("train", *args)
+        assert done.code == 2
+        assert words in done.err
+        assert len(done.err.splitlines()) == 1

@@ -27,6 +27,7 @@ _SYSTEMS: dict[str, dict[str, Any]] = {
     "emotieffnet": {
         "network": "emotieffnet",
         "cache_embeddings": False,
+        "batch_size": 4,
         "stage_1": {"epochs": 25, "encoder_rate": 1e-3, "fusion_rate": 1e-3},
     },
     "cry-analyzer": {"network": "cry-analyzer", "architecture": {"min_leaf": 1}},
@@ -53,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store(folder: Path) -> SegmentStore:
-    return SegmentStore.open(make_store(folder, subjects=16, segments=6, faces=2))
+    return SegmentStore.open(make_store(folder, subjects=8, segments=6, faces=2))
 
 
 @pytest.mark.slow

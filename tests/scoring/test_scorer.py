@@ -25,6 +25,9 @@ from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import UNTRAINED, find
 from tests.conftest import ClipMaker
 
+SMALL = ("240x180", 5.0)
+"""Size and frame rate: every second place on the frame grid repeats a frame, whose faces are encoded once."""
+
 
 @pytest.fixture(scope="module")
 def network() -> Network:
@@ -41,7 +44,7 @@ def scores(outcome: RecordingOutcome) -> list[float | None]:
 
 
 def test_clip_with_face_and_voice_is_scored_with_every_second_in_the_balance(scorer: Scorer, clips: ClipMaker) -> None:
-    outcome = scorer.score(clips.face(seconds=7.0))
+    outcome = scorer.score(clips.face(7.0, *SMALL))
     assert outcome.status is Status.SCORED
     assert [(s.start_s, s.end_s, s.status) for s in outcome.segments] == [
         (0.0, 3.0, Status.SCORED),
@@ -59,7 +62,7 @@ def test_clip_with_face_and_voice_is_scored_with_every_second_in_the_balance(sco
 def test_scores_do_not_depend_on_batch_size_stride_or_earlier_recordings(
     network: Network, scorer: Scorer, clips: ClipMaker
 ) -> None:
-    clip = clips.face(seconds=6.0)
+    clip = clips.face(6.0, *SMALL)
     first = scorer.score(clip)
     assert scorer.score(clip).segments == first.segments
     for batch_size, stride_s in ((1, 3.0), (64, 1.0)):
@@ -73,7 +76,7 @@ def test_scores_do_not_depend_on_batch_size_stride_or_earlier_recordings(
 
 
 def test_patient_out_of_frame_gets_no_score_there(scorer: Scorer, clips: ClipMaker) -> None:
-    outcome = scorer.score(clips.face(seconds=6.0, away_s=(3.0, 6.0)))
+    outcome = scorer.score(clips.face(6.0, *SMALL, away_s=(3.0, 6.0)))
     here, away = outcome.segments
     assert here.status is Status.SCORED
     assert (away.status, away.score, away.reason, away.label) == (Status.UNSCORABLE, None, "no_face", "")
@@ -97,11 +100,11 @@ def test_audio_that_had_to_be_corrected_is_flagged_and_described(scorer: Scorer,
 
 
 def test_silence_is_scored_but_a_missing_audio_stream_is_not(scorer: Scorer, clips: ClipMaker) -> None:
-    (mute,) = scorer.score(clips.face(seconds=3.0, audio=None)).segments
+    (mute,) = scorer.score(clips.face(3.0, *SMALL, audio=None)).segments
     assert (mute.status, mute.reason) == (Status.UNSCORABLE, "no_audio")
     assert Flag.NO_AUDIO in mute.flags
     assert mute.quality.level_dbfs is None
-    (quiet,) = scorer.score(clips.face(seconds=3.0, audio="silence")).segments
+    (quiet,) = scorer.score(clips.face(3.0, *SMALL, audio="silence")).segments
     assert quiet.status is Status.SCORED
     assert quiet.score is not None
     assert Flag.SILENT in quiet.flags
@@ -141,7 +144,7 @@ def test_fragments_of_audio_without_frames_get_no_score(scorer: Scorer, shared: 
 def test_monte_carlo_intervals_hold_their_samples_and_repeat(clips: ClipMaker) -> None:
     run = RunSettings(device="cpu", mc_samples=20)
     network = Network(find(UNTRAINED), run)
-    first, second = (Scorer(network, run).score(clips.face(seconds=3.0)).segments[0] for _ in range(2))
+    first, second = (Scorer(network, run).score(clips.brief()).segments[0] for _ in range(2))
     assert first == second
     assert first.score_sd is not None
     assert first.score_lo is not None
@@ -156,7 +159,7 @@ def test_weights_that_allow_it_score_without_a_modality(may_be_missing: tuple[Mo
     lenient = Network(find(UNTRAINED), RunSettings(device="cpu"))
     lenient.description = dataclasses.replace(lenient.description, architecture=architecture)
     lenient.model.architecture = architecture
-    mute = clips.face(seconds=3.0, audio=None)
+    mute = clips.face(3.0, *SMALL, audio=None)
     (segment,) = Scorer(lenient, RunSettings(device="cpu")).score(mute).segments
     assert segment.status is Status.SCORED
     assert segment.score is not None
@@ -172,7 +175,7 @@ def test_score_of_audio_alone_says_so_unless_a_face_is_required(clips: ClipMaker
     architecture = Architecture(may_be_missing=("audio", "face"))
     lenient.description = dataclasses.replace(lenient.description, architecture=architecture)
     lenient.model.architecture = architecture
-    clip = clips.face(seconds=6.0, away_s=(3.0, 6.0))
+    clip = clips.face(6.0, *SMALL, away_s=(3.0, 6.0))
     here, away = Scorer(lenient, RunSettings(device="cpu")).score(clip).segments
     assert (here.modalities, away.modalities) == ("audio+face", "audio")
     _, away = Scorer(lenient, RunSettings(device="cpu", require=("audio", "face"))).score(clip).segments

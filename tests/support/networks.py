@@ -23,8 +23,19 @@ def seeded_pain_network(name: str, architecture: NetworkSettings) -> PainNetwork
     """A registered network with seeded parameters, in evaluation mode; nothing is learnt from features."""
     with torch.device("meta"):
         network = build(name, architecture)
-    network.load_state_dict(seeded_state(network, 7), assign=True)
+    encoders = {key: tensor for key, tensor in network.state_dict().items() if key.startswith(_ENCODERS)}
+    key = tuple((name, tensor.shape) for name, tensor in encoders.items())
+    if key not in _encoder_states:
+        _encoder_states[key] = seeded_state(network, 7, encoders.keys())
+    state = {name: tensor.clone() for name, tensor in _encoder_states[key].items()}
+    state |= seeded_state(network, 7, network.state_dict().keys() - state.keys())
+    network.load_state_dict(state, assign=True)
     return network.eval()
+
+
+_ENCODERS = ("audio_encoder.", "visual_encoder.")
+_encoder_states: dict[tuple[tuple[str, torch.Size], ...], dict[str, torch.Tensor]] = {}
+"""Of encoders that many networks have: drawing their parameters takes a second."""
 
 
 def seeded_network(name: str, architecture: Architecture) -> AVPENet:

@@ -170,7 +170,7 @@ def test_the_frozen_stage_leaves_the_encoders_unchanged(store: SegmentStore, tmp
 
 
 def test_embeddings_are_kept_as_computed_shared_between_networks_and_completed_after_a_kill(tmp_path: Path) -> None:
-    store = SegmentStore.open(make_store(tmp_path, faces=2))
+    store = SegmentStore.open(make_store(tmp_path, subjects=4, segments=2, faces=2))
     settings = dataclasses.replace(PLAIN, cache_embeddings=True)
     network = initial_network(settings, ()).eval()
     folder = tmp_path / "embeddings"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from avpenet_cli import weights
 from avpenet_cli.errors import ExitCode, WeightsError
 from avpenet_cli.model.architecture import Architecture
-from tests.conftest import REPOSITORY, ClipMaker, RunAvpenet
+from tests.conftest import REPOSITORY, Answer, ClipMaker
 
 _MAX_BYTES = 60_000_000
 _PHANTOMS = REPOSITORY / "examples" / "phantoms"
@@ -56,17 +57,17 @@ def test_missing_default_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.slow
 def test_outputs_of_the_default_have_the_demonstration_notice(
-    clips: ClipMaker, tmp_path: Path, run_avpenet: RunAvpenet
+    clips: ClipMaker, tmp_path: Path, avpenet_here: Callable[..., Answer]
 ) -> None:
     notice = weights.default_entry().description.notice
     table, page, ratings = tmp_path / "scores.csv", tmp_path / "report.html", tmp_path / "ratings.csv"
     clip = clips.brief()
     ratings.write_text(f"recording,start_s,end_s,value\n{clip.name},0,3,4\n")
-    completed = run_avpenet(["score", clip, "--out", table])
-    assert completed.returncode == 0, completed.stderr
-    assert completed.stderr.count(notice) == 1
+    scored = avpenet_here("score", clip, "--out", table)
+    assert scored.code == 0, scored.err
+    assert scored.err.count(notice) == 1
     assert pd.read_csv(table)["weights"].str.endswith(" demonstration").all()
     assert notice in json.dumps(json.loads(table.with_name("scores.run.json").read_text()))
-    completed = run_avpenet(["report", table, "--reference", ratings, "--out", page])
-    assert completed.returncode == 0, completed.stderr
+    reported = avpenet_here("report", table, "--reference", ratings, "--out", page)
+    assert reported.code == 0, reported.err
     assert notice.lower() in page.read_text().lower()
