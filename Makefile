@@ -128,9 +128,9 @@ style: setup
 types: setup
 	@$(VENV_PYTHON) -m mypy
 
-# Two workers, each with one thread: most tests wait for processes, and a file's tests share what they have made. A test
-# that starts make starts it as a user would.
-PYTEST := MAKEFLAGS= OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers, each with one thread, keep two cores busy: tests wait for processes and disks. A file's tests share what
+# they have made. A test that starts make starts it as a user would.
+PYTEST := MAKEFLAGS= OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 pytest: setup
 	@$(PYTEST) $(PYTEST_FLAGS)
