@@ -27,6 +27,8 @@ _MARGIN_IN = 0.15
 _FRAMES_IN = 2.55
 _BETWEEN_IN = 0.3
 _PNG_SCALE = 2
+_NOT_PAIN = "Maps show what the network used, not what hurts."
+_COLOURS = "Saliency: orange, solid contour raises the score; blue, dashed contour lowers it."
 _FACE_WORDS: dict[FaceStyle, str] = {
     "shown": "Faces are shown.",
     "blurred": "The eye region of faces is blurred.",
@@ -129,17 +131,12 @@ def _draw(segment: ExplainedSegment, heading_of: Heading, frames: tuple[Frame, .
     strip = [[shares_block(segment, third)], *([curve_block(curve)] for curve in segment.curves[:2])]
     text_in = (width - _BETWEEN_IN) / 2
     texts = [[facts_block(segment, text_in)], [checks_block(segment, text_in)]]
-    header = wrapped(f"{shorten(heading_of.recording, 0.8 * width, SMALL_PT)}, {heading(inputs.record)}", 0.9 * width)
-    weights = [shorten(f"Weights {heading_of.weights}", width, SMALL_PT)]
-    if heading_of.status in STATUS_WORDS:
-        weights += wrapped(STATUS_WORDS[heading_of.status], 0.9 * width)
-    if failed := failure(segment.checks):
-        weights += wrapped(failed, 0.9 * width)
-    top = 0.1 + LINE_IN * (len(header) + len(weights)) + 0.12
+    header = _header(segment, heading_of, width)
+    top = 0.1 + LINE_IN * len(header) + 0.12
     heights = [max(map(height_of, rows)) for rows in ([left, right], strip, texts)]
     canvas = sheet(WIDTH_IN, top + sum(heights) + 0.05)
-    for number, line in enumerate([*header, *weights]):
-        write(canvas, line, _MARGIN_IN, 0.1 + LINE_IN * number, bold=number != len(header))
+    for number, (line, bold) in enumerate(header):
+        write(canvas, line, _MARGIN_IN, 0.1 + LINE_IN * number, bold=bold)
     place(canvas, left, _MARGIN_IN, top, time_in)
     place(canvas, right, WIDTH_IN - _MARGIN_IN - _FRAMES_IN, top, _FRAMES_IN)
     for number, blocks in enumerate(strip):
@@ -149,14 +146,29 @@ def _draw(segment: ExplainedSegment, heading_of: Heading, frames: tuple[Frame, .
     return canvas
 
 
+def _header(segment: ExplainedSegment, heading_of: Heading, width_in: float) -> list[tuple[str, bool]]:
+    """Lines above the panels, and whether they are bold."""
+    name = shorten(heading_of.recording, 0.4 * width_in, SMALL_PT)
+    paragraphs = [
+        (f"{name}, {heading(segment.inputs.record)}", True),
+        (shorten(f"Weights {heading_of.weights}", width_in, SMALL_PT), False),
+        (STATUS_WORDS.get(heading_of.status, ""), True),
+        (failure(segment.checks), True),
+        (f"{_NOT_PAIN} {_COLOURS}", False),
+    ]
+    # Bold letters are wider than those that are measured.
+    return [
+        (line, bold) for text, bold in paragraphs if text for line in wrapped(text, (0.86 if bold else 1.0) * width_in)
+    ]
+
+
 def _caption(segment: ExplainedSegment, faces: FaceStyle) -> str:
-    parts = ["Orange with a solid contour raises the score, blue with a dashed contour lowers it."]
+    parts = [_COLOURS]
     if len(segment.inputs.crops):
         parts.append(
             "Faces fade to white where spatial attention is low; its contour is at half of its largest weight."
         )
         parts.append(_FACE_WORDS[faces])
-    parts.append("A map shows what the network used, not what hurts.")
     return " ".join(parts)
 
 

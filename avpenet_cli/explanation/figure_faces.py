@@ -34,7 +34,7 @@ _LIGHT = 0.5
 """Share of white in the grey face under a saliency map."""
 _STRONGEST = 0.85
 """Opacity of the strongest saliency."""
-_CONTOUR = 0.3
+_CONTOUR = 0.25
 _OUTLINE = ((0.5, 0.52), 0.72, 0.94)
 """Centre, width and height of the outline of a face, the same for everybody."""
 

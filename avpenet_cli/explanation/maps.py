@@ -107,7 +107,7 @@ def draw_contours(
     left, right, first, last = extent
     x = left + (np.arange(columns) + 0.5) * (right - left) / columns
     y = first + (np.arange(rows) + 0.5) * (last - first) / rows
-    smooth = gaussian_filter(cells, 0.7, mode="nearest")
+    smooth = gaussian_filter(cells, 0.55, mode="nearest")
     for values, style in ((smooth, "solid"), (-smooth, (0, (3, 1.6)))):
         if level and float(values.min()) < level < float(values.max()):
             axes.contour(x, y, values, levels=[level], colors=[INK], linewidths=0.8, linestyles=[style])
