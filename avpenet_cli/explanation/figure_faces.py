@@ -21,7 +21,7 @@ from avpenet_cli.settings import FRAME_STEP_S
 
 MOST_FRAMES = 4
 
-_DRAWN_PX = 192
+DRAWN_PX = 192
 """Side of a face in the files; it is shown on 120 to 240 px."""
 _GAP_IN = 0.1
 _CAPTION_IN = 0.2
@@ -183,18 +183,18 @@ def _draw_spatial(axes: Axes, frame: Frame, limit: float) -> None:
     """The face, faded to white where the spatial attention is low; a contour at half of its largest weight."""
     import cv2
 
-    base = np.full((_DRAWN_PX, _DRAWN_PX, 3), _FLAT, np.float64)
+    base = np.full((DRAWN_PX, DRAWN_PX, 3), _FLAT, np.float64)
     if frame.face.pixels is not None:
-        base = cv2.resize(frame.face.pixels, (_DRAWN_PX, _DRAWN_PX), interpolation=cv2.INTER_AREA).astype(np.float64)
+        base = cv2.resize(frame.face.pixels, (DRAWN_PX, DRAWN_PX), interpolation=cv2.INTER_AREA).astype(np.float64)
     if frame.spatial is not None:
         largest = float(frame.spatial.max())
         weights = frame.spatial / largest if largest > 0 else np.zeros_like(frame.spatial)
-        smooth = cv2.resize(weights.astype(np.float32), (_DRAWN_PX, _DRAWN_PX), interpolation=cv2.INTER_LINEAR)
+        smooth = cv2.resize(weights.astype(np.float32), (DRAWN_PX, DRAWN_PX), interpolation=cv2.INTER_LINEAR)
         kept = (_VEILED + (1 - _VEILED) * smooth.astype(np.float64))[..., None]
         base = base * kept + 255 * (1 - kept)
     axes.imshow(base.round().astype(np.uint8), extent=(0, 1, 1, 0), aspect="auto", interpolation="nearest")
     if frame.spatial is not None and largest > 0:
-        centres = (np.arange(_DRAWN_PX) + 0.5) / _DRAWN_PX
+        centres = (np.arange(DRAWN_PX) + 0.5) / DRAWN_PX
         axes.contour(centres, centres, smooth, levels=[0.5], colors=[INK], linewidths=0.9)
     _draw_outlines(axes, frame.face)
     _bare(axes)
@@ -205,13 +205,13 @@ def _draw_saliency(axes: Axes, frame: Frame, limit: float) -> None:
     import cv2
 
     assert frame.saliency is not None
-    base = np.full((_DRAWN_PX, _DRAWN_PX, 3), 255.0)
+    base = np.full((DRAWN_PX, DRAWN_PX, 3), 255.0)
     if frame.face.pixels is not None:
-        small = cv2.resize(frame.face.pixels, (_DRAWN_PX, _DRAWN_PX), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(frame.face.pixels, (DRAWN_PX, DRAWN_PX), interpolation=cv2.INTER_AREA)
         grey = small.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
         base = np.repeat((255 * _LIGHT + (1 - _LIGHT) * grey)[..., None], 3, axis=2)
     if limit:
-        relative = cv2.resize(frame.saliency / limit, (_DRAWN_PX, _DRAWN_PX), interpolation=cv2.INTER_LINEAR)
+        relative = cv2.resize(frame.saliency / limit, (DRAWN_PX, DRAWN_PX), interpolation=cv2.INTER_LINEAR)
         colours = 255 * diverging()(0.5 + 0.5 * np.sign(relative))[..., :3]
         opacity = (_STRONGEST * np.abs(relative).clip(0, 1))[..., None]
         base = base * (1 - opacity) + colours * opacity
