@@ -7,6 +7,7 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from avpenet_cli.explanation.explained import ExplainedSegment
@@ -86,10 +87,10 @@ def draw_segment(segment: ExplainedSegment, heading_of: Heading, faces: FaceStyl
     record = segment.inputs.record
     frames = frames_of(segment, faces)
     canvas = _draw(segment, heading_of, frames)
+    # Also of the images within an SVG; `drawn` restores the parameter.
+    matplotlib.rcParams["savefig.dpi"] = _PNG_SCALE * PX_PER_IN
     png, svg = io.BytesIO(), io.BytesIO()
-    FigureCanvasAgg(canvas).print_figure(
-        png, format="png", dpi=_PNG_SCALE * PX_PER_IN, facecolor="white", metadata={"Software": None}
-    )
+    FigureCanvasAgg(canvas).print_figure(png, format="png", facecolor="white", metadata={"Software": None})
     canvas.savefig(svg, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
     name = in_sentence(heading_of.recording)
     figure = finish(

@@ -21,7 +21,7 @@ from avpenet_cli.settings import FRAME_STEP_S
 
 MOST_FRAMES = 4
 
-DRAWN_PX = 192
+_DRAWN_PX = 224
 """Side of a face in the files; it is shown on 120 to 240 px."""
 _GAP_IN = 0.1
 _CAPTION_IN = 0.2
@@ -44,7 +44,7 @@ class Frame:
     """One frame that is drawn.
 
     Attributes:
-        letter: in the figure, in time order.
+        letter: in the figure.
         time_s: in the segment, s.
         weight: of the audio's attention; None without.
         n_frames: behind a mean crop; None for a crop of one frame.
@@ -70,23 +70,23 @@ class Frame:
 
 
 def chosen_crops(segment: ExplainedSegment) -> tuple[int, ...]:
-    """Indices of the crops to draw, in time order: those with a saliency, else those with the most attention.
+    """Indices of the crops to draw: those with a saliency, then those with the most attention, each in time order.
 
-    Without either, they are spread over the segment.
+    Without attention and saliency, they are spread over the segment.
     """
     n_crops = len(segment.inputs.crops)
-    if segment.saliency.faces is not None and segment.saliency.shown:
-        chosen = segment.saliency.shown[:MOST_FRAMES]
-    elif segment.attention.faces is not None:
-        chosen = tuple(int(index) for index in np.argsort(-segment.attention.faces, kind="stable")[:MOST_FRAMES])
+    mapped = segment.saliency.shown[:MOST_FRAMES] if segment.saliency.faces is not None else ()
+    if segment.attention.faces is not None:
+        favoured = [int(index) for index in np.argsort(-segment.attention.faces, kind="stable")]
+        more = [index for index in favoured if index not in mapped][: MOST_FRAMES - len(mapped)]
     else:
         spread = np.linspace(0, n_crops - 1, min(n_crops, MOST_FRAMES)).round()
-        chosen = tuple(int(index) for index in spread)
-    return tuple(sorted(chosen))
+        more = [] if mapped else [int(index) for index in spread]
+    return (*sorted(mapped), *sorted(more))
 
 
 def frames_of(segment: ExplainedSegment, style: FaceStyle) -> tuple[Frame, ...]:
-    """The frames to draw, in time order; none with the style `none`."""
+    """The frames to draw, in the order of `chosen_crops`; none with the style `none`."""
     inputs, attention, saliency = segment.inputs, segment.attention, segment.saliency
     chosen = chosen_crops(segment)
     if style == "none" or not chosen:
@@ -119,16 +119,14 @@ def frame_blocks(segment: ExplainedSegment, frames: Sequence[Frame], width_in: f
     title = "Frames that the attention favours" if segment.attention.faces is not None else "Frames"
     if not frames:
         return [text_block(title, ["Faces were left out of this figure."], width_in)]
-    images = 1 if segment.saliency.faces is None else 2
-    per_row = 2 if len(frames) > 1 and (wide or images == 1) else 1
-    stacked = not wide and len(frames) == 1 and images == 2
-    across = 1 if stacked else per_row * images
-    image_in = min((width_in - _GAP_IN * (across - 1) - 2 * _GAP_IN * (per_row - 1)) / across, _LARGEST_IN)
     limit = limit_of(*(frame.saliency for frame in frames if frame.saliency is not None))
-    blocks = []
-    for first in range(0, len(frames), per_row):
-        row = frames[first : first + per_row]
-        blocks.append(_row_block(row, title if first == 0 else "", image_in, width_in, limit, images, stacked=stacked))
+    blocks: list[Block] = []
+    for images, group in ((2, [frame for frame in frames if frame.saliency is not None]), (1, _without_map(frames))):
+        stacked = not wide and images == 2 and len(frames) == 1
+        per_row = 1 if stacked else (4 if wide else 2) // images
+        for first in range(0, len(group), per_row):
+            row = group[first : first + per_row]
+            blocks.append(_row_block(row, "" if blocks else title, width_in, limit, images, per_row, stacked=stacked))
     if segment.saliency.faces is None:
         reason = segment.saliency.reason or "it was not computed"
         blocks.append(text_block("", [f"No gradient saliency of faces: {reason}."], width_in))
@@ -144,11 +142,18 @@ def frame_blocks(segment: ExplainedSegment, frames: Sequence[Frame], width_in: f
     return blocks
 
 
+def _without_map(frames: Sequence[Frame]) -> list[Frame]:
+    return [frame for frame in frames if frame.saliency is None]
+
+
 def _row_block(
-    row: Sequence[Frame], title: str, image_in: float, width_in: float, limit: float, images: int, *, stacked: bool
+    row: Sequence[Frame], title: str, width_in: float, limit: float, images: int, per_row: int, *, stacked: bool
 ) -> Block:
-    # What the two images are stands above the first row only, unless they stand one below the other.
-    named = _CAPTION_IN * (bool(title) or stacked)
+    """Frames beside one another, each with its images: spatial attention, and saliency where there are two."""
+    across = 1 if stacked else per_row * images
+    image_in = min((width_in - _GAP_IN * (across - 1 + per_row - 1)) / across, _LARGEST_IN)
+    # What the images are stands above the first row only, unless one frame's stand below one another.
+    named = _CAPTION_IN * (bool(title) or stacked or images == 1)
     height = _CAPTION_IN + named + image_in + (named + image_in + _GAP_IN) * stacked
 
     def draw(axes: Axes) -> None:
@@ -183,18 +188,18 @@ def _draw_spatial(axes: Axes, frame: Frame, limit: float) -> None:
     """The face, faded to white where the spatial attention is low; a contour at half of its largest weight."""
     import cv2
 
-    base = np.full((DRAWN_PX, DRAWN_PX, 3), _FLAT, np.float64)
+    base = np.full((_DRAWN_PX, _DRAWN_PX, 3), _FLAT, np.float64)
     if frame.face.pixels is not None:
-        base = cv2.resize(frame.face.pixels, (DRAWN_PX, DRAWN_PX), interpolation=cv2.INTER_AREA).astype(np.float64)
+        base = cv2.resize(frame.face.pixels, (_DRAWN_PX, _DRAWN_PX), interpolation=cv2.INTER_AREA).astype(np.float64)
     if frame.spatial is not None:
         largest = float(frame.spatial.max())
         weights = frame.spatial / largest if largest > 0 else np.zeros_like(frame.spatial)
-        smooth = cv2.resize(weights.astype(np.float32), (DRAWN_PX, DRAWN_PX), interpolation=cv2.INTER_LINEAR)
+        smooth = cv2.resize(weights.astype(np.float32), (_DRAWN_PX, _DRAWN_PX), interpolation=cv2.INTER_LINEAR)
         kept = (_VEILED + (1 - _VEILED) * smooth.astype(np.float64))[..., None]
         base = base * kept + 255 * (1 - kept)
-    axes.imshow(base.round().astype(np.uint8), extent=(0, 1, 1, 0), aspect="auto", interpolation="nearest")
+    axes.imshow(base.round().astype(np.uint8), extent=(0, 1, 1, 0), aspect="auto", interpolation="bilinear")
     if frame.spatial is not None and largest > 0:
-        centres = (np.arange(DRAWN_PX) + 0.5) / DRAWN_PX
+        centres = (np.arange(_DRAWN_PX) + 0.5) / _DRAWN_PX
         axes.contour(centres, centres, smooth, levels=[0.5], colors=[INK], linewidths=0.9)
     _draw_outlines(axes, frame.face)
     _bare(axes)
@@ -205,17 +210,17 @@ def _draw_saliency(axes: Axes, frame: Frame, limit: float) -> None:
     import cv2
 
     assert frame.saliency is not None
-    base = np.full((DRAWN_PX, DRAWN_PX, 3), 255.0)
+    base = np.full((_DRAWN_PX, _DRAWN_PX, 3), 255.0)
     if frame.face.pixels is not None:
-        small = cv2.resize(frame.face.pixels, (DRAWN_PX, DRAWN_PX), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(frame.face.pixels, (_DRAWN_PX, _DRAWN_PX), interpolation=cv2.INTER_AREA)
         grey = small.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
         base = np.repeat((255 * _LIGHT + (1 - _LIGHT) * grey)[..., None], 3, axis=2)
     if limit:
-        relative = cv2.resize(frame.saliency / limit, (DRAWN_PX, DRAWN_PX), interpolation=cv2.INTER_LINEAR)
+        relative = cv2.resize(frame.saliency / limit, (_DRAWN_PX, _DRAWN_PX), interpolation=cv2.INTER_LINEAR)
         colours = 255 * diverging()(0.5 + 0.5 * np.sign(relative))[..., :3]
         opacity = (_STRONGEST * np.abs(relative).clip(0, 1))[..., None]
         base = base * (1 - opacity) + colours * opacity
-    axes.imshow(base.round().astype(np.uint8), extent=(0, 1, 1, 0), aspect="auto", interpolation="nearest")
+    axes.imshow(base.round().astype(np.uint8), extent=(0, 1, 1, 0), aspect="auto", interpolation="bilinear")
     _draw_outlines(axes, frame.face)
     draw_contours(axes, frame.saliency, _CONTOUR * limit, (0.0, 1.0, 0.0, 1.0))
     _bare(axes)

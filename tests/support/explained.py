@@ -20,9 +20,9 @@ from avpenet_cli.explanation.explained import (
     SanityCheck,
     SegmentInputs,
 )
-from avpenet_cli.explanation.figure_faces import DRAWN_PX
 from avpenet_cli.records import Modalities
 
+_EDGE_PX = 3
 _IMAGE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 
 
@@ -108,12 +108,13 @@ def with_flat_maps(segment: ExplainedSegment) -> ExplainedSegment:
 
 
 def drawn_faces(text: str) -> list[npt.NDArray[np.uint8]]:
-    """The images of faces in an SVG or a page."""
+    """The images of faces in an SVG or a page, the only square ones, without their edges."""
     images = []
     for data in _IMAGE.findall(text):
         image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
-        if image is not None and image.shape[:2] == (DRAWN_PX, DRAWN_PX):
-            images.append(image.astype(np.uint8))
+        if image is not None and image.shape[0] > 100 and abs(image.shape[0] - image.shape[1]) <= 2:
+            # SVG counts from below.
+            images.append(image[::-1][_EDGE_PX:-_EDGE_PX, _EDGE_PX:-_EDGE_PX].astype(np.uint8))
     return images
 
 
