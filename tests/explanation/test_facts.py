@@ -27,7 +27,7 @@ def heard(waveform: npt.NDArray[np.floating] | None) -> SegmentInputs:
 def cry(f0_hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Harmonics that fall off, as of a voice, with a fundamental that moves."""
     phase = 2 * np.pi * np.cumsum(f0_hz) / RATE_HZ
-    return np.sum([np.sin(n * phase) / n for n in range(1, 11)], axis=0) / 10
+    return np.asarray(sum(np.sin(n * phase) / n for n in range(1, 11)) / 10, np.float64)
 
 
 @pytest.mark.parametrize("f0_hz", [110.0, 440.0, 1200.0])

@@ -54,13 +54,13 @@ def overlapping(figure: Figure) -> list[tuple[str, str]]:
 
 def one_face(segment: ExplainedSegment) -> ExplainedSegment:
     assert segment.attention.spatial is not None and segment.saliency.faces is not None
-    inputs, attention = segment.inputs, segment.attention
+    inputs = segment.inputs
     return replace(
         segment,
         inputs=replace(
             inputs, crops=inputs.crops[:1].astype(np.float32), places=inputs.places[:1], counts=np.array([30])
         ),
-        attention=Attention(None, None, attention.spatial[:1], "one token a side: attention cannot vary"),
+        attention=Attention(None, None, segment.attention.spatial[:1], "one token a side: attention cannot vary"),
         saliency=replace(segment.saliency, faces=segment.saliency.faces[:1], shown=(0,)),
     )
 

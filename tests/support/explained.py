@@ -31,7 +31,8 @@ def explained(inputs: SegmentInputs) -> ExplainedSegment:
     rng = np.random.default_rng(5)
     n_faces, side = inputs.crops.shape[:2]
     shown = (n_faces - 1, 0, n_faces // 2, n_faces // 3)
-    audio_weights, face_weights = rng.uniform(0.5, 2.0, 10), rng.uniform(0.5, 2.0, n_faces)
+    audio_weights: npt.NDArray[np.float64] = rng.uniform(0.5, 2.0, (10,))
+    face_weights: npt.NDArray[np.float64] = rng.uniform(0.5, 2.0, (n_faces,))
     curves = tuple(
         DeletionCurve(
             name, (0.0, 0.1, 0.5, 1.0), (8.0, 5.0, 2.0, 1.0), (8.0, 7.5, 4.5, 1.0), 4.1, (2.0, 2.2, 2.1), True
