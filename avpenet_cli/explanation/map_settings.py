@@ -11,9 +11,9 @@ class MapSettings:
 
     Attributes:
         audio_steps, face_steps: points on each of the two paths from the baseline to the input.
-        fade: time that a cell takes to fade in, share of the time in which all cells begin.
-        path_seed: of the order in which the cells fade in.
-        audio_cell: mel bands and mel frames of a cell, which fades in, and which deletion blanks, as a whole.
+        audio_fade, face_fade: time that a part takes to fade in, share of the time in which all parts begin.
+        path_seed: of the order in which they begin.
+        audio_cell: mel bands and mel frames of a cell: the size of these parts, and what deletion blanks as a whole.
         face_cells: rows, and columns, of such cells on a face.
         faces_shown: largest number of faces with a map.
         face_blur: standard deviation of the blur that makes the baseline of a face, share of the crop's width.
@@ -27,8 +27,9 @@ class MapSettings:
     """
 
     audio_steps: int = 24
-    face_steps: int = 12
-    fade: float = 0.2
+    face_steps: int = 8
+    audio_fade: float = 0.2
+    face_fade: float = 1.0
     path_seed: int = 0
     audio_cell: tuple[int, int] = (16, 15)
     face_cells: int = 8

@@ -6,9 +6,9 @@ the baseline, up to the error of the integration, which is stated with every map
 
 The published method takes the straight path, on which the whole input fades in at once. A network that gives its score
 already to a faint input has no gradient left on the rest of that path, and the map then says little about the actual
-input: blanking its salient parts changed the score no more than blanking others. Here the input fades in cell by cell,
-in random order and in its reverse, and the mean is taken: section 3 of that paper calls these path methods, and the
-mean over orders is what Shapley values of the cells are, with gradients in place of differences.
+input: blanking its salient parts changes the score no more than blanking others. Here parts of the input fade in one
+after the other, in random order and in its reverse, and the mean is taken. Section 3 of that paper calls these path
+methods; the mean over orders is what Shapley values are, with gradients in place of differences.
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ class Varied(NamedTuple):
         input: (1, 1, 128, 300) or (1, 3, crop_px, crop_px) float32, as the network takes it.
         baseline: same shape, what stands for "nothing there".
         score: variants (B, ...) of the input -> (B,) scores of the segment.
+        smooth: neighbouring places of the input appear together on the path, without borders between cells.
     """
 
     input: Tensor
     baseline: Tensor
     score: Callable[[Tensor], Tensor]
+    smooth: bool
 
 
 def varied_audio(network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens) -> Varied | str:
@@ -68,7 +70,7 @@ def varied_audio(network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens)
         fixed = None if faces is None else faces.expand(len(variants), -1, -1)
         return network.score(network.network.encode_audio(variants), fixed, places)
 
-    return Varied(audio, torch.zeros_like(audio), score)
+    return Varied(audio, torch.zeros_like(audio), score, smooth=False)
 
 
 def varied_face(
@@ -107,7 +109,7 @@ def varied_face(
         return network.score(fixed, varied, places)
 
     crop = crops[index : index + 1].contiguous()
-    return Varied(crop, blurred(crop, settings.face_blur * crop.shape[-1]), score)
+    return Varied(crop, blurred(crop, settings.face_blur * crop.shape[-1]), score, smooth=True)
 
 
 def saliency(
@@ -152,7 +154,7 @@ def integrated_gradients(
         if isinstance(varied, str):
             reasons.append(varied)
         else:
-            audio, audio_gap = _map(varied, settings.audio_cell, settings.audio_steps, settings)
+            audio, audio_gap = _map(varied, settings.audio_cell, settings.audio_steps, settings.audio_fade, settings)
         faces, face_gaps = [], []
         for index in shown or (0,):
             varied = varied_face(network, inputs, tokens, index, settings)
@@ -160,7 +162,7 @@ def integrated_gradients(
                 reasons.append(varied)
                 break
             cell = face_cell(varied.input.shape[-1], settings)
-            face, gap = _map(varied, cell, settings.face_steps, settings)
+            face, gap = _map(varied, cell, settings.face_steps, settings.face_fade, settings)
             faces.append(face)
             face_gaps.append(gap)
     return Saliency(
@@ -173,17 +175,17 @@ def integrated_gradients(
     )
 
 
-def _map(varied: Varied, cell: tuple[int, int], steps: int, settings: MapSettings) -> tuple[Float32, float]:
+def _map(
+    varied: Varied, cell: tuple[int, int], steps: int, fade: float, settings: MapSettings
+) -> tuple[Float32, float]:
     """The map (H, W) float32, summed over channels, and the gap of its sum in points."""
     from captum.attr import IntegratedGradients
 
     height, width = varied.input.shape[-2:]
-    number, count = cell_numbers((height, width), cell)
-    order = (np.random.default_rng(settings.path_seed).permutation(count) + 0.5) / count
-    difference, fade = varied.input - varied.baseline, settings.fade
+    order = _order((height, width), cell, settings.path_seed, smooth=varied.smooth).to(varied.input.device)
+    difference = varied.input - varied.baseline
     total, gap = np.zeros((height, width)), 0.0
-    for begins in (order, 1 - order):
-        begin = torch.from_numpy(begins[number].astype(np.float32)).to(varied.input.device)
+    for begin in (order, 1 - order):
 
         def score(time: Tensor, begin: Tensor = begin) -> Tensor:
             present = ((time * (1 + fade) - begin) / fade).clamp(0, 1)
@@ -201,6 +203,23 @@ def _map(varied: Varied, cell: tuple[int, int], steps: int, settings: MapSetting
         total += attributed.detach()[0, 0].cpu().numpy() / 2
         gap += float(error.item()) / 2
     return total.astype(np.float32), abs(gap)
+
+
+def _order(shape: tuple[int, int], cell: tuple[int, int], seed: int, *, smooth: bool) -> Tensor:
+    """When each place begins to fade in: (1, 1, H, W) float32, random from cell to cell, equally spread from 0 to 1.
+
+    Args:
+        shape: height and width of the input.
+        cell: height and width of a cell.
+        seed: of the order of cells.
+        smooth: cells pass into each other: sharp borders would be edges to a network that looks at faces.
+    """
+    rows, columns = (-(-size // side) for size, side in zip(shape, cell, strict=True))
+    random = np.random.default_rng(seed).permutation(rows * columns).reshape(rows, columns)
+    coarse = torch.from_numpy(random).float()[None, None]
+    fine = F.interpolate(coarse, size=shape, mode="bicubic" if smooth else "nearest")
+    levels, level = fine.unique(return_inverse=True)
+    return level.float() / max(1, len(levels) - 1)
 
 
 def cell_numbers(shape: tuple[int, int], cell: tuple[int, int]) -> tuple[npt.NDArray[np.int64], int]:

@@ -1,0 +1,61 @@
+"""Count the saliency maps of recordings that pass each check: `python -m tests.bench.map_checks RECORDING...`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from avpenet_cli.explanation.attention import attention
+from avpenet_cli.explanation.explained import SanityCheck
+from avpenet_cli.explanation.map_settings import MapSettings
+from avpenet_cli.explanation.saliency import saliency
+from avpenet_cli.explanation.sanity import check
+from tests.support.explanations import read_recording
+
+_SEED = 1
+_STRAIGHT = 1e4
+"""Parts that fade in so slowly do so at the same time."""
+
+
+def main() -> None:
+    """Map and check every so-many-th scored segment, and print each, the shares that passed, and CPU seconds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recordings", nargs="+", type=Path)
+    parser.add_argument("--every", type=int, default=3, help="take each so-many-th segment")
+    parser.add_argument("--straight", action="store_true", help="integrate on the straight path, as published")
+    arguments = parser.parse_args()
+    # Repetition is bit for bit, so one segment of each recording is enough.
+    settings, checks, seconds = MapSettings(), list[SanityCheck](), list[float]()
+    if arguments.straight:
+        settings = dataclasses.replace(settings, audio_fade=_STRAIGHT, face_fade=_STRAIGHT)
+    for path in arguments.recordings:
+        read = read_recording(path)
+        for number, inputs in enumerate(read.inputs[:: arguments.every]):
+            current = dataclasses.replace(settings, repeated=number == 0)
+            began = time.process_time()
+            with torch.no_grad():
+                tokens = read.network.tokens(inputs)
+            maps = saliency(read.network, inputs, tokens, attention(read.network, inputs), current)
+            results, _ = check(read.network, inputs, tokens, maps, current, _SEED)
+            seconds.append(time.process_time() - began)
+            checks += results
+            print(f"{path.name} segment {inputs.record.segment}, score {inputs.record.score}, {seconds[-1]:.0f} CPU s")
+            print(f"  gaps: audio {maps.audio_gap}, face {maps.faces_gap}")
+            for result in results:
+                print(f"  {result.name} {result.modality}: {result.passed} {result.value:.3f} ({result.limit:.3f})")
+    for name, modality in sorted({(result.name, result.modality) for result in checks}):
+        made = [result for result in checks if (result.name, result.modality) == (name, modality)]
+        passed, failed = (sum(result.passed is value for result in made) for value in (True, False))
+        values = np.array([result.value for result in made if result.passed is not None])
+        spread = f", values {values.min():.3f} to {values.max():.3f}" if len(values) else ""
+        print(f"{name} {modality}: {passed} passed, {failed} failed, {len(made) - passed - failed} not made{spread}")
+    print(f"median {np.median(seconds):.0f} CPU s a segment")
+
+
+if __name__ == "__main__":
+    main()

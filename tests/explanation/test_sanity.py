@@ -1,0 +1,193 @@
+"""Each check fails on a map that is made up, and passes on the maps of a trained network."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from avpenet_cli.explanation.explained import DeletionCurve, Float32, Saliency, SanityCheck, SegmentInputs
+from avpenet_cli.explanation.map_settings import MapSettings
+from avpenet_cli.explanation.saliency import Tokens, Varied, integrated_gradients, varied_audio, varied_face
+from avpenet_cli.explanation.sanity import MapMethod, check, randomised_network, rank_correlation
+from avpenet_cli.explanation.scorer import SegmentNetwork
+from tests.support.explanations import ReadRecording
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = dataclasses.replace(MapSettings(), faces_shown=1)
+QUICK = dataclasses.replace(SETTINGS, deletion_shares=(0.5,), random_orders=1)
+"""For checks other than deletion."""
+
+SEED = 5
+MODALITIES = ("audio", "face")
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A phantom's segment in clear pain."""
+
+    network: SegmentNetwork
+    inputs: SegmentInputs
+    tokens: Tokens
+
+
+@pytest.fixture(scope="module")
+def segment(phantom: ReadRecording) -> Segment:
+    inputs = phantom.inputs[0]
+    with torch.no_grad():
+        return Segment(phantom.network, inputs, phantom.network.tokens(inputs))
+
+
+def checked(
+    segment: Segment, method: MapMethod, settings: MapSettings = SETTINGS
+) -> tuple[dict[tuple[str, str], SanityCheck], list[DeletionCurve]]:
+    """The checks of the maps that a method gives, by name and modality."""
+    maps = method(segment.network, segment.inputs, segment.tokens, (15,), settings)
+    checks, curves = check(segment.network, segment.inputs, segment.tokens, maps, settings, SEED, method)
+    return {(one.name, one.modality): one for one in checks}, list(curves)
+
+
+def edges_only(
+    network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, shown: tuple[int, ...], settings: MapSettings
+) -> Saliency:
+    """A map that shows the edges of the input, whatever the network is."""
+    assert inputs.mel is not None
+    crop = inputs.crops[shown[0]].astype(np.float32).mean(axis=-1)
+    return Saliency(audio=edges(inputs.mel), faces=edges(crop)[None], shown=shown)
+
+
+def edges(image: Float32) -> Float32:
+    vertical, horizontal = np.gradient(image)
+    return np.hypot(vertical, horizontal).astype(np.float32)
+
+
+def centre(
+    network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, shown: tuple[int, ...], settings: MapSettings
+) -> Saliency:
+    """A map that shows the middle, as pictures of saliency often do."""
+    side = inputs.crops.shape[1]
+    return Saliency(audio=blob(128, 300), faces=blob(side, side)[None], shown=shown)
+
+
+def input_only(
+    network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, shown: tuple[int, ...], settings: MapSettings
+) -> Saliency:
+    """A map that shows how far the input is from its baseline."""
+    varied = varied_audio(network, inputs, tokens), varied_face(network, inputs, tokens, shown[0], settings)
+    audio, face = ((part.input - part.baseline).abs().sum(dim=1).numpy() for part in varied if isinstance(part, Varied))
+    return Saliency(audio=audio[0], faces=face, shown=shown)
+
+
+def blob(height: int, width: int) -> Float32:
+    rows, columns = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
+    return np.exp(-3 * (rows**2 + columns**2)).astype(np.float32)
+
+
+def noise(seed: Callable[[], int]) -> MapMethod:
+    """Maps of noise."""
+
+    def method(
+        network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, shown: tuple[int, ...], settings: MapSettings
+    ) -> Saliency:
+        rng = np.random.default_rng(seed())
+        side = inputs.crops.shape[1]
+        audio, faces = (rng.standard_normal(shape).astype(np.float32) for shape in ((128, 300), (1, side, side)))
+        return Saliency(audio=audio, faces=faces, shown=shown)
+
+    return method
+
+
+def test_maps_of_the_trained_network_pass_randomisation_and_deletion(segment: Segment) -> None:
+    checks, curves = checked(segment, integrated_gradients, dataclasses.replace(SETTINGS, repeated=False))
+    made = {key: one for key, one in checks.items() if one.name != "repetition"}
+    assert len(made) == 4
+    assert all(one.passed for one in made.values()), [one.text for one in made.values() if not one.passed]
+    assert [curve.modality for curve in curves] == list(MODALITIES)
+    for curve in curves:
+        assert curve.share[0] == 0 and curve.share[-1] == 1
+        assert curve.score[0] == pytest.approx(curve.random[0]) and curve.score[-1] == pytest.approx(curve.random[-1])
+        assert len(curve.random_area) == SETTINGS.random_orders
+
+
+def test_a_map_that_is_computed_again_is_the_same(segment: Segment) -> None:
+    few_steps = dataclasses.replace(QUICK, audio_steps=2, face_steps=2, randomised_steps=(1, 1))
+    checks, _ = checked(segment, integrated_gradients, few_steps)
+    assert all(checks["repetition", modality].passed for modality in MODALITIES)
+
+
+@pytest.mark.parametrize("made_up", [edges_only, centre, input_only])
+def test_a_map_that_ignores_the_network_fails_randomisation(segment: Segment, made_up: MapMethod) -> None:
+    checks, _ = checked(segment, made_up, QUICK)
+    for modality in MODALITIES:
+        result = checks["randomisation", modality]
+        assert result.passed is False and result.value == pytest.approx(1.0)
+        assert result.text.startswith("Do not rely on") and "random weights" in result.text
+
+
+def test_a_random_map_fails_deletion(segment: Segment) -> None:
+    checks, _ = checked(segment, noise(lambda: 3))
+    for modality in MODALITIES:
+        result = checks["deletion", modality]
+        assert result.passed is False and result.value <= result.limit
+        assert result.text.startswith("Do not rely on") and "do not matter more" in result.text
+        assert checks["repetition", modality].passed
+
+
+def test_a_map_with_fresh_noise_fails_repetition(segment: Segment) -> None:
+    seeds = iter(range(100))
+    checks, _ = checked(segment, noise(lambda: next(seeds)), QUICK)
+    for modality in MODALITIES:
+        result = checks["repetition", modality]
+        assert result.passed is False and result.value > 0
+        assert result.text.startswith("Do not rely on") and "computed again" in result.text
+
+
+def test_a_map_that_is_not_computed_again_says_so(segment: Segment) -> None:
+    settings = dataclasses.replace(QUICK, repeated=False)
+    checks, _ = checked(segment, edges_only, settings)
+    assert all(checks["repetition", modality].passed is None for modality in MODALITIES)
+    assert checks["randomisation", "audio"].passed is False
+
+
+def test_checks_without_a_map_say_so(segment: Segment) -> None:
+    maps = Saliency(reason="no gradient")
+    checks, curves = check(segment.network, segment.inputs, segment.tokens, maps, SETTINGS, SEED)
+    assert not curves and len(checks) == 6
+    assert all(one.passed is None and math.isnan(one.value) and one.text for one in checks)
+
+
+def test_a_flat_map_cannot_be_checked_for_the_network(segment: Segment) -> None:
+    def flat(
+        network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, shown: tuple[int, ...], settings: MapSettings
+    ) -> Saliency:
+        return Saliency(audio=np.zeros((128, 300), np.float32))
+
+    maps = flat(segment.network, segment.inputs, segment.tokens, (), QUICK)
+    checks, _ = check(segment.network, segment.inputs, segment.tokens, maps, QUICK, SEED, flat)
+    result = next(one for one in checks if (one.name, one.modality) == ("randomisation", "audio"))
+    assert result.passed is None and math.isnan(result.value) and "could not be checked" in result.text
+
+
+def test_randomised_parameters_are_seeded_and_leave_the_network_as_it_is(segment: Segment) -> None:
+    before = {name: tensor.clone() for name, tensor in segment.network.network.state_dict().items()}
+    first, again, other = (randomised_network(segment.network, seed).network.state_dict() for seed in (1, 1, 2))
+    weight = "audio_encoder.layer1.0.conv1.weight"
+    assert torch.equal(first[weight], again[weight])
+    assert not torch.equal(first[weight], other[weight])
+    assert not torch.equal(first[weight], before[weight])
+    assert all(torch.equal(before[name], tensor) for name, tensor in segment.network.network.state_dict().items())
+
+
+def test_rank_correlation_is_what_two_maps_share_beyond_the_input() -> None:
+    rng = np.random.default_rng(1)
+    given, first, second = (rng.random((40, 50)).astype(np.float32) for _ in range(3))
+    assert rank_correlation(first, -first, given) == pytest.approx(1.0)
+    assert abs(rank_correlation(given * first, given * second, given)) < 0.1
+    assert rank_correlation(given * first, given * second, np.ones_like(given)) > 0.3
+    assert rank_correlation(given, 2 * given, given) == 1.0
+    assert math.isnan(rank_correlation(first, np.ones_like(first), given))
