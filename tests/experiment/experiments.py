@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +20,13 @@ from avpenet_cli.experiment.descriptions import (
     ViewDescription,
 )
 from avpenet_cli.experiment.predictions import PredictionKey, Predictions, write_predictions
-from avpenet_cli.experiment.results import ExperimentResult
+from avpenet_cli.experiment.results import ExperimentResult, GroupResult
+from avpenet_cli.stats.estimate import to_json
 
 COLUMNS = ("site", "age_group")
 SEEDS = (1, 2)
 SEGMENTS = 6
+NOISE = ViewDescription("noise_white_5_db", "White noise", "noise", "white", "5 dB", "before denoising")
 
 
 def make_index(n_subjects: int = 72, seed: int = 0) -> pd.DataFrame:
@@ -117,3 +121,33 @@ class Experiment:
 def hash_of(name: str) -> int:
     """A number for a name, the same in every process."""
     return int.from_bytes(name.encode()[:6], "big")
+
+
+def read_predictions(folder: Path) -> pd.DataFrame:
+    """All predictions in a folder as one table."""
+    predictions = Predictions(folder)
+    tables = [predictions.read(key) for key in predictions.keys]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def group_of(result: ExperimentResult, name: str, column: str) -> GroupResult:
+    return next(group for group in result.groups if (group.system, group.column) == (name, column))
+
+
+def walk(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object of a JSON document, with where it stands."""
+    if isinstance(value, dict):
+        yield path, value
+        for name, item in value.items():
+            yield from walk(item, f"{path}.{name}")
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from walk(item, f"{path}[{place}]")
+
+
+def check_reasons(result: ExperimentResult) -> None:
+    """No number is missing without a reason, and none is NaN in JSON."""
+    plain = json.loads(json.dumps(to_json(result), allow_nan=False))
+    for path, item in walk(plain):
+        if {"value", "ci", "reason"} <= set(item) and (item["value"] is None or item["ci"][0] is None):
+            assert item["reason"], path

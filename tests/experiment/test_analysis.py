@@ -1,13 +1,10 @@
-"""Statistics of an experiment from its files of predictions, against other packages, and on degenerate data."""
+"""Statistics of an experiment from its files of predictions, against other packages."""
 
 from __future__ import annotations
 
 import csv
-import json
 import stat
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,27 +14,26 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_ind
 
 from avpenet_cli.dataset.store import SegmentStore
-from avpenet_cli.errors import AvpenetError, OutputError
 from avpenet_cli.experiment.analysis import dataset_summary, group_columns
 from avpenet_cli.experiment.descriptions import ViewDescription
 from avpenet_cli.experiment.groups import INTENSITY
 from avpenet_cli.experiment.predictions import (
-    COLUMNS as PREDICTION_COLUMNS,
-)
-from avpenet_cli.experiment.predictions import (
     PredictionKey,
-    Predictions,
-    write_predictions,
 )
 from avpenet_cli.experiment.published import claims, published_figures
-from avpenet_cli.experiment.results import ACROSS_GROUPS, ExperimentResult, GroupResult, PairResult
+from avpenet_cli.experiment.results import ACROSS_GROUPS, ExperimentResult, PairResult
 from avpenet_cli.experiment.tables import TABLES, write_tables
-from avpenet_cli.report.document.review import Notice
-from avpenet_cli.stats.estimate import to_json
-from tests.experiment.experiments import SEEDS, Experiment, make_index, system
+from tests.experiment.experiments import (
+    NOISE,
+    SEEDS,
+    Experiment,
+    check_reasons,
+    group_of,
+    read_predictions,
+    system,
+)
 from tests.support.training_stores import make_store
 
-NOISE = ViewDescription("noise_white_5_db", "White noise", "noise", "white", "5 dB", "before denoising")
 COVER = ViewDescription("cover_upper_before_detection", "Upper half", "cover", "upper", place="before detection")
 
 
@@ -62,20 +58,6 @@ def result(experiment: Experiment) -> ExperimentResult:
     return experiment.analyse()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "predictions"
-    made.mkdir()
-    return made
-
-
-def read_predictions(folder: Path) -> pd.DataFrame:
-    """All predictions in a folder as one table."""
-    predictions = Predictions(folder)
-    tables = [predictions.read(key) for key in predictions.keys]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
 def errors_of(experiment: Experiment, name: str, view: str = "clean") -> pd.DataFrame:
     """Subject, error and difference of each test segment, mean over seeds, straight from the files."""
     table = read_predictions(experiment.folder)
@@ -89,29 +71,6 @@ def errors_of(experiment: Experiment, name: str, view: str = "clean") -> pd.Data
 
 def pair_of(result: ExperimentResult, first: str, second: str) -> PairResult:
     return next(pair for pair in result.pairs if (pair.first, pair.second) == (first, second))
-
-
-def group_of(result: ExperimentResult, name: str, column: str) -> GroupResult:
-    return next(group for group in result.groups if (group.system, group.column) == (name, column))
-
-
-def walk(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object of a JSON document, with where it stands."""
-    if isinstance(value, dict):
-        yield path, value
-        for name, item in value.items():
-            yield from walk(item, f"{path}.{name}")
-    elif isinstance(value, list):
-        for place, item in enumerate(value):
-            yield from walk(item, f"{path}[{place}]")
-
-
-def check_reasons(result: ExperimentResult) -> None:
-    """No number is missing without a reason, and none is NaN in JSON."""
-    plain = json.loads(json.dumps(to_json(result), allow_nan=False))
-    for path, item in walk(plain):
-        if {"value", "ci", "reason"} <= set(item) and (item["value"] is None or item["ci"][0] is None):
-            assert item["reason"], path
 
 
 def test_a_systems_mae_is_the_mean_over_seeds_of_its_mae(experiment: Experiment, result: ExperimentResult) -> None:
@@ -303,176 +262,6 @@ def test_published_figures_stand_apart(result: ExperimentResult) -> None:
             assert set(claim.first) & have and set(claim.second) & have, claim.name
 
 
-def test_failed_and_absent_systems_are_named_with_their_reason(folder: Path) -> None:
-    made = Experiment(folder)
-    made.views = [NOISE]
-    made.add(system("avpenet"), 0.8)
-    made.systems += [
-        system("early-fusion", status="failed", reason="out of memory", seeds=()),
-        system("context", status="not run", reason="--only", seeds=()),
-        system("bilstm"),
-    ]
-    found = made.analyse()
-    reasons = [item.test.mae.mean.reason for item in found.systems]
-    assert reasons == ["", "failed: out of memory", "not run: --only", "no test predictions"]
-    assert [item.name for item in found.failed] == ["early-fusion"]
-    assert found.notices[0] == Notice("danger", "1 system failed to train: early-fusion.")
-    assert not found.pairs and {item.system for item in found.conditions} == {"avpenet"}
-    claim = next(claim for claim in found.claims if claim.name == "cross-attention over early fusion")
-    assert (claim.verdict, claim.reason) == ("not tested", "early-fusion has no predictions: out of memory")
-    check_reasons(found)
-
-
-def _one_subject_at_a_site(index: pd.DataFrame) -> None:
-    index.loc[(index["site"] == "C") & (index["subject"] != "s6"), "site"] = "A"
-
-
-def _no_test_subject_in_a_group(index: pd.DataFrame) -> None:
-    index.loc[index["split"] == "test", "age_group"] = "adult"
-
-
-def _no_high_reference(index: pd.DataFrame) -> None:
-    index["reference"] = index["reference"] / 2
-
-
-def _constant_reference(index: pd.DataFrame) -> None:
-    index["reference"] = 5.0
-
-
-def _one_subject(index: pd.DataFrame) -> None:
-    index.loc[index["split"] == "test", "subject"] = "s0"
-
-
-def _unrated_test_split(index: pd.DataFrame) -> None:
-    index.loc[index["split"] == "test", "reference"] = np.nan
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        _one_subject_at_a_site,
-        _no_test_subject_in_a_group,
-        _no_high_reference,
-        _constant_reference,
-        _one_subject,
-        _unrated_test_split,
-    ],
-)
-def test_degenerate_data_give_reasons(folder: Path, change: Any) -> None:
-    index = make_index()
-    change(index)
-    made = Experiment(folder, index)
-    made.views = [NOISE]
-    made.add(system("avpenet"), 0.5, [NOISE.name])
-    made.add(system("concatenation", seeds=(7,)), 1.0, [NOISE.name], lost=1.0)
-    for site in ("A", "C"):
-        made.write(PredictionKey("avpenet", 1, site), made.rows("test", "clean", 1.0, (3,), site))
-    found = made.analyse()
-    check_reasons(found)
-    if change is _unrated_test_split:
-        assert {item.test.mae.mean.reason for item in found.systems} == {"no test predictions"} and not found.pairs
-    else:
-        assert all((found.groups, found.conditions, found.sites, found.seeds, found.pairs))
-    tables = folder.parent / "tables"
-    tables.mkdir()
-    write_tables(tables, found)
-    if change is _one_subject_at_a_site:
-        (level,) = (level for level in group_of(found, "avpenet", "site").levels if level.level == "C")
-        assert level.suppressed and not level.mae.computable and level.mae.reason == "fewer than 10 segments"
-        assert "one subject" in next(item for item in found.sites if item.site == "C").mae.mean.reason
-    if change is _no_test_subject_in_a_group:
-        group = group_of(found, "avpenet", "age_group")
-        assert [level.n_segments for level in group.levels] == [24 * 6, 0] and group.note and not group.comparisons
-        assert group.levels[1].mae.reason == "no scored segment in the test split"
-    if change is _no_high_reference:
-        assert found.systems[0].test.macro_f1.mean.reason.startswith("neither side is ever high")
-        assert found.systems[0].test.kappa.mean.computable
-    if change is _constant_reference:
-        assert "reference is the same" in found.systems[0].test.pearson.mean.reason
-
-
-def test_a_system_without_any_score_gives_reasons(folder: Path) -> None:
-    made = Experiment(folder)
-    made.views = [NOISE]
-    made.add(system("avpenet"), 0.5, [NOISE.name])
-    made.add(system("deepfacelift"), 0.5, [NOISE.name])
-    for seed in SEEDS:
-        rows = read_predictions(folder)
-        rows = rows[(rows["system"] == "deepfacelift") & (rows["seed"] == seed)].assign(score=np.nan)
-        made.write(PredictionKey("deepfacelift", seed), rows)
-    found = made.analyse()
-    check_reasons(found)
-    assert "is scored in every seed" in found.systems[1].test.mae.mean.reason and not found.systems[1].test.n_segments
-    assert found.pairs[0].test.difference.reason == "no segments in common"
-    assert found.best_on_validation == "avpenet"
-
-
-def test_constant_scores_give_reasons(folder: Path) -> None:
-    made = Experiment(folder)
-    made.add(system("avpenet", seeds=(1,)), 0.5)
-    rows = read_predictions(folder).assign(score=5.0)
-    made.write(PredictionKey("avpenet", 1), rows)
-    found = made.analyse()
-    check_reasons(found)
-    assert "score is the same" in found.systems[0].test.pearson.mean.reason
-    assert any("one seed" in notice.text for notice in found.notices)
-    assert np.isnan(found.systems[0].test.mae.sd) and found.systems[0].test.mae.n_seeds == 1
-    assert found.systems[0].test.kappa.mean.value == pytest.approx(0, abs=1e-12)
-
-
-def test_predictions_survive_a_round_trip(folder: Path) -> None:
-    made = Experiment(folder)
-    site = "Ward 3/../é"
-    table = made.rows("test", "clean", 1.0, (1,))
-    table["score"] = [np.nan, *table["score"].tolist()[1:]]
-    for key in (PredictionKey("avpenet", 3), PredictionKey("avpenet", 3, site), PredictionKey("avpenet", 12)):
-        path = write_predictions(folder, key, table)
-        assert path.parent == folder and stat.S_IMODE(path.stat().st_mode) == 0o600
-    (folder / ".avpenet-seed-3.parquet.x.tmp").write_bytes(b"left by a killed run")
-    predictions = Predictions(folder)
-    assert predictions.keys == (
-        PredictionKey("avpenet", 3),
-        PredictionKey("avpenet", 3, site),
-        PredictionKey("avpenet", 12),
-    )
-    back = predictions.read(PredictionKey("avpenet", 3, site))
-    assert tuple(back.columns) == PREDICTION_COLUMNS and set(back["left_out_site"]) == {site}
-    assert np.isnan(back["score"].iloc[0])
-    assert back["score"].to_numpy()[1:] == pytest.approx(table["score"].to_numpy()[1:].round(3), abs=1e-12)
-    assert len(read_predictions(folder)) == 3 * len(table)
-    assert not len(read_predictions(folder.parent))
-
-
-def test_predictions_that_cannot_be_right_are_refused(folder: Path) -> None:
-    made = Experiment(folder)
-    table = made.rows("test", "clean", 1.0, (1,))
-    key = PredictionKey("avpenet", 1)
-    with pytest.raises(AvpenetError, match=r"avpenet, seed 1, clean: segment \d of r\d+\.mp4 has a score outside"):
-        write_predictions(folder, key, table.assign(score=np.inf))
-    with pytest.raises(AvpenetError, match="occurs twice"):
-        write_predictions(folder, key, pd.concat([table, table]))
-    with pytest.raises(AvpenetError, match="no name for a system"):
-        write_predictions(folder, PredictionKey("../up", 1), table)
-    assert not list(folder.iterdir())
-    (folder / "avpenet-seed-1.parquet").write_bytes(b"PAR1 cut off")
-    with pytest.raises(OutputError, match=r"avpenet-seed-1\.parquet cannot be read.*remove it"):
-        Predictions(folder)
-    table.to_parquet(folder / "avpenet-seed-1.parquet")
-    with pytest.raises(OutputError, match="no predictions of this version"):
-        Predictions(folder)
-
-
-def test_predictions_of_a_changed_store_are_refused(folder: Path) -> None:
-    made = Experiment(folder)
-    made.add(system("avpenet"))
-    made.index = made.index.assign(reference=made.index["reference"] + 0.5)
-    with pytest.raises(OutputError, match="has another reference in the store; the store has changed"):
-        made.analyse()
-    made.index = make_index().query("subject != 's0'").reset_index(drop=True)
-    with pytest.raises(OutputError, match=r"segment 0 of r0\.mp4, predicted by avpenet, is not rated in the store"):
-        made.analyse()
-
-
 def test_tables_are_complete_safe_and_private(tmp_path: Path, folder: Path) -> None:
     made = Experiment(folder)
     made.views = [NOISE]
@@ -498,14 +287,6 @@ def test_tables_are_complete_safe_and_private(tmp_path: Path, folder: Path) -> N
     assert len(frames["claims"]) == len(claims()) and len(frames["seeds"]) == 4 and frames["sites"].empty
     missing = frames["claims"][frames["claims"]["difference"].isna()]
     assert len(missing) and missing["reason"].notna().all()
-
-
-def test_a_column_with_too_many_levels_says_so(folder: Path) -> None:
-    made = Experiment(folder)
-    made.add(system("avpenet"))
-    made.index["ward"] = made.index["subject"]
-    group = group_of(made.analyse(columns=("ward",)), "avpenet", "ward")
-    assert group.note == "72 levels: too many to show" and not group.levels
 
 
 def test_an_experiment_on_a_prepared_store_is_analysed(tmp_path: Path, folder: Path) -> None:
