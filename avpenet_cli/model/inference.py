@@ -71,10 +71,6 @@ def convert_for_inference(model: N, device: str, precision: Precision) -> N:
             for name in _CONVOLUTIONAL:
                 getattr(trunk, name).to(torch.bfloat16)
     model = model.eval().to(torch.device(device))
-    # Not `model.to(memory_format=...)`, which refuses the parameters of 3-D convolutions.
-    for parameter in model.parameters():
-        if parameter.ndim == _IMAGE_DIMENSIONS:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     if torch.device(device).type == "cpu":
         model.face_micro_batch = CPU_FACE_MICRO_BATCH
     if torch.device(device).type == "cpu" and precision == "int8":
@@ -85,6 +81,11 @@ def convert_for_inference(model: N, device: str, precision: Precision) -> N:
             _convert_visual(encoder, device, precision, fused)
         elif isinstance(encoder, AudioEncoder) and fused:
             onednn.fuse(encoder, (CPU_AUDIO_BATCH, 1, 128, 300))
+    # What is left: fused convolutions have their own order. Not `model.to(memory_format=...)`, which refuses the
+    # parameters of 3-D convolutions.
+    for parameter in model.parameters():
+        if parameter.ndim == _IMAGE_DIMENSIONS:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model.eval().requires_grad_(False)
 
 
