@@ -109,7 +109,7 @@ def penalty(n_windows: float) -> float:
         n_windows: what all scores of the series are worth in windows that do not overlap.
     """
     n = max(n_windows, 1.0)
-    return (8 + float(np.log(n))) * (1 + 12 / n)
+    return (8 + float(np.log(n))) * (1 + 20 / n)
 
 
 def _search(score: Floats, scores: _Scores, least: float) -> list[int]:
