@@ -244,7 +244,7 @@ def test_interrupted_run_says_how_to_resume_and_leaves_no_process(
     assert "avpenet: interrupted after " in said
     assert said.endswith("run the same command again to resume\n")
     assert "Traceback" not in said
-    until(lambda: not any(map(alive, processes)), 1)
+    until(lambda: not any(map(alive, processes)), 5)
 
 
 def test_weights_that_a_worker_refuses_end_the_run_before_anything_is_written(
