@@ -219,7 +219,8 @@ def _order(shape: tuple[int, int], cell: tuple[int, int], seed: int, *, smooth: 
     coarse = torch.from_numpy(random).float()[None, None]
     fine = F.interpolate(coarse, size=shape, mode="bicubic" if smooth else "nearest")
     levels, level = fine.unique(return_inverse=True)
-    return level.float() / max(1, len(levels) - 1)
+    order: Tensor = level.float() / max(1, len(levels) - 1)
+    return order
 
 
 def cell_numbers(shape: tuple[int, int], cell: tuple[int, int]) -> tuple[npt.NDArray[np.int64], int]:

@@ -139,8 +139,8 @@ def rank_correlation(values: Float32, others: Float32, given: Float32) -> float:
     if any(np.ptp(part) == 0 for part in ranks[:2]):
         return math.nan
     if np.ptp(ranks[2]) == 0:
-        return float(np.corrcoef(ranks[:2])[0, 1])
-    correlations = np.corrcoef(ranks)
+        return float(np.asarray(np.corrcoef(ranks[:2]))[0, 1])
+    correlations = np.asarray(np.corrcoef(ranks))
     direct, first, second = correlations[0, 1], correlations[0, 2], correlations[1, 2]
     unexplained = (1 - first**2) * (1 - second**2)
     return float((direct - first * second) / math.sqrt(unexplained)) if unexplained > _NOTHING_ELSE else 1.0

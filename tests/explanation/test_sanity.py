@@ -63,7 +63,8 @@ def edges_only(
 
 def edges(image: Float32) -> Float32:
     vertical, horizontal = np.gradient(image)
-    return np.hypot(vertical, horizontal).astype(np.float32)
+    magnitude: Float32 = np.hypot(vertical, horizontal).astype(np.float32)
+    return magnitude
 
 
 def centre(
