@@ -13,6 +13,11 @@ import jsonschema
 import pytest
 
 from avpenet_cli import schemas
+from avpenet_cli.explanation.faces import FaceStyle
+from avpenet_cli.explanation.map_settings import MapSettings
+from avpenet_cli.explanation.run import ExplainRequest, explain
+from avpenet_cli.explanation.selection import Selection
+from avpenet_cli.weights import default_entry
 from tests.conftest import Answer, ClipMaker
 from tests.support.explanations import cut_phantom
 
@@ -67,10 +72,15 @@ def test_an_explanation_of_a_phantom_has_everything(tmp_path: Path, avpenet_here
     assert checked(out, 1) == record
 
 
+STYLES: dict[str, FaceStyle] = {"without a face": "blurred", "two faces without audio": "none", "rotated": "landmarks"}
+QUICK = MapSettings(audio_steps=4, face_steps=2, faces_shown=1, deletion_shares=(0.5,), random_orders=2)
+"""Coarse maps: here the question is whether there are any."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("clip", ["without a face", "two faces without audio", "rotated"])
+@pytest.mark.parametrize("clip", sorted(STYLES))
 def test_real_clips_give_figures_or_reasons_and_no_names(
-    clip: str, shared: Path, clips: ClipMaker, tmp_path: Path, avpenet_here: Avpenet
+    clip: str, shared: Path, clips: ClipMaker, tmp_path: Path
 ) -> None:
     videos = shared / "data" / "videos"
     source = {
@@ -78,13 +88,11 @@ def test_real_clips_give_figures_or_reasons_and_no_names(
         "two faces without audio": videos / "intel_classroom.gif",
         "rotated": clips.ffmpeg("-i", str(videos / "grid_swiz3n.mpg"), "-vf", "transpose=1", "-r", "4"),
     }[clip]
-    recording = tmp_path / f"Erika Mustermann{source.suffix}"
+    recording, out = tmp_path / f"Erika Mustermann{source.suffix}", tmp_path / "out"
     recording.symlink_to(source)
-    style = {"without a face": "--blur-eyes", "two faces without audio": "--no-frames", "rotated": "--landmarks-only"}
-    out = tmp_path / "out"
-    done = avpenet_here("explain", recording, "--out", out, "--top", "1", "--device", "cpu", style[clip], "--quiet")
-    assert (done.code, done.out, done.err) == (0, "", ""), done.err
-    (segment,) = (record := checked(out, 0))["segments"]
+    explain(ExplainRequest(recording, default_entry(), out, Selection(top=1), STYLES[clip], device="cpu", maps=QUICK))
+    record = checked(out, 0)
+    (segment,) = record["segments"]
     modalities = {"without a face": "audio", "two faces without audio": "face", "rotated": "audio+face"}
     assert record["scores"][0]["modalities"] == modalities[clip]
     assert bool(segment["attention"]["reason"]) == (clip != "rotated")
