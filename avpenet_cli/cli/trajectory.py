@@ -129,7 +129,7 @@ def _series(item: SeriesSummary, *, with_alerts: bool) -> str:
     if not item.scored:
         return f"no score in {plural(item.segments, 'segment')}"
     if item.mean.computable:
-        level = f"mean {_estimate(item.mean)}, highest {_estimate(item.highest)} at {item.peak}"
+        level = f"mean {_estimate(item.mean)}, highest {_estimate(item.highest)}"
     else:
         level = f"no level: {item.mean.reason}"
     text = f"{item.scored_s / 60:.1f} min scored, {level}" if item.scored_s == item.scored_s else level

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import shown
@@ -45,19 +45,53 @@ class Axis:
     notice: str = ""
 
 
-def parse_time(text: str, recording: str) -> datetime:
-    """A time of the column `recorded_at`.
+def started_at(times: Sequence[str], start_s: Sequence[float], recording: str) -> datetime | None:
+    """When a recording started, from the times of its segments: the first that is stated, less its `start_s`.
+
+    Args:
+        times: `recorded_at` of each segment; empty where it is not stated.
+        start_s: where each segment starts, s after the recording's start.
+        recording: its name, for errors.
+
+    Returns:
+        None where the segments' times do not agree on it within `TOLERANCE_S`, and where none is stated.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: one of them is not a date with time.
     """
+    starts = [
+        _time(text, recording) - timedelta(seconds=after_s)
+        for text, after_s in zip(times, start_s, strict=True)
+        if text.strip()
+    ]
+    tolerance = timedelta(seconds=TOLERANCE_S)
+    for start in starts:
+        # Times with and without an offset from UTC cannot be compared.
+        if (start.tzinfo is None) != (starts[0].tzinfo is None) or abs(start - starts[0]) > tolerance:
+            return None
+    return starts[0] if starts else None
+
+
+def _time(text: str, recording: str) -> datetime:
     try:
-        return datetime.fromisoformat(text.strip())
+        time = datetime.fromisoformat(text.strip())
+        if not _is_date(text.strip()):
+            return time
     except ValueError:
-        raise SettingsError(
-            f"recorded_at of {shown(recording)} is {quoted(text)}, not a date with time in ISO 8601",
-            "write it like 2026-03-04T10:15:00.000+01:00, or empty the column",
-        ) from None
+        pass
+    raise SettingsError(
+        f"recorded_at of {shown(recording)} is {quoted(text)}, not a date with time in ISO 8601",
+        "write it like 2026-03-04T10:15:00.000+01:00, or empty the column",
+    )
+
+
+def _is_date(text: str) -> bool:
+    """Whether it is a date alone, which `datetime.fromisoformat` takes for midnight."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def axes(patient: str, recordings: Sequence[TimedRecording]) -> list[Axis]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 
 import numpy as np
@@ -19,7 +19,7 @@ from avpenet_cli.scoring.recorded_at import iso
 from avpenet_cli.study.pairing import nothing_in_common, subjects_of
 from avpenet_cli.study.ratings import Events, Ratings
 from avpenet_cli.study.tables import Inputs
-from avpenet_cli.trajectory.clock import Axis, TimedRecording, axes, parse_time
+from avpenet_cli.trajectory.clock import TOLERANCE_S, Axis, TimedRecording, axes, started_at
 from avpenet_cli.trajectory.quality import qualities
 from avpenet_cli.trajectory.series import Event, Part, RatedSpan, Series
 
@@ -79,10 +79,18 @@ class SeriesReader:
             self.notices += _listed(f"{inputs.subjects.file.name}: without a row, and so a series each", alone)
         chosen = self._chosen(owners, selection or Selection(), with_subjects=with_subjects)
         of_owner: dict[str, list[TimedRecording]] = {}
+        contradictory = []
         for code in chosen.tolist():
             name = self._recordings[code]
-            recording = TimedRecording(name, code, self._start(code), float(ends_s[code]))
+            start, contradicts = self._start(code)
+            contradictory += [name] if contradicts else []
+            recording = TimedRecording(name, code, start, float(ends_s[code]))
             of_owner.setdefault(owners[code], []).append(recording)
+        self.notices += _listed(
+            f"recorded_at does not agree with start_s within {TOLERANCE_S:g} s, so when it was recorded counts as not "
+            "known",
+            contradictory,
+        )
         for owner, recordings in of_owner.items():
             self._axes += axes(owner, recordings)
         for notice, placed in groupby(sorted(filter(_notice, self._axes), key=_notice), key=_notice):
@@ -101,17 +109,12 @@ class SeriesReader:
         """Make one series after the other."""
         return map(self._series, self._axes)
 
-    def _start(self, code: int) -> datetime | None:
-        """When a recording started: `recorded_at` of its first segment that states it, less `start_s`."""
+    def _start(self, code: int) -> tuple[datetime | None, bool]:
+        """When a recording started, and whether the times of its segments contradict each other."""
         rows = self._scores.segments.iloc[self._bounds[code] : self._bounds[code + 1]]
-        first = rows["recorded_at"].iloc[0]
-        if not isinstance(first, str) or not first.strip():
-            known = rows["recorded_at"].fillna("").str.strip() != ""
-            if not known.any():
-                return None
-            rows = rows[known.to_numpy()]
-        text, start_s = str(rows["recorded_at"].iloc[0]), float(rows["start_s"].iloc[0])
-        return parse_time(text, self._recordings[code]) - timedelta(seconds=start_s)
+        times = rows["recorded_at"].fillna("").tolist()
+        start = started_at(times, rows["start_s"].tolist(), self._recordings[code])
+        return start, start is None and any(map(str.strip, times))
 
     def _chosen(self, owners: Sequence[str], selection: Selection, *, with_subjects: bool) -> Indices:
         """(n,) codes of the recordings that were chosen."""

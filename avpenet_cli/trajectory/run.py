@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from avpenet_cli.errors import AvpenetError, ExitCode, OutputError, SettingsError
-from avpenet_cli.phrasing import clock
 from avpenet_cli.report.document.review import Notice
 from avpenet_cli.report.notices import weights_notice
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
@@ -134,8 +132,8 @@ class SeriesSummary:
 
     Attributes:
         scored: number of segments with a score.
-        mean, highest: of the level, points.
-        peak: when the level is highest, or the score where there is no level; a time of day where that is known.
+        mean, highest: of the level, points; `highest` is a median over the draws, so the drawn line does not have it at
+            any one time.
     """
 
     name: str
@@ -144,7 +142,6 @@ class SeriesSummary:
     scored_s: float
     mean: Estimate
     highest: Estimate
-    peak: str
     alerts: int
 
 
@@ -359,8 +356,6 @@ def _is_table(name: str) -> bool:
 def _summary(trajectory: Trajectory) -> SeriesSummary:
     series = trajectory.series
     scored = np.isfinite(series.score)
-    values = trajectory.level.mean if np.isfinite(trajectory.level.mean).any() else series.score
-    peak = _time(series, float(series.middle_s[np.nanargmax(values)])) if np.isfinite(values).any() else ""
     return SeriesSummary(
         name=series.name,
         segments=scored.size,
@@ -368,16 +363,8 @@ def _summary(trajectory: Trajectory) -> SeriesSummary:
         scored_s=trajectory.scored_s,
         mean=trajectory.mean,
         highest=trajectory.highest,
-        peak=peak,
         alerts=len(trajectory.alerts),
     )
-
-
-def _time(series: Series, time_s: float) -> str:
-    """A time of day where that is known, else the time after the series' start."""
-    if not series.clock:
-        return clock(time_s)
-    return f"{datetime.fromisoformat(series.clock) + timedelta(seconds=time_s):%H:%M:%S}"
 
 
 def _not_analysed(series: Series, problem: str) -> Trajectory:

@@ -189,9 +189,24 @@ def test_rows_of_other_recordings_are_refused_or_said() -> None:
     assert [event.time_s for event in series.events] == [500.0]
 
 
-def test_a_time_that_is_none_is_refused() -> None:
-    with pytest.raises(SettingsError, match="recorded_at of a is 'yesterday'"):
-        read(recording("a").assign(recorded_at="yesterday"))
+@pytest.mark.parametrize("time", ["yesterday", "2026-03-04", "20260304"])
+def test_a_time_that_is_none_is_refused_and_a_date_is_not_midnight(time: str) -> None:
+    table = recording("a", TEN)
+    table.loc[5, "recorded_at"] = time
+    with pytest.raises(SettingsError, match=f"recorded_at of a is '{time}', not a date with time"):
+        read(table)
+
+
+def test_times_that_do_not_advance_with_the_segments_are_not_believed() -> None:
+    repeated = recording("a", TEN).assign(recorded_at=TEN)
+    mixed = recording("b", TEN)
+    mixed.loc[5, "recorded_at"] = "2026-03-04T10:00:05"
+    rounded = recording("c", TEN, stride_s=0.5)
+    rounded["recorded_at"] = rounded["recorded_at"].str.replace(".500", ".000")
+    reader = read(repeated, mixed, rounded)
+    assert [series.clock for series in reader] == ["", "", TEN]
+    (notice,) = reader.notices
+    assert notice.startswith("recorded_at does not agree with start_s") and notice.endswith("2 recordings, a, b")
 
 
 def test_series_are_made_one_at_a_time_and_without_scores() -> None:
