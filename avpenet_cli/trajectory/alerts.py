@@ -40,6 +40,7 @@ class _Timeline:
     part: npt.NDArray[np.int64]
     start_s: Floats
     end_s: Floats
+    scored: Bools
     value: Floats
     low: Floats
     high: Floats
@@ -116,6 +117,7 @@ def _timeline(series: Series, level: Level, rule: Rule) -> _Timeline:
         part=np.insert(series.part, before, series.part[before]),
         start_s=np.insert(series.start_s, before, series.start_s[before - 1] + stride),
         end_s=np.insert(series.end_s, before, series.start_s[before] - stride + series.window_s),
+        scored=np.insert(scored, before, False),
         value=np.insert(columns[0], before, missing),
         low=np.insert(columns[1], before, missing),
         high=np.insert(columns[2], before, missing),
@@ -165,7 +167,8 @@ def _rises(seen: _Timeline, rule: RiseRule) -> tuple[Bools, Floats]:
 
 
 def _poor(timeline: _Timeline, rule: LowConfidenceRule) -> Bools:
-    poor = ~np.isfinite(timeline.value) | (timeline.quality < rule.min_quality)
+    """Without a level there is no width to judge; scores and their quality are there all the same."""
+    poor = ~timeline.scored | (timeline.quality < rule.min_quality)
     if rule.max_width is not None:
         poor |= timeline.high - timeline.low > rule.max_width + _EPSILON
     return np.asarray(poor)
@@ -205,16 +208,21 @@ def _after_event(series: Series, seen: _Timeline, rule: NoDeclineRule, event: Ev
 def _notices(series: Series, level: Level, rule: Rule) -> Iterator[str]:
     scored = np.isfinite(series.score)
     timeline = _timeline(series, level, rule)
-    if not scored.any():
+    of_confidence = isinstance(rule, LowConfidenceRule)
+    if not scored.any() and not of_confidence:
         yield "not evaluated: there are no scores"
         return
-    if not np.isfinite(timeline.value).any():
-        yield f'not evaluated: there is no level ({level.reason or "no reason is stated"}); of = "score" needs none'
-        return
-    if rule.min_quality > 0 and not np.isfinite(series.quality[scored]).any():
+    no_level = not np.isfinite(timeline.value).any() and scored.any()
+    if no_level and not (isinstance(rule, LowConfidenceRule) and rule.max_width is None):
+        what = "max_width: " if of_confidence else ""
+        why = level.reason or "no reason is stated"
+        yield f'{what}not evaluated: there is no level ({why}); of = "score" needs none'
+        if not of_confidence:
+            return
+    if rule.min_quality > 0 and scored.any() and not np.isfinite(series.quality[scored]).any():
         yield "min_quality: the table states no quality"
     wide = rule.max_width is not None if isinstance(rule, LowConfidenceRule) else rule.certain
-    if wide and not np.isfinite(timeline.high - timeline.low).any():
+    if wide and scored.any() and not no_level and not np.isfinite(timeline.high - timeline.low).any():
         yield "there are no intervals; score with --mc-samples"
     if isinstance(rule, NoDeclineRule):
         events = _events(series, rule)

@@ -259,6 +259,21 @@ def test_unknown_quality_is_no_low_quality() -> None:
     ]
 
 
+def test_scores_without_a_level_are_no_low_confidence() -> None:
+    """Six scores are too few for a level; only the width of its interval cannot be judged then."""
+    series = series_of([3, 3, 4, 3, 3, 4], quality=[1, 1, 1, 0.1, 0.1, 1])
+    level = analyse(series, 42).level
+    poor = rule("low_confidence", for_min=0.1)
+    assert raise_alerts(series, level, [poor]) == ()
+    assert alert_notices(series, level, [poor]) == ()
+    all_three = rule("low_confidence", for_min=0.1, min_quality=0.5, max_width=4.0)
+    assert [(alert.start_s, alert.end_s) for alert in raise_alerts(series, level, [all_three])] == [(9.0, 15.0)]
+    (notice,) = alert_notices(series, level, [all_three])
+    assert notice.startswith("rule low-confidence: max_width: not evaluated: there is no level (too few scores")
+    nothing = series_of([NAN] * 3)
+    assert (len(times(nothing, poor)), notices(nothing, poor)) == (1, [])
+
+
 def test_the_interval_of_the_score_or_of_the_level_is_taken_as_the_rule_says() -> None:
     series = series_of([5.0] * 4, half_width=2.0)
     narrow = Level(series.score, series.low, series.high, filtered=Level(series.score, series.score, series.score))
