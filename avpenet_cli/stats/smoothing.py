@@ -91,12 +91,12 @@ def smooth(start_s: Floats, end_s: Floats, score: Floats, sd: Floats, seed: int)
     """Smooth a series of scores.
 
     The noise of a score has two parts: the variance of its Monte Carlo samples, where known, and a part that is the
-    same in all segments. That and the variance of the random walk are estimated by maximum likelihood, from segments
-    that do not overlap: every third one of a series with a stride of 1 s and a window of 3 s, in all three ways to
-    choose them, the log likelihoods averaged. Neighbours that share input share noise as well, and a likelihood that
-    took it for independent would take it for movements of the level. The smoother uses all segments, with each noise
-    variance multiplied by the segment's total overlap with others and itself, in windows (3 for the series above), so
-    that what they share is counted once.
+    same in all segments. That and the variance of the random walk are estimated from segments that do not overlap:
+    every third one of a series with a stride of 1 s and a window of 3 s, in all three ways to choose them, the log
+    likelihoods averaged. Their SDs have uniform priors; level, band and draws average over what the scores allow.
+    Neighbours that share input share noise as well, and a likelihood that took it for independent would take it for
+    movements of the level. The smoother uses all segments, with each noise variance multiplied by the segment's total
+    overlap with others and itself, in windows (3 for the series above), so that what they share is counted once.
 
     Args:
         start_s, end_s: (n,) of the segments, s, in time order; any spacing.
@@ -248,12 +248,16 @@ class _Likelihood:
         return cls(_model(score[order], known[order], unit), known[order], unit, share)
 
     def log_density(self, logarithms: Floats) -> float:
-        """Of the logarithms of walk and added variance: uniform in the walk's SD and in the other logarithm."""
+        """Of the logarithms of walk and added variance, which are uniform in their SDs.
+
+        A noise variance that were uniform in its logarithm would have most of its mass next to zero: few scores cannot
+        tell noise from a level that moves, and would be taken for exact.
+        """
         walk, added = np.exp(logarithms)
         step = np.where(self.unit < _DIFFUSE, self.unit * walk, self.unit)
         self.model["obs_cov"] = (self.fixed + added)[None, None]
         self.model["state_cov"] = np.append(step[1:], 0.0)[None, None]
-        return self.share * float(self.model.loglike()) + float(logarithms[0]) / 2
+        return self.share * float(self.model.loglike()) + float(logarithms.sum()) / 2
 
 
 @dataclass(frozen=True, eq=False)

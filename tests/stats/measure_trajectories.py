@@ -115,6 +115,32 @@ def band(repeats: int, seconds: float, stride_s: float, known: float, per_second
     return float(at_middle), float(over_window), float(width)
 
 
+def short_band(repeats: int, n: int, per_second: float, noise: float, known: float) -> tuple[float, float, float, int]:
+    """Few scores whose noise is independent, stride 3 s, as in a default score table of a short recording.
+
+    Args:
+        n: scores.
+        per_second: variance of the level's change in a second, points^2.
+        noise: variance of a score about the level, points^2.
+        known: SD that the table states for it, points; 0 for a table that does not have it.
+
+    Returns:
+        Share of the segments whose 95 % band covers the level; that share in the worst tenth of the series; width,
+        points; series whose noise was taken for none.
+    """
+    rng = np.random.default_rng(11)
+    start = np.arange(n) * WINDOW_S
+    shares, widths, exact = [], [], 0
+    for _ in range(repeats):
+        truth = 5 + np.cumsum(rng.normal(0, np.sqrt(per_second * WINDOW_S), n))
+        score = truth + rng.normal(0, np.sqrt(noise), n)
+        level = smooth(start, start + WINDOW_S, score, np.full(n, known if known else np.nan), 1)
+        shares.append(((level.low <= truth) & (truth <= level.high)).mean())
+        widths.append((level.high - level.low).mean())
+        exact += not known and level.added_variance < 1e-3
+    return float(np.mean(shares)), float(np.quantile(shares, 0.1)), float(np.mean(widths)), exact
+
+
 def false_changes(repeats: int, seconds: float, stride_s: float, noise: float, known: float) -> float:
     """Share of the series with a constant level that have a change point."""
     rng = np.random.default_rng(2)
@@ -228,6 +254,14 @@ def _all(repeats: int, chosen: Iterable[str]) -> None:
             before = time.process_time()
             result = band(repeats, seconds, stride, known, per_second)
             _row(seconds, stride, known, per_second, *result, (time.process_time() - before) / repeats)
+    if "short" in chosen:
+        _row("few scores, stride 3 s: n, walk per s, noise variance, known SD: band covers, worst tenth, width, exact")
+        for n, per_second, noise, known in (
+            *((n, per_second, 0.5, 0.0) for n in (12, 20, 40) for per_second in (0.0, 0.01, 0.1, 0.2)),
+            (40, 0.1, 0.25, 0.0),
+            (20, 0.1, 0.25, 0.5),
+        ):
+            _row(n, per_second, noise, known, *short_band(repeats, n, per_second, noise, known))
     if "false" in chosen:
         _row("changes of a constant level: seconds, stride, noise, known SD: share of series")
         for seconds, stride in product((60.0, 180.0, 600.0), (1.0, 3.0)):
@@ -261,4 +295,4 @@ def _all(repeats: int, chosen: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
-    _all(int(sys.argv[1]), sys.argv[2:] or ("band", "false", "changes", "measures", "half", "lag", "states"))
+    _all(int(sys.argv[1]), sys.argv[2:] or ("band", "short", "false", "changes", "measures", "half", "lag", "states"))

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from avpenet_cli.stats.smoothing import FEWEST_SCORES, LONGEST_BRIDGED_S, N_DRAWS, Smoothed, overlaps, smooth
+from tests.stats.measure_trajectories import short_band
 
 Floats = npt.NDArray[np.float64]
 
@@ -114,6 +115,14 @@ def test_equal_scores_give_their_value() -> None:
     known = _smoothed(np.full(60, 4.2), sd=0.5)
     assert known.mean == pytest.approx(np.full(60, 4.2), abs=0.01)
     assert (known.high - known.low).min() > 0.2
+
+
+@pytest.mark.parametrize("n", [12, 20])
+def test_few_scores_without_a_spread_are_not_taken_for_exact(n: int) -> None:
+    """A default score table of a short recording; `measure_trajectories.py short` has more cases."""
+    covered, _, _, exact = short_band(15, n, per_second=0.2, noise=0.5, known=0.0)
+    assert exact == 0
+    assert covered > 0.88
 
 
 @pytest.mark.parametrize("score", [[], [5.0], [np.nan] * 40, [5.0] * (FEWEST_SCORES - 1)])
