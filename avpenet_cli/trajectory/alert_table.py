@@ -71,7 +71,9 @@ def alert_rows(trajectory: Trajectory) -> Iterator[Row]:
 
 
 def part_of(series: Series, alert: Alert) -> int:
-    """Index of the recording that was going on when an alert was raised, or else of the last one before."""
+    """Index of the recording of an alert; across recordings, of the last one that had begun when it was raised."""
+    if alert.part is not None:
+        return alert.part
     started = [n for n, part in enumerate(series.parts) if part.offset_s < alert.raised_s - _EPSILON]
     return started[-1] if started else 0
 

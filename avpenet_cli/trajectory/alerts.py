@@ -1,8 +1,9 @@
 """Raise alerts by rules on a series, from what was known at each moment.
 
 A value belongs to a segment and is known at the segment's end. A rule `of = "level"` sees the filter's level, which
-rests on the scores until then, never the smoothed one, which looks both ways: alerts and their delays are those that a
-program without foresight would have had. Only the filter's two variances are estimated from the whole recording.
+rests on the scores until then, never the smoothed one, which looks both ways: alerts and their delays are nearly those
+that a program without foresight would have had. How much the filter believes a score is estimated from the whole
+series: its two variances, the median spread that stands in for an unknown one, and the overlap with later segments.
 
 Alerts of `above`, `rise` and `low_confidence` stay within one recording. A segment without a score, or below the rule's
 quality, meets no rule but `low_confidence`; it interrupts `above`, and never counts as a low value.
@@ -35,12 +36,15 @@ _NAN = float("nan")
 
 @dataclass(frozen=True, eq=False)
 class _Timeline:
-    """What a rule sees: arrays (n,), values NaN where there is none. Missing rows are segments without a score."""
+    """What a rule sees: arrays (n,), NaN where there is none.
 
-    part: npt.NDArray[np.int64]
+    A hole, where the table has no rows, is one segment without a score.
+    """
+
     start_s: Floats
     end_s: Floats
-    scored: Bools
+    hole: Bools
+    score: Floats
     value: Floats
     low: Floats
     high: Floats
@@ -80,27 +84,29 @@ def exact_level(series: Series) -> Level:
 
 
 def _alerts(series: Series, level: Level, rule: Rule) -> Iterator[Alert]:
-    timeline = _timeline(series, level, rule)
     if isinstance(rule, NoDeclineRule):
+        whole = _timeline(series, level, rule).usable(rule.min_quality)
         for event in _events(series, rule):
-            outcome = _after_event(series, timeline.usable(rule.min_quality), rule, event)
+            outcome = _after_event(series, whole, rule, event)
             if isinstance(outcome, Alert):
                 yield outcome
         return
-    if isinstance(rule, AboveRule):
-        seen = timeline.usable(rule.min_quality)
-        met, for_s, starts = (seen.low if rule.certain else seen.value) > rule.points, rule.for_s, timeline.start_s
-    elif isinstance(rule, RiseRule):
-        met, starts = _rises(timeline.usable(rule.min_quality), rule)
-        for_s = 0.0
-    else:
-        met, for_s, starts = _poor(timeline, rule), 60 * rule.for_min, timeline.start_s
-    for first, last, raised in _stretches(met, timeline, for_s, rule.rearm_s):
-        ends = timeline.end_s
-        yield Alert(rule.name, float(starts[first]), float(ends[last]), float(ends[raised]), rule.text)
+    for number in range(len(series.parts)):
+        timeline = _timeline(series, level, rule, number)
+        if isinstance(rule, AboveRule):
+            seen = timeline.usable(rule.min_quality)
+            met, for_s, starts = (seen.low if rule.certain else seen.value) > rule.points, rule.for_s, timeline.start_s
+        elif isinstance(rule, RiseRule):
+            met, starts = _rises(timeline.usable(rule.min_quality), rule)
+            for_s = 0.0
+        else:
+            met, for_s, starts = _poor(timeline, rule), 60 * rule.for_min, timeline.start_s
+        for first, last, raised_s in _stretches(met, timeline, for_s, rule.rearm_s):
+            yield Alert(rule.name, float(starts[first]), float(timeline.end_s[last]), raised_s, rule.text, number)
 
 
-def _timeline(series: Series, level: Level, rule: Rule) -> _Timeline:
+def _timeline(series: Series, level: Level, rule: Rule, part: int | None = None) -> _Timeline:
+    """Of one recording, its holes included, or of the whole series."""
     if rule.of == "score":
         columns = [series.score, series.low, series.high]
     elif level.filtered is None:
@@ -108,55 +114,90 @@ def _timeline(series: Series, level: Level, rule: Rule) -> _Timeline:
     else:
         columns = [level.filtered.mean, level.filtered.low, level.filtered.high]
     scored = np.isfinite(series.score)
-    columns = [np.where(scored, column, _NAN) for column in columns]
-    stride = series.stride_s
-    step = np.diff(series.start_s)
-    before = np.flatnonzero((np.diff(series.part) == 0) & (step > 1.5 * stride)) + 1
-    missing = np.full(len(before), _NAN)
-    return _Timeline(
-        part=np.insert(series.part, before, series.part[before]),
-        start_s=np.insert(series.start_s, before, series.start_s[before - 1] + stride),
-        end_s=np.insert(series.end_s, before, series.start_s[before] - stride + series.window_s),
-        scored=np.insert(scored, before, False),
-        value=np.insert(columns[0], before, missing),
-        low=np.insert(columns[1], before, missing),
-        high=np.insert(columns[2], before, missing),
-        quality=np.insert(series.quality, before, missing),
-        stride_s=stride,
+    chosen = np.arange(scored.size) if part is None else np.flatnonzero(series.part == part)
+    order = chosen[np.argsort(series.end_s[chosen], kind="stable")]
+    value, low, high = (np.where(scored, column, _NAN)[order] for column in columns)
+    timeline = _Timeline(
+        start_s=series.start_s[order],
+        end_s=series.end_s[order],
+        hole=np.zeros(order.size, dtype=np.bool_),
+        score=series.score[order],
+        value=value,
+        low=low,
+        high=high,
+        quality=series.quality[order],
+        stride_s=series.stride_s,
+    )
+    return timeline if part is None else _with_holes(timeline, series.parts[part].offset_s)
+
+
+def _with_holes(timeline: _Timeline, begins_s: float) -> _Timeline:
+    """The timeline of a recording that begins at `begins_s`, with a segment for each place where rows are missing.
+
+    Holes reach from the end of one segment to the start of the next, or of the recording to that of its first segment.
+    """
+    if not timeline.start_s.size:
+        return timeline
+    steps = np.diff(timeline.start_s, prepend=begins_s - timeline.stride_s)
+    at = np.flatnonzero(steps > 1.5 * timeline.stride_s)
+    to_s = timeline.start_s[at]
+    from_s = np.where(at > 0, timeline.end_s[at - 1], begins_s)
+    # Where segments overlap, a missing one leaves no time without any.
+    middle_s = (from_s + to_s) / 2
+    missing = np.full(at.size, _NAN)
+    return replace(
+        timeline,
+        start_s=np.insert(timeline.start_s, at, np.minimum(from_s, middle_s)),
+        end_s=np.insert(timeline.end_s, at, np.maximum(to_s, middle_s)),
+        hole=np.insert(timeline.hole, at, True),
+        **{
+            name: np.insert(getattr(timeline, name), at, missing)
+            for name in ("score", "value", "low", "high", "quality")
+        },
     )
 
 
-def _stretches(met: Bools, timeline: _Timeline, for_s: float, rearm_s: float) -> Iterator[tuple[int, int, int]]:
-    """First, last and raising segment of each alert.
+def _stretches(met: Bools, timeline: _Timeline, for_s: float, rearm_s: float) -> Iterator[tuple[int, int, float]]:
+    """First and last segment of each alert of a recording, and when it was raised, s.
 
     An alert is raised at the first segment that ends `for_s` or more after the start of an unbroken run of segments
-    that meet the rule. It lasts until the last one before `rearm_s` without any, or the recording's end.
+    that meet the rule, or in a hole when that time is over. It lasts until the last one before `rearm_s` without any.
     """
-    first = last = raised = run = -1
+    first = last = run = -1
+    raised_s: float | None = None
+    # Until when a segment meets the rule, if the next one does not.
+    until_s = np.where(timeline.hole, timeline.end_s, timeline.start_s + timeline.stride_s)
     for place in np.flatnonzero(met).tolist():
-        other_part = timeline.part[place] != timeline.part[last]
-        if last < 0 or last != place - 1 or other_part:
+        if last < 0 or last != place - 1:
             run = place
-            unmet_s = timeline.start_s[place] - timeline.start_s[last] - timeline.stride_s
-            if raised >= 0 and (other_part or unmet_s >= rearm_s - _EPSILON):
-                yield first, last, raised
-                raised = -1
+            if raised_s is not None and timeline.start_s[place] - until_s[last] >= rearm_s - _EPSILON:
+                yield first, last, raised_s
+                raised_s = None
         last = place
-        if raised < 0 and timeline.end_s[place] - timeline.start_s[run] >= for_s - _EPSILON:
-            first, raised = run, place
-    if raised >= 0:
-        yield first, last, raised
+        due_s = float(timeline.start_s[run]) + for_s
+        if raised_s is None and timeline.end_s[place] >= due_s - _EPSILON:
+            first = run
+            raised_s = (
+                max(due_s, float(timeline.start_s[place])) if timeline.hole[place] else float(timeline.end_s[place])
+            )
+    if raised_s is not None:
+        yield first, last, raised_s
 
 
 def _rises(seen: _Timeline, rule: RiseRule) -> tuple[Bools, Floats]:
-    """Which segments are at the end of a rise, and when it began: at the end of the lowest segment before, the last."""
+    """Which segments are at the end of a rise, and when it began: at the end of the lowest segment before, the last.
+
+    After a gap the level rests for some seconds on scores from before it. A rise therefore begins no lower than the
+    lowest score since the last gap.
+    """
     met, starts = np.zeros(len(seen.value), dtype=np.bool_), seen.start_s.copy()
     from_value, to_value = (seen.high, seen.low) if rule.certain else (seen.value, seen.value)
+    from_value = np.maximum(from_value, _lowest_since_gap(seen.score))
     # Values by falling age and rising size: the first is the lowest of the time that counts.
     lowest: deque[int] = deque()
     for place in np.flatnonzero(np.isfinite(from_value) & np.isfinite(to_value)).tolist():
         oldest_s = seen.end_s[place] - rule.within_s - _EPSILON
-        while lowest and (seen.part[lowest[0]] != seen.part[place] or seen.end_s[lowest[0]] < oldest_s):
+        while lowest and seen.end_s[lowest[0]] < oldest_s:
             lowest.popleft()
         if lowest and to_value[place] - from_value[lowest[0]] >= rule.points - _EPSILON:
             met[place], starts[place] = True, seen.end_s[lowest[0]]
@@ -166,9 +207,18 @@ def _rises(seen: _Timeline, rule: RiseRule) -> tuple[Bools, Floats]:
     return met, starts
 
 
+def _lowest_since_gap(score: Floats) -> Floats:
+    """(n,) lowest score from the last gap until each segment; NaN in gaps."""
+    lowest = score.copy()
+    for place in range(1, score.size):
+        if np.isfinite(score[place - 1]):
+            lowest[place] = np.minimum(lowest[place - 1], score[place])
+    return lowest
+
+
 def _poor(timeline: _Timeline, rule: LowConfidenceRule) -> Bools:
     """Without a level there is no width to judge; scores and their quality are there all the same."""
-    poor = ~timeline.scored | (timeline.quality < rule.min_quality)
+    poor = ~np.isfinite(timeline.score) | (timeline.quality < rule.min_quality)
     if rule.max_width is not None:
         poor |= timeline.high - timeline.low > rule.max_width + _EPSILON
     return np.asarray(poor)

@@ -88,13 +88,17 @@ class AgainstRatings:
 
 @dataclass(frozen=True)
 class Alert:
-    """A rule that was met from `start_s` to `end_s`, s on the series' axis; from `raised_s` on it could be known."""
+    """A rule that was met from `start_s` to `end_s`, s on the series' axis; from `raised_s` on it could be known.
+
+    `part` is the index of the recording in which it was met; None for a rule that looks across recordings.
+    """
 
     rule: str
     start_s: float
     end_s: float
     raised_s: float
     text: str
+    part: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import pytest
 from avpenet_cli.settings import from_dict
 from avpenet_cli.stats.estimate import absent
 from avpenet_cli.trajectory.alert_rules import KINDS, Rule, read_rules
-from avpenet_cli.trajectory.alert_table import ALERT_COLUMNS, write_alerts
+from avpenet_cli.trajectory.alert_table import ALERT_COLUMNS, alert_rows, write_alerts
 from avpenet_cli.trajectory.alerts import alert_notices, raise_alerts
 from avpenet_cli.trajectory.analysed import Alert, Level, Trajectory
 from avpenet_cli.trajectory.analysis import analyse
@@ -171,6 +171,20 @@ def test_every_rise_is_found_that_a_search_over_all_pairs_finds() -> None:
     assert [raised_s for _, _, raised_s in found] == [n + 3.0 for n in first]
 
 
+def test_a_constant_recording_after_another_at_a_lower_level_has_no_rise() -> None:
+    """The level must not climb from the scores before a gap to those after it, seconds after the gap is over."""
+    rng = np.random.default_rng(3)
+    low, high = (rng.normal(level, 0.1, 60).tolist() for level in (1, 7))
+    rise = rule("rise", points=0.8, within_s=8.0)
+    for series in (
+        series_of([*low, *([NAN] * 45), *high], stride_s=1.0, half_width=1.6),
+        series_of(low, high, stride_s=1.0, pause_s=5.0, half_width=1.6),
+    ):
+        assert raise_alerts(series, analyse(series, 42).level, [rise]) == ()
+    steep = series_of([*low, *high], stride_s=1.0, half_width=1.6)
+    assert len(raise_alerts(steep, analyse(steep, 42).level, [rise])) == 1
+
+
 # --- no decline ------------------------------------------------------------------------------------------------------
 
 _NO_DECLINE = {"event": "analgesic", "points": 2.0, "within_min": 0.2}
@@ -281,6 +295,21 @@ def test_the_interval_of_the_score_or_of_the_level_is_taken_as_the_rule_says() -
     assert len(raise_alerts(series, narrow, [rule("low_confidence", for_min=0.1, max_width=3.0, of="score")])) == 1
 
 
+def test_a_hole_in_the_table_is_known_while_it_lasts() -> None:
+    names = ("part", "start_s", "end_s", "score", "sd", "low", "high", "quality")
+
+    def only(kept: list[int]) -> Series:
+        whole = series_of([5.0] * 400, stride_s=1.0)
+        arrays = {name: getattr(whole, name)[kept] for name in names}
+        return replace(whole, **arrays, reason=("",) * len(kept))
+
+    two_minutes = rule("low_confidence", for_min=2.0)
+    assert times(only([*range(10), *range(300, 400)]), two_minutes) == [(12.0, 300.0, 132.0)]
+    assert times(only([*range(200, 400)]), two_minutes) == [(0.0, 200.0, 120.0)]
+    # Without one of the overlapping segments no time is without a score.
+    assert times(only([*range(10), *range(11, 400)]), rule("low_confidence", for_min=0.01)) == []
+
+
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
@@ -365,6 +394,20 @@ def test_the_table_names_the_recording_and_the_clock_time_and_runs_no_formula(tm
     assert second["raised_at"] == "2026-03-04T10:01:18.000+01:00"
     assert second["highest"] == "9.000"
     assert (tmp_path / "alerts.csv").stat().st_mode & 0o777 == 0o600
+
+
+def test_alerts_of_recordings_that_overlap_by_a_second_stay_with_their_own() -> None:
+    """The first recording ends at 12 s, a second after the next has begun."""
+    series = series_of([1, 8, 8, 8], [8, 1, 1, 1], pause_s=-1.0)
+    order = np.argsort(series.start_s, kind="stable")
+    arrays = {
+        name: getattr(series, name)[order]
+        for name in ("part", "start_s", "end_s", "score", "sd", "low", "high", "quality")
+    }
+    mixed = replace(series, **arrays)
+    alerts = raise_alerts(mixed, level_of(mixed), [rule("above", **_ABOVE_9_S)])
+    (row,) = alert_rows(_trajectory(mixed, alerts))
+    assert (row["recording"], row["raised_s"], row["recording_raised_s"]) == ("0.mp4", 12.0, 12.0)
 
 
 def test_a_table_without_alerts_has_its_columns(tmp_path: Path) -> None:
