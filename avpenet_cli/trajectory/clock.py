@@ -1,7 +1,8 @@
 """Which recordings of a patient share a time axis: those with a known time that follow each other.
 
 Two recordings of the same time, as of two cameras, are two views of the same pain, which would count twice on one axis.
-A recording without a time could be before or after the others. Both get axes of their own.
+A recording without a time could be before or after the others. Recordings with different strides have no common unit in
+which to smooth, to count time and to look for gaps. All of them get axes of their own.
 """
 
 from __future__ import annotations
@@ -16,18 +17,24 @@ from avpenet_cli.study.sheets import quoted
 
 TOLERANCE_S = 1.0
 """Creation times are whole seconds: recordings that follow each other may overlap by that much."""
+SAME_STRIDE = 1.1
+"""Strides that differ by at most this factor are the same: those of irregular segments are medians."""
 LONGEST_PAUSE_S = 12 * 3600.0
 """After a longer time without any recording, a new series begins."""
 
 
 @dataclass(frozen=True)
 class TimedRecording:
-    """A recording, its place among those of the tables, when it started, and its length, s."""
+    """A recording, its place among those of the tables, when it started, its length and its stride, s.
+
+    The stride is 0 where there is a single segment, which has none.
+    """
 
     name: str
     code: int
     start: datetime | None
     length_s: float
+    stride_s: float
 
     @property
     def end(self) -> datetime:
@@ -38,11 +45,11 @@ class TimedRecording:
 
 @dataclass(frozen=True)
 class Axis:
-    """Recordings on one time axis, in time order; `notice` says why others of the patient are not on it."""
+    """Recordings on one time axis, in time order; `notices` say why others of the patient are not on it."""
 
     name: str
     recordings: tuple[TimedRecording, ...]
-    notice: str = ""
+    notices: tuple[str, ...] = ()
 
 
 def started_at(times: Sequence[str], start_s: Sequence[float], recording: str) -> datetime | None:
@@ -102,24 +109,57 @@ def axes(patient: str, recordings: Sequence[TimedRecording]) -> list[Axis]:
     if len(recordings) == 1:
         return [Axis(patient, tuple(recordings))]
     timed, untimed = _comparable(recordings)
+    groups = _by_stride(timed)
+    strides = [f"{group[-1].stride_s:g} s" for group in groups]
+    notices: tuple[str, ...] = ()
+    if len(groups) > 1:
+        notices = (
+            f"recordings with a score every {' and every '.join(strides)} are on axes of their own: score all of them "
+            "with the same --stride",
+        )
     result: list[Axis] = []
-    sessions = _sessions(timed)
-    for session in sessions:
-        first = session[0].start
-        name = patient if len(sessions) == 1 or first is None else f"{patient}, {first:%Y-%m-%d %H:%M}"
-        lanes, overlaps = _lanes(session)
-        notice = f"recordings at the same time are on axes of their own: {overlaps}" if overlaps else ""
-        result += [
-            Axis(name if place == 0 else f"{name} ({place + 1})", tuple(lane), notice)
-            for place, lane in enumerate(lanes)
-        ]
+    for place, (group, stride) in enumerate(zip(groups, strides, strict=True)):
+        # The largest group has the patient's name alone.
+        result += _timed_axes(patient if place == 0 else f"{patient}, every {stride}", _in_order(group), notices)
     notice = "when it was recorded is not known, so it has an axis of its own (column recorded_at)"
-    result += [Axis(f"{patient}: {recording.name}", (recording,), notice) for recording in untimed]
+    result += [Axis(f"{patient}: {recording.name}", (recording,), (notice,)) for recording in untimed]
     return result
 
 
+def _timed_axes(name: str, timed: Sequence[TimedRecording], notices: tuple[str, ...]) -> list[Axis]:
+    """The axes of recordings with comparable times and one stride, in time order."""
+    result: list[Axis] = []
+    sessions = _sessions(timed)
+    for session in sessions:
+        own_name = name if len(sessions) == 1 else f"{name}, {_start(session[0]):%Y-%m-%d %H:%M}"
+        lanes, overlaps = _lanes(session)
+        overlap = f"recordings at the same time are on axes of their own: {overlaps}"
+        result += [
+            Axis(
+                own_name if place == 0 else f"{own_name} ({place + 1})",
+                tuple(lane),
+                (*notices, overlap) if overlaps else notices,
+            )
+            for place, lane in enumerate(lanes)
+        ]
+    return result
+
+
+def _by_stride(timed: Sequence[TimedRecording]) -> list[list[TimedRecording]]:
+    """Groups of one stride, by rising stride in each, the largest first; those without a stride belong to that."""
+    groups: list[list[TimedRecording]] = []
+    for recording in sorted((own for own in timed if own.stride_s > 0), key=lambda own: own.stride_s):
+        if groups and recording.stride_s <= SAME_STRIDE * groups[-1][0].stride_s:
+            groups[-1].append(recording)
+        else:
+            groups.append([recording])
+    groups.sort(key=len, reverse=True)
+    alone = [recording for recording in timed if recording.stride_s <= 0]
+    return [alone + groups[0], *groups[1:]] if groups else [alone] if alone else []
+
+
 def _comparable(recordings: Sequence[TimedRecording]) -> tuple[list[TimedRecording], list[TimedRecording]]:
-    """Recordings whose times can be compared, in time order, and the others."""
+    """Recordings whose times can be compared, and the others."""
     kinds: tuple[list[TimedRecording], list[TimedRecording]] = ([], [])
     for recording in recordings:
         if recording.start is not None:
@@ -127,7 +167,11 @@ def _comparable(recordings: Sequence[TimedRecording]) -> tuple[list[TimedRecordi
     timed = max(kinds, key=len)
     codes = {recording.code for recording in timed}
     untimed = [recording for recording in recordings if recording.code not in codes]
-    return sorted(timed, key=_start), untimed
+    return timed, untimed
+
+
+def _in_order(timed: Sequence[TimedRecording]) -> list[TimedRecording]:
+    return sorted(timed, key=_start)
 
 
 def _start(recording: TimedRecording) -> datetime:

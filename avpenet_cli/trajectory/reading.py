@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from avpenet_cli.records import Status
 from avpenet_cli.scoring.recorded_at import iso
 from avpenet_cli.study.pairing import nothing_in_common, subjects_of
 from avpenet_cli.study.ratings import Events, Ratings
+from avpenet_cli.study.subjects import Subjects
 from avpenet_cli.study.tables import Inputs
 from avpenet_cli.trajectory.clock import TOLERANCE_S, Axis, TimedRecording, axes, started_at
 from avpenet_cli.trajectory.quality import qualities
@@ -31,6 +31,8 @@ UNSTATED = "unscorable"
 _NAMED = 5
 _ROUNDING_S = 1e-3
 """Times in tables have three decimals."""
+_MOST_HOLES = 0.2
+"""Share of the steps; with more of them, the stride is not what the table was scored with."""
 
 
 @dataclass(frozen=True)
@@ -66,25 +68,32 @@ class SeriesReader:
         ends_s = np.maximum.reduceat(segments["end_s"].to_numpy(), self._bounds[:-1])
         self._ratings = _rows_of(inputs.ratings)
         self._events = _rows_of(inputs.events)
+        self._files = tuple(table.file.name if table is not None else "" for table in (inputs.ratings, inputs.events))
         self._axes: list[Axis] = []
-        self.notices = (
-            *inputs.notices,
-            *self._unmatched(inputs, dict(zip(self._recordings, ends_s.tolist(), strict=True))),
-            *self._failed(),
-        )
-        with_subjects = inputs.subjects is not None
+        selection = selection or Selection()
         owners = subjects_of(self._recordings, inputs.subjects)
+        self._refuse_foreign(inputs)
+        chosen = self._chosen(owners, selection, with_subjects=inputs.subjects is not None)
+        length_of = {self._recordings[code]: float(ends_s[code]) for code in chosen.tolist()}
+        if selection.recordings or selection.subjects:
+            # Names of other patients have no place on the page of one.
+            self.notices = (
+                *_without_names(inputs),
+                *self._about_chosen(inputs, length_of),
+                *self._failed({owners[code] for code in chosen.tolist()}, inputs.subjects),
+            )
+        else:
+            self.notices = (*inputs.notices, *self._unmatched(inputs, length_of), *self._failed())
         if inputs.subjects is not None:
-            alone = [name for name in self._recordings if name not in inputs.subjects.subject_of]
+            alone = [name for name in length_of if name not in inputs.subjects.subject_of]
             self.notices += _listed(f"{inputs.subjects.file.name}: without a row, and so a series each", alone)
-        chosen = self._chosen(owners, selection or Selection(), with_subjects=with_subjects)
         of_owner: dict[str, list[TimedRecording]] = {}
         contradictory = []
         for code in chosen.tolist():
             name = self._recordings[code]
             start, contradicts = self._start(code)
             contradictory += [name] if contradicts else []
-            recording = TimedRecording(name, code, start, float(ends_s[code]))
+            recording = TimedRecording(name, code, start, length_of[name], self._stride(code))
             of_owner.setdefault(owners[code], []).append(recording)
         self.notices += _listed(
             f"recorded_at does not agree with start_s within {TOLERANCE_S:g} s, so when it was recorded counts as not "
@@ -93,8 +102,11 @@ class SeriesReader:
         )
         for owner, recordings in of_owner.items():
             self._axes += axes(owner, recordings)
-        for notice, placed in groupby(sorted(filter(_notice, self._axes), key=_notice), key=_notice):
-            self.notices += (f"{_first([axis.name for axis in placed])}: {notice}",)
+        named: dict[str, list[str]] = {}
+        for axis in self._axes:
+            for notice in axis.notices:
+                named.setdefault(notice, []).append(axis.name)
+        self.notices += tuple(f"{_first(names)}: {notice}" for notice, names in named.items())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -127,29 +139,57 @@ class SeriesReader:
         pairs = zip(self._recordings, owners, strict=True)
         return np.array([n for n, (name, owner) in enumerate(pairs) if name in recordings or owner in subjects])
 
-    def _unmatched(self, inputs: Inputs, ends_s: dict[str, float]) -> Iterator[str]:
-        """Rows of ratings and events that belong to no recording, or to no time of it."""
-        for table, rows in ((inputs.ratings, self._ratings), (inputs.events, self._events)):
-            if table is None:
-                continue
-            if not any(name in ends_s for name in rows):
-                raise nothing_in_common(table.file.name, rows, self._recordings)
-            unknown = [name for name in rows if name not in ends_s]
-            yield from _listed(f"{table.file.name}: not in the scores", unknown)
-            time = "time_s" if "time_s" in table.rows else "start_s"
-            late = [name for name, own in rows.items() if (own[time].to_numpy() > ends_s.get(name, np.inf)).any()]
-            yield from _listed(f"{table.file.name}: times after the last segment", late)
+    def _stride(self, code: int) -> float:
+        """Stride of a recording, s; 0 where there is a single segment."""
+        start_s = self._scores.segments["start_s"].to_numpy()[self._bounds[code] : self._bounds[code + 1]]
+        return float(np.median(np.diff(start_s))) if start_s.size > 1 else 0.0
 
-    def _failed(self) -> Iterator[str]:
-        """Recordings that only the manifests know."""
+    def _tables(self, inputs: Inputs) -> Iterator[tuple[Ratings | Events, dict[str, pd.DataFrame]]]:
+        for table, rows in ((inputs.ratings, self._ratings), (inputs.events, self._events)):
+            if table is not None:
+                yield table, rows
+
+    def _refuse_foreign(self, inputs: Inputs) -> None:
+        known = set(self._recordings)
+        for table, rows in self._tables(inputs):
+            if known.isdisjoint(rows):
+                raise nothing_in_common(table.file.name, rows, self._recordings)
+
+    def _unmatched(self, inputs: Inputs, length_of: dict[str, float]) -> Iterator[str]:
+        """Rows of ratings and events that belong to no recording, or to no time of it."""
+        for table, rows in self._tables(inputs):
+            yield from _listed(
+                f"{table.file.name}: not in the scores", [name for name in rows if name not in length_of]
+            )
+            yield from self._late(table, rows, length_of)
+
+    def _about_chosen(self, inputs: Inputs, length_of: dict[str, float]) -> Iterator[str]:
+        """What ratings and events lack for the recordings that were chosen."""
+        for table, rows in self._tables(inputs):
+            if rows.keys().isdisjoint(length_of):
+                yield f"{table.file.name}: nothing for the recordings that were chosen"
+            yield from self._late(table, rows, length_of)
+
+    def _late(
+        self, table: Ratings | Events, rows: dict[str, pd.DataFrame], length_of: dict[str, float]
+    ) -> tuple[str, ...]:
+        time = "time_s" if "time_s" in table.rows else "start_s"
+        late = [name for name, own in rows.items() if (own[time].to_numpy() > length_of.get(name, np.inf)).any()]
+        return _listed(f"{table.file.name}: times after the last segment", late)
+
+    def _failed(self, owners: set[str] | None = None, subjects: Subjects | None = None) -> Iterator[str]:
+        """Recordings that only the manifests know; with `owners`, those of these subjects."""
         known = set(self._recordings)
         entries = [entry for source in self._scores.sources for entry in (source.manifest or {}).get("recordings", ())]
         names = [str(entry["recording"]) for entry in entries if str(entry["recording"]) not in known]
+        if owners is not None:
+            subject_of = {} if subjects is None else subjects.subject_of
+            names = [name for name in names if subject_of.get(name) in owners]
         yield from _listed("not scored, as the manifest says, and so without a series", names)
 
     def _series(self, axis: Axis) -> Series:
         first = axis.recordings[0].start
-        notices = [axis.notice] if axis.notice else []
+        notices = list(axis.notices)
         parts: list[Part] = []
         rows: list[pd.DataFrame] = []
         events: list[Event] = []
@@ -161,8 +201,24 @@ class SeriesReader:
             parts.append(Part(recording.name, offset_s, recording.length_s))
             own = self._scores.segments.iloc[self._bounds[recording.code] : self._bounds[recording.code + 1]]
             rows.append(own)
-            events += _events(self._events.get(recording.name), offset_s)
-            ratings += _ratings(self._ratings.get(recording.name), offset_s)
+        for own_part in parts:
+            for file, table, time in zip(
+                self._files, (self._ratings, self._events), ("start_s", "time_s"), strict=True
+            ):
+                own = table.get(own_part.recording)
+                if own is None:
+                    continue
+                astray = _within_others(own[time].to_numpy(dtype=np.float64), own_part, parts)
+                if astray.any():
+                    notices.append(
+                        f"{file}: {plural(int(astray.sum()), 'row')} of {shown(own_part.recording)} left out: the time "
+                        "lies after that recording's end and within another one"
+                    )
+                kept = own[~astray]
+                if time == "time_s":
+                    events += _events(kept, own_part.offset_s)
+                else:
+                    ratings += _ratings(kept, own_part, parts)
         segments = rows[0] if len(rows) == 1 else pd.concat(rows)
         part = np.repeat(np.arange(len(parts)), [len(own) for own in rows]).astype(np.int64)
         offsets_s = np.array([own.offset_s for own in parts])[part]
@@ -197,36 +253,55 @@ class SeriesReader:
         )
 
 
-def _notice(axis: Axis) -> str:
-    return axis.notice
-
-
 def _rows_of(table: Ratings | Events | None) -> dict[str, pd.DataFrame]:
     """The rows of each recording."""
     return {} if table is None else {str(name): own for name, own in table.rows.groupby("recording", sort=False)}
 
 
-def _events(rows: pd.DataFrame | None, offset_s: float) -> list[Event]:
-    if rows is None:
-        return []
+def _without_names(inputs: Inputs) -> tuple[str, ...]:
+    """That names were matched or merged, without the names."""
+    tables = (inputs.ratings, inputs.subjects, inputs.events)
+    files = [table.file.name for table in tables if table is not None and table.notices]
+    if not files:
+        return ()
+    return (
+        f"{', '.join(files)}: names were matched in spite of their spelling; without --recording and --subject, "
+        "notices say which",
+    )
+
+
+def _within_others(time_s: Floats, part: Part, parts: Sequence[Part]) -> npt.NDArray[np.bool_]:
+    """Which times of a recording, s after its start, are after its end and within another recording."""
+    astray = np.zeros(time_s.shape, dtype=np.bool_)
+    for other in parts:
+        if other is not part:
+            placed = time_s + part.offset_s - other.offset_s
+            astray |= (placed >= 0.0) & (placed <= other.length_s)
+    return astray & (time_s > part.length_s)
+
+
+def _events(rows: pd.DataFrame, offset_s: float) -> list[Event]:
     return [
         Event(float(time_s) + offset_s, str(label)) for time_s, label in zip(rows["time_s"], rows["label"], strict=True)
     ]
 
 
-def _ratings(rows: pd.DataFrame | None, offset_s: float) -> list[RatedSpan]:
-    if rows is None:
-        return []
+def _ratings(rows: pd.DataFrame, part: Part, parts: Sequence[Part]) -> list[RatedSpan]:
+    """Ratings on the axis; one that reaches into the next recording ends where that begins."""
     ends_s = rows["end_s"].fillna(rows["start_s"])
     columns = (rows["start_s"], ends_s, rows["value"], rows["rater"])
-    return [
-        RatedSpan(float(start_s) + offset_s, float(end_s) + offset_s, float(value), str(rater))
-        for start_s, end_s, value, rater in zip(*columns, strict=True)
-    ]
+    later_s = [other.offset_s for other in parts if other.offset_s > part.offset_s]
+    spans = []
+    for start, end, value, rater in zip(*columns, strict=True):
+        start_s, end_s = float(start) + part.offset_s, float(end) + part.offset_s
+        if end_s > start_s:
+            end_s = min([end_s, *(next_s for next_s in later_s if next_s > start_s)])
+        spans.append(RatedSpan(start_s, end_s, float(value), str(rater)))
+    return spans
 
 
 def _grid(start_s: Floats, end_s: Floats, part: Indices) -> tuple[float, float, bool]:
-    """Stride and window, s, and whether all segments start at multiples of the stride after the first of their part."""
+    """Stride and window, s, and whether segments are a stride apart, but for a few holes of whole strides."""
     window_s = round(float(np.median(end_s - start_s)), 3)
     steps = np.diff(start_s)[part[1:] == part[:-1]]
     if not steps.size:
@@ -236,7 +311,9 @@ def _grid(start_s: Floats, end_s: Floats, part: Indices) -> tuple[float, float, 
         return window_s, window_s, False
     firsts = start_s[np.searchsorted(part, part)]
     places = (start_s - firsts) / stride_s
-    return stride_s, window_s, bool((np.abs(places - np.round(places)) * stride_s <= 2 * _ROUNDING_S).all())
+    whole = bool((np.abs(places - np.round(places)) * stride_s <= 2 * _ROUNDING_S).all())
+    holes = float(np.mean(np.abs(steps - stride_s) > 2 * _ROUNDING_S))
+    return stride_s, window_s, whole and holes <= _MOST_HOLES
 
 
 def _matched(names: Sequence[str], known: Sequence[str], option: str) -> set[str]:

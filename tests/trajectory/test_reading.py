@@ -128,6 +128,28 @@ def test_a_recording_without_a_time_has_its_own_axis_and_a_notice() -> None:
     assert any("P1: b, P1: c" in notice and "not known" in notice for notice in reader.notices)
 
 
+def test_recordings_of_different_strides_do_not_share_an_axis() -> None:
+    reader = read(
+        recording("a", TEN),
+        recording("b", "2026-03-04T10:02:00+01:00", stride_s=5.0),
+        recording("c", "2026-03-04T10:05:00+01:00"),
+        recording("d", "2026-03-04T10:06:00+01:00", segments=1),
+        subjects=dict.fromkeys("abcd", "P1"),
+    )
+    assert recordings_of(reader) == {"P1": ["a", "c", "d"], "P1, every 5 s": ["b"]}
+    assert [series.stride_s for series in reader] == [1.0, 5.0]
+    assert any("P1, P1, every 5 s: recordings with a score every 1 s and every 5 s" in text for text in reader.notices)
+    assert all("same --stride" in series.notices[0] for series in reader)
+
+
+def test_a_change_of_stride_within_a_recording_is_said() -> None:
+    table = recording("a", segments=30)
+    late = recording("a", segments=20, stride_s=5.0)
+    late[["start_s", "end_s"]] += 30.0
+    (series,) = read(pd.concat([table, late], ignore_index=True))
+    assert "irregular" in series.notices[0]
+
+
 def test_a_long_pause_begins_a_new_series() -> None:
     reader = read(recording("a", TEN), recording("b", "2026-03-05T10:00:00+01:00"), subjects=dict.fromkeys("ab", "P1"))
     assert reader.names == ("P1, 2026-03-04 10:00", "P1, 2026-03-05 10:00")
@@ -187,6 +209,39 @@ def test_rows_of_other_recordings_are_refused_or_said() -> None:
     )
     (series,) = reader
     assert [event.time_s for event in series.events] == [500.0]
+
+
+def test_a_row_after_a_recordings_end_does_not_land_in_the_next_recording() -> None:
+    late = [5.0, 20.0, 65.0]
+    events = pd.DataFrame({"recording": "a", "time_s": late, "label": ["own", "between", "astray"]})
+    spans = {"start_s": [*late, 8.0], "end_s": [7.0, 22.0, 67.0, 65.0], "value": [1, 2, 3, 4]}
+    reader = read(
+        recording("a", TEN),
+        recording("b", "2026-03-04T10:01:00+01:00"),
+        subjects=dict.fromkeys("ab", "P1"),
+        events=events,
+        ratings=pd.DataFrame({"recording": "a", **spans, "scale": "NRS"}),
+    )
+    (series,) = reader
+    assert [event.label for event in series.events] == ["own", "between"]
+    assert [(rating.start_s, rating.end_s) for rating in series.ratings] == [(5.0, 7.0), (8.0, 60.0), (20.0, 22.0)]
+    assert len(series.notices) == 2
+    assert all("1 row of a left out" in notice for notice in series.notices)
+
+
+def test_notices_name_nobody_who_was_not_chosen() -> None:
+    names = ("a.mp4", "other.mp4", "third.mp4")
+    events = pd.DataFrame(
+        {"recording": ["OTHER.mp4", "other.mp4", "unknown.mp4"], "time_s": [1.0, 500.0, 1.0], "label": "lance"}
+    )
+    table = [recording(name, TEN).assign(recorded_at=TEN) for name in names]
+    subjects = {"a.mp4": "P1", "Other.mp4": "P2"}
+    reader = read(*table, subjects=subjects, events=events, selection=Selection(("a.mp4",)))
+    assert any("nothing for the recordings that were chosen" in notice for notice in reader.notices)
+    for word in ("other", "unknown", "third", "P2"):
+        assert word not in " ".join(reader.notices).lower()
+    every = " ".join(read(*table, subjects=subjects, events=events).notices)
+    assert all(word in every for word in ("OTHER.mp4", "unknown.mp4", "third.mp4"))
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-03-04", "20260304"])
