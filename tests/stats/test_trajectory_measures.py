@@ -7,6 +7,7 @@ import pytest
 
 from avpenet_cli.stats.after_event import after_event
 from avpenet_cli.stats.rating_lag import Lag, rating_lag
+from avpenet_cli.stats.smoothing import smooth
 from avpenet_cli.stats.trajectory_measures import Course, area, cells, highest, mean, peaks, seconds_above
 from tests.stats.measure_trajectories import EVENT_S, WINDOW_S, Floats, procedure, simulated, steps, walk
 
@@ -92,9 +93,57 @@ def test_half_time_of_noisy_scores_is_near() -> None:
 
 
 def test_the_next_event_ends_what_followed() -> None:
-    level = procedure(300, half_time_s=30)[::4]
-    level[100:] = 7
-    assert after_event(_exact(level), EVENT_S, WINDOW_S, next_s=99.0).half_time_s.value < 25
+    level = procedure(300, half_time_s=10)[::4]
+    level[130:] = 0
+    alone, cut = (after_event(_exact(level), EVENT_S, WINDOW_S, next_s) for next_s in (np.inf, 130.0))
+    assert cut.half_time_s.value == pytest.approx(10, abs=1)
+    assert alone.half_time_s.value > 12
+
+
+@pytest.mark.parametrize("followed_s", [45, 60, 120])
+@pytest.mark.parametrize("by", ["end of the recording", "next event", "face lost"])
+def test_a_decline_that_is_cut_short_has_no_half_time(followed_s: int, by: str) -> None:
+    """True half-time 69 s: of what is seen, the half-time is 25 s after 60 s, and 43 s after 120 s."""
+    rng = np.random.default_rng(2)
+    times = _times(700.0)
+    score = np.where(times < 120, 8.0, 2 + 6 * np.exp(-(times - 120) / 100)) + rng.normal(0, 0.2, 700)
+    end = 120 + followed_s
+    if by == "face lost":
+        score[end:] = np.nan
+    kept = slice(end) if by == "end of the recording" else slice(None)
+    start, score = times[kept], score[kept]
+    level = smooth(start, start + 3, score, np.full(len(score), 0.2), 1)
+    course = Course.of(start, start + 3, score, level)
+    half = after_event(course, 120.0, WINDOW_S, end if by == "next event" else np.inf).half_time_s
+    assert not half.computable and half.reason == "still falling when the follow-up ends"
+
+
+def test_a_decline_that_is_followed_to_its_end_has_its_half_time() -> None:
+    times = _times(720.0)
+    found = after_event(_exact(np.where(times < 120, 8.0, 2 + 6 * np.exp(-(times - 120) / 100))), 120.0, WINDOW_S)
+    assert found.half_time_s.value == pytest.approx(69, abs=2)
+
+
+def test_a_fall_in_a_gap_may_have_been_at_any_time_of_it() -> None:
+    rng = np.random.default_rng(2)
+    score = np.concatenate([np.full(90, 8.0), np.full(100, np.nan), np.full(120, 2.0)]) + rng.normal(0, 0.1, 310)
+    start = _times(310.0)
+    course = Course.of(start, start + 3, score, smooth(start, start + 3, score, np.full(310, 0.2), 1))
+    half = after_event(course, 50.0, WINDOW_S).half_time_s
+    # The highest of a constant level is anywhere in the 40 s before the gap, so the fall is 0 to 140 s after it.
+    assert half.ci[0] < 10 and half.ci[1] > 125
+    assert 40 < half.value < 100
+
+
+def test_a_minute_that_is_hardly_seen_has_no_highest() -> None:
+    level = np.full(200, np.nan)
+    level[:85] = 3.0
+    level[170:] = 8.0
+    hardly = after_event(_exact(level), EVENT_S, WINDOW_S)
+    assert "scores in 27 s of the minute" in hardly.highest.reason
+    assert hardly.half_time_s.reason == hardly.highest.reason
+    level[85:95] = 3.0
+    assert after_event(_exact(level), EVENT_S, WINDOW_S).highest.value == 3
 
 
 def test_no_decline_and_no_level_have_reasons() -> None:
