@@ -40,7 +40,7 @@ def notices(inputs: Inputs, coverage: CoverageSection, rated: pd.DataFrame, n_un
         rated: the pairs.
         n_unmatched: ratings that match no segment.
     """
-    collected = [*_about_weights(inputs), *_about_manifests(inputs)]
+    collected = [*_about_weights(inputs), *manifest_notices(*filter(None, (inputs.scores, inputs.other)))]
     warnings = [*inputs.notices, *_about_modalities(coverage)]
     if inputs.ratings is not None and inputs.subjects is None:
         warnings.append(_NO_SUBJECTS)
@@ -80,8 +80,9 @@ def weights_notice(scores: Scores) -> Notice | None:
     return Notice("warning", weights.notice) if weights.notice else None
 
 
-def _about_manifests(inputs: Inputs) -> Iterator[Notice]:
-    for source in (*inputs.scores.sources, *(inputs.other.sources if inputs.other is not None else ())):
+def manifest_notices(*tables: Scores) -> Iterator[Notice]:
+    """Which score tables their manifests do not certify."""
+    for source in (source for scores in tables for source in scores.sources):
         if source.manifest_state == "altered":
             text = f"{source.name} is not the table that its manifest certifies: it was changed after the run."
             yield Notice("danger", text)

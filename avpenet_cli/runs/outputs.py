@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from avpenet_cli.errors import OutputError, SettingsError
-from avpenet_cli.storage import storage_fault
+from avpenet_cli.storage import storage_fault, temporary_prefix
+
+_RANDOM_CHARACTERS = 8
+"""In the name of a temporary file (`tempfile.mkstemp`)."""
 
 
 def prepare_output_directory(folder: Path, is_own_file: Callable[[str], bool]) -> None:
@@ -45,6 +49,24 @@ def refuse_existing(path: Path, remedy: str = "choose another --out, or remove i
     """
     if os.path.lexists(path):
         raise OutputError(f"{path} already exists", remedy)
+
+
+def refuse_unwritable_file(path: Path) -> None:
+    """Raise if a file of that name cannot be written: it is a folder, its name is too long, its folder does not exist.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    try:
+        if not path.parent.is_dir():
+            raise OutputError(f"{path} cannot be written: its folder does not exist", "create the folder first")
+        # A file is written under a longer name, then renamed.
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(f"{temporary_prefix(path)}{'x' * _RANDOM_CHARACTERS}.tmp").lstat()
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder", "give the name of a file")
+    except OSError as error:
+        raise storage_fault(path, error) from None
 
 
 def refuse_overwriting(outputs: Sequence[Path], inputs: Iterable[Path | None]) -> None:

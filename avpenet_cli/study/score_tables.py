@@ -211,7 +211,7 @@ def _common_weights(sheets: Sequence[Sheet]) -> str:
             f"{path} was scored with {_quoted_weights(weights)}, {other_path} with {_quoted_weights(other_weights)}"
             if path != other_path
             else f"{path} mixes scores of {_quoted_weights(weights)} and {_quoted_weights(other_weights)}",
-            "make a report of each, or give one of them with --compare",
+            "use scores of the same weights together; avpenet report compares two with --compare",
         )
     return next(iter(marks.values()))[0]
 
@@ -242,7 +242,7 @@ def _common_cut_points(sources: Sequence[ScoreSource], weights: str) -> tuple[fl
         (points, name), (other_points, other_name) = list(names.items())[:2]
         raise SettingsError(
             f"the cut points of {name} are {points}, those of {other_name} {other_points}",
-            "make a report of each table",
+            "use the tables one at a time",
         )
     return next(iter(names), DEFAULT_CUT_POINTS)
 

@@ -68,7 +68,8 @@ class SeriesReader:
         ends_s = np.maximum.reduceat(segments["end_s"].to_numpy(), self._bounds[:-1])
         self._ratings = _rows_of(inputs.ratings)
         self._events = _rows_of(inputs.events)
-        self._files = tuple(table.file.name if table is not None else "" for table in (inputs.ratings, inputs.events))
+        self._rating_file = "" if inputs.ratings is None else inputs.ratings.file.name
+        self._event_file = "" if inputs.events is None else inputs.events.file.name
         self._axes: list[Axis] = []
         selection = selection or Selection()
         owners = subjects_of(self._recordings, inputs.subjects)
@@ -112,6 +113,11 @@ class SeriesReader:
     def names(self) -> tuple[str, ...]:
         """Of the series, in order."""
         return tuple(axis.name for axis in self._axes)
+
+    @property
+    def recordings(self) -> tuple[str, ...]:
+        """Of all series, in their order."""
+        return tuple(recording.name for axis in self._axes for recording in axis.recordings)
 
     def __len__(self) -> int:
         """Number of series."""
@@ -187,13 +193,27 @@ class SeriesReader:
             names = [name for name in names if subject_of.get(name) in owners]
         yield from _listed("not scored, as the manifest says, and so without a series", names)
 
+    def _own_rows(
+        self, part: Part, parts: Sequence[Part], table: dict[str, pd.DataFrame], time: str, notices: list[str]
+    ) -> pd.DataFrame | None:
+        """A recording's rows but for those that would land in another one, which a notice counts; None without rows."""
+        rows = table.get(part.recording)
+        if rows is None:
+            return None
+        astray = _within_others(rows[time].to_numpy(dtype=np.float64), part, parts)
+        if astray.any():
+            file = self._event_file if table is self._events else self._rating_file
+            notices.append(
+                f"{file}: {plural(int(astray.sum()), 'row')} of {shown(part.recording)} left out: the time lies after "
+                "that recording's end and within another one"
+            )
+        return rows[~astray]
+
     def _series(self, axis: Axis) -> Series:
         first = axis.recordings[0].start
         notices = list(axis.notices)
         parts: list[Part] = []
         rows: list[pd.DataFrame] = []
-        events: list[Event] = []
-        ratings: list[RatedSpan] = []
         for recording in axis.recordings:
             # Only recordings with a time share an axis.
             between = recording.start - first if recording.start is not None and first is not None else None
@@ -201,24 +221,13 @@ class SeriesReader:
             parts.append(Part(recording.name, offset_s, recording.length_s))
             own = self._scores.segments.iloc[self._bounds[recording.code] : self._bounds[recording.code + 1]]
             rows.append(own)
-        for own_part in parts:
-            for file, table, time in zip(
-                self._files, (self._ratings, self._events), ("start_s", "time_s"), strict=True
-            ):
-                own = table.get(own_part.recording)
-                if own is None:
-                    continue
-                astray = _within_others(own[time].to_numpy(dtype=np.float64), own_part, parts)
-                if astray.any():
-                    notices.append(
-                        f"{file}: {plural(int(astray.sum()), 'row')} of {shown(own_part.recording)} left out: the time "
-                        "lies after that recording's end and within another one"
-                    )
-                kept = own[~astray]
-                if time == "time_s":
-                    events += _events(kept, own_part.offset_s)
-                else:
-                    ratings += _ratings(kept, own_part, parts)
+        events: list[Event] = []
+        ratings: list[RatedSpan] = []
+        for placed in parts:
+            if (found := self._own_rows(placed, parts, self._events, "time_s", notices)) is not None:
+                events += _events(found, placed.offset_s)
+            if (found := self._own_rows(placed, parts, self._ratings, "start_s", notices)) is not None:
+                ratings += _ratings(found, placed, parts)
         segments = rows[0] if len(rows) == 1 else pd.concat(rows)
         part = np.repeat(np.arange(len(parts)), [len(own) for own in rows]).astype(np.int64)
         offsets_s = np.array([own.offset_s for own in parts])[part]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avpenet_cli.errors import AvpenetError, ExitCode, OutputError, SettingsError
+from avpenet_cli.errors import AvpenetError, ExitCode, SettingsError
 from avpenet_cli.report.document.review import Notice
-from avpenet_cli.report.notices import weights_notice
+from avpenet_cli.report.notices import manifest_notices, weights_notice
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
-from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting
+from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting, refuse_unwritable_file
 from avpenet_cli.stats.estimate import Estimate, absent
 from avpenet_cli.study.ratings import read_events, read_ratings
 from avpenet_cli.study.score_tables import Scores, read_scores
@@ -43,6 +43,22 @@ if TYPE_CHECKING:
     from avpenet_cli.trajectory.scoring import ScoredRecordings
 
 FORMATS = (".html", ".png", ".csv")
+OTHER_FILES = (
+    ".html",
+    ".json",
+    ".log",
+    ".md",
+    ".ods",
+    ".pdf",
+    ".png",
+    ".svg",
+    ".toml",
+    ".tsv",
+    ".txt",
+    ".xls",
+    ".xlsx",
+)
+"""Suffixes of what lies beside score tables and recordings."""
 MOST_SERIES = {".html": 40, ".png": 12}
 """What a page or a picture can hold; a table holds any number."""
 
@@ -91,14 +107,20 @@ class TrajectoryRequest:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if self.out.suffix not in FORMATS:
+        if self.format not in FORMATS:
             raise SettingsError(f"--out {self.out}: cannot tell the format", f"end the name in {', '.join(FORMATS)}")
         if not self.inputs:
             raise SettingsError("no recording and no score table was given", "name at least one")
+        for name in self.inputs:
+            if Path(name).suffix.lower() in OTHER_FILES and not Path(name).is_dir():
+                raise SettingsError(
+                    f"{name} is neither a score table nor a recording",
+                    f"give what avpenet score wrote ({', '.join(SUFFIXES)}), or recordings",
+                )
         if 0 < len(self.tables) < len(self.inputs):
             other = next(name for name in self.inputs if not _is_table(name))
             raise SettingsError(
-                f"{self.tables[0]} is a score table and {other} is none",
+                f"{self.tables[0]} is a score table and {other} is not",
                 "give either score tables or recordings; make a table of recordings with avpenet score",
             )
         for option, given in (("--weights", self.weights), ("--recorded-at", self.recorded_at)):
@@ -107,13 +129,18 @@ class TrajectoryRequest:
         manifests = [path.with_suffix(".run.json") for path in self.tables]
         others = [path for path in (self.reference, self.events, self.subjects, self.alerts) if path is not None]
         recordings = [] if self.tables else [Path(name) for name in self.inputs]
-        refuse_overwriting(self.outputs, [*self.tables, *manifests, *others, *recordings])
         # Before an hour of scoring, not after it.
-        if not self.out.parent.is_dir():
-            raise OutputError(f"{self.out} cannot be written: its folder does not exist", "create the folder first")
+        for path in self.outputs:
+            refuse_unwritable_file(path)
+        refuse_overwriting(self.outputs, [*self.tables, *manifests, *others, *recordings])
         if not self.overwrite:
             for path in self.outputs:
                 refuse_existing(path, "give --overwrite to replace it, or choose another --out")
+
+    @property
+    def format(self) -> str:
+        """Of `out`: its suffix in lower case."""
+        return self.out.suffix.lower()
 
     @property
     def tables(self) -> tuple[Path, ...]:
@@ -205,7 +232,7 @@ class _Run:
         self._inputs = match_tables(scores, ratings, subjects, events)
         self._reader = SeriesReader(self._inputs, request.selection)
         self._notices += [Notice("warning", notice) for notice in self._reader.notices]
-        most = MOST_SERIES.get(request.out.suffix, len(self._reader))
+        most = MOST_SERIES.get(request.format, len(self._reader))
         if len(self._reader) > most:
             raise SettingsError(
                 f"--out {request.out}: {len(self._reader)} series, and it holds {most}",
@@ -215,6 +242,7 @@ class _Run:
     def _scores(self) -> Scores:
         if self._request.tables:
             scores, of_weights = read_scores(self._request.tables), ""
+            self._notices += manifest_notices(scores)
         else:
             scored = self._scored()
             scores, of_weights = scored.scores, scored.weights_notice
@@ -301,7 +329,7 @@ class _Run:
             ".html": self._write_page,
             ".png": self._write_picture,
         }
-        writers[request.out.suffix]()
+        writers[request.format]()
         if request.alerts is not None:
             write_table(request.outputs[1], self._alerts, ALERT_COLUMNS, byte_order_mark=request.csv_bom)
         return TrajectorySummary(tuple(self._summaries), self._accuracy(), tuple(self._failed), request.outputs)
@@ -333,8 +361,8 @@ class _Run:
             for source in inputs.scores.sources:
                 yield SourceFile(source.name, "scores", source.sha256, source.rows)
         else:
-            for name in inputs.scores.segments["recording"].cat.categories:
-                yield SourceFile(str(name), "recording, scored for this page")
+            for name in self._reader.recordings:
+                yield SourceFile(name, "recording, scored for this page")
         for content, table in (("ratings", inputs.ratings), ("events", inputs.events), ("subjects", inputs.subjects)):
             if table is not None:
                 yield SourceFile(table.file.name, content, table.file.sha256, table.file.rows)

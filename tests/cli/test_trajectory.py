@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -32,6 +33,10 @@ for_s = 10.0
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def recording(name: str, at: str, *, scorable: bool = True) -> pd.DataFrame:
@@ -80,6 +85,9 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
+    (folder / "folder.html").mkdir()
+    carl = recording("carl.mp4", "2026-03-04T12:00:00+01:00").assign(weights="other@0123456789ab")
+    carl.to_csv(folder / "weights.csv", index=False)
     return folder
 
 
@@ -150,6 +158,26 @@ def test_a_picture_shows_a_panel_for_each_series(made_up: Path, avpenet_here: Av
     assert heights[0] > 1.5 * heights[1]
 
 
+def test_an_altered_table_is_said_first_and_a_suffix_in_capitals_is_one(
+    made_up: Path, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    shutil.copy(made_up / "scores.csv", tmp_path / "scores.csv")
+    manifest = {
+        "table": {"file": "scores.csv", "sha256": "0" * 64},
+        "recordings": [],
+        "weights": {"name": "made-up", "digest": "0" * 64},
+        "timing": {"finished": ""},
+        "software": {},
+    }
+    (tmp_path / "scores.run.json").write_text(json.dumps(manifest))
+    answer = avpenet_here(
+        "trajectory", tmp_path / "scores.csv", "--recording", "bert.mp4", "--out", tmp_path / "p.HTML"
+    )
+    assert answer.code == 0, answer.err
+    altered = "scores.csv is not the table that its manifest certifies: it was changed after the run."
+    assert altered in answer.err and altered in (tmp_path / "p.HTML").read_text(encoding="utf-8")
+
+
 def test_a_page_names_every_series_and_asks_for_nothing_from_outside(
     made_up: Path, avpenet_here: Avpenet, tmp_path: Path
 ) -> None:
@@ -166,8 +194,14 @@ def test_a_page_names_every_series_and_asks_for_nothing_from_outside(
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["{scores}", "clip.mp4"], "scores.csv is a score table and clip.mp4 is none; give either"),
+        (["{scores}", "clip.mp4"], "scores.csv is a score table and clip.mp4 is not; give either"),
+        (["{folder}/rep.html"], "rep.html is neither a score table nor a recording; give what avpenet score wrote"),
+        (["{folder}/scores.run.json"], "scores.run.json is neither a score table nor a recording"),
         (["{scores}", "--out", "page.pdf"], "cannot tell the format"),
+        (["{scores}", "--out", "{folder}/folder.html"], "folder.html is a folder; give the name of a file"),
+        (["{scores}", "--out", f"{'a' * 245}.csv", "--alerts", "{folder}/rules.toml"], "name too long"),
+        (["{scores}", "--out", f"{'a' * 240}.csv"], "name too long"),
+        (["{scores}", "{folder}/weights.csv"], "use scores of the same weights together"),
         (["{scores}", "--out", "no/such/folder/x.csv"], "its folder does not exist"),
         (["{scores}", "--events", "{folder}/other.csv"], "other.csv has no recording in common with the scores"),
         (["{scores}", "--reference", "{folder}/events.csv"], "events.csv is not a table of ratings"),
@@ -186,14 +220,14 @@ def test_what_cannot_be_used_gets_one_line_and_nothing_is_written(
 ) -> None:
     known = {"scores": made_up / "scores.csv", "folder": made_up}
     out = [] if "--out" in words else ["--out", tmp_path / "out.csv"]
-    before = {path: path.read_bytes() for path in made_up.iterdir()}
+    before = contents(made_up)
     answer = avpenet_here("trajectory", *(word.format(**known) for word in words), *out)
     assert answer.code == 2
     (line,) = [line for line in answer.err.splitlines() if line.startswith("avpenet: ")]
-    assert problem in line
+    assert problem.lower() in line.lower()
     assert answer.out == ""
     assert list(tmp_path.iterdir()) == []
-    assert {path: path.read_bytes() for path in made_up.iterdir()} == before
+    assert contents(made_up) == before
 
 
 def test_neither_inputs_nor_existing_files_are_overwritten(

@@ -220,7 +220,7 @@ def test_two_weights_are_refused_within_a_table_and_across(tmp_path: Path) -> No
     others = [segment | {"weights": "v@2"} for segment in table_rows("b.mp4")]
     write_table(tmp_path / "both.csv", [*table_rows(), *others])
     message = refusal(read_one, tmp_path / "both.csv")
-    assert "v@2" in message and MARK in message and "make a report of each" in message
+    assert "v@2" in message and MARK in message and "--compare" in message
     write_table(tmp_path / "one.csv", table_rows())
     write_table(tmp_path / "two.csv", others)
     with pytest.raises(SettingsError, match=r"one\.csv was scored with .*two\.csv with 'v@2'"):
