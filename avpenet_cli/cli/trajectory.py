@@ -143,11 +143,13 @@ def _accuracy(item: AlertAccuracy) -> str:
         found = f", {item.found} of {plural(item.episodes, 'episode')} of the ratings" if item.episodes else ""
         text = (
             f"{text}{found}; {plural(item.false_alerts, 'false alert')} in {item.observed_h:.2f} h, "
-            f"{_estimate(item.false_per_hour)} per hour"
+            f"{_estimate(item.false_per_hour)} per hour; {_estimate(item.outside_min_per_hour)} min per hour of alerts "
+            "outside episodes"
         )
     if item.delay_s.computable:
         shortest, longest = item.delay_range_s
         text = f"{text}; delay {_estimate(item.delay_s)} s, from {shortest:z.1f} to {longest:z.1f} s"
+        text = f"{text}, {item.early} before the episode began" if item.early else text
     return text
 
 

@@ -78,6 +78,13 @@ def alert_notices(series: Series, level: Level, rules: Sequence[Rule]) -> tuple[
     return tuple(f"rule {rule.name}: {notice}" for rule in rules for notice in _notices(series, level, rule))
 
 
+def undecided_events(series: Series, level: Level, rule: NoDeclineRule) -> dict[float, str]:
+    """Times of the rule's events, s, after which it cannot be said whether there was a decline, and why."""
+    seen = _timeline(series, level, rule).usable(rule.min_quality)
+    outcomes = {event.time_s: _after_event(series, seen, rule, event) for event in _events(series, rule)}
+    return {time_s: outcome for time_s, outcome in outcomes.items() if isinstance(outcome, str) and outcome}
+
+
 def exact_level(series: Series) -> Level:
     """The scores as a level without error, for ratings in place of scores."""
     return Level(series.score, series.score, series.score, filtered=Level(series.score, series.score, series.score))

@@ -21,15 +21,8 @@ from avpenet_cli.study.score_tables import Scores, read_scores
 from avpenet_cli.study.subjects import read_subjects
 from avpenet_cli.study.tables import match_tables
 from avpenet_cli.tables import SUFFIXES, Row, write_table
-from avpenet_cli.trajectory.alert_accuracy import (
-    TOLERANCE_S,
-    AlertAccuracy,
-    SeriesCounts,
-    count_alerts,
-    reference_series,
-    summarise,
-)
-from avpenet_cli.trajectory.alert_rules import LowConfidenceRule, Rule, read_rules
+from avpenet_cli.trajectory.alert_accuracy import AccuracyCounts, AlertAccuracy
+from avpenet_cli.trajectory.alert_rules import Rule, read_rules
 from avpenet_cli.trajectory.alert_table import ALERT_COLUMNS, alert_rows
 from avpenet_cli.trajectory.alerts import alert_notices, raise_alerts
 from avpenet_cli.trajectory.analysed import Level, Trajectory
@@ -225,7 +218,7 @@ class _Run:
         subjects = None if request.subjects is None else read_subjects(request.subjects)
         self._summaries: list[SeriesSummary] = []
         self._alerts: list[Row] = []
-        self._counts: list[list[SeriesCounts]] = [[] for _ in self._rules]
+        self._counts = AccuracyCounts(self._rules)
         self._failed: list[str] = []
         self._notices: list[Notice] = []
         scores = self._scores()
@@ -306,18 +299,14 @@ class _Run:
 
     def _count(self, trajectory: Trajectory) -> None:
         """Compare the alerts with those of the same rules on the ratings."""
-        if not self._rules or not trajectory.series.ratings:
-            return
-        reference = reference_series(trajectory.series)
-        for rule, counts in zip(self._rules, self._counts, strict=True):
-            if not isinstance(rule, LowConfidenceRule):
-                counts.append(count_alerts(trajectory.series, trajectory.level, reference, rule, TOLERANCE_S))
+        # All recordings of a series are of the same patient.
+        recording, subjects = trajectory.series.parts[0].recording, self._inputs.subjects
+        subject = recording if subjects is None else subjects.subject_of.get(recording, recording)
+        self._counts.add(subject, trajectory.series, trajectory.level)
 
     def _accuracy(self) -> tuple[AlertAccuracy, ...]:
         """Of each rule, in the series so far; empty without ratings."""
-        if self._inputs.ratings is None:
-            return ()
-        return tuple(summarise(rule, counts) for rule, counts in zip(self._rules, self._counts, strict=True))
+        return () if self._inputs.ratings is None else self._counts.accuracy()
 
     def write(self) -> TrajectorySummary:
         """Write the files."""

@@ -36,6 +36,8 @@ ACCURACY = AlertAccuracy(
     Estimate(1.33, (0.16, 4.8), 2),
     absent("none"),
     (2, 9),
+    1,
+    Estimate(2.5, (1.0, 4.0), 6),
 )
 CONTEXT = PageContext(
     notices=(Notice("danger", "DEMONSTRATION WEIGHTS: not trained on patients, and not to be used for them."),),
