@@ -157,10 +157,11 @@ def _with_holes(timeline: _Timeline, begins_s: float) -> _Timeline:
         start_s=np.insert(timeline.start_s, at, np.minimum(from_s, middle_s)),
         end_s=np.insert(timeline.end_s, at, np.maximum(to_s, middle_s)),
         hole=np.insert(timeline.hole, at, True),
-        **{
-            name: np.insert(getattr(timeline, name), at, missing)
-            for name in ("score", "value", "low", "high", "quality")
-        },
+        score=np.insert(timeline.score, at, missing),
+        value=np.insert(timeline.value, at, missing),
+        low=np.insert(timeline.low, at, missing),
+        high=np.insert(timeline.high, at, missing),
+        quality=np.insert(timeline.quality, at, missing),
     )
 
 

@@ -438,7 +438,8 @@ def test_the_example_rules_on_the_analysed_pain_of_the_example_phantoms() -> Non
         raised[str(name)] = {alert.rule: alert.raised_s for alert in reversed(raise_alerts(series, level, rules))}
     # P0001: the procedure is at 4.5 s, pain is over 7 from 6 s, and declines after the analgesic at 13.6 s.
     first = raised["P0001-01.mp4"]
-    assert set(first) == {"severe-pain", "surely-moderate-pain", "sudden-rise"}
+    # While it changes so fast, its level is not certain to 4 points: "cannot-tell" may be there as well.
+    assert set(first) - {"cannot-tell"} == {"severe-pain", "surely-moderate-pain", "sudden-rise"}
     assert 7.0 <= first["sudden-rise"] <= 12.0
     assert 10.0 <= first["severe-pain"] <= 16.0
     assert raised["P0003-01.mp4"] == {}
