@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -113,8 +114,21 @@ KINDS: dict[str, type[Rule]] = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class RulesFile:
+    """What a file of rules contained, and the SHA-256 of the very bytes that were read, hexadecimal."""
+
+    rules: tuple[Rule, ...]
+    sha256: str
+
+
 def read_rules(path: Path) -> tuple[Rule, ...]:
-    """The rules of a TOML file with one table `[[rules]]` each.
+    """The rules of a file, see `read_rules_file`."""
+    return read_rules_file(path).rules
+
+
+def read_rules_file(path: Path) -> RulesFile:
+    """Read a TOML file with one table `[[rules]]` for each rule.
 
     Raises:
         SettingsError: the file cannot be read or is not TOML; it has no rules or something else; a rule is of an
@@ -122,7 +136,8 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
             Names the file, the rule and the setting.
     """
     try:
-        content = tomllib.loads(decode_text(path.read_bytes(), str(path)).text)
+        data = path.read_bytes()
+        content = tomllib.loads(decode_text(data, str(path)).text)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"cannot read the rules {path}: {reason(error)}", "correct it, or the path") from None
     others = [name for name in content if name != "rules"]
@@ -137,7 +152,7 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
         if rule.name in names:
             raise SettingsError(f"{path}: two rules are called {rule.name}", "give each a name of its own")
         names.add(rule.name)
-    return rules
+    return RulesFile(rules, hashlib.sha256(data).hexdigest())
 
 
 def _rule(table: dict[str, Any], number: int, path: Path) -> Rule:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from avpenet_cli.study.subjects import read_subjects
 from avpenet_cli.study.tables import match_tables
 from avpenet_cli.tables import SUFFIXES, Row, write_table
 from avpenet_cli.trajectory.alert_accuracy import AccuracyCounts, AlertAccuracy
-from avpenet_cli.trajectory.alert_rules import Rule, read_rules
+from avpenet_cli.trajectory.alert_rules import Rule, read_rules_file
 from avpenet_cli.trajectory.alert_table import ALERT_COLUMNS, alert_rows
 from avpenet_cli.trajectory.alerts import alert_notices, raise_alerts
 from avpenet_cli.trajectory.analysed import Level, Trajectory
@@ -212,7 +211,8 @@ class _Run:
     def __init__(self, request: TrajectoryRequest, callbacks: RunCallbacks) -> None:
         self._request, self._callbacks = request, callbacks
         # Small tables first: a mistake in them must not cost an hour of scoring.
-        self._rules: tuple[Rule, ...] = () if request.alerts is None else read_rules(request.alerts)
+        self._rules_file = None if request.alerts is None else read_rules_file(request.alerts)
+        self._rules: tuple[Rule, ...] = () if self._rules_file is None else self._rules_file.rules
         ratings = None if request.reference is None else read_ratings(request.reference)
         events = None if request.events is None else read_events(request.events)
         subjects = None if request.subjects is None else read_subjects(request.subjects)
@@ -355,9 +355,8 @@ class _Run:
         for content, table in (("ratings", inputs.ratings), ("events", inputs.events), ("subjects", inputs.subjects)):
             if table is not None:
                 yield SourceFile(table.file.name, content, table.file.sha256, table.file.rows)
-        if self._request.alerts is not None:
-            path = self._request.alerts
-            yield SourceFile(path.name, "rules of alerts", hashlib.sha256(path.read_bytes()).hexdigest())
+        if self._request.alerts is not None and self._rules_file is not None:
+            yield SourceFile(self._request.alerts.name, "rules of alerts", self._rules_file.sha256)
 
     def _write_picture(self) -> None:
         from avpenet_cli.trajectory.picture import write_picture

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.trajectory.alert_rules import KINDS, AboveRule, NoDeclineRule, read_rules
+from avpenet_cli.trajectory.alert_rules import KINDS, AboveRule, NoDeclineRule, read_rules, read_rules_file
 from avpenet_cli.trajectory.alert_table import ALERT_COLUMNS
 from tests.conftest import REPOSITORY
 
@@ -120,6 +122,20 @@ def test_a_file_that_is_no_list_of_rules_is_refused(tmp_path: Path, content: byt
     with pytest.raises(SettingsError, match=said) as caught:
         read_rules(path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_digest_is_of_the_bytes_that_were_read(tmp_path: Path) -> None:
+    """A pipe can be read once only."""
+    data = _written(tmp_path, _ABOVE).read_bytes()
+    read_end, write_end = os.pipe()
+    os.write(write_end, data)
+    os.close(write_end)
+    try:
+        file = read_rules_file(Path(f"/dev/fd/{read_end}"))
+    finally:
+        os.close(read_end)
+    assert file.sha256 == hashlib.sha256(data).hexdigest()
+    assert [rule.name for rule in file.rules] == ["pain"]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
