@@ -33,7 +33,8 @@ def _is_written(name: str) -> bool:
 def explanation_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
     """A hidden folder to write to within `folder`; at the end its files take the place of an earlier explanation's.
 
-    If the block raises, nothing is left of it, and an earlier explanation stays as it was.
+    If the block raises, nothing is left of it, and an earlier explanation stays as it was. A folder that is created is
+    its owner's alone (0700); of one that exists the permissions stay, and only its files are their owner's alone.
 
     Args:
         folder: new, empty, or with `overwrite` an earlier explanation.
@@ -44,25 +45,53 @@ def explanation_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
         OutputLockedError: another run writes to it.
         EnvironmentUnavailableError: the disk is full or failed.
     """
-    is_new = not folder.exists()
+    is_new = _create(folder)
     prepare_output_directory(folder, lambda name: _is_written(name) or name in _LOCK_FILES)
-    if not overwrite:
-        refuse_existing(folder / EXPLAIN_FILE, "give --overwrite to replace the explanation, or choose another --out")
-    try:
-        folder.chmod(0o700)  # an existing folder may be open to others
-        with output_lock(folder / EXPLAIN_FILE):
-            for left_behind in folder.glob(f"{_UNFINISHED}*"):
-                shutil.rmtree(left_behind, ignore_errors=True)
-            unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
+    remedy = "give --overwrite to replace the explanation, or choose another --out"
+    with output_lock(folder / EXPLAIN_FILE):
+        if not overwrite:  # under the lock: another run may have finished since
+            refuse_existing(folder / EXPLAIN_FILE, remedy)
+        try:
+            unfinished = _unfinished(folder)
             try:
                 yield unfinished
                 _replace(folder, unfinished)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
-    except BaseException:
-        if is_new:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+        except BaseException:
+            if is_new:
+                _remove(folder)
+            raise
+
+
+def _create(folder: Path) -> bool:
+    """Create a folder that only its owner can read; whether it was not there."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise storage_fault(folder, error) from None
+    return True
+
+
+def _unfinished(folder: Path) -> Path:
+    """The hidden folder to write to, readable by its owner only; those of runs that were killed are removed."""
+    try:
+        for left_behind in folder.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(left_behind, ignore_errors=True)
+        return Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
+    except OSError as error:
+        raise storage_fault(folder, error) from None
+
+
+def _remove(folder: Path) -> None:
+    """Remove what a run wrote, and the folder unless something else is in it."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if _is_written(path.name) or path.name in _LOCK_FILES:
+                path.unlink()
+        folder.rmdir()
 
 
 def _replace(folder: Path, unfinished: Path) -> None:

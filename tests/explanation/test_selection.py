@@ -30,7 +30,9 @@ def test_segments_are_given_by_numbers_and_ranges() -> None:
     assert parse_segments(" 8, 8-9 ,0") == (0, 8, 9)
 
 
-@pytest.mark.parametrize("text", ["", "3,", "a", "9-7", "1-", "-1", "1.5", "3;4", f"0-{MAX_SEGMENTS}", "0-999999999"])
+@pytest.mark.parametrize(
+    "text", ["", "3,", "a", "9-7", "1-", "-1", "1.5", "3;4", f"0-{MAX_SEGMENTS}", "0-999999999", "1" * 5000, "３"]
+)
 def test_what_names_no_segments_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="--segments"):
         parse_segments(text)
@@ -40,7 +42,7 @@ def test_times_are_given_in_minutes_or_seconds() -> None:
     assert [parse_time(text) for text in ("2:31", "151", "1:02:31.5", "0:00")] == [151.0, 151.0, 3751.5, 0.0]
 
 
-@pytest.mark.parametrize("text", ["", "2:61", "1:60:00", "-3", "2m", "1:2:3:4", "nan"])
+@pytest.mark.parametrize("text", ["", "2:61", "1:60:00", "-3", "2m", "1:2:3:4", "nan", "9" * 400, "٣"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="--around"):
         parse_time(text)
