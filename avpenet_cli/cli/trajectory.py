@@ -159,4 +159,5 @@ def _estimate(estimate: Estimate) -> str:
     if not estimate.has_interval:
         return f"{estimate.value:z.2f}"
     low, high = estimate.ci
-    return f"{estimate.value:z.2f} [{low:z.2f}, {high:z.2f}]"
+    text = f"{estimate.value:z.2f} [{low:z.2f}, {high:z.2f}]"
+    return f"{text} ({estimate.reason})" if estimate.reason else text

@@ -33,7 +33,7 @@ ACCURACY = AlertAccuracy(
     2,
     1.5,
     Estimate(0.75, (0.3, 0.95), 4),
-    Estimate(1.33, (0.16, 4.8), 2),
+    Estimate(1.33, (0.16, 4.8), 2, "interval as if false alerts were independent"),
     absent("none"),
     (2, 9),
     1,
@@ -100,6 +100,13 @@ def test_the_policy_allows_the_pages_own_script_and_nothing_else(page: str) -> N
     assert "unsafe" not in policy.replace("style-src 'unsafe-inline'", "")
     # What the browser hashes is what stands between the tags: the file, without a change.
     assert executable[0].startswith('"use strict"') and "</" not in executable[0]
+
+
+def test_the_accuracy_of_alerts_has_its_caveats(page: str) -> None:
+    text = " ".join("".join(read(page).text).split())
+    assert "interval as if false alerts were independent" in text
+    assert "to 9.0, 1 before the episode began" in text
+    assert "min per hour of alerts outside episodes" in text
 
 
 def test_text_from_files_never_becomes_markup_or_code(page: str) -> None:
