@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from avpenet_cli.trajectory.alert_accuracy import (
 )
 from avpenet_cli.trajectory.alert_rules import AboveRule, LowConfidenceRule, NoDeclineRule, Rule
 from avpenet_cli.trajectory.alerts import raise_alerts
+from avpenet_cli.trajectory.run import TrajectoryRequest, write_all
 from avpenet_cli.trajectory.series import Series
 from tests.support.made_up_series import NAN, level_of, series_of
 
@@ -228,3 +230,32 @@ def test_false_alarms_and_delays_that_come_in_patients_have_wider_intervals() ->
     assert high - low > pooled[70] - pooled[49]
     assert accuracy.outside_min_per_hour.value == pytest.approx(5.5)
     assert accuracy.outside_min_per_hour.ci[0] < 5.5 < accuracy.outside_min_per_hour.ci[1]
+
+
+def test_sessions_on_other_days_are_of_the_patient_that_the_table_of_subjects_names(tmp_path: Path) -> None:
+    """Six sessions with an episode each: Wilson's interval for single patients, another for one patient's six."""
+    header = "recording,segment,start_s,end_s,status,score,score_sd,reason,recorded_at"
+    scores, ratings, subjects = [header], ["recording,start_s,end_s,value,scale,rater"], ["recording,subject"]
+    for day in range(1, 7):
+        for n in range(10):
+            value = 8 if 3 <= n < 7 else 1
+            at = f"2026-03-{day:02d}T10:00:{3 * n:02d}+00:00"
+            scores.append(f"{day}.mp4,{n},{3 * n},{3 * n + 3},scored,{value},0.2,,{at}")
+            ratings.append(f"{day}.mp4,{3 * n},{3 * n + 3},{value},NRS,A")
+        subjects.append(f"{day}.mp4,P")
+    for name, lines in (("scores", scores), ("ratings", ratings), ("subjects", subjects)):
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rules = '[[rules]]\nkind = "above"\nname = "pain"\ntext = "Pain"\nof = "score"\npoints = 6.0\nfor_s = 6.0\n'
+    (tmp_path / "rules.toml").write_text(rules, encoding="utf-8")
+    request = TrajectoryRequest(
+        (str(tmp_path / "scores.csv"),),
+        tmp_path / "out.csv",
+        reference=tmp_path / "ratings.csv",
+        alerts=tmp_path / "rules.toml",
+    )
+    (single,) = write_all(request).accuracy
+    with_subjects = replace(request, out=tmp_path / "by_patient.csv", subjects=tmp_path / "subjects.csv")
+    (of_one,) = write_all(with_subjects).accuracy
+    assert (single.found, of_one.found) == (6, 6)
+    assert single.sensitivity.reason == ""
+    assert of_one.sensitivity.reason == "interval as if a patient's episodes were independent"
