@@ -28,7 +28,8 @@ FEWEST_WINDOWS = 5.0
 LONGEST_BRIDGED_S = 10.0
 """Longest stretch without a score inside which a level is reported, s."""
 LONGEST_CARRIED_S = 60.0
-"""After a longer stretch without a score the level starts anew: what was before says nothing about it, s."""
+"""After a longer stretch without a score, and in each recording, the level starts anew: what was before says nothing
+about it, s."""
 N_DRAWS = 200
 
 # A level that starts anew may be anywhere: SD 100 points.
@@ -54,7 +55,9 @@ class Smoothed:
     Attributes:
         mean, sd: of the level given all scores, points, not confined to 0 to 10; NaN where there is no level.
         filtered_mean, filtered_sd: of the level given the scores up to each segment alone, as the Kalman filter has it;
-            NaN without a score. Only the two variances are estimated from all scores.
+            NaN without a score. It starts anew after every gap of over LONGEST_BRIDGED_S as well: a level that is still
+            on its way from the one before the gap would pass for a rise or a decline. The noise (the two variances, the
+            overlap, what stands for an SD that is not known) comes from all scores.
         draws: (N_DRAWS, n) levels drawn from their joint distribution given all scores; NaN where there is no level.
         noise_variance: of each score about the level, points^2; NaN without a score.
         information: 1 / (noise variance x how often the segment's input is counted), points^-2; 0 without a score.
@@ -87,13 +90,15 @@ class Smoothed:
         return self.mean + Z * self.sd
 
 
-def smooth(start_s: Floats, end_s: Floats, score: Floats, sd: Floats, seed: int) -> Smoothed:
+def smooth(
+    start_s: Floats, end_s: Floats, score: Floats, sd: Floats, seed: int, recording: Integers | None = None
+) -> Smoothed:
     """Smooth a series of scores.
 
     The noise of a score has two parts: the variance of its Monte Carlo samples, where known, and a part that is the
     same in all segments. That and the variance of the random walk are estimated from segments that do not overlap:
     every third one of a series with a stride of 1 s and a window of 3 s, in all three ways to choose them, the log
-    likelihoods averaged. Their SDs have uniform priors; level, band and draws average over what the scores allow.
+    likelihoods averaged. Level, band and draws average over what the scores allow.
     Neighbours that share input share noise as well, and a likelihood that took it for independent would take it for
     movements of the level. The smoother uses all segments, with each noise variance multiplied by the segment's total
     overlap with others and itself, in windows (3 for the series above), so that what they share is counted once.
@@ -103,16 +108,19 @@ def smooth(start_s: Floats, end_s: Floats, score: Floats, sd: Floats, seed: int)
         score: (n,) points; NaN where unscorable.
         sd: (n,) known standard deviation of each score, points; NaN where not known.
         seed: of the draws.
+        recording: (n,) number of each segment's recording; None for one recording.
     """
+    recording = np.zeros(len(score), np.int64) if recording is None else recording
     scored = np.isfinite(score)
-    overlap = overlaps(start_s, end_s, scored)
+    overlap = overlaps(start_s, end_s, scored, recording)
     worth = float((1 / overlap[scored]).sum())
     if scored.sum() < FEWEST_SCORES or worth < FEWEST_WINDOWS:
         return _no_level(len(score), _too_short(int(scored.sum()), worth))
     known = _known_variance(sd, scored)
     middle = (start_s + end_s) / 2
-    stretch = stretches(start_s, end_s, scored)
-    likelihood = _Likelihood.of(start_s, end_s, score, known, worth / scored.sum())
+    stretch = stretches(start_s, end_s, scored, recording)
+    unbroken = stretches(start_s, end_s, scored, recording, LONGEST_BRIDGED_S)
+    likelihood = _Likelihood.of(start_s, end_s, score, known, stretch, worth / scored.sum())
     parameters = _parameters(likelihood)
     rng = np.random.default_rng(seed)
     smoothed, filtered, draws = [], [], []
@@ -121,9 +129,11 @@ def smooth(start_s: Floats, end_s: Floats, score: Floats, sd: Floats, seed: int)
         variance = np.where(scored, (known + added) * overlap, 1.0)
         result = _model(score, variance, step).smooth()
         smoothed.append((result.smoothed_state[0].copy(), result.smoothed_state_cov[0, 0].copy()))
+        if unbroken[-1] != stretch[-1]:
+            result = _model(score, variance, _steps(middle, unbroken, walk)).filter()
         filtered.append((result.filtered_state[0].copy(), result.filtered_state_cov[0, 0].copy()))
         draws.append(smoothed[-1][0] + _deviations(np.where(scored, 1 / variance, 0.0), step, n_draws, rng))
-    hidden = ~near_scores(start_s, end_s, scored)
+    hidden = ~near_scores(start_s, end_s, scored, stretch)
     levels = np.concatenate(draws)
     levels[:, hidden] = np.nan
     walk, added = parameters.mode
@@ -141,8 +151,8 @@ def _mixture(components: list[tuple[Floats, Floats]], weights: Floats) -> tuple[
     return mean, np.sqrt(weights @ (variances + (means - mean) ** 2))
 
 
-def overlaps(start_s: Floats, end_s: Floats, scored: Mask) -> Floats:
-    """(n,) how much each segment shares with all segments that have a score, itself included, in segments.
+def overlaps(start_s: Floats, end_s: Floats, scored: Mask, recording: Integers) -> Floats:
+    """(n,) how much each segment shares with its recording's segments that have a score, itself included, in segments.
 
     It is 1 for segments that do not overlap, and window / stride inside a series of overlapping ones.
     """
@@ -152,28 +162,34 @@ def overlaps(start_s: Floats, end_s: Floats, scored: Mask) -> Floats:
         shared = np.minimum(end_s[:-lag], end_s[lag:]) - np.maximum(start_s[:-lag], start_s[lag:])
         if not (shared > 1e-9).any():
             break
-        shared = np.where(scored[:-lag] & scored[lag:], np.maximum(shared, 0), 0)
+        shared = np.where(
+            scored[:-lag] & scored[lag:] & (recording[:-lag] == recording[lag:]), np.maximum(shared, 0), 0
+        )
         total[:-lag] += shared / length[:-lag]
         total[lag:] += shared / length[lag:]
     return total
 
 
-def stretches(start_s: Floats, end_s: Floats, scored: Mask) -> Integers:
-    """(n,) number of the stretch of each segment; a new one begins over LONGEST_CARRIED_S after the last score."""
-    number = np.zeros(len(start_s), np.int64)
+def stretches(
+    start_s: Floats, end_s: Floats, scored: Mask, recording: Integers, longest_s: float = LONGEST_CARRIED_S
+) -> Integers:
+    """(n,) number of the stretch of each segment; a new one begins with each recording, and over `longest_s` after the
+    last score."""
+    begins = np.zeros(len(start_s), np.bool_)
+    begins[1:] = np.diff(recording) != 0
     places = np.flatnonzero(scored)
     for before, after in pairwise(places):
-        if start_s[after] - end_s[before] > LONGEST_CARRIED_S:
-            number[after:] += 1
-    return number
+        if start_s[after] - end_s[before] > longest_s:
+            begins[after] = True
+    return np.cumsum(begins)
 
 
-def near_scores(start_s: Floats, end_s: Floats, scored: Mask) -> Mask:
-    """(n,) whether a level is reported: where there is a score, and between two that are LONGEST_BRIDGED_S apart."""
+def near_scores(start_s: Floats, end_s: Floats, scored: Mask, stretch: Integers) -> Mask:
+    """(n,) whether a level is reported: where there is a score, and in gaps of up to LONGEST_BRIDGED_S in a stretch."""
     reported = scored.copy()
     places = np.flatnonzero(scored)
     for before, after in pairwise(places):
-        if start_s[after] - end_s[before] <= LONGEST_BRIDGED_S:
+        if stretch[before] == stretch[after] and start_s[after] - end_s[before] <= LONGEST_BRIDGED_S:
             reported[before:after] = True
     return reported
 
@@ -234,30 +250,37 @@ class _Likelihood:
         fixed: (m,) known part of the noise variance, points^2.
         unit: (m,) variance of the change before each score for a walk of 1 points^2 per s.
         share: how much of the scores' number they are worth; the log likelihood is multiplied by it.
+        scale: median of the known part, points^2; 0 where none is known.
     """
 
     model: KalmanSmoother
     fixed: Floats
     unit: Floats
     share: float
+    scale: float
 
     @classmethod
-    def of(cls, start_s: Floats, end_s: Floats, score: Floats, known: Floats, share: float) -> _Likelihood:
-        order, stretch = _without_overlap(start_s, end_s, np.isfinite(score))
-        unit = _steps(((start_s + end_s) / 2)[order], stretch, 1.0)
-        return cls(_model(score[order], known[order], unit), known[order], unit, share)
+    def of(
+        cls, start_s: Floats, end_s: Floats, score: Floats, known: Floats, stretch: Integers, share: float
+    ) -> _Likelihood:
+        order, number = _without_overlap(start_s, end_s, np.isfinite(score), stretch)
+        unit = _steps(((start_s + end_s) / 2)[order], number, 1.0)
+        fixed = known[order]
+        return cls(_model(score[order], fixed, unit), fixed, unit, share, float(np.median(fixed)))
 
     def log_density(self, logarithms: Floats) -> float:
-        """Of the logarithms of walk and added variance, which are uniform in their SDs.
+        """Of the logarithms of walk and added variance: uniform in the walk's SD; that of the added one has a
+        half-Cauchy prior with the known SD as its scale, and a uniform one where none is known.
 
-        A noise variance that were uniform in its logarithm would have most of its mass next to zero: few scores cannot
-        tell noise from a level that moves, and would be taken for exact.
+        An SD that were uniform in its logarithm would have most of its mass next to zero: few scores cannot tell noise
+        from a level that moves, and would be taken for exact. (Gelman 2006, Bayesian Analysis 1:515.)
         """
         walk, added = np.exp(logarithms)
+        tail = float(np.log1p(added / self.scale)) if self.scale else 0.0
         step = np.where(self.unit < _DIFFUSE, self.unit * walk, self.unit)
         self.model["obs_cov"] = (self.fixed + added)[None, None]
         self.model["state_cov"] = np.append(step[1:], 0.0)[None, None]
-        return self.share * float(self.model.loglike()) + float(logarithms.sum()) / 2
+        return self.share * float(self.model.loglike()) + float(logarithms.sum()) / 2 - tail
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,12 +348,11 @@ def _reach(density: Callable[[Floats], float], mode: Floats, axis: int, sign: fl
     return far
 
 
-def _without_overlap(start_s: Floats, end_s: Floats, scored: Mask) -> tuple[Integers, Integers]:
+def _without_overlap(start_s: Floats, end_s: Floats, scored: Mask, stretch: Integers) -> tuple[Integers, Integers]:
     """Series of scores that share no input, one after another: places (m,) of all of them, number (m,) of the stretch.
 
     Each scored segment is in one series. A stretch that begins, or another series, begins a new number.
     """
-    stretch = stretches(start_s, end_s, scored)
     series: list[list[int]] = []
     for place in np.flatnonzero(scored):
         for chosen in series:

@@ -45,7 +45,7 @@ def analyse(series: Series, seed: int) -> Trajectory:
         series: with or without scores; what cannot be computed has a reason.
         seed: of the level's draws and of resampling.
     """
-    smoothed = smooth(series.start_s, series.end_s, series.score, series.sd, seed)
+    smoothed = smooth(series.start_s, series.end_s, series.score, series.sd, seed, series.part)
     course = Course.of(series.start_s, series.end_s, series.score, smoothed)
     return Trajectory(
         series=series,

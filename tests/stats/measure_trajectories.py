@@ -259,7 +259,7 @@ def _all(repeats: int, chosen: Iterable[str]) -> None:
         for n, per_second, noise, known in (
             *((n, per_second, 0.5, 0.0) for n in (12, 20, 40) for per_second in (0.0, 0.01, 0.1, 0.2)),
             (40, 0.1, 0.25, 0.0),
-            (20, 0.1, 0.25, 0.5),
+            *((20, 0.1, 0.25, 0.5), (20, 0.2, 0.04, 0.2), (12, 0.2, 0.5, 0.3), (20, 0.1, 0.5, 0.2)),
         ):
             _row(n, per_second, noise, known, *short_band(repeats, n, per_second, noise, known))
     if "false" in chosen:

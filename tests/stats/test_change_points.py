@@ -19,7 +19,12 @@ def _changes(
     start = np.arange(len(score), dtype=np.float64) * stride_s
     scored = np.isfinite(score)
     information = np.where(
-        scored, 1 / (np.broadcast_to(noise, len(score)) ** 2 * overlaps(start, start + 3, scored)), 0
+        scored,
+        1
+        / (
+            np.broadcast_to(noise, len(score)) ** 2 * overlaps(start, start + 3, scored, np.zeros(len(score), np.int64))
+        ),
+        0,
     )
     number = np.zeros(len(score), np.int64) if stretch is None else stretch
     return list(change_points(start + 1.5, score, information, number, max(3 / stride_s, 1)))

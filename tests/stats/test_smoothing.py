@@ -98,14 +98,14 @@ def test_a_score_that_is_less_certain_counts_for_less() -> None:
 @pytest.mark.parametrize(("stride", "times"), [(1.0, 3.0), (3.0, 1.0), (1.5, 2.0)])
 def test_what_overlapping_segments_share_is_counted_once(stride: float, times: float) -> None:
     start, end, values = _series(np.ones(30), stride)
-    assert overlaps(start, end, np.isfinite(values))[15] == pytest.approx(times)
+    assert overlaps(start, end, np.isfinite(values), np.zeros(30, np.int64))[15] == pytest.approx(times)
 
 
 def test_a_lone_score_between_gaps_shares_nothing() -> None:
     start, end, values = _series(np.ones(30))
     values[10:20] = np.nan
     values[15] = 1.0
-    assert overlaps(start, end, np.isfinite(values))[15] == pytest.approx(1)
+    assert overlaps(start, end, np.isfinite(values), np.zeros(30, np.int64))[15] == pytest.approx(1)
 
 
 def test_equal_scores_give_their_value() -> None:
@@ -154,3 +154,30 @@ def test_the_filtered_level_rests_on_the_scores_until_then() -> None:
     gap = step.copy()
     gap[30:34] = np.nan
     assert np.isnan(_smoothed(gap, sd=0.2).filtered_mean[30:34]).all()
+
+
+def test_each_recording_has_a_level_of_its_own() -> None:
+    """A second recording begins 5 s after the first, which overlaps a third by a second."""
+    score = np.repeat([1.0, 7.0, 3.0], 60) + _noisy(180, 0.1, 0.0) - 5
+    score[[58, 59, 60]] = np.nan
+    recording = np.repeat([0, 1, 2], 60)
+    start = np.tile(np.arange(60.0), 3) + np.array([0.0, 67.0, 128.0])[recording]
+    result = smooth(start, start + 3, score, np.full(180, 0.5), 1, recording)
+    assert result.stretch.tolist() == recording.tolist()
+    assert result.filtered_mean[61] == pytest.approx(score[61], abs=0.01)
+    assert result.filtered_mean[120] == pytest.approx(score[120], abs=0.01)
+    assert result.mean[57] == pytest.approx(1, abs=0.3) and result.mean[61] == pytest.approx(7, abs=0.3)
+    assert np.isnan(result.mean[58:61]).all()
+    # That the recordings are elsewhere says nothing about how fast the level moves.
+    assert result.walk_variance < 0.01
+
+
+def test_the_filter_starts_anew_after_a_long_gap_and_carries_over_a_short_one() -> None:
+    score = np.repeat([1.0, 7.0], 80) + _noisy(160, 0.1, 0.0) - 5
+    for missing, settled in ((45, True), (int(LONGEST_BRIDGED_S), False)):
+        gone = score.copy()
+        gone[80 : 80 + missing] = np.nan
+        result = _smoothed(gone, sd=0.8)
+        first = 80 + missing
+        assert (result.filtered_mean[first] == pytest.approx(gone[first], abs=0.01)) == settled
+        assert result.stretch[-1] == 0
