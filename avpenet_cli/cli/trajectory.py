@@ -120,7 +120,7 @@ def _lines(summary: TrajectorySummary, *, with_alerts: bool) -> list[str]:
         lines.append(f"{plural(sum(item.alerts for item in series), 'alert')} in all")
     lines += [f"  {_accuracy(item)}" for item in summary.accuracy]
     if with_alerts:
-        lines.append("alerts are for reviewing archives: nobody watches a patient with them")
+        lines.append("alerts are for reviewing archives, not for watching a patient")
     lines.append(f"written: {', '.join(path.name for path in summary.written)}")
     return lines
 

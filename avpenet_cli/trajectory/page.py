@@ -30,8 +30,8 @@ from avpenet_cli.trajectory.time_axis import TimeAxis, time_axis
 KIND = "trajectory"
 """Of the page, in its head; `trajectory.css` is its style beside the report's."""
 ARCHIVE = (
-    "For reviewing archives: this page looks back at recordings that are over. It is no monitor, and nobody watches a"
-    " patient with it."
+    "This page looks back at recordings that are over. It is no monitor, and no treatment may be given or withheld"
+    " because of it."
 )
 MOST_ROWS = 12
 """Longer tables are folded."""

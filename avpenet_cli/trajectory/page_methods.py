@@ -29,7 +29,8 @@ def methods() -> tuple[tuple[str, str], ...]:
             "Smoothed level",
             "Local level model: each score is the level then, plus noise; the level is a random walk (Harvey 1989;"
             " Durbin and Koopman 2012). A score's noise is the variance of its Monte Carlo samples plus a part that is"
-            " estimated, by maximum likelihood. Segments that overlap are counted once. All scores of a series are"
+            " estimated with the size of the walk's steps: averaged over what the likelihood and their priors allow."
+            " Segments that overlap are counted once. All scores of a series are"
             " used, earlier and later ones. A level needs"
             f" {smoothing.FEWEST_SCORES} scores that are worth {smoothing.FEWEST_WINDOWS:g} segments without overlap."
             f" After more than {smoothing.LONGEST_CARRIED_S:g} s without a score it starts anew. Lines are drawn where"
@@ -39,9 +40,9 @@ def methods() -> tuple[tuple[str, str], ...]:
             "Measures",
             "Of the level, over the time with scores; each segment stands for the time nearest to its middle."
             " Intervals:"
-            f" 2.5th and 97.5th percentiles over {smoothing.N_DRAWS} levels drawn by the simulation smoother. Mean and"
+            f" 2.5th and 97.5th percentiles over {smoothing.N_DRAWS} levels drawn given all scores. Mean and"
             " area are those of the drawn line; highest level and time above a cut point are medians over the draws,"
-            " since any level that the line may stand for moves more than the line. A peak has a prominence of at least"
+            " since the line is smoother than the level that it estimates. A peak has a prominence of at least"
             f" {trajectory_measures.LEAST_PROMINENCE:g} point.",
         ),
         (

@@ -19,7 +19,7 @@ from avpenet_cli.trajectory.drawing import draw
 from avpenet_cli.trajectory.marks import Chart
 from avpenet_cli.trajectory.time_axis import time_axis
 
-ARCHIVE = "Alerts are for reviewing archives: nobody watches a patient with them."
+ARCHIVE = "Alerts are for reviewing archives, not for watching a patient."
 SCALE = 2
 """Pixels of the file for one of a chart."""
 _MARGIN_PX = 16.0

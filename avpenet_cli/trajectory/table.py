@@ -24,7 +24,11 @@ TRAJECTORY_COLUMNS: tuple[Column, ...] = (
     Column("start_s", "float", "where the segment starts, seconds after the series' start"),
     Column("end_s", "float", "where it ends"),
     Column("recording_start_s", "float", "where the segment starts, seconds after its recording's start"),
-    Column("recorded_at", "text", "when it starts, as in the score table; empty where the time is not known"),
+    Column(
+        "recorded_at",
+        "text",
+        "when it starts, in the time zone of the series' first recording; empty where the time is not known",
+    ),
     Column("score", "float", "pain, 0 to 10; empty when unscorable"),
     Column("score_lo", "float", "2.5th percentile of the Monte Carlo dropout samples; empty without"),
     Column("score_hi", "float", "their 97.5th percentile"),
