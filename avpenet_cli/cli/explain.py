@@ -97,7 +97,9 @@ def _summary(explanation: Explanation) -> list[str]:
     lines = list(explanation.notices)
     for segment in explanation.segments:
         record, shares = segment.inputs.record, segment.shares
-        parts = shares.reason or f"quiet {shares.quiet:.2f}, audio {shares.audio:+.2f}, face {shares.face:+.2f}"
+        parts = shares.reason or (
+            f"lowest-scoring segments {shares.quiet:.2f}, audio {shares.audio:+.2f}, face {shares.face:+.2f}"
+        )
         lines.append(f"segment {record.segment} at {clock(record.start_s)}: {record.score:.2f}; {parts}")
         lines += [
             f"  {item.name} of {item.modality} not passed: {item.text}"

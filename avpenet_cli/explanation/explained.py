@@ -76,16 +76,20 @@ class Saliency:
 
 @dataclass(frozen=True)
 class ModalityShares:
-    """Shapley values of the two modalities against the same patient's quiet segments, points (Shapley 1953).
+    """Shapley values of the two modalities against the recording's lowest-scoring segments, points (Shapley 1953).
 
-    score = quiet + audio + face, exactly.
+    score = quiet + audio + face, exactly. Every number is NaN where not computed.
 
     Attributes:
-        quiet: score with both modalities replaced by those of quiet segments, mean over these; NaN where not computed.
-        audio: what the audio adds; NaN where not computed.
-        face: what the face adds; NaN where not computed.
-        n_quiet: number of quiet segments.
+        quiet: score with both modalities replaced by those of lowest-scoring segments, mean over these.
+        audio: what the audio adds.
+        face: what the face adds.
+        n_quiet: number of lowest-scoring segments.
         reason: why it was not computed.
+        quiet_lowest: lowest score of these segments.
+        quiet_highest: highest score of these segments.
+        audio_replaced: score with the audio alone replaced by that of these segments, mean over these.
+        face_replaced: score with the face alone replaced by that of these segments, mean over these.
     """
 
     quiet: float = float("nan")
@@ -93,6 +97,10 @@ class ModalityShares:
     face: float = float("nan")
     n_quiet: int = 0
     reason: str = ""
+    quiet_lowest: float = float("nan")
+    quiet_highest: float = float("nan")
+    audio_replaced: float = float("nan")
+    face_replaced: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -192,7 +200,7 @@ class Explanation:
         scores: all segments of the recording, in order.
         segments: those explained, in time order; see `unexplained` for chosen ones that have no score.
         unexplained: (segment, reason) of chosen segments without a score.
-        quiet: numbers of the quiet segments.
+        quiet: numbers of the lowest-scoring segments that any of them was compared with.
         settings: what the maps were computed with, for `explain.json`.
         software: versions.
         created: ISO 8601, UTC.

@@ -238,7 +238,7 @@ class _Explainer:
         if inputs.crops.dtype != np.uint8:
             drawn = dataclasses.replace(inputs, crops=inputs.crops.round().astype(np.uint8))
         segment = ExplainedSegment(drawn, attended, maps, shares, facts(drawn), checks, curves)
-        return segment, quiet if shares.n_quiet else ()
+        return segment, tuple(record.segment for record in quiet) if shares.n_quiet else ()
 
 
 def _check_agreement(record: SegmentScore, score: float) -> None:

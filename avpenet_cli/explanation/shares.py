@@ -1,8 +1,9 @@
-"""Which modality moved the score: Shapley values of audio and face against the same patient's quiet segments.
+"""Which modality moved the score: Shapley values of audio and face against the recording's lowest-scoring ones.
 
-A modality is absent where that of a quiet segment stands in its place: the network is never asked about inputs that no
-recording has. With two modalities the Shapley value (Shapley 1953; for predictions Lundberg and Lee 2017) is the mean
-of what a modality adds to quiet and of what it adds to the other modality.
+A modality is absent where that of a lowest-scoring segment stands in its place: the network is never asked about inputs
+that no recording has. With two modalities the Shapley value (Shapley 1953; for predictions Lundberg and Lee 2017) is
+the mean of what a modality adds to such a segment and of what it adds to the other modality. "Quiet" in names means
+lowest-scoring, not silent.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from avpenet_cli.records import Modalities, SegmentScore
 from avpenet_cli.scoring.network import SegmentTokens
 
 QUIET_SHARE = 0.1
-"""Quiet segments are this share of a recording's segments with both modalities, those with the lowest scores, ..."""
+"""Compared with is this share of a recording's segments with both modalities, those with the lowest scores, ..."""
 MIN_QUIET = 3
 """... but at least so many, ..."""
 MAX_QUIET = 60
 """... and at most so many, which bounds the time that an hour takes."""
+MIN_BELOW = 1.0
+"""Points by which the highest of them must be below the explained segment: where a recording scores high throughout,
+so do its lowest-scoring segments, and a difference from these says little of what made the score."""
 
 
-def quiet_segments(records: Sequence[SegmentScore], explained: SegmentScore) -> tuple[int, ...]:
-    """Numbers of the quiet segments for one segment, the lowest score first; of equal scores the earlier one first.
+def quiet_segments(records: Sequence[SegmentScore], explained: SegmentScore) -> tuple[SegmentScore, ...]:
+    """The segments that one segment is compared with, the lowest score first; of equal scores the earlier one first.
 
     Args:
         records: all segments of the recording.
@@ -46,15 +50,14 @@ def quiet_segments(records: Sequence[SegmentScore], explained: SegmentScore) -> 
     if len(others) < MIN_QUIET:
         return ()
     count = min(max(MIN_QUIET, math.ceil(QUIET_SHARE * len(others))), MAX_QUIET)
-    lowest = sorted(others, key=lambda record: (record.score, record.segment))[:count]
-    return tuple(record.segment for record in lowest)
+    return tuple(sorted(others, key=lambda record: (record.score, record.segment))[:count])
 
 
 @torch.no_grad()
 def modality_shares(
     network: SegmentNetwork,
     tokens: tuple[Tensor | None, Tensor | None, Tensor | None],
-    quiet: Sequence[int],
+    quiet: Sequence[SegmentScore],
     tokens_of: Callable[[int], SegmentTokens],
 ) -> ModalityShares:
     """Shapley values of audio and face for one segment: score = quiet + audio + face.
@@ -75,9 +78,16 @@ def modality_shares(
         return ModalityShares(
             reason=f"the recording has fewer than {MIN_QUIET} other segments with audio and a face to compare with"
         )
+    score = float(network.score(audio, faces, places))
+    scores = [record.score for record in quiet if record.score is not None]
+    if score - max(scores) < MIN_BELOW:
+        return ModalityShares(
+            reason=f"the {len(quiet)} lowest-scoring segments to compare with score {min(scores):.2f} to "
+            f"{max(scores):.2f}, not all at least {MIN_BELOW:g} point below this one"
+        )
     neither, audio_alone, face_alone = [], [], []
-    for number in quiet:
-        kept = tokens_of(number)
+    for record in quiet:
+        kept = tokens_of(record.segment)
         assert kept.audio is not None
         assert kept.faces is not None
         quiet_audio, quiet_faces = (
@@ -87,11 +97,14 @@ def modality_shares(
         neither.append(network.score(quiet_audio, quiet_faces, quiet_places))
         audio_alone.append(network.score(audio, quiet_faces, quiet_places))
         face_alone.append(network.score(quiet_audio, faces, places))
-    score = float(network.score(audio, faces, places))
     nothing, by_audio, by_face = (float(torch.cat(part).double().mean()) for part in (neither, audio_alone, face_alone))
     return ModalityShares(
         quiet=nothing,
         audio=((by_audio - nothing) + (score - by_face)) / 2,
         face=((by_face - nothing) + (score - by_audio)) / 2,
         n_quiet=len(quiet),
+        quiet_lowest=min(scores),
+        quiet_highest=max(scores),
+        audio_replaced=by_face,
+        face_replaced=by_audio,
     )
