@@ -142,6 +142,7 @@ def _explain(request: ExplainRequest, callbacks: RunCallbacks) -> Explanation:
                 "stride_s": request.stride_s,
                 "seed": request.seed,
                 "device": device_name(scoring.device),
+                "threads": torch.get_num_threads(),
                 "maps": dataclasses.asdict(request.maps),
             },
             software=software_versions(),

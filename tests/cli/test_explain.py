@@ -58,7 +58,9 @@ def test_an_explanation_of_a_phantom_has_everything(tmp_path: Path, avpenet_here
     record = checked(out, 1)
     assert max(row["score"] for row in record["scores"]) == record["scores"][1]["score"]
     (segment,) = record["segments"]
-    assert record["quiet"] == [0, 2, 3] and segment["shares"]["reason"] == ""
+    # It scores high throughout: there is nothing that is clearly lower.
+    assert record["quiet"] == [] and "at least 1 point below" in segment["shares"]["reason"]
+    assert record["settings"]["threads"] >= 1
     assert sum(segment["attention"]["audio"]) == pytest.approx(1, abs=1e-3)
     assert {(check["name"], check["modality"]) for check in segment["checks"]} == {
         (name, modality) for name in ("randomisation", "deletion", "repetition") for modality in ("audio", "face")
