@@ -1,8 +1,8 @@
 """What a smoothed level amounts to: time above a cut point, area, mean, highest, peaks.
 
 Intervals are the 2.5th and 97.5th percentiles of the measure over the level's draws. For the linear measures (area and
-mean) the value is that of the level itself; for the others it is the median over the draws, since the highest of a
-smoothed line is lower, and its time above a cut point shorter or longer, than that of the levels it may stand for.
+mean) the value is that of the level itself; for the others it is the median over the draws: the level is the mean of
+them, so that its highest is lower, and its time above a cut point shorter or longer, than theirs.
 """
 
 from __future__ import annotations

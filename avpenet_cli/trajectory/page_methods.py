@@ -7,7 +7,10 @@ from avpenet_cli.stats import after_event, change_points, rating_lag, smoothing,
 from avpenet_cli.stats.states import RULE
 
 SOURCES = (
-    "Durbin J, Koopman SJ (2012). Time Series Analysis by State Space Methods, 2nd ed. Smoother and its draws.",
+    "Bartlett MS (1935). J R Stat Soc 98:536. Correlation of series that correlate with themselves.",
+    "Bonett DG, Wright TA (2000). Psychometrika 65:23. Interval of a rank correlation.",
+    "Chan JCC, Jeliazkov I (2009). Int J Math Model Numer Optim 1:101. Draws of the level.",
+    "Durbin J, Koopman SJ (2012). Time Series Analysis by State Space Methods, 2nd ed. Smoother.",
     "Gal Y, Ghahramani Z (2016). ICML. Monte Carlo dropout.",
     "Hansen BE (2000). Econometrica 68:575. Interval of a change's place.",
     "Harvey AC (1989). Forecasting, Structural Time Series Models and the Kalman Filter. Local level model.",
@@ -33,7 +36,8 @@ def methods() -> tuple[tuple[str, str], ...]:
             " Segments that overlap are counted once. All scores of a series are"
             " used, earlier and later ones. A level needs"
             f" {smoothing.FEWEST_SCORES} scores that are worth {smoothing.FEWEST_WINDOWS:g} segments without overlap."
-            f" After more than {smoothing.LONGEST_CARRIED_S:g} s without a score it starts anew. Lines are drawn where"
+            f" In each recording, and after more than {smoothing.LONGEST_CARRIED_S:g} s without a score, it starts"
+            " anew. Lines are drawn where"
             " there are scores only.",
         ),
         (
@@ -71,13 +75,20 @@ def methods() -> tuple[tuple[str, str], ...]:
             " level"
             " to the first that lies halfway between it and the lowest of what follows, within"
             f" {after_event.FOLLOW_UP_S / 60:g} min and before the next event, for a decline of at least"
-            f" {after_event.LEAST_DECLINE:g} point. What follows an event need not be due to it.",
+            f" {after_event.LEAST_DECLINE:g} point that is followed for {after_event.LEAST_FOLLOWED:g} more"
+            " half-times. What follows an event need not be due to it.",
         ),
         (
             "Agreement with ratings",
             "A rating is compared with the mean of the scores within its span. Spearman's rank correlation; the lag is"
-            f" the one, up to {rating_lag.LONGEST_LAG_S:g} s in either direction, at which it is highest. Intervals:"
-            f" percentiles over resamples of blocks of {rating_lag.BLOCK_S:g} s (Künsch 1989). Ranks that agree do not"
+            f" the one, up to {rating_lag.LONGEST_LAG_S:g} s in either direction, at which it is highest, if that is"
+            " beyond"
+            " what unrelated series that change as slowly reach. Interval of the correlation: Fisher's z for ranks with"
+            " the number of independent pairs that these are worth by their autocorrelations (Bartlett 1935; Bonett and"
+            " Wright 2000); scores and ratings that change slowly are worth few, and agree by chance. At the lag, the"
+            " correlation is the highest of many and too high. Interval of the lag: percentiles over resamples of"
+            " blocks"
+            f" of {rating_lag.BLOCK_S:g} s (Künsch 1989). Ranks that agree do not"
             " show that the values do: avpenet report compares these.",
         ),
         (

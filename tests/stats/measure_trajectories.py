@@ -229,6 +229,32 @@ def lags(repeats: int, lag_s: float, every_s: float, seconds: float) -> tuple[fl
     return len(found) / repeats, columns[:, 0].mean(), float(np.median(columns[:, 1])), columns[:, 2].mean()
 
 
+def unrelated(rng: np.random.Generator, seconds: int, scale_s: float) -> tuple[Floats, Floats]:
+    """Two independent levels each second, whose correlation with themselves falls by e in `scale_s`."""
+    from scipy.signal import lfilter
+
+    kept = np.exp(-1 / scale_s)
+    changes = rng.normal(0, np.sqrt(1 - kept**2), (2, seconds))
+    changes[:, 0] = rng.normal(0, 1, 2)
+    levels = 5 + lfilter([1], [1, -kept], changes)
+    return levels[0], levels[1]
+
+
+def false_agreement(repeats: int, seconds: int, scale_s: float) -> tuple[float, float, float]:
+    """Of unrelated scores and ratings (every 3 s): share with an interval of the rank correlation; of these, share
+    whose interval excludes 0; share of all that have a lag."""
+    rng = np.random.default_rng(8)
+    start: Floats = np.arange(0, seconds, 3.0, dtype=np.float64)
+    intervals, excluded, with_lag = 0, 0, 0
+    for _ in range(repeats):
+        score, rating = unrelated(rng, seconds, scale_s)
+        result = rating_lag(np.arange(seconds, dtype=np.float64) + 1.5, score, start, start + 3, rating[::3], 1.0, 1)
+        intervals += result.spearman.has_interval
+        excluded += result.spearman.has_interval and not result.spearman.ci[0] <= 0 <= result.spearman.ci[1]
+        with_lag += result.lag_s.computable
+    return intervals / repeats, excluded / max(intervals, 1), with_lag / repeats
+
+
 def called(
     repeats: int, level: Callable[[np.random.Generator], Floats], noise: float, known: float
 ) -> dict[str, float]:
@@ -284,6 +310,9 @@ def _all(repeats: int, chosen: Iterable[str]) -> None:
         _row("lag: lag, ratings every, seconds: with interval, covered, median, width")
         for lag, (every, seconds) in product((0.0, 8.0), ((1.0, 300.0), (10.0, 300.0), (10.0, 900.0))):
             _row(lag, every, seconds, *lags(repeats, lag, every, seconds))
+        _row("unrelated: seconds, time scale s: with interval of the correlation, of these without 0; with a lag")
+        for total, scale in ((600, 1.0), (600, 20.0), (600, 60.0), (600, 200.0), (1800, 60.0)):
+            _row(total, scale, *false_agreement(5 * repeats, total, scale))
     if "states" in chosen:
         _row("states: share of the segments")
         for noise, known in ((0.5, 0.0), (0.8, 0.0), (0.0, 0.8), (0.5, 0.5)):

@@ -9,7 +9,7 @@ from avpenet_cli.stats.after_event import after_event
 from avpenet_cli.stats.rating_lag import Lag, rating_lag
 from avpenet_cli.stats.smoothing import smooth
 from avpenet_cli.stats.trajectory_measures import Course, area, cells, highest, mean, peaks, seconds_above
-from tests.stats.measure_trajectories import EVENT_S, WINDOW_S, Floats, procedure, simulated, steps, walk
+from tests.stats.measure_trajectories import EVENT_S, WINDOW_S, Floats, procedure, simulated, steps, unrelated, walk
 
 
 def _times(*bounds: float) -> Floats:
@@ -208,6 +208,30 @@ def test_unrelated_ratings_have_no_lag() -> None:
     found = rating_lag(_times(600.0), rng.normal(5, 1, 600), start, start, np.round(rng.normal(5, 2, 300)), 1.0, 1)
     assert "no lag has a rank correlation" in found.lag_s.reason
     assert found.spearman.computable and found.spearman.has_interval
+
+
+def test_unrelated_series_that_change_slowly_seldom_agree() -> None:
+    """Time scale 60 s, 600 s: about 10 independent pairs, however many ratings there are."""
+    agree, at_lag, repeats = 0, 0, 60
+    for seed in range(repeats):
+        score, rating = unrelated(np.random.default_rng(seed), 600, 60.0)
+        start = _times(0.0, 600, 3)
+        found = rating_lag(_times(600.0) + 1.5, score, start, start + 3, rating[::3], 1.0, seed)
+        low, high = found.spearman.ci
+        agree += not low <= 0 <= high
+        at_lag += found.lag_s.computable
+        assert not found.spearman_at_lag.has_interval and found.spearman_at_lag.reason
+    # 5 % of 60 are 3; with more than 8, which has a probability of 0.4 % then, it is another interval.
+    assert agree <= 8
+    assert at_lag <= 8
+
+
+def test_ratings_that_hardly_move_have_no_interval() -> None:
+    times = _times(300.0)
+    start = _times(0.0, 300, 5)
+    found = rating_lag(times, times / 30, start, start, np.round(start / 30), 1.0, 1)
+    assert found.spearman.value > 0.9 and not found.spearman.has_interval
+    assert "worth" in found.spearman.reason
 
 
 def test_without_a_level_every_measure_has_the_reason() -> None:
