@@ -129,7 +129,7 @@ def short_band(repeats: int, n: int, per_second: float, noise: float, known: flo
         points; series whose noise was taken for none.
     """
     rng = np.random.default_rng(11)
-    start = np.arange(n) * WINDOW_S
+    start: Floats = np.arange(n, dtype=np.float64) * WINDOW_S
     shares, widths, exact = [], [], 0
     for _ in range(repeats):
         truth = 5 + np.cumsum(rng.normal(0, np.sqrt(per_second * WINDOW_S), n))
