@@ -40,7 +40,11 @@ def facts(inputs: SegmentInputs) -> Facts:
         What could be measured, and the reason for what could not.
     """
     measured = Facts(level_dbfs=inputs.record.quality.level_dbfs)
-    return _of_face(_of_audio(measured, inputs.waveform), inputs.crops)
+    record, waveform = inputs.record, inputs.waveform
+    if waveform is not None:
+        # The last segment is filled up with zeros, which are no unvoiced part of the recording.
+        waveform = waveform[: round((record.end_s - record.start_s) * _RATE_HZ)]
+    return _of_face(_of_audio(measured, waveform), inputs.crops)
 
 
 def _of_audio(measured: Facts, waveform: npt.NDArray[np.float32] | None) -> Facts:

@@ -13,9 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from avpenet_cli.explanation.explained import ExplainedSegment
 from avpenet_cli.explanation.faces import FaceStyle
 from avpenet_cli.explanation.figure_audio import time_blocks
-from avpenet_cli.explanation.figure_faces import Frame, frame_blocks, frames_of
+from avpenet_cli.explanation.figure_faces import Frame, checked_frame, frame_blocks, frames_of
 from avpenet_cli.explanation.figure_layout import LINE_IN, height_of, place, text_block, wrapped, write
 from avpenet_cli.explanation.figure_score import checks_block, curve_block, facts_block, shares_block
+from avpenet_cli.explanation.maps import token_times_s
 from avpenet_cli.explanation.wording import STATUS_WORDS, failure, heading, no_face, shares_sentence
 from avpenet_cli.report.figures.style import PX_PER_IN, SMALL_PT, Figure, Sheet, drawn, finish, sheet
 from avpenet_cli.report.figures.wording import in_sentence, shorten
@@ -30,7 +31,7 @@ _BETWEEN_IN = 0.3
 _PNG_SCALE = 2
 _NOT_PAIN = "Maps show what the network used, not what hurts."
 _COLOURS = "Saliency: orange, solid contour raises the score; blue, dashed contour lowers it."
-_FACE_WORDS: dict[FaceStyle, str] = {
+FACE_WORDS: dict[FaceStyle, str] = {
     "shown": "Faces are shown.",
     "blurred": "The eye region of faces is blurred.",
     "landmarks": "Faces are drawn as landmarks; no pixel of a face is in the figure.",
@@ -128,10 +129,12 @@ def _draw(segment: ExplainedSegment, heading_of: Heading, frames: tuple[Frame, .
         left += frame_blocks(segment, frames, width, wide=True)
     elif not beside:
         left.append(text_block("Frames", [no_face(inputs.record)], width))
+    checked = checked_frame(segment, frames)
+    n_frames = len(inputs.crops)
     third = (width - 2 * _BETWEEN_IN) / 3
-    strip = [[shares_block(segment, third)], *([curve_block(curve)] for curve in segment.curves[:2])]
+    strip = [[shares_block(segment, third)], *([curve_block(curve, checked, n_frames)] for curve in segment.curves[:2])]
     text_in = (width - _BETWEEN_IN) / 2
-    texts = [[facts_block(segment, text_in)], [checks_block(segment, text_in)]]
+    texts = [[facts_block(segment, text_in)], [checks_block(segment, text_in, checked)]]
     header = _header(segment, heading_of, width)
     top = 0.1 + LINE_IN * len(header) + 0.12
     heights = [max(map(height_of, rows)) for rows in ([left, right], strip, texts)]
@@ -169,7 +172,7 @@ def _caption(segment: ExplainedSegment, faces: FaceStyle) -> str:
         parts.append(
             "Faces fade to white where spatial attention is low; its contour is at half of its largest weight."
         )
-        parts.append(_FACE_WORDS[faces])
+        parts.append(FACE_WORDS[faces])
     return " ".join(parts)
 
 
@@ -177,13 +180,12 @@ def _alternative(segment: ExplainedSegment, frames: tuple[Frame, ...], name: str
     parts = [f"Panels that explain {heading(segment.inputs.record)} of {name}."]
     if segment.attention.audio is not None:
         weights = segment.attention.audio
-        step_s = 3.0 / len(weights)
         peak = int(weights.argmax())
         parts.append(
-            f"Attention to the audio is largest from {peak * step_s:.1f} to {(peak + 1) * step_s:.1f} s"
+            f"Attention to the audio is largest around {token_times_s(len(weights))[peak]:.1f} s"
             f" ({100 * float(weights[peak]):.0f} % of it)."
         )
     if frames:
-        parts.append(f"Frames drawn: {'; '.join(frame.caption for frame in frames)}. {_FACE_WORDS[faces]}")
+        parts.append(f"Frames drawn: {'; '.join(frame.caption for frame in frames)}. {FACE_WORDS[faces]}")
     parts.append(shares_sentence(segment))
     return textwrap.shorten(" ".join(parts), 900, placeholder=" ...")

@@ -20,6 +20,7 @@ from avpenet_cli.explanation.maps import (
     limit_of,
     scale_ticks,
     sum_cells,
+    token_times_s,
 )
 from avpenet_cli.explanation.wording import no_audio
 from avpenet_cli.report.figures.style import BLUE, DASHED, GREY, INK, ORANGE, SMALL_PT, panel_size_in
@@ -36,7 +37,7 @@ _TALLEST_MAP_IN = 2.2
 _CONTOUR = 0.3
 """Contours run at this share of the largest magnitude."""
 
-ATTENTION_TO_AUDIO = "What faces attend to in the audio: weight over time, %"
+ATTENTION_TO_AUDIO = "What faces attend to in the audio: weight, %; a bar summarises about 1 s"
 SPECTROGRAM = "Spectrogram the network was given: frequency (Hz), louder is darker"
 AUDIO_SALIENCY = "Gradient saliency of the audio: frequency (Hz)"
 ATTENTION_TO_FACES = "What the audio attends to in the faces: weight of each frame, %"
@@ -97,7 +98,7 @@ def time_blocks(
                 None if faces is None else lambda axes: draw_frames(axes, faces, inputs.places, marks),
                 attention.reason or "there is none",
             )
-    blocks = _with_time_axis(blocks)
+    blocks = _with_time_axis(blocks, inputs.record.end_s - inputs.record.start_s)
     maps = [number for number, block in enumerate(blocks) if block.height_in == _MAP_IN]
     for number in maps:
         grown = _MAP_IN + (beside_in - height_of(blocks)) / (len(maps) - maps.index(number))
@@ -105,8 +106,8 @@ def time_blocks(
     return blocks
 
 
-def _with_time_axis(blocks: list[Block]) -> list[Block]:
-    """The last panel names the axis; those above it have ticks without labels."""
+def _with_time_axis(blocks: list[Block], length_s: float) -> list[Block]:
+    """The last panel names the axis, those above have ticks without labels; past the recording's end is hatched."""
     drawn_at = [number for number, block in enumerate(blocks) if block.draw is not None]
     for number in drawn_at:
         block, last = blocks[number], number == drawn_at[-1]
@@ -118,6 +119,10 @@ def _with_time_axis(blocks: list[Block]) -> list[Block]:
             axes.set_xlim(0.0, WINDOW_S)
             axes.set_xticks(np.arange(0.0, WINDOW_S + 0.01, 0.5))
             axes.tick_params(axis="x", labelbottom=last)
+            if length_s < WINDOW_S - 1e-3:
+                axes.axvspan(
+                    length_s, WINDOW_S, facecolor="none", edgecolor=GREY, hatch="////", linewidth=0.0, zorder=4
+                )
             if last:
                 axes.set_xlabel("time in the segment (s)", fontsize=SMALL_PT)
 
@@ -126,9 +131,9 @@ def _with_time_axis(blocks: list[Block]) -> list[Block]:
 
 
 def draw_attention(axes: Axes, weights: npt.NDArray[np.float32]) -> None:
-    """Weights of the audio tokens over the time that each covers, and what equal weights would be."""
-    step_s = WINDOW_S / len(weights)
-    times = (np.arange(len(weights)) + 0.5) * step_s
+    """Weights of the audio tokens around the middle of what each summarises, and what equal weights would be."""
+    times = token_times_s(len(weights))
+    step_s = float(times[1] - times[0]) if len(times) > 1 else WINDOW_S
     _bars(axes, times, 100 * weights, step_s * 0.92)
 
 

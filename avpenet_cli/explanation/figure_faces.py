@@ -107,6 +107,12 @@ def frames_of(segment: ExplainedSegment, style: FaceStyle) -> tuple[Frame, ...]:
     )
 
 
+def checked_frame(segment: ExplainedSegment, frames: Sequence[Frame]) -> str:
+    """What the figure calls the frame whose map is checked, the one with the most attention; "one frame" undrawn."""
+    shown = segment.saliency.shown
+    return f"frame {frames[chosen_crops(segment).index(shown[0])].letter}" if frames and shown else "one frame"
+
+
 def frame_blocks(segment: ExplainedSegment, frames: Sequence[Frame], width_in: float, *, wide: bool) -> list[Block]:
     """The column of frames; a reason in the place of what is missing.
 
@@ -194,7 +200,7 @@ def _draw_spatial(axes: Axes, frame: Frame, limit: float) -> None:
     if frame.spatial is not None:
         largest = float(frame.spatial.max())
         weights = frame.spatial / largest if largest > 0 else np.zeros_like(frame.spatial)
-        smooth = cv2.resize(weights.astype(np.float32), (_DRAWN_PX, _DRAWN_PX), interpolation=cv2.INTER_LINEAR)
+        smooth = _over_face(weights)
         kept = (_VEILED + (1 - _VEILED) * smooth.astype(np.float64))[..., None]
         base = base * kept + 255 * (1 - kept)
     axes.imshow(base.round().astype(np.uint8), extent=(0, 1, 1, 0), aspect="auto", interpolation="bilinear")
@@ -203,6 +209,15 @@ def _draw_spatial(axes: Axes, frame: Frame, limit: float) -> None:
         axes.contour(centres, centres, smooth, levels=[0.5], colors=[INK], linewidths=0.9)
     _draw_outlines(axes, frame.face)
     _bare(axes)
+
+
+def _over_face(weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """(h, w) weights over the drawn face; weight k is of the surroundings of pixel k * stride, not of a tile."""
+    import cv2
+
+    rows, columns = ((np.arange(_DRAWN_PX) * size / _DRAWN_PX).clip(0, size - 1) for size in weights.shape)
+    x, y = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
+    return np.asarray(cv2.remap(weights.astype(np.float32), x, y, cv2.INTER_LINEAR), np.float32)
 
 
 def _draw_saliency(axes: Axes, frame: Frame, limit: float) -> None:

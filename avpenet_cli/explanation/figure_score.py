@@ -38,8 +38,7 @@ def shares_block(segment: ExplainedSegment, width_in: float) -> Block:
 
 def _draw_shares(axes: Axes, segment: ExplainedSegment) -> None:
     rows = share_rows(segment)
-    reached = 0.0
-    highest = 0.0
+    reached = lowest = highest = 0.0
     for place, (_, value) in enumerate(rows):
         if not math.isfinite(value):
             axes.text(reached, place, " not computed", va="center", fontsize=SMALL_PT, color=GREY)
@@ -55,17 +54,26 @@ def _draw_shares(axes: Axes, segment: ExplainedSegment) -> None:
         axes.text(max(start, end) + 0.12, place, text, va="center", fontsize=SMALL_PT)
         if place < len(rows) - 1:
             axes.plot([end, end], [place + 0.31, place + 0.69], color=GREY, linewidth=0.8)
-        reached, highest = end, max(highest, start, end)
-    axes.set(ylim=(len(rows) - 0.5, -0.5), xlim=(min(_SCALE[0], reached), max(_SCALE[1], highest)))
+        reached, lowest, highest = end, min(lowest, start, end), max(highest, start, end)
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlim=(min(_SCALE[0], lowest), max(_SCALE[1], highest)))
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("score, 0 to 10", fontsize=SMALL_PT)
 
 
-def curve_block(curve: DeletionCurve) -> Block:
-    """The score as parts are blanked: the most salient first, and in random order."""
+def curve_block(curve: DeletionCurve, frame: str, n_frames: int) -> Block:
+    """The score as parts are blanked: the most salient first, and in random order.
+
+    Args:
+        curve: of the audio, or of the one frame whose map was checked.
+        frame: what this frame is called in the figure.
+        n_frames: of the segment; the others stay as they are.
+    """
+    title = "Score as the audio is blanked"
+    if curve.modality == "face":
+        title = f"Score as {frame} is blurred (1 of {n_frames})"
     return Block(
-        f"Score as the {curve.modality} is blanked",
+        title,
         _PANEL_IN,
         lambda axes: _draw_curve(axes, curve),
         above_in=_LEGEND_IN,
@@ -92,7 +100,7 @@ def facts_block(segment: ExplainedSegment, width_in: float) -> Block:
     return text_block("Measured without the network", fact_sentences(segment.facts), width_in)
 
 
-def checks_block(segment: ExplainedSegment, width_in: float) -> Block:
-    """Outcome of the sanity checks."""
-    sentences = [check_line(check) for check in segment.checks]
-    return text_block("Sanity checks of the maps", sentences or ["No check was made."], width_in)
+def checks_block(segment: ExplainedSegment, width_in: float, frame: str) -> Block:
+    """Outcome of the sanity checks; those of the face are made on `frame` alone."""
+    sentences = [check_line(check, frame) for check in segment.checks] or ["No check was made."]
+    return text_block("Sanity checks of the maps", [*sentences, "Attention is not checked."], width_in)

@@ -12,7 +12,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 
 from avpenet_cli.report.figures.style import INK, SMALL_PT
 from avpenet_cli.report.figures.wording import signed
-from avpenet_cli.settings import AudioSettings
+from avpenet_cli.settings import WINDOW_S, AudioSettings
 
 AUDIO_CELLS = (32, 60)
 """Cells of the audio's map: 4 of 128 mel bands by 50 ms."""
@@ -24,6 +24,9 @@ LOWERS, RAISES = "#0b5394", "#c8620a"
 
 _WITHIN_SCALE = 0.98
 """Share of the cells within the colour scale; without it a single cell would leave the others pale."""
+
+_MEL_FRAMES = 300
+"""Of a segment; 10 ms each."""
 
 HZ_TICKS = (100, 500, 1000, 2000, 4000, 8000)
 
@@ -64,6 +67,18 @@ def limit_of(*maps: npt.NDArray[np.float64]) -> float:
         return 0.0
     magnitudes = np.concatenate([np.abs(cells).ravel() for cells in maps])
     return float(np.quantile(magnitudes, _WITHIN_SCALE)) or float(magnitudes.max())
+
+
+def token_times_s(count: int) -> npt.NDArray[np.float64]:
+    """Middles of the surroundings that audio tokens summarise, s in the segment.
+
+    An encoder with strides of 2 has its first token at the beginning and the others a stride apart; where `count` fits
+    no such stride, the tokens are taken for equal parts of the segment.
+    """
+    for stride in (2**power for power in range(1, 9)):
+        if -(-_MEL_FRAMES // stride) == count:
+            return np.asarray(np.arange(count) * (stride * WINDOW_S / _MEL_FRAMES), np.float64)
+    return (np.arange(count) + 0.5) * WINDOW_S / count
 
 
 def mel_of(frequency_hz: float) -> float:

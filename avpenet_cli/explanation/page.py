@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avpenet_cli.explanation.explained import ExplainedSegment, Explanation
+from avpenet_cli.explanation.maps import token_times_s
 from avpenet_cli.explanation.timeline import draw_timeline
 from avpenet_cli.explanation.wording import (
     CHECK_NAMES,
@@ -26,7 +27,6 @@ from avpenet_cli.records import FLAG_MEANINGS
 from avpenet_cli.report.document.review import Level, Notice
 from avpenet_cli.report.figures.style import Figure
 from avpenet_cli.report.page import PAGE_TEMPLATE, Section, page_environment
-from avpenet_cli.settings import WINDOW_S
 from avpenet_cli.stats.bootstrap import LEVEL
 from avpenet_cli.storage import atomic_write
 from avpenet_cli.version import __version__
@@ -134,8 +134,8 @@ def number_rows(segment: ExplainedSegment) -> list[tuple[str, str, str]]:
     rows.append(("quality flags", ", ".join(record.flags) or "none", flags))
     if attention.audio is not None:
         weights = attention.audio
-        step_s, peak = WINDOW_S / len(weights), int(weights.argmax())
-        when = f"from {peak * step_s:.1f} to {(peak + 1) * step_s:.1f} s of the segment"
+        peak = int(weights.argmax())
+        when = f"around {token_times_s(len(weights))[peak]:.1f} s of the segment"
         meaning = f"largest weight of the faces' attention, {when}; equal weights would be {percent(1 / len(weights))}"
         rows.append(("attention to the audio", percent(float(weights[peak])), meaning))
     if attention.faces is not None:
@@ -145,7 +145,11 @@ def number_rows(segment: ExplainedSegment) -> list[tuple[str, str, str]]:
     if attention.audio is None or attention.faces is None:
         rows.append(("attention", f"not computed: {attention.reason or 'no reason was recorded'}", ""))
     if shares_known(segment.shares):
-        meanings = ("score with both modalities replaced by those of quiet segments", "Shapley value", "Shapley value")
+        meanings = (
+            "score with both modalities replaced by those of the lowest-scoring segments",
+            "Shapley value",
+            "Shapley value",
+        )
         rows += [
             (name, number(value, signed=name.startswith("+")), meaning)
             for (name, value), meaning in zip(share_rows(segment)[:3], meanings, strict=True)

@@ -113,12 +113,15 @@ def verdict(check: SanityCheck) -> str:
 def failure(checks: tuple[SanityCheck, ...]) -> str:
     """What a reader must know before the maps where a check failed; else empty."""
     failed = dict.fromkeys(check.modality for check in checks if check.passed is False)
-    return f"A sanity check FAILED ({', '.join(failed)}): do not rely on these maps." if failed else ""
+    maps = f"{' and '.join(failed)} map{'s' if len(failed) > 1 else ''}"
+    these = "these maps" if len(failed) > 1 else "this map"
+    return f"A sanity check FAILED on the {maps}: do not rely on {these}." if failed else ""
 
 
-def check_line(check: SanityCheck) -> str:
-    """ "audio: randomised weights change the map: passed"."""
-    return f"{check.modality}: {CHECK_NAMES.get(check.name, check.name)}: {verdict(check)}"
+def check_line(check: SanityCheck, frame: str) -> str:
+    """ "audio: randomised weights change the map: passed"; the face's checks name the one frame they are of."""
+    of = f"face ({frame})" if check.modality == "face" else check.modality
+    return f"{of}: {CHECK_NAMES.get(check.name, check.name)}: {verdict(check)}"
 
 
 def shares_known(shares: ModalityShares) -> bool:
@@ -129,7 +132,7 @@ def shares_known(shares: ModalityShares) -> bool:
 def share_rows(segment: ExplainedSegment) -> list[tuple[str, float]]:
     """Names and points of the parts of a score, and the score."""
     shares = segment.shares
-    quiet = f"{counted(shares.n_quiet, 'quiet segment')}"
+    quiet = f"{counted(shares.n_quiet, 'lowest score')}"
     score = segment.inputs.record.score
     return [
         (quiet, shares.quiet),
@@ -151,6 +154,6 @@ def shares_sentence(segment: ExplainedSegment) -> str:
     ]
     tail = f" {shares.reason[0].upper()}{shares.reason[1:]}." if shares.reason else ""
     return (
-        f"Against {counted(shares.n_quiet, 'quiet segment')} of the same recording, whose score is "
+        f"Against {counted(shares.n_quiet, 'lowest-scoring segment')} of the same recording, whose score is "
         f"{number(shares.quiet)}, {' and '.join(parts)} points moved the score.{tail}"
     )

@@ -49,6 +49,12 @@ def test_pitch_of_a_cry_with_pauses_and_noise() -> None:
     assert measured.voiced_share == pytest.approx(sounding.mean(), abs=0.08)
 
 
+def test_the_filling_of_a_last_segment_is_not_unvoiced() -> None:
+    inputs = heard(0.3 * np.sin(2 * np.pi * 440 * TIME_S) * (TIME_S < 1.0))
+    measured = facts(replace(inputs, record=replace(inputs.record, end_s=1.0)))
+    assert measured.voiced_share is not None and measured.voiced_share > 0.9
+
+
 @pytest.mark.parametrize(
     ("waveform", "reason"),
     [

@@ -15,7 +15,7 @@ import pytest
 from avpenet_cli.explanation.explained import Attention, ExplainedSegment, ModalityShares, Saliency
 from avpenet_cli.explanation.faces import FaceStyle
 from avpenet_cli.explanation.figure import DrawnSegment, Heading, draw_segment, write_segment
-from avpenet_cli.explanation.maps import band_of, limit_of, sum_cells
+from avpenet_cli.explanation.maps import band_of, limit_of, sum_cells, token_times_s
 from avpenet_cli.report.figures.style import Figure
 from avpenet_cli.settings import AudioSettings
 from tests.support.explained import (
@@ -80,7 +80,16 @@ def no_maps(segment: ExplainedSegment) -> ExplainedSegment:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda segment: segment, ["DEMONSTRATION WEIGHTS", "score", "spatial attention", "passed", "not made"]),
+        (
+            lambda segment: segment,
+            [
+                "DEMONSTRATION WEIGHTS",
+                "spatial attention",
+                "Score as frame d is blurred (1 of",
+                "face (frame d)",
+                "not made",
+            ],
+        ),
         (without_faces, ["No face made this score", "Not drawn: only audio made this score."]),
         (without_audio, ["No audio made this score", "only the face made this score"]),
         (one_face, ["one token a side: attention cannot vary", "mean of 30 frames"]),
@@ -164,7 +173,7 @@ def test_blurred_figure_has_no_detail_in_the_eye_region(flat: ExplainedSegment, 
 def test_failed_check_stands_above_the_maps(segment: ExplainedSegment) -> None:
     failed = replace(segment.checks[0], passed=False)
     figure = draw_segment(replace(segment, checks=(failed, *segment.checks[1:])), HEADING, "none").figure
-    assert "A sanity check FAILED (audio): do not rely on these maps." in text_of(figure)
+    assert "A sanity check FAILED on the audio map: do not rely on this map." in text_of(figure)
 
 
 def test_name_is_text_and_is_shortened(segment: ExplainedSegment) -> None:
@@ -200,3 +209,7 @@ def test_frequencies_are_those_of_the_mel_bands() -> None:
     centres = librosa.mel_frequencies(settings.mel_bands + 2, fmin=settings.mel_low_hz, fmax=settings.mel_high_hz)
     places = [band_of(float(frequency_hz), settings) for frequency_hz in centres[1:-1]]
     assert places == pytest.approx(np.arange(settings.mel_bands), abs=1e-6)
+
+
+def test_tokens_stand_at_the_encoders_stride() -> None:
+    assert token_times_s(10) == pytest.approx(0.32 * np.arange(10))

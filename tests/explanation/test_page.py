@@ -86,7 +86,7 @@ def test_every_part_is_there(page: str) -> None:
         "the patient&#39;s face is in too few frames",
         "only audio made this score",
         "the face mesh is not installed",
-        "quiet segments (7, 8, 9)",
+        "lowest-scoring segments (7, 8, 9)",
         "maps: audio steps",
         "Sundararajan",
         "What the weights&#39; description says.",
@@ -123,6 +123,13 @@ def test_failed_check_is_named_at_the_top(segments: tuple[ExplainedSegment, Expl
     page = render(explanation_of((part, segments[1])), {})
     assert 0 < page.index("A sanity check failed") < page.index("<figure")
     assert page.count("The figure of this segment was not drawn.") == 2
+
+
+def test_checks_that_could_not_be_made_are_not_passed(segments: tuple[ExplainedSegment, ExplainedSegment]) -> None:
+    part = replace(segments[0], checks=(replace(segments[0].checks[0], passed=None),))
+    page = render(explanation_of((part,)), {})
+    assert "No sanity check of these maps could be made." in page
+    assert "No sanity check of these maps failed" not in page
 
 
 def test_names_never_become_code(segments: tuple[ExplainedSegment, ExplainedSegment], tmp_path: Path) -> None:
