@@ -55,22 +55,19 @@ class Attention:
 
 @dataclass(frozen=True, eq=False)
 class Saliency:
-    """How the score depends on each part of the input, by integrated gradients (Sundararajan et al. 2017).
+    """How far the score depends on each part of the input: the score minus the score with that part blanked, points.
 
     Attributes:
-        audio: (128, 300) float32, points of the score, positive where it raises the score; None without.
-        faces: (k, crop_px, crop_px) float32, points, summed over the colours, of the crops `shown`; None without.
-        shown: indices of these crops, those with the most attention first; the first where there is no attention.
-        audio_gap, faces_gap: |sum of the saliency minus (score minus score of the baseline)|, points: the error of the
-            approximation; None without.
+        audio: (rows, columns) float32, cells of frequency, lowest first, and time; positive where the cell raises the
+            score; None without.
+        faces: (k, rows, columns) float32, cells of each crop `shown`, as if every frame showed it; None without.
+        shown: indices of these crops, those with the most attention first; without attention, spread over the segment.
         reason: why there is none of audio or faces, or of both.
     """
 
     audio: Float32 | None = None
     faces: Float32 | None = None
     shown: tuple[int, ...] = ()
-    audio_gap: float | None = None
-    faces_gap: float | None = None
     reason: str = ""
 
 
@@ -132,14 +129,17 @@ class Facts:
 
 @dataclass(frozen=True)
 class DeletionCurve:
-    """The score as the most salient parts of an input are blanked, and as random parts are.
+    """The score as the most salient cells of an input are blanked, and as random ones are.
 
     Attributes:
         modality: `audio` or `face`.
-        share: (m,) share blanked, from 0 to 1.
+        share: (m,) share of the cells that is blanked, from 0.
         score: (m,) points, most salient first.
         random: (m,) points, mean over random orders.
-        area: mean of |score - score(0)| over `share`.
+        random_low: (m,) points, lowest of the random orders.
+        random_high: (m,) points, highest of the random orders.
+        blank: score with all of it blanked, points.
+        area: mean over `share` of how far the score moves towards `blank`, points; negative where it moves away.
         random_area: (r,) the same of each random order.
         passed: the area is larger than that of every random order.
     """
@@ -148,6 +148,9 @@ class DeletionCurve:
     share: tuple[float, ...]
     score: tuple[float, ...]
     random: tuple[float, ...]
+    random_low: tuple[float, ...]
+    random_high: tuple[float, ...]
+    blank: float
     area: float
     random_area: tuple[float, ...]
     passed: bool
@@ -205,6 +208,7 @@ class Explanation:
         software: versions.
         created: ISO 8601, UTC.
         notices: what a reader has to know, plain text.
+        faces: how faces are drawn, a `FaceStyle`.
     """
 
     recording: str
@@ -220,3 +224,4 @@ class Explanation:
     software: dict[str, str] = field(default_factory=dict)
     created: str = ""
     notices: tuple[str, ...] = ()
+    faces: str = "shown"

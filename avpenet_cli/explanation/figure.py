@@ -30,7 +30,9 @@ _FRAMES_IN = 2.55
 _BETWEEN_IN = 0.3
 _PNG_SCALE = 2
 _NOT_PAIN = "Maps show what the network used, not what hurts."
-_COLOURS = "Saliency: orange, solid contour raises the score; blue, dashed contour lowers it."
+_COLOURS = (
+    "Saliency: what the score loses without that part; orange, solid: the part raises it; blue, dashed: lowers it."
+)
 FACE_WORDS: dict[FaceStyle, str] = {
     "shown": "Faces are shown.",
     "blurred": "The eye region of faces is blurred.",
@@ -130,9 +132,8 @@ def _draw(segment: ExplainedSegment, heading_of: Heading, frames: tuple[Frame, .
     elif not beside:
         left.append(text_block("Frames", [no_face(inputs.record)], width))
     checked = checked_frame(segment, frames)
-    n_frames = len(inputs.crops)
     third = (width - 2 * _BETWEEN_IN) / 3
-    strip = [[shares_block(segment, third)], *([curve_block(curve, checked, n_frames)] for curve in segment.curves[:2])]
+    strip = [[shares_block(segment, third)], *([curve_block(curve, checked)] for curve in segment.curves[:2])]
     text_in = (width - _BETWEEN_IN) / 2
     texts = [[facts_block(segment, text_in)], [checks_block(segment, text_in, checked)]]
     header = _header(segment, heading_of, width)

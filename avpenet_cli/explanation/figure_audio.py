@@ -1,4 +1,4 @@
-"""Panels over the time of a segment: attention to audio and to faces, spectrogram, gradient saliency of the audio."""
+"""Panels over the time of a segment: attention to audio and to faces, spectrogram, saliency of the audio."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from avpenet_cli.explanation.explained import ExplainedSegment
 from avpenet_cli.explanation.figure_layout import AXIS_IN, Block, height_of, text_block
 from avpenet_cli.explanation.maps import (
-    AUDIO_CELLS,
     diverging,
     draw_contours,
     hz_ticks,
     limit_of,
     scale_ticks,
-    sum_cells,
     token_times_s,
 )
 from avpenet_cli.explanation.wording import no_audio
@@ -39,7 +37,7 @@ _CONTOUR = 0.3
 
 ATTENTION_TO_AUDIO = "What faces attend to in the audio: weight, %; a bar summarises about 1 s"
 SPECTROGRAM = "Spectrogram the network was given: frequency (Hz), louder is darker"
-AUDIO_SALIENCY = "Gradient saliency of the audio: frequency (Hz)"
+AUDIO_SALIENCY = "Saliency of the audio: frequency (Hz)"
 ATTENTION_TO_FACES = "What the audio attends to in the faces: weight of each frame, %"
 
 
@@ -187,11 +185,10 @@ def draw_spectrogram(axes: Axes, mel: npt.NDArray[np.float32], settings: AudioSe
     _frequency_axis(axes, settings)
 
 
-def draw_saliency(axes: Axes, values: npt.NDArray[np.float32], settings: AudioSettings) -> None:
+def draw_saliency(axes: Axes, cells: npt.NDArray[np.float32], settings: AudioSettings) -> None:
     """Points of the score for each cell of time and frequency, with contours: solid raises it, dashed lowers it."""
-    cells = sum_cells(values, AUDIO_CELLS)
     limit = limit_of(cells)
-    extent = (0.0, WINDOW_S, -0.5, values.shape[0] - 0.5)
+    extent = (0.0, WINDOW_S, -0.5, settings.mel_bands - 0.5)
     image = axes.imshow(
         cells,
         origin="lower",

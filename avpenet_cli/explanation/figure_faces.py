@@ -1,4 +1,4 @@
-"""Frames of a segment with the network's spatial attention, and beside it the gradient saliency on the aligned face."""
+"""Frames of a segment with the network's spatial attention, and beside it the saliency of the aligned face."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.patches import Ellipse
 from avpenet_cli.explanation.explained import ExplainedSegment
 from avpenet_cli.explanation.faces import DrawableFace, FaceStyle, drawable
 from avpenet_cli.explanation.figure_layout import AXIS_IN, Block, text_block
-from avpenet_cli.explanation.maps import FACE_CELLS, diverging, draw_contours, limit_of, scale_ticks, sum_cells
+from avpenet_cli.explanation.maps import diverging, draw_contours, limit_of, scale_ticks
 from avpenet_cli.report.figures.style import GREY, INK, SMALL_PT
 from avpenet_cli.settings import FRAME_STEP_S
 
@@ -59,7 +59,7 @@ class Frame:
     n_frames: int | None
     face: DrawableFace
     spatial: npt.NDArray[np.float32] | None
-    saliency: npt.NDArray[np.float64] | None
+    saliency: npt.NDArray[np.float32] | None
 
     @property
     def caption(self) -> str:
@@ -101,7 +101,7 @@ def frames_of(segment: ExplainedSegment, style: FaceStyle) -> tuple[Frame, ...]:
             n_frames=None if inputs.counts is None else int(inputs.counts[index]),
             face=face,
             spatial=None if attention.spatial is None else attention.spatial[index],
-            saliency=sum_cells(maps[index], FACE_CELLS) if index in maps else None,
+            saliency=maps.get(index),
         )
         for number, (index, face) in enumerate(zip(chosen, drawable(crops, style), strict=True))
     )
@@ -135,7 +135,7 @@ def frame_blocks(segment: ExplainedSegment, frames: Sequence[Frame], width_in: f
             blocks.append(_row_block(row, "" if blocks else title, width_in, limit, images, per_row, stacked=stacked))
     if segment.saliency.faces is None:
         reason = segment.saliency.reason or "it was not computed"
-        blocks.append(text_block("", [f"No gradient saliency of faces: {reason}."], width_in))
+        blocks.append(text_block("", [f"No saliency of faces: {reason}."], width_in))
     elif limit:
         blocks.append(
             Block(

@@ -16,7 +16,7 @@ from avpenet_cli.explanation.wording import (
     share_rows,
     shares_known,
 )
-from avpenet_cli.report.figures.style import BLUE, DASHED, GREY, INK, SMALL_PT, legend_above
+from avpenet_cli.report.figures.style import BLUE, DASHED, GREY, INK, PALE_GREY, SMALL_PT, legend_above
 from avpenet_cli.report.figures.wording import number, signed, text_width_in
 
 _PANEL_IN = 1.05
@@ -61,17 +61,16 @@ def _draw_shares(axes: Axes, segment: ExplainedSegment) -> None:
     axes.set_xlabel("score, 0 to 10", fontsize=SMALL_PT)
 
 
-def curve_block(curve: DeletionCurve, frame: str, n_frames: int) -> Block:
+def curve_block(curve: DeletionCurve, frame: str) -> Block:
     """The score as parts are blanked: the most salient first, and in random order.
 
     Args:
         curve: of the audio, or of the one frame whose map was checked.
         frame: what this frame is called in the figure.
-        n_frames: of the segment; the others stay as they are.
     """
     title = "Score as the audio is blanked"
     if curve.modality == "face":
-        title = f"Score as {frame} is blurred (1 of {n_frames})"
+        title = f"Score as the face of {frame} is blurred"
     return Block(
         title,
         _PANEL_IN,
@@ -84,15 +83,15 @@ def curve_block(curve: DeletionCurve, frame: str, n_frames: int) -> Block:
 
 def _draw_curve(axes: Axes, curve: DeletionCurve) -> None:
     share = 100 * np.array(curve.share)
+    spread = axes.fill_between(share, curve.random_low, curve.random_high, color=PALE_GREY, linewidth=0)
     (random,) = axes.plot(share, curve.random, color=GREY, linestyle=DASHED, linewidth=1.4)
     (salient,) = axes.plot(share, curve.score, color=BLUE, linewidth=1.8)
-    values = [*curve.score, *curve.random]
+    values = [*curve.score, *curve.random_low, *curve.random_high]
     middle, half = (max(values) + min(values)) / 2, max(0.56 * (max(values) - min(values)), 0.25)
-    axes.set(xlim=(0, 100), ylim=(middle - half, middle + half))
-    axes.set_xticks([0, 50, 100])
-    axes.locator_params(axis="y", nbins=4)
+    axes.set(xlim=(0, share[-1]), ylim=(middle - half, middle + half))
+    axes.locator_params(axis="both", nbins=4)
     axes.set_xlabel("share blanked (%)", fontsize=SMALL_PT)
-    legend_above(axes, [salient, random], ["most salient first", "random"])
+    legend_above(axes, [salient, (spread, random)], ["most salient first", "random, and range"])
 
 
 def facts_block(segment: ExplainedSegment, width_in: float) -> Block:

@@ -1,4 +1,4 @@
-"""Saliency as it is drawn: summed over cells, in colours that also differ in shape, on a mel axis in Hz."""
+"""Saliency as it is drawn: cells in colours that also differ in shape, on a mel axis in Hz."""
 
 from __future__ import annotations
 
@@ -13,11 +13,6 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from avpenet_cli.report.figures.style import INK, SMALL_PT
 from avpenet_cli.report.figures.wording import signed
 from avpenet_cli.settings import WINDOW_S, AudioSettings
-
-AUDIO_CELLS = (32, 60)
-"""Cells of the audio's map: 4 of 128 mel bands by 50 ms."""
-FACE_CELLS = (14, 14)
-"""Cells of a face's map: 16 px of 224. Gradients of single pixels are noise, and their pattern shows the face."""
 
 LOWERS, RAISES = "#0b5394", "#c8620a"
 """Colours of what lowers and what raises the score; blue and orange differ for all common kinds of colour blindness."""
@@ -40,25 +35,7 @@ def diverging() -> Colormap:
     return LinearSegmentedColormap.from_list("saliency", [LOWERS, "#ffffff", RAISES])
 
 
-def sum_cells(values: npt.NDArray[np.float32], cells: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Sums over a grid of cells that are as equal as they can be.
-
-    Args:
-        values: (H, W).
-        cells: rows and columns of the grid; not more than H and W are used.
-
-    Returns:
-        (rows, columns); the sum over all cells is that of the values.
-    """
-    summed = values.astype(np.float64)
-    for axis, number in enumerate(cells):
-        size = summed.shape[axis]
-        edges = np.linspace(0, size, min(number, size) + 1).round().astype(int)[:-1]
-        summed = np.add.reduceat(summed, edges, axis=axis)
-    return summed
-
-
-def limit_of(*maps: npt.NDArray[np.float64]) -> float:
+def limit_of(*maps: npt.NDArray[np.float32]) -> float:
     """End of a colour scale that is symmetric about zero: the magnitude that 2 % of the cells exceed.
 
     The largest magnitude where fewer cells differ from zero; 0 where none does.
@@ -106,7 +83,7 @@ def hz_ticks(settings: AudioSettings) -> tuple[list[float], list[str]]:
 
 
 def draw_contours(
-    axes: Axes, cells: npt.NDArray[np.float64], level: float, extent: tuple[float, float, float, float]
+    axes: Axes, cells: npt.NDArray[np.float32], level: float, extent: tuple[float, float, float, float]
 ) -> None:
     """Outline what raises the score (solid) and what lowers it (dashed), so that they differ in black and white.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from avpenet_cli.explanation.explained import ExplainedSegment, Explanation
+from avpenet_cli.explanation.figure import FACE_WORDS
 from avpenet_cli.explanation.maps import token_times_s
 from avpenet_cli.explanation.timeline import draw_timeline
 from avpenet_cli.explanation.wording import (
@@ -84,6 +84,7 @@ def render(explanation: Explanation, figures: Mapping[int, Figure]) -> str:
         check_names=CHECK_NAMES,
         shares_sentence=shares_sentence,
         number_rows=number_rows,
+        face_words=FACE_WORDS,
         setting_rows=lambda: list(_flat(explanation.settings)),
     )
     return environment.get_template(PAGE_TEMPLATE).render(
@@ -154,16 +155,22 @@ def number_rows(segment: ExplainedSegment) -> list[tuple[str, str, str]]:
             (name, number(value, signed=name.startswith("+")), meaning)
             for (name, value), meaning in zip(share_rows(segment)[:3], meanings, strict=True)
         ]
+        shares = segment.shares
+        spread = f"{number(shares.quiet_lowest)} to {number(shares.quiet_highest)}"
+        rows.append(("scores of these segments", spread, "lowest and highest"))
+        rows.append(("score with their audio", number(shares.audio_replaced), "and the segment's own face"))
+        rows.append(("score with their face", number(shares.face_replaced), "and the segment's own audio"))
     else:
         rows.append(
             ("shares of the modalities", f"not computed: {segment.shares.reason or 'no reason was recorded'}", "")
         )
-    gap_meaning = "points by which the map's sum misses the change of the score that it divides up"
-    for name, gap in (("audio", saliency.audio_gap), ("faces", saliency.faces_gap)):
-        if gap is not None and math.isfinite(gap):
-            rows.append((f"error of the map, {name}", number(gap, 3), gap_meaning))
-    if saliency.audio_gap is None or saliency.faces_gap is None:
-        rows.append(("saliency", f"not computed: {saliency.reason or 'no reason was recorded'}", ""))
+    for curve in segment.curves:
+        what = "silence in place of the audio"
+        if curve.modality == "face":
+            what = "a blurred face in every frame"
+        rows.append((f"score with {what}", number(curve.blank), "what saliency and deletion move towards"))
+    if saliency.reason:
+        rows.append(("saliency", f"not computed: {saliency.reason}", ""))
     return rows
 
 

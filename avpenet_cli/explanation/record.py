@@ -1,7 +1,7 @@
 """`explain.json`: what was explained, how, and every figure that the page shows, as frozen dataclasses.
 
 `avpenet_cli.stats.estimate.to_json` turns them into JSON types: NaN becomes null. Scores and what is computed of them
-are points of the 0-10 scale. Maps are in the figures alone; here are their sums.
+are points of the 0-10 scale.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from avpenet_cli.explanation.explained import (
     ExplainedSegment,
     Explanation,
     Facts,
+    Float32,
     ModalityShares,
     Saliency,
     SanityCheck,
@@ -98,22 +99,18 @@ class AttentionWeights:
 
 
 @dataclass(frozen=True)
-class SaliencySums:
-    """Sums of the maps of integrated gradients, and their error.
+class SaliencyMaps:
+    """The maps: the score minus the score with one cell of the input blanked, points.
 
     Attributes:
-        audio: sum of the map of the spectrogram, points; None without a map.
-        audio_gap: its distance from the difference that it explains, points.
-        faces: sum of the map of each face shown, points.
-        faces_gap: their largest distance from the difference that they explain, points.
+        audio: rows of cells, lowest frequencies first, each in order of time; None without a map.
+        faces: for each face shown, rows of cells from the top, each from the left.
         shown: indices of these faces among those of the segment.
         reason: why there is no map of audio, faces or both.
     """
 
-    audio: float | None
-    audio_gap: float | None
-    faces: tuple[float, ...]
-    faces_gap: float | None
+    audio: tuple[tuple[float, ...], ...] | None
+    faces: tuple[tuple[tuple[float, ...], ...], ...]
     shown: tuple[int, ...]
     reason: str
 
@@ -135,7 +132,7 @@ class SegmentExplanation:
 
     segment: int
     attention: AttentionWeights
-    saliency: SaliencySums
+    saliency: SaliencyMaps
     shares: ModalityShares
     facts: Facts
     checks: tuple[SanityCheck, ...]
@@ -199,14 +196,13 @@ def segment_record(segment: ExplainedSegment, figures: tuple[str, ...]) -> Segme
 
 
 def explain_record(
-    explanation: Explanation, segments: tuple[SegmentExplanation, ...], faces: str, files: dict[str, str]
+    explanation: Explanation, segments: tuple[SegmentExplanation, ...], files: dict[str, str]
 ) -> ExplainRecord:
     """The record of an explanation.
 
     Args:
         explanation: all of it; of its segments only their records are taken.
         segments: these.
-        faces: how faces are drawn.
         files: SHA-256 of the other files, by name.
     """
     return ExplainRecord(
@@ -218,7 +214,7 @@ def explain_record(
         status=explanation.status,
         network=explanation.network,
         chosen=explanation.chosen,
-        faces=faces,
+        faces=explanation.faces,
         settings=explanation.settings,
         quiet=explanation.quiet,
         scores=tuple(SegmentRow.of(record) for record in explanation.scores),
@@ -237,12 +233,14 @@ def _attention(attention: Attention, places: np.ndarray) -> AttentionWeights:
     return AttentionWeights(audio, faces, tuple(places.tolist()), attention.reason, attention.spatial_reason)
 
 
-def _saliency(saliency: Saliency) -> SaliencySums:
-    return SaliencySums(
-        audio=None if saliency.audio is None else float(saliency.audio.sum(dtype=np.float64)),
-        audio_gap=saliency.audio_gap,
-        faces=() if saliency.faces is None else tuple(float(face.sum(dtype=np.float64)) for face in saliency.faces),
-        faces_gap=saliency.faces_gap,
+def _saliency(saliency: Saliency) -> SaliencyMaps:
+    return SaliencyMaps(
+        audio=None if saliency.audio is None else _rows(saliency.audio),
+        faces=() if saliency.faces is None else tuple(_rows(face) for face in saliency.faces),
         shown=saliency.shown,
         reason=saliency.reason,
     )
+
+
+def _rows(cells: Float32) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(round(float(value), 5) for value in row) for row in cells)

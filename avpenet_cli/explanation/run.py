@@ -122,7 +122,7 @@ def _explain(request: ExplainRequest, callbacks: RunCallbacks) -> Explanation:
         network = load_network(request.weights).to(scoring.device)
         explainer = _Explainer(
             request,
-            SegmentNetwork(network, description.preprocessing.face),
+            SegmentNetwork(network, description.preprocessing.face, check_stop=callbacks.check_stop),
             outcome.segments,
             tokens_of,
             folder,
@@ -148,10 +148,11 @@ def _explain(request: ExplainRequest, callbacks: RunCallbacks) -> Explanation:
             software=software_versions(),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             notices=tuple(text for text in (description.notice, outcome.message) if text),
+            faces=request.faces,
         )
         explanation, records, figures = explainer.explain(explanation, inputs)
         write_page(folder / PAGE_FILE, explanation, figures)
-        record = explain_record(explanation, records, request.faces, digests(folder))
+        record = explain_record(explanation, records, digests(folder))
         write_json(folder / EXPLAIN_FILE, to_json(record))
         callbacks.item_done()
     return explanation
@@ -215,7 +216,9 @@ class _Explainer:
         for number in range(total):
             self._callbacks.check_stop()
             self._callbacks.progress(number, total)
-            segment, compared = self._segment(inputs.pop(0))
+            # Once is enough to see whether the same computation gives the same map.
+            maps = dataclasses.replace(self._request.maps, repeated=self._request.maps.repeated and not number)
+            segment, compared = self._segment(inputs.pop(0), maps)
             quiet |= set(compared)
             drawn = draw_segment(segment, heading, self._request.faces)
             figures[drawn.segment] = drawn.figure
@@ -226,14 +229,14 @@ class _Explainer:
         done = dataclasses.replace(explanation, segments=tuple(segments), quiet=tuple(sorted(quiet)))
         return done, tuple(records), figures
 
-    def _segment(self, inputs: SegmentInputs) -> tuple[ExplainedSegment, tuple[int, ...]]:
+    def _segment(self, inputs: SegmentInputs, settings: MapSettings) -> tuple[ExplainedSegment, tuple[int, ...]]:
         network = self._network_of(inputs.record.segment)
         attended, tokens = attention_and_tokens(network, inputs)
         with torch.no_grad():
             _check_agreement(inputs.record, float(network.score(*tokens)))
         quiet = quiet_segments(self._records, inputs.record)
-        maps = saliency(network, inputs, tokens, attended, self._request.maps)
-        checks, curves = check(network, inputs, tokens, maps, self._request.maps, self._request.seed)
+        maps = saliency(network, inputs, tokens, attended, settings)
+        checks, curves = check(network, inputs, tokens, maps, settings, self._request.seed)
         shares = modality_shares(network, tokens, quiet, self._tokens_of)
         drawn = inputs
         if inputs.crops.dtype != np.uint8:

@@ -1,14 +1,7 @@
 """Saliency maps: how far each part of the spectrogram and of a face moves the score.
 
-Integrated gradients (Sundararajan, Taly and Yan 2017, Axiomatic attribution for deep networks, arXiv 1703.01365): the
-gradient of the score, integrated on a path from a baseline to the input. The sum of the map is the score minus that of
-the baseline, up to the error of the integration, which is stated with every map.
-
-The published method takes the straight path, on which the whole input fades in at once. A network that gives its score
-already to a faint input has no gradient left on the rest of that path, and the map then says little about the actual
-input: blanking its salient parts changes the score no more than blanking others. Here parts of the input fade in one
-after the other, in random order and in its reverse, and the mean is taken. Section 3 of that paper calls these path
-methods; the mean over orders is what Shapley values are, with gradients in place of differences.
+Occlusion (Zeiler and Fergus 2014, Visualizing and understanding convolutional networks, arXiv 1311.2901): the score
+minus the score with one cell of the input blanked, cell by cell. Decision record 0050 compares it with gradients.
 """
 
 from __future__ import annotations
@@ -25,13 +18,11 @@ from torch.nn import functional as F
 from avpenet_cli.explanation.explained import Attention, Float32, Saliency, SegmentInputs
 from avpenet_cli.explanation.map_settings import MapSettings
 from avpenet_cli.explanation.scorer import SegmentNetwork
-from avpenet_cli.model.network import FeatureNetwork
 
 Tokens = tuple[Tensor | None, Tensor | None, Tensor | None]
 """Audio tokens, face tokens and places of the segment, from `SegmentNetwork.tokens`."""
 
-WAVEFORM = "the network takes acoustic measures of the waveform, not a spectrogram: no gradient leads to the audio"
-LANDMARKS = "the network takes landmarks of the face, not its pixels: no gradient leads to the face"
+WAVEFORM = "the network takes acoustic measures of the waveform, not a spectrogram"
 _BLUR_REACH = 3.0
 """Standard deviations after which the blur is cut off."""
 
@@ -42,17 +33,17 @@ class Varied(NamedTuple):
     Attributes:
         input: (1, 1, 128, 300) or (1, 3, crop_px, crop_px) float32, as the network takes it.
         baseline: same shape, what stands for "nothing there".
+        cell: height and width of a cell, which is blanked as a whole; the last ones may be smaller.
         score: variants (B, ...) of the input -> (B,) scores of the segment.
-        smooth: neighbouring places of the input appear together on the path, without borders between cells.
     """
 
     input: Tensor
     baseline: Tensor
+    cell: tuple[int, int]
     score: Callable[[Tensor], Tensor]
-    smooth: bool
 
 
-def varied_audio(network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens) -> Varied | str:
+def varied_audio(network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, settings: MapSettings) -> Varied | str:
     """The spectrogram with silence as its baseline; or why the network has no map of it.
 
     Silence is the spectrogram of a segment without signal: zeros, as the front end gives them to the network.
@@ -70,58 +61,45 @@ def varied_audio(network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens)
         fixed = None if faces is None else faces.expand(len(variants), -1, -1)
         return network.score(network.network.encode_audio(variants), fixed, places)
 
-    return Varied(audio, torch.zeros_like(audio), score, smooth=False)
+    return Varied(audio, torch.zeros_like(audio), settings.audio_cell, score)
 
 
 def varied_face(
     network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, index: int, settings: MapSettings
 ) -> Varied | str:
-    """One face, the others unchanged, with the blurred face as its baseline; or why the network has no map of it.
+    """One face, as if every frame showed it, with the blurred face as its baseline; or why there is no map of it.
 
-    The blur takes away what is smaller than the brow, the eyes and the mouth, and keeps the light and the colour of the
-    skin: the network then scores as it does where it can read no face, and no edges appear that are not in the crop.
+    One frame of thirty moves the score by hundredths of a point, whatever is in it. The blur takes away what is smaller
+    than the brow, the eyes and the mouth, and keeps the light and the colour of the skin: the network then scores as it
+    does where it can read no face.
     """
     if "face" not in network.network.modalities:
         return "the network takes no face"
-    if _takes_measures(network):
-        return LANDMARKS
     crops = network.faces(inputs)
     if crops is None:
         return "no face made the score"
-    audio, faces, places = tokens
-    if inputs.counts is not None or faces is None:
-        # With pooling by image the token is a mean over the few tracks.
-        with torch.no_grad():
-            rows = network.network.encode_faces(crops)
-    else:
-        rows = faces[0]
+    audio, _, places = tokens
+    count = 1 if places is None else places.shape[1]
 
     def score(variants: Tensor) -> Tensor:
-        # A sum with a mask, and not an assignment: it keeps the gradient of the varied row.
-        own = network.network.encode_faces(variants)
-        others = rows.expand(len(variants), -1, -1)
-        is_own = (torch.arange(len(rows), device=rows.device) == index)[None, :, None]
-        varied = torch.where(is_own, own[:, None], others)
-        if inputs.counts is not None:
-            share = torch.from_numpy(inputs.counts / inputs.counts.sum()).to(varied)
-            varied = (varied * share[:, None]).sum(dim=1, keepdim=True)
+        everywhere = network.network.encode_faces(variants)[:, None].expand(-1, count, -1)
         fixed = None if audio is None else audio.expand(len(variants), -1, -1)
-        return network.score(fixed, varied, places)
+        return network.score(fixed, everywhere, places)
 
     crop = crops[index : index + 1].contiguous()
-    return Varied(crop, blurred(crop, settings.face_blur * crop.shape[-1]), score, smooth=True)
+    side = -(-crop.shape[-1] // settings.face_cells)
+    return Varied(crop, blurred(crop, settings.face_blur * crop.shape[-1]), (side, side), score)
 
 
 def saliency(
     network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, attention: Attention, settings: MapSettings
 ) -> Saliency:
-    """Maps of the audio, and of the faces that attention favours or, without it, of the first.
+    """Maps of the audio, and of the faces that attention favours or, without it, of some spread over the segment.
 
-    The same input gives the same bits for the same number of torch's threads. Each map is that of one input with
-    everything else fixed.
+    The same input gives the same bits for the same number of torch's threads.
 
     Args:
-        network: with its gradients; float32.
+        network: of the segment.
         inputs: of the segment.
         tokens: `network.tokens(inputs)`, computed once for maps and checks.
         attention: of the segment; `faces` may be None.
@@ -130,7 +108,7 @@ def saliency(
     Returns:
         Maps, and for each that is missing a reason in the words of the page.
     """
-    return integrated_gradients(network, inputs, tokens, faces_to_show(inputs, attention, settings), settings)
+    return occlusion(network, inputs, tokens, faces_to_show(inputs, attention, settings), settings)
 
 
 def faces_to_show(inputs: SegmentInputs, attention: Attention, settings: MapSettings) -> tuple[int, ...]:
@@ -142,85 +120,41 @@ def faces_to_show(inputs: SegmentInputs, attention: Attention, settings: MapSett
     return tuple((2 * number + 1) * n_faces // (2 * count) for number in range(count))
 
 
-def integrated_gradients(
+def occlusion(
     network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, shown: tuple[int, ...], settings: MapSettings
 ) -> Saliency:
     """As `saliency`, of the faces `shown`."""
     reasons = []
-    audio, audio_gap = None, None
-    tokens = tuple(None if part is None else part.detach().clone() for part in tokens)  # type: ignore[assignment]
-    with torch.inference_mode(False), torch.enable_grad():
-        varied = varied_audio(network, inputs, tokens)
+    audio, faces = None, []
+    varied = varied_audio(network, inputs, tokens, settings)
+    if isinstance(varied, str):
+        reasons.append(varied)
+    else:
+        audio = _map(varied, settings.batch)
+    for index in shown or (0,):
+        varied = varied_face(network, inputs, tokens, index, settings)
         if isinstance(varied, str):
             reasons.append(varied)
-        else:
-            audio, audio_gap = _map(varied, settings.audio_cell, settings.audio_steps, settings.audio_fade, settings)
-        faces, face_gaps = [], []
-        for index in shown or (0,):
-            varied = varied_face(network, inputs, tokens, index, settings)
-            if isinstance(varied, str):
-                reasons.append(varied)
-                break
-            cell = face_cell(varied.input.shape[-1], settings)
-            face, gap = _map(varied, cell, settings.face_steps, settings.face_fade, settings)
-            faces.append(face)
-            face_gaps.append(gap)
-    return Saliency(
-        audio=audio,
-        faces=np.stack(faces) if faces else None,
-        shown=shown if faces else (),
-        audio_gap=audio_gap,
-        faces_gap=max(face_gaps) if faces else None,
-        reason="; ".join(reasons),
+            break
+        faces.append(_map(varied, settings.batch))
+    return Saliency(audio, np.stack(faces) if faces else None, shown if faces else (), "; ".join(reasons))
+
+
+@torch.no_grad()
+def _map(varied: Varied, batch: int) -> Float32:
+    """Points that each cell adds to the score: (rows, columns) float32."""
+    from captum.attr import FeatureAblation
+
+    number, _ = cell_numbers((varied.input.shape[-2], varied.input.shape[-1]), varied.cell)
+    attributed: Tensor = FeatureAblation(varied.score).attribute(
+        varied.input,
+        baselines=varied.baseline,
+        feature_mask=torch.from_numpy(number)[None, None].to(varied.input.device),
+        perturbations_per_eval=batch,
     )
-
-
-def _map(
-    varied: Varied, cell: tuple[int, int], steps: int, fade: float, settings: MapSettings
-) -> tuple[Float32, float]:
-    """The map (H, W) float32, summed over channels, and the gap of its sum in points."""
-    from captum.attr import IntegratedGradients
-
-    height, width = varied.input.shape[-2:]
-    order = _order((height, width), cell, settings.path_seed, smooth=varied.smooth).to(varied.input.device)
-    difference = varied.input - varied.baseline
-    total, gap = np.zeros((height, width)), 0.0
-    for begin in (order, 1 - order):
-
-        def score(time: Tensor, begin: Tensor = begin) -> Tensor:
-            present = ((time * (1 + fade) - begin) / fade).clamp(0, 1)
-            return varied.score(varied.baseline + present * difference)
-
-        end = torch.ones((1, 1, height, width), device=varied.input.device)
-        attributed, error = IntegratedGradients(score).attribute(
-            end,
-            torch.zeros_like(end),
-            n_steps=steps,
-            method="riemann_middle",
-            internal_batch_size=settings.batch,
-            return_convergence_delta=True,
-        )
-        total += attributed.detach()[0, 0].cpu().numpy() / 2
-        gap += float(error.item()) / 2
-    return total.astype(np.float32), abs(gap)
-
-
-def _order(shape: tuple[int, int], cell: tuple[int, int], seed: int, *, smooth: bool) -> Tensor:
-    """When each place begins to fade in: (1, 1, H, W) float32, random from cell to cell, equally spread from 0 to 1.
-
-    Args:
-        shape: height and width of the input.
-        cell: height and width of a cell.
-        seed: of the order of cells.
-        smooth: cells pass into each other: sharp borders would be edges to a network that looks at faces.
-    """
-    rows, columns = (-(-size // side) for size, side in zip(shape, cell, strict=True))
-    random = np.random.default_rng(seed).permutation(rows * columns).reshape(rows, columns)
-    coarse = torch.from_numpy(random).float()[None, None]
-    fine = F.interpolate(coarse, size=shape, mode="bicubic" if smooth else "nearest")
-    levels, level = fine.unique(return_inverse=True)
-    order: Tensor = level.float() / max(1, len(levels) - 1)
-    return order
+    # Each place of a cell has the value of the whole cell.
+    cells: Float32 = attributed[0, 0, :: varied.cell[0], :: varied.cell[1]].float().cpu().numpy()
+    return cells.copy()
 
 
 def cell_numbers(shape: tuple[int, int], cell: tuple[int, int]) -> tuple[npt.NDArray[np.int64], int]:
@@ -236,17 +170,6 @@ def cell_numbers(shape: tuple[int, int], cell: tuple[int, int]) -> tuple[npt.NDA
     rows, columns = (-(-size // side) for size, side in zip(shape, cell, strict=True))
     number = np.arange(shape[0])[:, None] // cell[0] * columns + np.arange(shape[1]) // cell[1]
     return number, rows * columns
-
-
-def face_cell(crop_px: int, settings: MapSettings) -> tuple[int, int]:
-    """Height and width of a face's cells, pixels."""
-    side = -(-crop_px // settings.face_cells)
-    return side, side
-
-
-def _takes_measures(network: SegmentNetwork) -> bool:
-    """Whether the network learns from measures that nothing learnt computes, such as landmarks."""
-    return isinstance(network.network, FeatureNetwork) and not network.network.encoders()
 
 
 def blurred(images: Tensor, sd_px: float) -> Tensor:

@@ -12,11 +12,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from avpenet_cli.explanation.deletion import deletion_curve
 from avpenet_cli.explanation.explained import DeletionCurve, Float32, Saliency, SanityCheck, SegmentInputs
 from avpenet_cli.explanation.map_settings import MapSettings
-from avpenet_cli.explanation.saliency import Tokens, Varied, face_cell, integrated_gradients, varied_audio, varied_face
+from avpenet_cli.explanation.saliency import Tokens, Varied, occlusion, varied_audio, varied_face
 from avpenet_cli.explanation.scorer import SegmentNetwork
 from avpenet_cli.model.architecture import MODALITIES, Modality
 from avpenet_cli.model.initialise import seeded_state
@@ -37,7 +38,7 @@ def check(
     saliency: Saliency,
     settings: MapSettings,
     seed: int,
-    method: MapMethod = integrated_gradients,
+    method: MapMethod = occlusion,
 ) -> tuple[tuple[SanityCheck, ...], tuple[DeletionCurve, ...]]:
     """Check the maps of one segment: that of the audio, and that of the first face shown.
 
@@ -69,12 +70,11 @@ def check(
                 checks += _not_made(modality)
             continue
         if modality == "audio":
-            varied, cell = varied_audio(network, inputs, tokens), settings.audio_cell
+            varied = varied_audio(network, inputs, tokens, settings)
         else:
             varied = varied_face(network, inputs, tokens, shown[0], settings)
-            cell = face_cell(values.shape[0], settings)
         assert not isinstance(varied, str)  # there is a map
-        curve, deletion = _deletion(modality, varied, values, cell, settings, seed)
+        curve, deletion = _deletion(modality, varied, values, settings, seed)
         curves.append(curve)
         checks.append(_randomisation(modality, varied, values, randomised[modality], settings))
         checks.append(deletion)
@@ -100,34 +100,31 @@ def _of_randomised(
     seed: int,
     method: MapMethod,
 ) -> Saliency:
-    """The maps of the randomised network, whose segment has the first face shown as its only face."""
     randomised = randomised_network(network, seed)
-    audio_steps, face_steps = settings.randomised_steps
-    settings = dataclasses.replace(settings, audio_steps=audio_steps, face_steps=face_steps)
-    if shown:
-        rows = list(shown)
-        inputs = dataclasses.replace(
-            inputs,
-            crops=inputs.crops[rows],
-            places=inputs.places[rows],
-            counts=None if inputs.counts is None else inputs.counts[rows],
-        )
     with torch.no_grad():
         tokens = randomised.tokens(inputs)
-    return method(randomised, inputs, tokens, (0,) if shown else (), settings)
+    return method(randomised, inputs, tokens, shown, settings)
 
 
 def _first_maps(saliency: Saliency) -> dict[str, Float32 | None]:
     return {"audio": saliency.audio, "face": None if saliency.faces is None else saliency.faces[0]}
 
 
+def distance_by_cell(varied: Varied) -> Float32:
+    """Mean absolute difference of an input from its baseline in each cell: (rows, columns) float32."""
+    difference = (varied.input - varied.baseline).abs().mean(dim=1, keepdim=True)
+    means = F.avg_pool2d(difference, varied.cell, ceil_mode=True)
+    values: Float32 = means[0, 0].detach().cpu().numpy()
+    return values
+
+
 def rank_correlation(values: Float32, others: Float32, given: Float32) -> float:
     """Spearman's partial correlation of the absolute values of two maps, given a third array.
 
     Args:
-        values, others: (H, W) float32, maps.
-        given: (H, W) float32, how far the input is from its baseline. Both maps are products with it: without sound
-            there is nothing to attribute under any network, which makes any two maps alike (Adebayo et al., section 5).
+        values, others: (rows, columns) float32, maps.
+        given: (rows, columns) float32, how far the input is from its baseline. Where there is nothing to blank, no
+            network gives a map any value, which makes any two maps alike (Adebayo et al., section 5).
 
     Returns:
         From -1 to 1; 1 where a map has nothing beside `given`, for then it does not depend on the network; NaN where
@@ -150,7 +147,7 @@ def _randomisation(
     modality: Modality, varied: Varied, values: Float32, randomised: Float32 | None, settings: MapSettings
 ) -> SanityCheck:
     limit = settings.largest_correlation
-    given = (varied.input - varied.baseline).abs().sum(dim=1)[0].cpu().numpy()
+    given = distance_by_cell(varied)
     correlation = math.nan if randomised is None else abs(rank_correlation(values, randomised, given))
     if math.isnan(correlation):
         text = f"Whether {_NAMES[modality]} depends on what the network has learnt could not be checked: the map, or "
@@ -171,10 +168,10 @@ def _randomisation(
 
 
 def _deletion(
-    modality: Modality, varied: Varied, values: Float32, cell: tuple[int, int], settings: MapSettings, seed: int
+    modality: Modality, varied: Varied, values: Float32, settings: MapSettings, seed: int
 ) -> tuple[DeletionCurve, SanityCheck]:
-    curve = deletion_curve(varied, values, modality, cell, settings, seed)
-    effect = abs(curve.score[-1] - curve.score[0])
+    curve = deletion_curve(varied, values, modality, settings, seed)
+    effect = abs(curve.blank - curve.score[0])
     baseline = "silence" if modality == "audio" else "the blurred face"
     if effect < settings.least_effect:
         text = (
@@ -183,13 +180,14 @@ def _deletion(
         )
         return curve, SanityCheck("deletion", modality, None, math.nan, math.nan, text)
     limit = max(curve.random_area)
-    numbers = f"by {curve.area:.3f} points on average, random orders by at most {limit:.3f}"
+    where = "towards that of silence" if modality == "audio" else "towards that of a blurred face"
+    numbers = f"by {curve.area:.2f} points on average, random orders by at most {limit:.2f}"
     if curve.passed:
-        text = f"The salient parts of the {modality} matter: blanking them first changes the score {numbers}."
+        text = f"The salient parts of the {modality} matter: blanking them first moves the score {where} {numbers}."
     else:
         text = (
-            f"Do not rely on {_NAMES[modality]}: blanking its salient parts first changes the score {numbers}, so they "
-            "do not matter more than others."
+            f"Do not rely on {_NAMES[modality]}: blanking its salient parts first moves the score {where} {numbers}, "
+            "so they do not matter more than others."
         )
     return curve, SanityCheck("deletion", modality, curve.passed, curve.area, limit, text)
 

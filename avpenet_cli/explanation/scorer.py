@@ -1,4 +1,4 @@
-"""One segment as the explained network sees it: inputs to tokens to a score, differentiable where the network is."""
+"""One segment as the explained network sees it: inputs to tokens to a score."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ from avpenet_cli.settings import FRAME_STEP_S, FaceSettings
 
 SegmentScorer = Callable[[Tensor | None, Tensor | None, Tensor | None], Tensor]
 """(B, Ta, Da) audio tokens, (B, T, Dv) face tokens and (B, T) places, or None for each -> (B,) scores in [0, 10]."""
+
+
+def _go_on() -> None:
+    """Nothing asks to stop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +49,13 @@ class SegmentNetwork:
         network: float32, in evaluation mode, not converted for inference.
         face: preprocessing of the faces, from the description of the weights.
         others: the other segments, for a `FeatureNetwork`; None for one that scores each segment independently.
+        check_stop: called before each batch of variants is scored; raises to stop.
     """
 
     network: PainNetwork
     face: FaceSettings
     others: OtherSegments | None = None
+    check_stop: Callable[[], None] = _go_on
 
     @property
     def device(self) -> torch.device:
@@ -123,6 +129,7 @@ class SegmentNetwork:
         Raises:
             ValueError: a modality is missing that the weights were not trained without.
         """
+        self.check_stop()
         if places is not None and faces is not None:
             places = places.expand(len(faces), -1)
         if self.others is None or not isinstance(self.network, FeatureNetwork):

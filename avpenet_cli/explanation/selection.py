@@ -128,7 +128,11 @@ def _around(records: Sequence[SegmentScore], time_s: float) -> Sequence[SegmentS
         raise SettingsError(
             f"--around {clock(time_s)}: no segment contains this time; the segments end at {clock(end)}", "give another"
         )
-    return records[max(0, inside[0] - 1) : inside[-1] + 2]
+    nearest = sorted(
+        range(max(0, inside[0] - 1), min(len(records), inside[-1] + 2)),
+        key=lambda number: abs((records[number].start_s + records[number].end_s) / 2 - time_s),
+    )
+    return [records[number] for number in sorted(nearest[:MAX_SEGMENTS])]
 
 
 def _top(records: Sequence[SegmentScore], count: int) -> Chosen:

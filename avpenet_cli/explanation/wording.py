@@ -99,7 +99,8 @@ def fact_sentences(facts: Facts) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for name, value, _ in fact_rows(facts):
         if value.startswith("not measured: "):
-            reasons.setdefault(value, []).append(name)
+            # Without the remedy, which is on the page.
+            reasons.setdefault(value.partition("; ")[0], []).append(name)
         else:
             known.append(f"{name}: {value}")
     return [*known, *(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())]

@@ -18,8 +18,6 @@ from avpenet_cli.explanation.sanity import check
 from tests.support.explanations import read_recording
 
 _SEED = 1
-_STRAIGHT = 1e4
-"""Parts that fade in so slowly do so at the same time."""
 
 
 def main() -> None:
@@ -27,12 +25,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recordings", nargs="+", type=Path)
     parser.add_argument("--every", type=int, default=3, help="take each so-many-th segment")
-    parser.add_argument("--straight", action="store_true", help="integrate on the straight path, as published")
     arguments = parser.parse_args()
     # Repetition is bit for bit, so one segment of each recording is enough.
     settings, checks, seconds = MapSettings(), list[SanityCheck](), list[float]()
-    if arguments.straight:
-        settings = dataclasses.replace(settings, audio_fade=_STRAIGHT, face_fade=_STRAIGHT)
     for path in arguments.recordings:
         read = read_recording(path)
         for number, inputs in enumerate(read.inputs[:: arguments.every]):
@@ -45,7 +40,6 @@ def main() -> None:
             seconds.append(time.process_time() - began)
             checks += results
             print(f"{path.name} segment {inputs.record.segment}, score {inputs.record.score}, {seconds[-1]:.0f} CPU s")
-            print(f"  gaps: audio {maps.audio_gap}, face {maps.faces_gap}")
             for result in results:
                 print(f"  {result.name} {result.modality}: {result.passed} {result.value:.3f} ({result.limit:.3f})")
     for name, modality in sorted({(result.name, result.modality) for result in checks}):

@@ -75,7 +75,7 @@ def test_an_explanation_of_a_phantom_has_everything(tmp_path: Path, avpenet_here
 
 
 STYLES: dict[str, FaceStyle] = {"without a face": "blurred", "two faces without audio": "none", "rotated": "landmarks"}
-QUICK = MapSettings(audio_steps=4, face_steps=2, faces_shown=1, deletion_shares=(0.5,), random_orders=2)
+QUICK = MapSettings(audio_cell=(64, 60), face_cells=3, faces_shown=1, deletion_shares=(0.4,), random_orders=2)
 """Coarse maps: here the question is whether there are any."""
 
 

@@ -61,7 +61,7 @@ def explanation_of(segments: tuple[ExplainedSegment, ...], recording: str = "bed
         segments=tuple(map(stripped, segments)),
         unexplained=((4, "the patient's face is in too few frames"),),
         quiet=(7, 8, 9),
-        settings={"stride_s": 3.0, "maps": {"audio_steps": 24, "deletion_shares": (0.1, 0.5)}},
+        settings={"stride_s": 3.0, "maps": {"face_cells": 8, "deletion_shares": (0.1, 0.5)}},
         software={"torch": "2.0"},
         created="2026-03-04T10:15:00+00:00",
         notices=("What the weights' description says.",),
@@ -87,10 +87,10 @@ def test_every_part_is_there(page: str) -> None:
         "only audio made this score",
         "the face mesh is not installed",
         "lowest-scoring segments (7, 8, 9)",
-        "maps: audio steps",
-        "Sundararajan",
+        "maps: face cells",
+        "Zeiler and Fergus",
         "What the weights&#39; description says.",
-        "error of the map, audio",
+        "score with silence in place of the audio",
         "+4.90",
     ):
         assert words in page

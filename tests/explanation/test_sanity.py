@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -12,16 +12,18 @@ import torch
 
 from avpenet_cli.explanation.explained import DeletionCurve, Float32, Saliency, SanityCheck, SegmentInputs
 from avpenet_cli.explanation.map_settings import MapSettings
-from avpenet_cli.explanation.saliency import Tokens, Varied, integrated_gradients, varied_audio, varied_face
-from avpenet_cli.explanation.sanity import MapMethod, check, randomised_network, rank_correlation
+from avpenet_cli.explanation.saliency import Tokens, Varied, occlusion, varied_audio, varied_face
+from avpenet_cli.explanation.sanity import MapMethod, check, distance_by_cell, randomised_network, rank_correlation
 from avpenet_cli.explanation.scorer import SegmentNetwork
 from tests.support.explanations import ReadRecording
 
 pytestmark = pytest.mark.slow
 
 SETTINGS = dataclasses.replace(MapSettings(), faces_shown=1)
-QUICK = dataclasses.replace(SETTINGS, deletion_shares=(0.5,), random_orders=1)
-"""For checks other than deletion."""
+QUICK = dataclasses.replace(SETTINGS, deletion_shares=(0.4,), random_orders=1)
+"""For checks other than deletion, of maps that cost nothing."""
+COARSE = dataclasses.replace(QUICK, audio_cell=(32, 60), face_cells=3)
+"""For checks of real maps that need no detail."""
 
 SEED = 5
 MODALITIES = ("audio", "face")
@@ -52,13 +54,41 @@ def checked(
     return {(one.name, one.modality): one for one in checks}, list(curves)
 
 
+def by_cell(image: Float32, cell: tuple[int, int]) -> Float32:
+    """Means over the cells of a map."""
+    means: Float32 = torch.nn.functional.avg_pool2d(torch.from_numpy(image)[None, None], cell, ceil_mode=True)[
+        0, 0
+    ].numpy()
+    return means
+
+
+def of_images(audio: Float32, face: Float32, shown: tuple[int, ...], settings: MapSettings) -> Saliency:
+    side = -(-face.shape[0] // settings.face_cells)
+    return Saliency(by_cell(audio, settings.audio_cell), by_cell(face, (side, side))[None], shown)
+
+
 def edges_only(
     network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, shown: tuple[int, ...], settings: MapSettings
 ) -> Saliency:
     """A map that shows the edges of the input, whatever the network is."""
     assert inputs.mel is not None
     crop = inputs.crops[shown[0]].astype(np.float32).mean(axis=-1)
-    return Saliency(audio=edges(inputs.mel), faces=edges(crop)[None], shown=shown)
+    return of_images(edges(inputs.mel), edges(crop), shown, settings)
+
+
+def noisy_edges(seeds: Iterator[int]) -> MapMethod:
+    """The same with other noise each time, as maps of gradients have it."""
+
+    def method(
+        network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, shown: tuple[int, ...], settings: MapSettings
+    ) -> Saliency:
+        assert inputs.mel is not None
+        rng = np.random.default_rng(next(seeds))
+        images = edges(inputs.mel), edges(inputs.crops[shown[0]].astype(np.float32).mean(axis=-1))
+        audio, face = (image * (1 + rng.standard_normal(image.shape)).astype(np.float32) for image in images)
+        return of_images(audio, face, shown, settings)
+
+    return method
 
 
 def edges(image: Float32) -> Float32:
@@ -72,16 +102,25 @@ def centre(
 ) -> Saliency:
     """A map that shows the middle, as pictures of saliency often do."""
     side = inputs.crops.shape[1]
-    return Saliency(audio=blob(128, 300), faces=blob(side, side)[None], shown=shown)
+    return of_images(blob(128, 300), blob(side, side), shown, settings)
 
 
 def input_only(
     network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, shown: tuple[int, ...], settings: MapSettings
 ) -> Saliency:
     """A map that shows how far the input is from its baseline."""
-    varied = varied_audio(network, inputs, tokens), varied_face(network, inputs, tokens, shown[0], settings)
-    audio, face = ((part.input - part.baseline).abs().sum(dim=1).numpy() for part in varied if isinstance(part, Varied))
-    return Saliency(audio=audio[0], faces=face, shown=shown)
+    varied = varied_audio(network, inputs, tokens, settings), varied_face(network, inputs, tokens, shown[0], settings)
+    audio, face = (distance_by_cell(part) for part in varied if isinstance(part, Varied))
+    return Saliency(audio, face[None], shown)
+
+
+def upside_down(
+    network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, shown: tuple[int, ...], settings: MapSettings
+) -> Saliency:
+    """The network's own map with its sign changed."""
+    maps = occlusion(network, inputs, tokens, shown, settings)
+    assert maps.audio is not None and maps.faces is not None
+    return Saliency(-maps.audio, -maps.faces, shown)
 
 
 def blob(height: int, width: int) -> Float32:
@@ -96,28 +135,33 @@ def noise(seed: Callable[[], int]) -> MapMethod:
         network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, shown: tuple[int, ...], settings: MapSettings
     ) -> Saliency:
         rng = np.random.default_rng(seed())
-        side = inputs.crops.shape[1]
-        audio, faces = (rng.standard_normal(shape).astype(np.float32) for shape in ((128, 300), (1, side, side)))
-        return Saliency(audio=audio, faces=faces, shown=shown)
+        rows, columns = settings.audio_cell
+        shapes = (-(-128 // rows), -(-300 // columns)), (1, settings.face_cells, settings.face_cells)
+        audio, faces = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+        return Saliency(audio, faces, shown)
 
     return method
 
 
 def test_maps_of_the_trained_network_pass_randomisation_and_deletion(segment: Segment) -> None:
-    checks, curves = checked(segment, integrated_gradients, dataclasses.replace(SETTINGS, repeated=False))
+    checks, curves = checked(segment, occlusion, dataclasses.replace(SETTINGS, repeated=False))
     made = {key: one for key, one in checks.items() if one.name != "repetition"}
     assert len(made) == 4
     assert all(one.passed for one in made.values()), [one.text for one in made.values() if not one.passed]
     assert [curve.modality for curve in curves] == list(MODALITIES)
     for curve in curves:
-        assert curve.share[0] == 0 and curve.share[-1] == 1
-        assert curve.score[0] == pytest.approx(curve.random[0]) and curve.score[-1] == pytest.approx(curve.random[-1])
+        assert curve.share == (0, *SETTINGS.deletion_shares)
+        assert curve.score[0] == pytest.approx(curve.random[0]) == pytest.approx(curve.random_high[0])
+        assert all(
+            low <= mean <= high
+            for low, mean, high in zip(curve.random_low, curve.random, curve.random_high, strict=True)
+        )
+        assert curve.blank < curve.score[0]
         assert len(curve.random_area) == SETTINGS.random_orders
 
 
 def test_a_map_that_is_computed_again_is_the_same(segment: Segment) -> None:
-    few_steps = dataclasses.replace(QUICK, audio_steps=2, face_steps=2, randomised_steps=(1, 1))
-    checks, _ = checked(segment, integrated_gradients, few_steps)
+    checks, _ = checked(segment, occlusion, COARSE)
     assert all(checks["repetition", modality].passed for modality in MODALITIES)
 
 
@@ -128,6 +172,27 @@ def test_a_map_that_ignores_the_network_fails_randomisation(segment: Segment, ma
         result = checks["randomisation", modality]
         assert result.passed is False and result.value == pytest.approx(1.0)
         assert result.text.startswith("Do not rely on") and "random weights" in result.text
+
+
+def test_edges_with_fresh_noise_fail_randomisation(segment: Segment) -> None:
+    checks, _ = checked(segment, noisy_edges(iter(range(100))), dataclasses.replace(QUICK, repeated=False))
+    assert all(checks["randomisation", modality].passed is False for modality in MODALITIES)
+
+
+def test_a_map_fails_randomisation_where_nothing_was_randomised(
+    segment: Segment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avpenet_cli.explanation.sanity.randomised_network", lambda network, seed: network)
+    checks, _ = checked(segment, occlusion, dataclasses.replace(COARSE, repeated=False))
+    for modality in MODALITIES:
+        result = checks["randomisation", modality]
+        assert result.passed is False and result.value == pytest.approx(1.0)
+
+
+def test_a_map_with_the_wrong_sign_fails_deletion(segment: Segment) -> None:
+    settings = dataclasses.replace(COARSE, random_orders=9, repeated=False)
+    _, curves = checked(segment, upside_down, settings)
+    assert all(not curve.passed and curve.area < float(np.mean(curve.random_area)) for curve in curves)
 
 
 def test_a_random_map_fails_deletion(segment: Segment) -> None:
@@ -156,7 +221,7 @@ def test_a_map_that_is_not_computed_again_says_so(segment: Segment) -> None:
 
 
 def test_checks_without_a_map_say_so(segment: Segment) -> None:
-    maps = Saliency(reason="no gradient")
+    maps = Saliency(reason="no map")
     checks, curves = check(segment.network, segment.inputs, segment.tokens, maps, SETTINGS, SEED)
     assert not curves and len(checks) == 6
     assert all(one.passed is None and math.isnan(one.value) and one.text for one in checks)
@@ -166,7 +231,7 @@ def test_a_flat_map_cannot_be_checked_for_the_network(segment: Segment) -> None:
     def flat(
         network: SegmentNetwork, inputs: SegmentInputs, tokens: Tokens, shown: tuple[int, ...], settings: MapSettings
     ) -> Saliency:
-        return Saliency(audio=np.zeros((128, 300), np.float32))
+        return Saliency(audio=np.zeros((8, 20), np.float32))
 
     maps = flat(segment.network, segment.inputs, segment.tokens, (), QUICK)
     checks, _ = check(segment.network, segment.inputs, segment.tokens, maps, QUICK, SEED, flat)

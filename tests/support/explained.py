@@ -29,13 +29,22 @@ _IMAGE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 def explained(inputs: SegmentInputs) -> ExplainedSegment:
     """A segment with audio and faces, all panels of its figure, and one check of each outcome."""
     rng = np.random.default_rng(5)
-    n_faces, side = inputs.crops.shape[:2]
+    n_faces = len(inputs.crops)
     shown = (n_faces - 1, 0, n_faces // 2, n_faces // 3)
     audio_weights: npt.NDArray[np.float64] = rng.uniform(0.5, 2.0, (10,))
     face_weights: npt.NDArray[np.float64] = rng.uniform(0.5, 2.0, (n_faces,))
     curves = tuple(
         DeletionCurve(
-            name, (0.0, 0.1, 0.5, 1.0), (8.0, 5.0, 2.0, 1.0), (8.0, 7.5, 4.5, 1.0), 4.1, (2.0, 2.2, 2.1), True
+            name,
+            (0.0, 0.05, 0.15, 0.4),
+            (8.0, 5.0, 3.0, 2.0),
+            (8.0, 7.5, 6.9, 5.5),
+            (8.0, 7.2, 6.0, 4.1),
+            (8.0, 7.9, 7.6, 6.8),
+            1.0,
+            4.1,
+            (1.2, 1.4, 1.3),
+            True,
         )
         for name in ("audio", "face")
     )
@@ -54,11 +63,9 @@ def explained(inputs: SegmentInputs) -> ExplainedSegment:
             rng.uniform(0, 0.8, (n_faces, 7, 7)).astype(np.float32),
         ),
         Saliency(
-            rng.normal(0, 0.01, (128, 300)).astype(np.float32),
-            rng.normal(0, 0.001, (len(shown), side, side)).astype(np.float32),
+            rng.normal(0, 0.1, (8, 20)).astype(np.float32),
+            rng.normal(0, 0.1, (len(shown), 8, 8)).astype(np.float32),
             shown,
-            0.02,
-            0.03,
         ),
         ModalityShares(0.6, 4.9, (inputs.record.score or 0.0) - 5.5, 3),
         Facts(440.0, (400.0, 520.0), 0.7, -23.0, audio_reason="", face_reason="the face mesh is not installed"),
@@ -76,7 +83,7 @@ def without_faces(segment: ExplainedSegment) -> ExplainedSegment:
         segment,
         inputs=replace(segment.inputs, record=record, crops=none, places=segment.inputs.places[:0]),
         attention=Attention(reason=reason, spatial_reason=reason),
-        saliency=replace(segment.saliency, faces=None, shown=(), faces_gap=None, reason=reason),
+        saliency=replace(segment.saliency, faces=None, shown=(), reason=reason),
         shares=ModalityShares(reason=reason),
         checks=segment.checks[:3],
         curves=segment.curves[:1],
@@ -91,7 +98,7 @@ def without_audio(segment: ExplainedSegment) -> ExplainedSegment:
         segment,
         inputs=replace(segment.inputs, record=record, mel=None, waveform=None),
         attention=Attention(spatial=segment.attention.spatial, reason=reason),
-        saliency=replace(segment.saliency, audio=None, audio_gap=None, reason=reason),
+        saliency=replace(segment.saliency, audio=None, reason=reason),
         shares=ModalityShares(reason=reason),
         checks=segment.checks[3:],
         curves=segment.curves[1:],
