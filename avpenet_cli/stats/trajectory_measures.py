@@ -88,11 +88,14 @@ def cells(start_s: Floats, end_s: Floats) -> tuple[Floats, Floats]:
     segment never stands for a time outside of itself.
 
     Args:
-        start_s, end_s: (n,) of the segments, s, in the order of their middles.
+        start_s, end_s: (n,) of the segments, s, in any order.
     """
     middle = (start_s + end_s) / 2
-    between = (middle[:-1] + middle[1:]) / 2
-    return np.maximum(start_s, np.append(-np.inf, between)), np.minimum(end_s, np.append(between, np.inf))
+    order = np.argsort(middle, kind="stable")
+    between = (middle[order][:-1] + middle[order][1:]) / 2
+    first, last = np.empty_like(middle), np.empty_like(middle)
+    first[order], last[order] = np.append(-np.inf, between), np.append(between, np.inf)
+    return np.maximum(start_s, first), np.minimum(end_s, last)
 
 
 def from_draws(values: Floats, n: int, value: float | None = None) -> Estimate:

@@ -240,3 +240,12 @@ def test_without_a_level_every_measure_has_the_reason() -> None:
     for estimate in (area(course), mean(course), highest(course), seconds_above(course, 3.0), after.half_time_s):
         assert np.isnan(estimate.value) and estimate.reason == course.reason
     assert not peaks(course)
+
+
+def test_segments_within_one_another_stand_for_no_negative_time() -> None:
+    start_s, end_s = np.array([0.0, 1.0, 2.0, 12.0]), np.array([10.0, 2.0, 5.0, 13.0])
+    first, last = cells(start_s, end_s)
+    assert (last > first).all()
+    assert first[1] == 1.0 and last[1] == 2.0
+    order = np.argsort(first)
+    assert (last[order][:-1] <= first[order][1:]).all()
