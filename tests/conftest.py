@@ -36,6 +36,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _not_in_the_background() -> Iterator[None]:
+    """A suite started with nohup, or with & by a script, hands its deafness to SIGHUP or SIGINT down to every run."""
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGHUP, hangup)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real clips and reference outputs beside the repository."""

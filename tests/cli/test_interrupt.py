@@ -22,16 +22,6 @@ from tests.support.processes import ffmpegs_with
 AFTER_A_RUN = {"scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.recordings.csv", "scores.run.json"}
 
 
-@pytest.fixture(autouse=True)
-def _not_in_the_background() -> Iterator[None]:
-    """A suite started with nohup, or with & by a script, hands its deafness to SIGHUP or SIGINT down to every run."""
-    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGHUP, hangup)
-
-
 class Run:
     """A run under way in a process of its own."""
 

@@ -199,9 +199,14 @@ def test_recording_that_is_finished_first_is_stored_first(
 def test_recording_of_a_killed_worker_is_tried_again(begin: Callable[..., Run], single: Path, tmp_path: Path) -> None:
     run = begin()
     run.wait_for("scoring 4 recordings")
-    until(lambda: any(b"ffmpeg" in command_line(pid) for pid in descendants(run.process.pid)))
-    (busy, *_) = [pid for pid in run.workers() if descendants(pid)]
-    os.kill(busy, signal.SIGKILL)
+    busy: list[int] = []
+
+    def found() -> bool:
+        busy[:] = [pid for pid in run.workers() if descendants(pid)]
+        return bool(busy)
+
+    until(found)
+    os.kill(busy[0], signal.SIGKILL)
     said = run.end()
     assert run.process.returncode == 1
     assert said.count("the process that scored it was killed (signal 9); it is tried once more, alone") == 1
