@@ -8,7 +8,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +30,7 @@ from avpenet_cli.cli import (
     trajectory,
     weights,
 )
+from avpenet_cli.cli.grouped_help import GroupedHelp
 from avpenet_cli.cli.run_end import formatted_traceback, run_end
 from avpenet_cli.cli.run_log import discard_output, json_line, last_message
 from avpenet_cli.errors import ExitCode
@@ -38,6 +39,7 @@ from avpenet_cli.version import __version__
 
 app = typer.Typer(
     name="avpenet",
+    cls=GroupedHelp,
     help="Score recorded clinical procedures for pain, from face and voice together, offline.\n\n"
     "For research and quality audits of recordings. Not a medical device; not for decisions about a patient.",
     no_args_is_help=True,
@@ -47,23 +49,34 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("score", short_help="Score recordings: one row for every 3-second segment.")(score.score)
-app.command("status", short_help="Show what is done, failed and still to do; also during a run.")(status.status)
-app.command("report", short_help="Compare scores with human ratings, on a page to sign.")(report.report)
-app.command("trajectory", short_help="Show scores over time: changes, states, ratings, events, alerts.")(
-    trajectory.trajectory
-)
-app.command("explain", short_help="Show what the network used for the scores of some segments.")(explain.explain)
-app.command("prepare", short_help="Make a segment store of recordings and ratings, to train on.")(prepare.prepare)
-app.command("train", short_help="Train a network on a segment store.")(train.train)
-app.command("evaluate", short_help="Evaluate weights on a segment store.")(evaluate.evaluate)
-app.command("experiment", short_help="Compare systems, ablations and robustness on a segment store.")(
-    experiment.experiment
-)
-app.command("bench", short_help="Measure how fast this machine scores.")(bench.bench)
-app.command("doctor", short_help="Check that everything needed is installed.")(doctor.doctor)
-app.add_typer(weights.app, name="weights", short_help="List, verify, install, import and pack weights.")
-app.add_typer(phantom.app, name="phantom", short_help="Make synthetic patients; check the installation with them.")
+# For whom each command is, in the order of the help; each with one line there.
+_COMMANDS: dict[str, tuple[tuple[str, Callable[..., int] | typer.Typer, str], ...]] = {
+    "Score": (
+        ("score", score.score, "Score recordings: one row for every 3-second segment."),
+        ("status", status.status, "Show what is done, failed and still to do; also during a run."),
+        ("trajectory", trajectory.trajectory, "Show scores over time: changes, states, ratings, events, alerts."),
+        ("explain", explain.explain, "Show what the network used for the scores of some segments."),
+    ),
+    "Audit": (("report", report.report, "Compare scores with human ratings, on a page to sign."),),
+    "Site": (
+        ("weights", weights.app, "List, verify, install, import and pack weights."),
+        ("phantom", phantom.app, "Make synthetic patients; check the installation with them."),
+        ("bench", bench.bench, "Measure how fast this machine scores."),
+        ("doctor", doctor.doctor, "Check that everything needed is installed."),
+    ),
+    "Research": (
+        ("prepare", prepare.prepare, "Make a segment store of recordings and ratings, to train on."),
+        ("train", train.train, "Train a network on a segment store."),
+        ("evaluate", evaluate.evaluate, "Evaluate weights on a segment store."),
+        ("experiment", experiment.experiment, "Compare systems, ablations and robustness on a segment store."),
+    ),
+}
+for _group, _commands in _COMMANDS.items():
+    for _name, _command, _line in _commands:
+        if isinstance(_command, typer.Typer):
+            app.add_typer(_command, name=_name, short_help=_line, rich_help_panel=_group)
+        else:
+            app.command(_name, short_help=_line, rich_help_panel=_group)(_command)
 
 
 def _print_version(requested: bool) -> None:

@@ -1,0 +1,1 @@
+"""Scores in the formats of clinical and research data systems."""

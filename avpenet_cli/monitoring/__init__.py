@@ -1,0 +1,1 @@
+"""Drift of scores, their evidence and their agreement with ratings, over weeks."""

@@ -1,0 +1,1 @@
+"""Human ratings: importing them, sampling what to rate, agreement of raters."""

@@ -1,0 +1,1 @@
+"""From an output back to its inputs: are all digests still what they were?"""
