@@ -16,6 +16,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     """Every schema by its file name in this package."""
     from pydantic import TypeAdapter
 
+    from avpenet_cli.calibration.site import KIND, SITE_VERSION, SiteCalibration
     from avpenet_cli.experiment.results import RESULTS_VERSION, ExperimentResult
     from avpenet_cli.explanation.record import EXPLAIN_VERSION, ExplainRecord
     from avpenet_cli.report.schema import document_schema, report_schema
@@ -42,6 +43,10 @@ def schemas() -> dict[str, dict[str, Any]]:
     explain = document_schema(ExplainRecord, f"avpenet explain (explain.json), version {EXPLAIN_VERSION}")
     explain["properties"]["version"]["const"] = EXPLAIN_VERSION
     generated["explain.schema.json"] = explain
+    site = document_schema(SiteCalibration, f"avpenet calibrate (site.json), version {SITE_VERSION}")
+    site["properties"]["format_version"]["const"] = SITE_VERSION
+    site["properties"]["kind"]["const"] = KIND
+    generated["site.schema.json"] = site
     return {name: {"$schema": _DIALECT} | schema for name, schema in generated.items()}
 
 
