@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,6 +16,7 @@ from avpenet_cli.media.probe import probe
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import CREATION_TIME, RecordingOutcome
 from avpenet_cli.settings import DecodingSettings
+from avpenet_cli.study.recording_times import CLOCK_YEARS, read_recording_times
 
 CONTAINER, NOWHERE = "container", "none"
 _NAME = "name:"
@@ -40,11 +41,6 @@ _DIRECTIVES = {
 """What each directive of `strptime` that a pattern may have stands for; numbers have all their digits."""
 _FIRST_YEAR = 1990
 """Digits that would be an earlier date are no date."""
-_YEARS = range(1900, 2200)
-"""Other years are no clock's, however wrong it is."""
-_YEAR_S = 365.25 * 86_400
-_MAX_OFFSET_S = 100 * _YEAR_S
-"""A clock without battery starts decades back."""
 
 Start = datetime | None
 Finder = Callable[[Recording, RecordingOutcome], Start]
@@ -92,7 +88,7 @@ def start_times(
         raise SettingsError(
             f"--recorded-at {wanted}: no such table", "give container, none, name:PATTERN or the path of a table"
         )
-    table, digest = _read_table(path)
+    table, digest = read_recording_times(path)
     matches = match_names(table, names, path.name)
     written_of: dict[str, str] = {}
     for written, name in matches.names.items():
@@ -126,7 +122,7 @@ def container_start(outcome: RecordingOutcome) -> datetime | None:
 
 def _stated(creation_time: str) -> Start:
     start = datetime.fromisoformat(creation_time) if creation_time else None
-    return start if start is not None and start.year in _YEARS else None
+    return start if start is not None and start.year in CLOCK_YEARS else None
 
 
 def _from_container(decoding: DecodingSettings, recording: Recording, outcome: RecordingOutcome) -> Start:
@@ -162,52 +158,8 @@ def _from_name(pattern: str) -> Finder:
                 start = datetime.strptime(match[1], pattern)
             except ValueError:
                 continue
-            if start.year >= _FIRST_YEAR and start.year in _YEARS:
+            if start.year >= _FIRST_YEAR and start.year in CLOCK_YEARS:
                 return start
         return None
 
     return find
-
-
-def _read_table(path: Path) -> tuple[Mapping[str, datetime], str]:
-    """(start by recording, corrected by the clock offset of its device; digest of the file)."""
-    import numpy as np
-
-    from avpenet_cli.study.readers import read_sheet
-
-    columns = ("recording", "recorded_at", "device", "clock_offset_s")
-    sheet = read_sheet(path, columns, "table of recording times", columns[:1])
-    sheet.require(columns[:2], "table of recording times", "give it the columns recording and recorded_at")
-    recordings = sheet.filled("recording").to_pylist()
-    stated = sheet.text("recorded_at").to_pylist()
-    devices = sheet.text("device").to_pylist() if "device" in sheet.columns else [None] * sheet.rows
-    offsets = sheet.numbers("clock_offset_s").tolist() if "clock_offset_s" in sheet.columns else [np.nan] * sheet.rows
-    of_device: dict[str, float] = {}
-    starts: dict[str, datetime] = {}
-    for row, (device, offset) in enumerate(zip(devices, offsets, strict=True)):
-        if device and not np.isnan(offset) and of_device.setdefault(device, offset) != offset:
-            problem = f"clock_offset_s is {offset:g}, but {of_device[device]:g} on another row of {device}"
-            raise sheet.fault(np.array([row]), problem, "a device has one clock offset")
-    for row, (recording, text) in enumerate(zip(recordings, stated, strict=True)):
-        if recording in starts:
-            raise sheet.fault(np.array([row]), f"{recording} has a row already", "give each recording once")
-        start = _parsed(text)
-        if start is None:
-            if text:
-                problem = f"recorded_at is {text!r}, not a date with time in ISO 8601"
-                raise sheet.fault(np.array([row]), problem, "write it like 2026-03-04T10:15:00+01:00")
-            continue
-        offset = of_device.get(devices[row] or "", offsets[row])
-        if not abs(offset) <= _MAX_OFFSET_S and not np.isnan(offset):
-            problem = f"clock_offset_s is {offset:g}, over {_MAX_OFFSET_S / _YEAR_S:.0f} years"
-            raise sheet.fault(np.array([row]), problem, "give it in seconds")
-        starts[recording] = start - timedelta(seconds=0.0 if np.isnan(offset) else offset)
-    return starts, sheet.sha256
-
-
-def _parsed(text: str | None) -> datetime | None:
-    try:
-        start = datetime.fromisoformat((text or "").strip())
-    except ValueError:
-        return None
-    return start if len((text or "").strip()) > len("2026-03-04") and start.year in _YEARS else None
