@@ -23,6 +23,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from avpenet_cli.runs.log_lines import LOG_VERSION, LogLine
     from avpenet_cli.runs.manifest import MANIFEST_VERSION, Manifest
     from avpenet_cli.runs.status import STATUS_VERSION, OutputStatus
+    from avpenet_cli.study.pack import PACK_VERSION, Pack
 
     documents: dict[str, tuple[Any, str]] = {
         "manifest.schema.json": (Manifest, f"avpenet run manifest (*.run.json), version {MANIFEST_VERSION}"),
@@ -47,6 +48,9 @@ def schemas() -> dict[str, dict[str, Any]]:
     site["properties"]["format_version"]["const"] = SITE_VERSION
     site["properties"]["kind"]["const"] = KIND
     generated["site.schema.json"] = site
+    pack = document_schema(Pack, f"avpenet ratings sample (pack.json), version {PACK_VERSION}")
+    pack["properties"]["version"]["const"] = PACK_VERSION
+    generated["pack.schema.json"] = pack
     return {name: {"$schema": _DIALECT} | schema for name, schema in generated.items()}
 
 

@@ -1,4 +1,4 @@
-"""`pack.json`: which segments were sampled for raters, how, and with which acceptance limit, fixed before any rating."""
+"""`pack.json`: which segments were sampled for raters, how, and with which limit, fixed before any rating."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from avpenet_cli.storage import write_json
 PACK_VERSION = 1
 PACK_FILE = "pack.json"
 PACK_NOTICE = (
-    "NOT FOR RATERS: the strata follow from the scores. Keep this file apart from the raters' folders until all ratings "
-    "are in."
+    "NOT FOR RATERS: the strata follow from the scores. Keep this file apart from the raters' folders until all "
+    "ratings are in."
 )
 ID_CHARACTERS = 16
 """Of the digest, in the column `pack` of the rating sheets."""
