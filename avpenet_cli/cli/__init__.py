@@ -23,6 +23,7 @@ from avpenet_cli.cli import (
     explain,
     phantom,
     prepare,
+    ratings,
     report,
     score,
     status,
@@ -57,7 +58,10 @@ _COMMANDS: dict[str, tuple[tuple[str, Callable[..., int] | typer.Typer, str], ..
         ("trajectory", trajectory.trajectory, "Show scores over time: changes, states, ratings, events, alerts."),
         ("explain", explain.explain, "Show what the network used for the scores of some segments."),
     ),
-    "Audit": (("report", report.report, "Compare scores with human ratings, on a page to sign."),),
+    "Audit": (
+        ("ratings", ratings.app, "Import ratings from BORIS, ELAN, REDCap and CSV files."),
+        ("report", report.report, "Compare scores with human ratings, on a page to sign."),
+    ),
     "Site": (
         ("weights", weights.app, "List, verify, install, import and pack weights."),
         ("phantom", phantom.app, "Make synthetic patients; check the installation with them."),

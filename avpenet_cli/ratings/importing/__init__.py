@@ -1,0 +1,1 @@
+"""Ratings from BORIS, ELAN, REDCap and CSV files as the table that `avpenet report --reference` reads."""
