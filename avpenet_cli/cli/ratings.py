@@ -27,7 +27,7 @@ def import_ratings(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="What raters' programs wrote.", show_default=False)
     ],
-    source_format: Annotated[str, typer.Option("--from", metavar="FORMAT", help="redcap or csv.")],
+    source_format: Annotated[str, typer.Option("--from", metavar="FORMAT", help="boris, elan, redcap or csv.")],
     out: Annotated[Path, typer.Option(metavar="RATINGS", help="The table to write: .csv, .parquet or .jsonl.")],
     map_file: Annotated[
         Path | None, typer.Option("--map", metavar="MAP.toml", help="Says where the file has its ratings.")
@@ -47,7 +47,7 @@ def import_ratings(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Import ratings from REDCap or CSV files as a table for avpenet report --reference."""
+    """Import ratings from BORIS, ELAN, REDCap or CSV files as a table for avpenet report --reference."""
     from avpenet_cli.ratings.importing.run import FORMATS, ImportRequest
     from avpenet_cli.ratings.importing.run import import_ratings as run
 

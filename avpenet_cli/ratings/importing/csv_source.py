@@ -73,9 +73,8 @@ def _source(table: TextTable, chosen: RatingMap | None) -> Source:
         raise SettingsError(f"{table.path}: the map names no time", "add start and end, or time")
     if (chosen.start is None) != (chosen.end is None) and chosen.length_s is None:
         raise SettingsError(f"{table.path}: the map names a start or an end only", "add the other one, or length_s")
-    source.require(chosen.recording, chosen.rater_column)
-    for block in chosen.ratings:
-        source.require(block.rater_column, block.lowest, block.highest)
+    source.require(chosen.recording)
+    source.require_columns()
     return source
 
 

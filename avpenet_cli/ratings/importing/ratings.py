@@ -89,8 +89,8 @@ def interpret(source: Source, recordings: Recordings) -> Iterator[ImportedRating
     rater_of_file = _rater_of_file(source)
     for row in source.rows:
         blocks = [block for block in source.chosen.ratings if _asked(source, row, block)]
-        if row.left_out or not blocks:
-            yield LeftOut(source, row, row.left_out or NOT_ASKED)
+        if not blocks or row.left_out:
+            yield LeftOut(source, row, row.left_out if blocks else NOT_ASKED, row.media[0].name if row.media else "")
             continue
         for block in blocks:
             yield _interpreted(source, row, block, recordings, scales, rater_of_file)

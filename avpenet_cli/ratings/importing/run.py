@@ -12,7 +12,9 @@ from typing import Literal, get_args
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import find_look_alikes, look_alike_error, merge_spellings, nearly_alike, shown
 from avpenet_cli.phrasing import plural
+from avpenet_cli.ratings.importing.boris import read_boris_source
 from avpenet_cli.ratings.importing.csv_source import read_csv_source, read_redcap_source
+from avpenet_cli.ratings.importing.elan import read_elan_source
 from avpenet_cli.ratings.importing.rating_map import RatingMap, read_map
 from avpenet_cli.ratings.importing.ratings import (
     SEVERAL_RECORDINGS,
@@ -27,7 +29,7 @@ from avpenet_cli.ratings.importing.source import Source
 from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting, refuse_unwritable_file
 from avpenet_cli.tables import Column, Row, check_format, write_table
 
-Format = Literal["redcap", "csv"]
+Format = Literal["boris", "elan", "redcap", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 _TEXT_COLUMNS = (
@@ -194,6 +196,8 @@ def _check_outputs(request: ImportRequest) -> None:
 
 def _read(kind: Format, path: Path, chosen: RatingMap | None) -> Source:
     readers: dict[Format, Callable[[Path, RatingMap | None], Source]] = {
+        "boris": read_boris_source,
+        "elan": read_elan_source,
         "redcap": read_redcap_source,
         "csv": read_csv_source,
     }

@@ -75,6 +75,13 @@ class Source:
         key = column_key(name)
         return (row.cells[key] if key in row.cells else self.stated.get(key, "")).strip()
 
+    def require_columns(self) -> None:
+        """Check that the columns of the map exist, or lines above the header with that label; raises as `require`."""
+        self.require(self.chosen.rater_column)
+        for block in self.chosen.ratings:
+            names = (block.value, block.scale_column, block.rater_column, block.lowest, block.highest)
+            self.require(*names, *block.where)
+
     def fault(self, row: SourceRow, problem: str, remedy: str) -> SettingsError:
         """An error about a row."""
         return SettingsError(f"{self.path}: {row.place}: {problem}", remedy)
@@ -93,6 +100,22 @@ class Source:
                 f"{self.path}: no column {', '.join(map(repr, missing))} (its columns: {there})",
                 "name the columns in a map (--map)",
             )
+
+
+def refuse_media_and_times(path: Path, chosen: RatingMap, *names: str) -> None:
+    """Refuse a map that says where times or media are, for a format that states them itself.
+
+    Args:
+        names: further settings that the format has no use for.
+
+    Raises:
+        SettingsError: it does.
+    """
+    settings = ("recording", "start", "end", "time", "length_s", "date", "zone", *names)
+    given = [name for name in settings if getattr(chosen, name)] + ["unit"] * (chosen.unit != "s")
+    if given:
+        problem = f"the map gives {given[0]}, but files of this format state times and media themselves"
+        raise SettingsError(f"{path}: {problem}", "leave it out")
 
 
 def column_key(name: str) -> str:
