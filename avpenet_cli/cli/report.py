@@ -42,6 +42,10 @@ def report(
     events: Annotated[
         Path | None, typer.Option(metavar="EVENTS", help="Events: recording, time_s, label; drawn on trajectories.")
     ] = None,
+    pack: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="pack.json: check that sample and limit were fixed before the ratings."),
+    ] = None,
     limit: Annotated[
         float | None,
         typer.Option(
@@ -131,6 +135,7 @@ def report(
             command=_command(sys.argv[1:]),
         ),
         csv_bom=csv_bom,
+        pack=pack,
     )
     document = run_report(request)
     if not quiet:
@@ -176,6 +181,11 @@ def _summary(document: ReportDocument, request: ReportRequest) -> list[str]:
             "weighted kappa (quadratic)": document.classes.kappa_quadratic,
         }
         lines += [f"  {name:26} {_estimate(estimate)}" for name, estimate in estimates.items()]
+    if document.sample is not None:
+        sample = document.sample
+        lines.append(
+            f"sample {sample.digest[:12]}, as fixed beforehand: {sample.found} of {sample.planned} planned ratings"
+        )
     unmatched = document.pairing.unmatched_ratings.count if document.pairing else 0
     if unmatched:
         verb = "matches" if unmatched == 1 else "match"

@@ -22,6 +22,7 @@ from avpenet_cli.report.notices import notices
 from avpenet_cli.report.provenance import created_now, inputs_section, provenance, software
 from avpenet_cli.report.raters import raters_section
 from avpenet_cli.report.recordings import recording_summaries
+from avpenet_cli.report.sample import match_pack, only_sampled, sample_notices, sample_section
 from avpenet_cli.report.sections import (
     agreement_section,
     calibration_section,
@@ -114,7 +115,11 @@ def analyse_tables(inputs: Inputs, settings: ReportSettings) -> Analysis:
         _check_labels(scores)
     if settings.limit_points is not None and inputs.ratings is None:
         raise SettingsError("--limit without --reference", "a limit needs ratings to be compared with")
+    of_rating = match_pack(inputs, inputs.pack, settings.limit_points) if inputs.pack else None
     pairing = pair(inputs.scores, inputs.ratings, inputs.subjects, settings.hold_s)
+    of_segment = None
+    if inputs.pack is not None:
+        pairing, of_segment = only_sampled(pairing, inputs.pack)
     segments = pairing.segments
     rated = segments[(segments["status"] == "scored") & segments["reference"].notna()]
     if inputs.ratings is not None and not (segments["status"] == "scored").any():
@@ -132,6 +137,9 @@ def analyse_tables(inputs: Inputs, settings: ReportSettings) -> Analysis:
     document = _describe(inputs, settings, pairing, rated, coverage)
     if pairs is not None:
         document = _add_agreement(document, inputs, settings, pairing, rated, pairs, coverage)
+    if inputs.pack is not None and of_rating is not None and of_segment is not None:
+        sample = sample_section(inputs.pack, inputs, pairing, of_rating, of_segment, settings.resampling)
+        document = replace(document, sample=sample, notices=(*document.notices, *sample_notices(sample)))
     if compared is not None and inputs.other is not None:
         tables = ComparedTables(compared, inputs.scores.cut_points, inputs.other)
         comparison = comparison_section(tables, settings.resampling, settings.constant_truth)
@@ -182,6 +190,7 @@ def _describe(
         recordings=recording_summaries(segments, coverage.section.failed_recordings, inputs.scores.cut_points),
         distribution=distribution_section(segments, has_ratings),
         pairing=pairing_section(pairing, settings.hold_s, has_ratings) if has_pairing else None,
+        sample=None,
         agreement=None,
         error=None,
         reliability=None,

@@ -79,6 +79,7 @@ def sections(document: ReportDocument, figures: Mapping[str, Figure]) -> list[Se
         ("scored", "What was scored", True),
         ("recordings", "Scores of each recording", not rated and bool(document.recordings)),
         ("pairing", "How ratings and scores were matched", document.pairing is not None),
+        ("sample", "Sample fixed beforehand", document.sample is not None),
         ("distributions", "Range and spread of the scores", True),
         ("agreement", "Agreement: bias and limits of agreement", rated),
         ("trend", "Does the difference depend on the amount of pain?", rated),

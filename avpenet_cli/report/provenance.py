@@ -9,6 +9,7 @@ import platform
 from avpenet_cli.report.document.provenance import (
     EventsFile,
     InputsSection,
+    PackInput,
     Provenance,
     RatingsFile,
     RunSummary,
@@ -53,6 +54,9 @@ def inputs_section(inputs: Inputs) -> InputsSection:
         if events
         else None,
         compare=_scores_files(inputs.other) if inputs.other else None,
+        pack=PackInput(inputs.pack_file.name, inputs.pack_file.sha256, len(inputs.pack.segments), inputs.pack.digest)
+        if inputs.pack and inputs.pack_file
+        else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +13,7 @@ from avpenet_cli.report.analysis import ReportSettings, analyse_tables
 from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.writing import output_paths, write_report
 from avpenet_cli.runs.outputs import refuse_overwriting
+from avpenet_cli.study.pack import pack_file, read_pack
 from avpenet_cli.study.ratings import read_events, read_ratings
 from avpenet_cli.study.score_tables import read_scores
 from avpenet_cli.study.sheets import Table
@@ -33,6 +34,7 @@ class ReportRequest:
         compare: score tables of the same segments by other weights.
         show: recordings whose trajectories are drawn in addition to those the program chooses.
         settings: what the numbers depend on besides the tables.
+        pack: pack.json of the sample that was rated.
         csv_bom: begin the table of segments to review with a byte order mark, by which Excel recognises UTF-8.
 
     Raises:
@@ -48,14 +50,17 @@ class ReportRequest:
     show: tuple[str, ...] = ()
     settings: ReportSettings = field(default_factory=ReportSettings)
     csv_bom: bool = False
+    pack: Path | None = None
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".html":
             raise SettingsError(f"--out {self.out}: the report is a web page", "end the name in .html")
+        if self.pack is not None and self.reference is None:
+            raise SettingsError("--pack without --reference", "a pack is compared with the ratings of its sample")
         if self.settings.limit_points is not None and self.reference is None:
             raise SettingsError("--limit without --reference", "a limit needs ratings to be compared with")
         tables = [*self.scores, *self.compare]
-        others = [path for path in (self.reference, self.subjects, self.events) if path is not None]
+        others = [path for path in (self.reference, self.subjects, self.events, self.pack) if path is not None]
         manifests = [path.with_suffix(".run.json") for path in tables]
         journals = [path.with_name(path.name + ".journal") for path in self.scores]
         refuse_overwriting(self.outputs, [*tables, *others, *manifests, *journals])
@@ -77,6 +82,8 @@ def run_report(request: ReportRequest) -> ReportDocument:
         EnvironmentUnavailableError, OutputError: a file cannot be written.
     """
     inputs = _read_inputs(request.scores, request.reference, request.subjects, request.events, request.compare)
+    if request.pack is not None:
+        inputs = replace(inputs, pack=read_pack(request.pack), pack_file=pack_file(request.pack))
     return write_report(inputs, request.settings, request.out, request.show, csv_bom=request.csv_bom)
 
 

@@ -179,6 +179,11 @@ def write_pack(path: Path, pack: Pack) -> None:
     write_json(path, asdict(pack))
 
 
+def pack_file(path: Path) -> PackFile:
+    """Name and digest of a pack's file."""
+    return PackFile(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
 def read_pack(path: Path) -> Pack:
     """Read a pack and check the digest over its content.
 

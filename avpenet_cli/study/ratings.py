@@ -19,7 +19,7 @@ DEFAULT_RATER = "rater"
 
 _IDENTITY = ["recording", "rater", "start_s", "end_s"]
 _REQUIRED_CELLS = ("recording", "time_s", "start_s", "end_s", "value")
-_RATING_COLUMNS = (*_REQUIRED_CELLS, "scale", "rater")
+_RATING_COLUMNS = (*_REQUIRED_CELLS, "scale", "rater", "pack")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Ratings:
         scales: in order of appearance, labels as in `Scale`.
         raters: in order of appearance.
         notices: what was merged or matched in spite of its spelling.
+        packs: samples that the rows name in a column `pack`, see `study.pack`.
+        all_name_packs: whether every row names one.
     """
 
     file: SourceFile
@@ -40,6 +42,8 @@ class Ratings:
     scales: tuple[str, ...]
     raters: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    packs: tuple[str, ...] = ()
+    all_name_packs: bool = False
 
     def matched_to(self, recordings: Sequence[str], source: str = "the scores") -> Ratings:
         """These ratings with the recordings' own spelling of their names; `source` is where that is, for notices.
@@ -139,7 +143,9 @@ def read_ratings(source: Table) -> Ratings:
             "keep one of them, or name the raters in a column `rater`",
         )
     scale_labels, raters = (tuple(map(str, rows[name].unique())) for name in ("scale", "rater"))
-    return Ratings(sheet.file, rows, scale_labels, raters, notices)
+    pack = sheet.strings("pack") if "pack" in sheet.columns else pd.Series(dtype="str")
+    packs = tuple(map(str, pack.dropna().unique()))
+    return Ratings(sheet.file, rows, scale_labels, raters, notices, packs, bool(packs) and bool(pack.notna().all()))
 
 
 def _raters(sheet: Sheet) -> tuple[pd.Series[str], tuple[str, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from avpenet_cli.study.pack import Pack, PackFile
 from avpenet_cli.study.ratings import Events, Ratings
 from avpenet_cli.study.score_tables import Scores, described_identity, weights_identity
 from avpenet_cli.study.subjects import Subjects
@@ -13,13 +14,16 @@ from avpenet_cli.study.subjects import Subjects
 
 @dataclass(frozen=True)
 class Inputs:
-    """All tables of a report; `other` are score tables of the same segments by other weights."""
+    """All tables of a report; `other` are score tables of the same segments by other weights, `pack` the sample that
+    was rated, and `pack_file` where it comes from."""
 
     scores: Scores
     ratings: Ratings | None = None
     subjects: Subjects | None = None
     events: Events | None = None
     other: Scores | None = None
+    pack: Pack | None = None
+    pack_file: PackFile | None = None
 
     @property
     def notices(self) -> tuple[str, ...]:

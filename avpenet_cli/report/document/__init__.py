@@ -21,6 +21,7 @@ from avpenet_cli.report.document.data import (
 from avpenet_cli.report.document.groups import DriftSection, RatersSection, Stratum
 from avpenet_cli.report.document.provenance import InputsSection, Provenance, SettingsSection
 from avpenet_cli.report.document.review import ChecklistItem, Notice, ReviewSection, Trajectory
+from avpenet_cli.report.document.sample import SampleSection
 from avpenet_cli.stats.classes import Classes
 from avpenet_cli.stats.detection import Detection
 from avpenet_cli.stats.reliability import Icc
@@ -28,7 +29,7 @@ from avpenet_cli.stats.risk_coverage import RiskCoverage
 from avpenet_cli.stats.verdict import Verdict
 from avpenet_cli.study.tables import WeightsSummary
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class ReportDocument:
         recordings: the scores of every recording, in the order of the tables, those that could not be read last.
         distribution: of scores and ratings.
         pairing: how ratings, subjects and segments were matched; null without ratings and subjects.
+        sample: the sample that a pack fixed before the ratings; null without a pack.
         agreement: bias and limits of agreement; this and the next eight are null without ratings.
         error: size of the error.
         reliability: model and reference as two raters.
@@ -84,6 +86,7 @@ class ReportDocument:
     recordings: tuple[RecordingSummary, ...]
     distribution: DistributionSection
     pairing: PairingSection | None
+    sample: SampleSection | None
     agreement: AgreementSection | None
     error: ErrorSection | None
     reliability: Icc | None

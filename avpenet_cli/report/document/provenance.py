@@ -102,6 +102,23 @@ class EventsFile:
 
 
 @dataclass(frozen=True)
+class PackInput:
+    """The pack that fixed the sample.
+
+    Attributes:
+        name: file name.
+        sha256: of its bytes, hexadecimal.
+        rows: sampled segments.
+        digest: over its content, as it states it.
+    """
+
+    name: str
+    sha256: str
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True)
 class InputsSection:
     """All files that the report was made from."""
 
@@ -110,6 +127,7 @@ class InputsSection:
     subjects: SubjectsFile | None
     events: EventsFile | None
     compare: tuple[ScoresFile, ...] | None
+    pack: PackInput | None
 
 
 @dataclass(frozen=True)
