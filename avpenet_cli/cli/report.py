@@ -46,6 +46,10 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="pack.json: check that sample and limit were fixed before the ratings."),
     ] = None,
+    review: Annotated[
+        Path | None,
+        typer.Option(metavar="FILLED.csv", help="Filled-in copy of .review.csv: verdicts are counted, never ratings."),
+    ] = None,
     limit: Annotated[
         float | None,
         typer.Option(
@@ -100,7 +104,7 @@ def report(
     """Describe score tables and compare them with human ratings: a page, its numbers as JSON, segments to review."""
     options = PlanOptions(sd, bias, icc, segments, power, pilot)
     if plan:
-        if any(table is not None for table in (scores, out, reference, compare, subjects, events)):
+        if any(table is not None for table in (scores, out, reference, compare, subjects, events, review)):
             raise SettingsError("--plan with tables or --out", "a plan reads no tables and writes no file")
         for line in plan_lines(limit, options):
             typer.echo(printable(line))
@@ -136,6 +140,7 @@ def report(
         ),
         csv_bom=csv_bom,
         pack=pack,
+        review=review,
     )
     document = run_report(request)
     if not quiet:
@@ -190,6 +195,13 @@ def _summary(document: ReportDocument, request: ReportRequest) -> list[str]:
     if unmatched:
         verb = "matches" if unmatched == 1 else "match"
         lines.append(f"{plural(unmatched, 'rating')} {verb} no segment; the page lists the first of them")
+    if document.review.filled is not None:
+        filled = document.review.filled
+        lines += [
+            f"review: {part.answered} of {plural(part.listed, name + ' segment')} answered"
+            for name, part in (("control", filled.control), ("targeted", filled.targeted))
+        ]
+        lines.append(f"  {'share of wrong scores':26} {_estimate(filled.wrong_share)}")
     if document.verdict.result != "NOT ASKED":
         lines.append(_verdict(document))
         if document.verdict.more_subjects is not None:

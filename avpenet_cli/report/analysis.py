@@ -15,13 +15,16 @@ from avpenet_cli.report.coverage import Coverage, flag_counts, measure_coverage
 from avpenet_cli.report.data_sections import distribution_section, headline, pairing_section
 from avpenet_cli.report.document import SCHEMA_VERSION, ReportDocument
 from avpenet_cli.report.document.data import QualitySection
-from avpenet_cli.report.document.provenance import SettingsSection
-from avpenet_cli.report.document.review import ReviewSection
+from avpenet_cli.report.document.provenance import ReviewFile, SettingsSection
+from avpenet_cli.report.document.review import ControlSample, ReviewSection
 from avpenet_cli.report.grouping import drift, groups
 from avpenet_cli.report.notices import notices
 from avpenet_cli.report.provenance import created_now, inputs_section, provenance, software
 from avpenet_cli.report.raters import raters_section
 from avpenet_cli.report.recordings import recording_summaries
+from avpenet_cli.report.review_answers import ReviewAnswers
+from avpenet_cli.report.review_results import review_results
+from avpenet_cli.report.review_sample import draw_control
 from avpenet_cli.report.sample import match_pack, only_sampled, sample_notices, sample_section
 from avpenet_cli.report.sections import (
     agreement_section,
@@ -93,7 +96,7 @@ class Analysis:
         rated: segments with a score and a reference.
         pairs: of `rated`; None without any.
         compared: segments of both score tables; None without another one.
-        review: every segment to look at; the document has the first of them.
+        review: every segment to look at, as in .review.csv; the document has the first targeted ones.
     """
 
     document: ReportDocument
@@ -105,11 +108,16 @@ class Analysis:
     review: pd.DataFrame
 
 
-def analyse_tables(inputs: Inputs, settings: ReportSettings) -> Analysis:
+def analyse_tables(inputs: Inputs, settings: ReportSettings, answers: ReviewAnswers | None = None) -> Analysis:
     """Compute every number of a report.
 
+    Args:
+        inputs: all tables.
+        settings: what the numbers depend on besides the tables.
+        answers: to the list of segments to review that the same tables and settings give; None: none yet.
+
     Raises:
-        SettingsError: the tables do not belong together.
+        SettingsError: the tables do not belong together, or the answers are not to this list.
     """
     for scores in filter(None, (inputs.scores, inputs.other)):
         _check_labels(scores)
@@ -144,10 +152,12 @@ def analyse_tables(inputs: Inputs, settings: ReportSettings) -> Analysis:
         tables = ComparedTables(compared, inputs.scores.cut_points, inputs.other)
         comparison = comparison_section(tables, settings.resampling, settings.constant_truth)
         document = replace(document, comparison=comparison)
-    to_review, criterion = _segments_to_review(document, inputs, settings, segments, rated)
-    document = replace(document, review=review.review_section(to_review, criterion))
+    targeted, criterion = _segments_to_review(document, inputs, settings, segments, rated)
+    control = draw_control(segments[segments["status"] == "scored"], settings.resampling.seed)
+    listed = review.ReviewList(targeted, control, segments)
+    document = _add_review(document, inputs, settings, listed, criterion, answers)
     document = replace(document, checklist=checklist(document))
-    return Analysis(document, inputs, segments, rated, pairs, compared, to_review)
+    return Analysis(document, inputs, segments, rated, pairs, compared, listed.rows())
 
 
 def _check_labels(scores: Scores) -> None:
@@ -203,7 +213,7 @@ def _describe(
         drift=drift(rated, segments, inputs, coverage, settings.resampling),
         comparison=None,
         verdict=verdict(None, None, settings.limit_points, settings.limit_source),
-        review=ReviewSection("", 0, ()),
+        review=ReviewSection("", 0, (), ControlSample(0, 0.0, 0, settings.resampling.seed, ()), None),
         checklist=(),
         trajectories=(),
         provenance=provenance(),
@@ -262,3 +272,21 @@ def _segments_to_review(
     loa = (limits.lower.value, limits.upper.value)
     rows = review.disagreements(rated, loa, inputs.scores.cut_points, settings.limit_points)
     return rows, review.RATED_CRITERION
+
+
+def _add_review(
+    document: ReportDocument,
+    inputs: Inputs,
+    settings: ReportSettings,
+    listed: review.ReviewList,
+    criterion: str,
+    answers: ReviewAnswers | None,
+) -> ReportDocument:
+    if answers is None:
+        return replace(document, review=review.review_section(listed, criterion))
+    filled = review_results(
+        answers, listed, settings.limit_points, settings.resampling, subjects_known=inputs.subjects is not None
+    )
+    file = answers.sheet.file
+    files = replace(document.inputs, review=ReviewFile(file.name, file.sha256, file.rows))
+    return replace(document, inputs=files, review=review.review_section(listed, criterion, filled))

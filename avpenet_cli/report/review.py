@@ -1,8 +1,9 @@
-"""Segments that a person should look at."""
+"""Segments that a person should look at: the targeted ones, and a control sample drawn at random."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,18 @@ import numpy as np
 import pandas as pd
 
 from avpenet_cli.records import THIN_EVIDENCE
-from avpenet_cli.report.document.review import ReviewRow, ReviewSection
+from avpenet_cli.report.document.review import ControlSample, ControlSegment, FilledReview, ReviewRow, ReviewSection
 from avpenet_cli.report.modalities import modalities_of
+from avpenet_cli.report.review_sample import ControlDraw
 from avpenet_cli.stats.classes import class_of
 from avpenet_cli.storage import atomic_write
 from avpenet_cli.tables import escape_cell
 
 COLUMNS = ["recording", "start_s", "end_s", "score", "reference", "difference", "modalities", "flags", "why"]
+ANSWERS = ["verdict", "value", "comment"]
+"""Columns of the file that a reviewer fills in."""
+BLIND = "score not shown: write the pain you see, 0 to 10, into value"
+"""Stands as the reason of a segment of the control sample."""
 
 # Rows on the page and in report.json.
 _ON_PAGE = 25
@@ -78,13 +84,58 @@ def thin_evidence(segments: pd.DataFrame) -> pd.DataFrame:
     return selected.iloc[order].reindex(columns=COLUMNS)
 
 
-def review_section(rows: pd.DataFrame, criterion: str) -> ReviewSection:
-    """The first rows for the page and report.json."""
-    first = rows.head(_ON_PAGE).astype({"recording": str}).to_dict("records")
-    return ReviewSection(criterion, len(rows), tuple(_review_row(row) for row in first))
+@dataclass(frozen=True)
+class ReviewList:
+    """The segments of a review.
+
+    Attributes:
+        targeted: rows with `COLUMNS`, the most telling first; labels are those of the table of segments.
+        control: drawn from the scored segments of the same table.
+        segments: the table: `recording`, `start_s`, `end_s`, `score`, `subject`.
+    """
+
+    targeted: pd.DataFrame
+    control: ControlDraw
+    segments: pd.DataFrame
+
+    def rows(self) -> pd.DataFrame:
+        """Rows of the file: the control sample in random order, then the targeted segments that are not in it.
+
+        A reviewer who sees a score agrees with it too often, so the control sample has none, nor anything else that
+        tells of it: not even whether the segment is targeted too. It comes first, before worse segments have set a
+        standard.
+        """
+        drawn = self.segments.loc[self.control.rows]
+        blind = pd.DataFrame({name: drawn[name] for name in ("recording", "start_s", "end_s")}).assign(
+            score=np.nan, reference=np.nan, difference=np.nan, modalities="", flags="", why=BLIND
+        )
+        others = self.targeted[~self.targeted.index.isin(self.control.rows)]
+        parts = [part.fillna({"flags": ""}).astype({"recording": str}) for part in (blind, others) if len(part)]
+        return pd.concat(parts) if parts else self.targeted
 
 
-def _review_row(row: dict[Any, Any]) -> ReviewRow:
+def review_section(listed: ReviewList, criterion: str, filled: FilledReview | None = None) -> ReviewSection:
+    """The control sample, and the first targeted rows, for the page and report.json."""
+    control, targeted = listed.control, listed.targeted
+    first = targeted.head(_ON_PAGE).astype({"recording": str})
+    both = first.index.isin(control.rows).tolist()
+    drawn = listed.segments.loc[control.rows]
+    segments = tuple(
+        ControlSegment(str(recording), float(start_s), float(end_s), "both" if label in targeted.index else "control")
+        for label, recording, start_s, end_s in zip(
+            drawn.index, drawn["recording"], drawn["start_s"], drawn["end_s"], strict=True
+        )
+    )
+    return ReviewSection(
+        criterion=criterion,
+        total=len(targeted),
+        rows=tuple(_review_row(row, is_both) for row, is_both in zip(first.to_dict("records"), both, strict=True)),
+        control=ControlSample(control.population, control.probability, control.n_subjects, control.seed, segments),
+        filled=filled,
+    )
+
+
+def _review_row(row: dict[Any, Any], both: bool) -> ReviewRow:
     def known(name: str) -> float | None:
         return None if pd.isna(row[name]) else float(row[name])
 
@@ -98,6 +149,7 @@ def _review_row(row: dict[Any, Any]) -> ReviewRow:
         modalities=str(row["modalities"]),
         flags="" if pd.isna(row["flags"]) else str(row["flags"]),
         why=str(row["why"]),
+        sample="both" if both else "targeted",
     )
 
 
@@ -106,9 +158,10 @@ def _thin(flags: Iterable[str]) -> str:
 
 
 def write_review(path: Path, rows: pd.DataFrame, *, byte_order_mark: bool = False) -> None:
-    """Write CSV atomically, readable by its owner only; text goes through `tables.escape_cell`."""
+    """Write CSV atomically, readable by its owner only, with empty columns for the answers; text goes through
+    `tables.escape_cell`."""
     text = [name for name in rows.columns if name in ("recording", "modalities", "flags", "why")]
-    escaped = {name: rows[name].astype(str).map(escape_cell) for name in text}
+    escaped = {name: rows[name].astype(str).map(escape_cell) for name in text} | dict.fromkeys(ANSWERS, "")
     csv = "\ufeff" * byte_order_mark + rows.assign(**escaped).to_csv(
         index=False, float_format="%.3f", lineterminator="\n"
     )

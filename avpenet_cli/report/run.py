@@ -11,6 +11,7 @@ import pandas as pd
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.report.analysis import ReportSettings, analyse_tables
 from avpenet_cli.report.document import ReportDocument
+from avpenet_cli.report.review_answers import read_answers, refuse_losing_answers
 from avpenet_cli.report.writing import output_paths, write_report
 from avpenet_cli.runs.outputs import refuse_overwriting
 from avpenet_cli.study.pack import pack_file, read_pack
@@ -36,6 +37,7 @@ class ReportRequest:
         settings: what the numbers depend on besides the tables.
         pack: pack.json of the sample that was rated.
         csv_bom: begin the table of segments to review with a byte order mark, by which Excel recognises UTF-8.
+        review: filled-in copy of the .review.csv that a report on the same tables wrote.
 
     Raises:
         SettingsError: `out` does not end in .html, or the report would overwrite one of its inputs.
@@ -51,6 +53,7 @@ class ReportRequest:
     settings: ReportSettings = field(default_factory=ReportSettings)
     csv_bom: bool = False
     pack: Path | None = None
+    review: Path | None = None
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".html":
@@ -60,7 +63,8 @@ class ReportRequest:
         if self.settings.limit_points is not None and self.reference is None:
             raise SettingsError("--limit without --reference", "a limit needs ratings to be compared with")
         tables = [*self.scores, *self.compare]
-        others = [path for path in (self.reference, self.subjects, self.events, self.pack) if path is not None]
+        given = (self.reference, self.subjects, self.events, self.pack, self.review)
+        others = [path for path in given if path is not None]
         manifests = [path.with_suffix(".run.json") for path in tables]
         journals = [path.with_name(path.name + ".journal") for path in self.scores]
         refuse_overwriting(self.outputs, [*tables, *others, *manifests, *journals])
@@ -78,13 +82,17 @@ def run_report(request: ReportRequest) -> ReportDocument:
         The document, as written to the JSON file.
 
     Raises:
-        SettingsError: a table cannot be read, the tables do not belong together, or a recording to show is not there.
-        EnvironmentUnavailableError, OutputError: a file cannot be written.
+        SettingsError: a table cannot be read, the tables do not belong together, or a recording to show is not there;
+            the filled-in list is not to this report's list of segments to review.
+        EnvironmentUnavailableError, OutputError: a file cannot be written; the list that would be replaced has been
+            filled in.
     """
+    refuse_losing_answers(request.outputs[2])
+    answers = None if request.review is None else read_answers(request.review)
     inputs = _read_inputs(request.scores, request.reference, request.subjects, request.events, request.compare)
     if request.pack is not None:
         inputs = replace(inputs, pack=read_pack(request.pack), pack_file=pack_file(request.pack))
-    return write_report(inputs, request.settings, request.out, request.show, csv_bom=request.csv_bom)
+    return write_report(inputs, request.settings, request.out, request.show, csv_bom=request.csv_bom, answers=answers)
 
 
 def analyse(
@@ -95,6 +103,7 @@ def analyse(
     events: Table | str | None = None,
     compare: Table | str | Sequence[Table | str] = (),
     settings: ReportSettings | None = None,
+    review: Path | str | None = None,
 ) -> ReportDocument:
     """Analyse score tables, with human ratings or without, and write nothing.
 
@@ -106,6 +115,7 @@ def analyse(
         events: `recording`, `time_s`, `label`.
         compare: score tables of the same segments by other weights.
         settings: None: the defaults.
+        review: filled-in copy of the .review.csv of a report on the same tables.
 
     Returns:
         The report's document; `document.agreement.limits.bias.value` is the bias in points.
@@ -114,7 +124,8 @@ def analyse(
         SettingsError: a table cannot be read, or the tables do not belong together.
     """
     inputs = _read_inputs(_tables(scores), _table(ratings), _table(subjects), _table(events), _tables(compare))
-    return analyse_tables(inputs, settings or ReportSettings()).document
+    answers = None if review is None else read_answers(Path(review))
+    return analyse_tables(inputs, settings or ReportSettings(), answers).document
 
 
 def _tables(tables: Table | str | Sequence[Table | str]) -> tuple[Table, ...]:

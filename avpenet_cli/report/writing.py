@@ -11,6 +11,7 @@ from avpenet_cli.report.drawing import draw
 from avpenet_cli.report.page import render
 from avpenet_cli.report.playlist import write_playlist
 from avpenet_cli.report.review import write_review
+from avpenet_cli.report.review_answers import ReviewAnswers
 from avpenet_cli.stats.estimate import to_json
 from avpenet_cli.storage import atomic_write, write_json
 from avpenet_cli.study.tables import Inputs
@@ -22,7 +23,13 @@ def output_paths(out: Path) -> tuple[Path, Path, Path, Path]:
 
 
 def write_report(
-    inputs: Inputs, settings: ReportSettings, out: Path, show: tuple[str, ...] = (), *, csv_bom: bool = False
+    inputs: Inputs,
+    settings: ReportSettings,
+    out: Path,
+    show: tuple[str, ...] = (),
+    *,
+    csv_bom: bool = False,
+    answers: ReviewAnswers | None = None,
 ) -> ReportDocument:
     """Analyse tables, draw the figures and write the files of `output_paths`, readable by their owner only.
 
@@ -32,6 +39,7 @@ def write_report(
         out: the page, ending in .html.
         show: recordings whose trajectories are drawn in addition to those the program chooses.
         csv_bom: begin the table with a byte order mark.
+        answers: to the list of segments to review.
 
     Returns:
         The document, as written to the JSON file.
@@ -40,7 +48,7 @@ def write_report(
         SettingsError: the tables do not belong together, or a recording to show is not among them.
         EnvironmentUnavailableError, OutputError: a file cannot be written.
     """
-    analysis = analyse_tables(inputs, settings)
+    analysis = analyse_tables(inputs, settings, answers)
     figures, trajectories = draw(analysis, show)
     document = replace(analysis.document, trajectories=trajectories)
     page = render(document, figures)

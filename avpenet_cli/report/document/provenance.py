@@ -119,6 +119,21 @@ class PackInput:
 
 
 @dataclass(frozen=True)
+class ReviewFile:
+    """The filled-in list of segments to review.
+
+    Attributes:
+        name: file name without its folder.
+        sha256: digest of the file, hexadecimal.
+        rows: below the header.
+    """
+
+    name: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class InputsSection:
     """All files that the report was made from."""
 
@@ -128,6 +143,7 @@ class InputsSection:
     events: EventsFile | None
     compare: tuple[ScoresFile, ...] | None
     pack: PackInput | None
+    review: ReviewFile | None = None
 
 
 @dataclass(frozen=True)
