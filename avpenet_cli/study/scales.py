@@ -142,3 +142,17 @@ def parse_scale(text: str) -> Scale:
             )
     label = (known or name.upper()) + (f":{lowest:g}" if lowest else "") + f":{highest:g}"
     return Scale(label, lowest, highest)
+
+
+def scale_cell(scale: Scale) -> str:
+    """What a table names a scale by, so that `parse_scale` reads the same one: `NRS`, `VAS:0:10`, `PAIN:-1000:1000`.
+
+    A label is shorter, and that of another version of a known scale (`VAS:10`) is refused as a cell.
+    """
+    name = scale.label.split(":")[0]
+    known = SCALES.get(name)
+    if known is not None and (known.lowest, known.highest) == (scale.lowest, scale.highest):
+        return name
+    # Without an exponent, which a cell's range cannot have.
+    lowest, highest = (f"{limit:.6f}".rstrip("0").rstrip(".") for limit in (scale.lowest, scale.highest))
+    return f"{name}:{lowest}:{highest}"

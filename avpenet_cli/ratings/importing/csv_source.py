@@ -81,8 +81,15 @@ def _source(table: TextTable, chosen: RatingMap | None) -> Source:
 def _own_names(table: TextTable) -> RatingMap:
     keys = {column_key(name) for name in table.columns}
     (block,) = _OWN_NAMES.ratings
-    block = replace(block, scale_column="scale" if "scale" in keys else None)
-    chosen = replace(_OWN_NAMES, ratings=(block,), rater_column="rater" if "rater" in keys else None)
+    there = {name: name if name in keys else None for name in ("scale", "rater", "rated_at", "pack")}
+    block = replace(block, scale_column=there["scale"])
+    chosen = replace(
+        _OWN_NAMES,
+        ratings=(block,),
+        rater_column=there["rater"],
+        rated_at=there["rated_at"],
+        pack=there["pack"],
+    )
     if "time_s" in keys and not {"start_s", "end_s"} & keys:
         chosen = replace(chosen, time="time_s", start=None, end=None)
     elif not {"start_s", "end_s"} <= keys:

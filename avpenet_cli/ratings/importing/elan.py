@@ -19,6 +19,9 @@ from avpenet_cli.study.scales import ScaleError, parse_scale
 from avpenet_cli.study.sheets import quoted
 
 TIER, TYPE, ANNOTATOR, PARTICIPANT, RATER, VALUE = "Tier", "Type", "Annotator", "Participant", "Rater", "Value"
+PACK = "Pack"
+SHEET_TIER = "rating"
+"""Tier of the documents of `avpenet ratings sample`."""
 _COLUMNS = (TIER, TYPE, ANNOTATOR, PARTICIPANT, RATER, VALUE)
 _REMEDY = "give an annotation file that ELAN saved (.eaf)"
 NO_TIME = "an annotation that is not aligned with time"
@@ -41,6 +44,7 @@ class _Document:
     Attributes:
         units: of the time slots.
         media: attributes of each media descriptor.
+        properties: of the document, by name.
         slots: time of each slot, ms; None for one without a time.
         tiers: attributes of each tier.
         annotations: in the file's order.
@@ -50,6 +54,7 @@ class _Document:
     units: str = "milliseconds"
     media: list[dict[str, str]] = field(default_factory=list)
     slots: dict[str, int | None] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
     tiers: list[dict[str, str]] = field(default_factory=list)
     annotations: list[_Annotation] = field(default_factory=list)
 
@@ -64,7 +69,8 @@ def read_elan_source(path: Path, chosen: RatingMap | None) -> Source:
     Columns: `Tier` and `Type` (the tier's name and linguistic type), `Annotator`, `Participant`, `Value` (the
     annotation's text) and `Rater`: the annotator, otherwise the participant, otherwise what follows `@` in the tier's
     name. Without a map, or with one without `[[ratings]]`, tiers are ratings whose name before `@` or whose type is the
-    name of a scale.
+    name of a scale, and those of the documents that `avpenet ratings sample` writes, which state scale and pack as
+    properties.
 
     Raises:
         SettingsError: a file that cannot be read, is no XML or no EAF, has a document type declaration, or times in
@@ -88,7 +94,9 @@ def read_elan_source(path: Path, chosen: RatingMap | None) -> Source:
         raise SettingsError(f"{path}: it has no annotation", "rate in ELAN first, or give another file")
     by_name = {annotation.identifier: annotation for annotation in document.annotations}
     rows = tuple(_row(path, document, by_name, annotation, media) for annotation in document.annotations)
-    source = Source(path, rows, _COLUMNS, chosen)
+    pack = document.properties.get("pack", "")
+    chosen = replace(chosen, pack=chosen.pack or (PACK if pack else None))
+    source = Source(path, rows, _COLUMNS, chosen, {column_key(PACK): pack} if pack else {})
     source.require_columns()
     return source
 
@@ -97,14 +105,17 @@ def _parse(path: Path) -> _Document:
     document = _Document()
     parser = xml.parsers.expat.ParserCreate()
     collecting: list[str] | None = None
+    property_name = ""
 
     def begin(name: str, attributes: dict[str, str]) -> None:
-        nonlocal collecting
+        nonlocal collecting, property_name
         document.root = document.root or name
         if name == "HEADER":
             document.units = attributes.get("TIME_UNITS", document.units)
         elif name == "MEDIA_DESCRIPTOR":
             document.media.append(attributes)
+        elif name == "PROPERTY":
+            collecting, property_name = [], attributes.get("NAME", "")
         elif name == "TIME_SLOT":
             document.slots[attributes["TIME_SLOT_ID"]] = _milliseconds(attributes)
         elif name == "TIER":
@@ -121,6 +132,8 @@ def _parse(path: Path) -> _Document:
 
     def end(name: str) -> None:
         nonlocal collecting
+        if name == "PROPERTY" and collecting is not None:
+            document.properties[property_name], collecting = "".join(collecting).strip(), None
         if name == "ANNOTATION_VALUE" and collecting is not None and document.annotations:
             document.annotations[-1].text, collecting = "".join(collecting), None
 
@@ -171,7 +184,8 @@ def _by_scale(document: _Document) -> tuple[RatingColumns, ...]:
     blocks: dict[str, RatingColumns] = {}
     for tier in document.tiers:
         name = tier.get("TIER_ID", "")
-        for candidate in (name.split("@")[0], tier.get("LINGUISTIC_TYPE_REF", "")):
+        stated = document.properties.get("scale", "") if name == SHEET_TIER else ""
+        for candidate in (stated, name.split("@")[0], tier.get("LINGUISTIC_TYPE_REF", "")):
             try:
                 parse_scale(tidy(candidate) or "?")
             except ScaleError:

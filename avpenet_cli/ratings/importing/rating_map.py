@@ -98,6 +98,10 @@ class RatingMap:
     """Column, or label of a line above the header, that names the rater."""
     rater_from_file: Annotated[Text, AfterValidator(_checked_pattern)] | None = None
     """Regular expression whose group is the rater's name in the file's name without its suffix."""
+    rated_at: Text | None = None
+    """Column of when it was rated, which the table keeps as it is written."""
+    pack: Text | None = None
+    """Column, or label of a line above the header, with the sample's mark in sheets of `avpenet ratings sample`."""
     missing: tuple[Text, ...] = ("NA", "NaN")
     """Cells that mean there is no value, besides empty ones."""
     ratings: tuple[RatingColumns, ...] = ()

@@ -14,7 +14,7 @@ from avpenet_cli.ratings.importing.recordings import Recordings
 from avpenet_cli.ratings.importing.source import Media, Source, SourceRow
 from avpenet_cli.ratings.importing.times import TimeError, parse_clock, parse_number, parse_offset
 from avpenet_cli.study.ratings import DEFAULT_RATER
-from avpenet_cli.study.scales import DEFAULT_SCALE, SCALES, Scale, ScaleError, parse_scale
+from avpenet_cli.study.scales import DEFAULT_SCALE, Scale, ScaleError, parse_scale, scale_cell
 from avpenet_cli.study.sheets import quoted
 
 TOLERANCE_S = 0.001
@@ -44,7 +44,9 @@ class ImportedRating:
         end_s: until when it holds; None for a rating at one time.
         value: on its own scale.
         rater: who rated.
-        scale: as the table names it, see `written_scale`.
+        scale: as the table names it, see `study.scales.scale_cell`.
+        rated_at: when it was rated, as the file states it; empty where it does not.
+        pack: of the sample that was rated (`study.pack`); empty where the file names none.
     """
 
     source: Source
@@ -55,6 +57,8 @@ class ImportedRating:
     value: float
     rater: str
     scale: str
+    rated_at: str = ""
+    pack: str = ""
 
     @property
     def place(self) -> str:
@@ -137,7 +141,8 @@ def _interpreted(
     if isinstance(times, str):
         return LeftOut(source, row, times, written)
     rater = _rater(source, row, block, rater_of_file)
-    return ImportedRating(source, row, recording, *times, value, rater, written_scale(scale))
+    extra = [source.text(row, column) if column else "" for column in (source.chosen.rated_at, source.chosen.pack)]
+    return ImportedRating(source, row, recording, *times, value, rater, scale_cell(scale), *extra)
 
 
 def _named_media(source: Source, row: SourceRow) -> tuple[Media, ...]:
@@ -171,20 +176,6 @@ def _scale(source: Source, row: SourceRow, block: RatingColumns, scales: dict[tu
                 raise source.fault(row, problem, "name the scale with its range in the map, as name:min:max")
         scales[key] = scale
     return scales[key]
-
-
-def written_scale(scale: Scale) -> str:
-    """A scale as `study.scales.parse_scale` reads it back: `NRS`, `VAS:0:10`, `COMFORT:8:40`."""
-    name = scale.label.split(":")[0]
-    known = SCALES.get(name)
-    if known is not None and (known.lowest, known.highest) == (scale.lowest, scale.highest):
-        return name
-    return f"{name}:{_plain(scale.lowest)}:{_plain(scale.highest)}"
-
-
-def _plain(number: float) -> str:
-    """A number without an exponent, which a scale's range cannot have."""
-    return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 def _rater_of_file(source: Source) -> str:

@@ -53,6 +53,11 @@ TIME_COLUMNS: tuple[Column, ...] = (
     *_TEXT_COLUMNS,
 )
 """Of a table of ratings that have one time."""
+_STATED_COLUMNS = (
+    Column("rated_at", "text", "when it was rated, as the file states it"),
+    Column("pack", "text", "mark of the sample that was rated"),
+)
+"""Present where a file states them."""
 LEFT_OUT_COLUMNS: tuple[Column, ...] = (
     Column("file", "text", "name of the file"),
     Column("place", "text", "the row's place in it"),
@@ -164,6 +169,7 @@ def import_ratings(request: ImportRequest) -> ImportSummary:
     ratings, notices = _one_spelling(ratings, request, recordings)
     ratings, columns = _one_form(ratings, chosen, request)
     check_overlaps(ratings)
+    columns += tuple(column for column in _STATED_COLUMNS if any(getattr(rating, column.name) for rating in ratings))
     write_table(request.out, map(_row, ratings), columns, byte_order_mark=request.csv_bom)
     if request.left_out is not None:
         rows = map(_left_out_row, left_out)
@@ -340,6 +346,8 @@ def _row(rating: ImportedRating) -> Row:
         "value": rating.value,
         "rater": rating.rater,
         "scale": rating.scale,
+        "rated_at": rating.rated_at or None,
+        "pack": rating.pack or None,
     }
 
 

@@ -13,6 +13,7 @@ from avpenet_cli.keys import tidy
 from avpenet_cli.phrasing import plural
 from avpenet_cli.ratings.importing.source import column_key
 from avpenet_cli.study.csv_text import SEPARATORS, read_csv_text
+from avpenet_cli.tables import unescape_cell
 
 _LINES_ABOVE = 60
 """Lines among which the header is looked for."""
@@ -119,7 +120,7 @@ def _table(
         if len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
             problem = f"line {line} has {plural(len(cells), 'cell')}, the header {len(header)}"
             raise SettingsError(f"{path}: {problem}", "check that the file is whole, and its separators and quotes")
-        rows.append((line, {key: cell for key, cell in zip(keys, cells, strict=False) if key}))
+        rows.append((line, {key: unescape_cell(cell) for key, cell in zip(keys, cells, strict=False) if key}))
     if not rows:
         raise SettingsError(f"{path} is empty: no row below its header", "check how it was made")
     notices = () if ends else (f"{path.name}: its last line has no end: check that the file is whole",)
