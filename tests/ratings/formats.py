@@ -23,6 +23,7 @@ from tests.conftest import Answer
 
 Avpenet = Callable[..., Answer]
 Event = Sequence[object]
+Tier = tuple[str, str, Sequence[tuple[int | None, int | None, str]]]
 
 
 def write_rows(path: Path, rows: Iterable[Sequence[object]], delimiter: str = ",") -> Path:
@@ -100,7 +101,7 @@ def boris_export_row(columns: Sequence[str], **cells: object) -> list[object]:
 
 
 def eaf(
-    tiers: Sequence[tuple[str, str, Sequence[tuple[int | None, int | None, str]]]],
+    tiers: Sequence[Tier],
     media: Sequence[tuple[str, int]] = (("file:///D:/videos/rec-1.mp4", 0),),
     head: str = "",
     units: str = "milliseconds",

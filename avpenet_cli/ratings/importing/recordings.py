@@ -76,6 +76,11 @@ class Recordings:
             self._matched[written] = self._find(written)
         return self._matched[written]
 
+    @property
+    def without_suffix(self) -> dict[str, str]:
+        """Names that were matched in spite of another suffix, as of a copy in another format, with their recordings."""
+        return {name: match.recording for name, match in self._matched.items() if match.without_suffix}
+
     def _find(self, written: str) -> Match:
         parts = _parts(written)
         if not parts:

@@ -270,12 +270,7 @@ def _one_spelling(
     ]
     notices = raters.notice(where, "rater") + names.notice(where, "recording")
     notices += nearly_alike(dict.fromkeys(raters.names.values()), where, "rater")
-    others = {
-        item.name: match.recording
-        for rating in ratings
-        for item in rating.row.media
-        if (match := recordings.match(item.name)).without_suffix
-    }
+    others = recordings.without_suffix
     if others:
         listed = ", ".join(f"{shown(name)} as {shown(recording)}" for name, recording in list(others.items())[:3])
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
