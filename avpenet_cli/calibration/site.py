@@ -23,6 +23,7 @@ KIND = "avpenet site calibration"
 
 Method = Literal["monotone", "linear", "none"]
 RiskKind = Literal["mean absolute error", "share of large errors"]
+Verdict = Literal["better", "worse", "unclear", "as scored"]
 Role = Literal["scores", "ratings", "subjects"]
 
 _REMEDY = "give a file that `avpenet calibrate` wrote"
@@ -181,7 +182,8 @@ class Accuracy:
     Attributes:
         mae: mean absolute error, points.
         bias: mean of score minus rating, points.
-        slope: of the rating on the score; 1 where scores are calibrated, below 1 where they are too far apart.
+        slope: of the rating on the score; 1 where scores are calibrated, below 1 where high scores are too high and low
+            ones too low.
     """
 
     mae: Estimate
@@ -204,7 +206,7 @@ class CrossFit:
     before: Accuracy
     after: Accuracy
     mae_change: Estimate
-    verdict: Literal["better", "worse", "unclear", "as scored"]
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -216,14 +218,12 @@ class ConformalInterval:
         n_subjects: patients whose errors it rests on.
         mean_width: mean width of the interval within 0 to 10 over the patients' segments, points.
         coverage_at_most: the largest coverage that can be expected, a share: coverage x (1 + 1 / patients).
-        coverage_fitted: share of these patients' own cross-fitted errors within it, each patient with equal weight.
     """
 
     half_width: float
     n_subjects: int
     mean_width: float
     coverage_at_most: float
-    coverage_fitted: float
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,8 @@ class RiskAtThreshold:
         share_answered: share of the segments on the right side of it, each patient with equal weight.
         n_subjects: patients with an answered segment.
         risk: in the answered segments.
-        risk_upper: its one-sided upper confidence limit, by patient.
+        risk_upper: its one-sided upper confidence limit, by patient; None where too few patients have an answered
+            segment.
         accepted: true where this threshold and every stricter one that was tested keep the limit.
     """
 
@@ -264,7 +265,7 @@ class RiskAtThreshold:
     share_answered: float
     n_subjects: int
     risk: float
-    risk_upper: float
+    risk_upper: float | None
     accepted: bool
 
 

@@ -17,6 +17,7 @@ import typer.main
 
 from avpenet_cli.cli import (
     bench,
+    calibrate,
     doctor,
     evaluate,
     experiment,
@@ -63,6 +64,7 @@ _COMMANDS: dict[str, tuple[tuple[str, Callable[..., int] | typer.Typer, str], ..
         ("report", report.report, "Compare scores with human ratings, on a page to sign."),
     ),
     "Site": (
+        ("calibrate", calibrate.calibrate, "Calibrate scores to a site's ratings, with intervals for new patients."),
         ("weights", weights.app, "List, verify, install, import and pack weights."),
         ("phantom", phantom.app, "Make synthetic patients; check the installation with them."),
         ("bench", bench.bench, "Measure how fast this machine scores."),

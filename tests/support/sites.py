@@ -34,7 +34,7 @@ def curve(group: str = "", half_width: float = 1.5, shift: float = 1.0) -> Curve
         (BandPoint(1.0, Estimate(1.0 + shift, (0.5, 2.5), 30)),),
         30,
         CrossFit(accuracy, accuracy, Estimate(-0.1, (-0.2, -0.05), 30), "better"),
-        ConformalInterval(half_width, 30, 2 * half_width - 0.3, 0.93, 0.92),
+        ConformalInterval(half_width, 30, 2 * half_width - 0.3, 0.93),
     )
 
 
