@@ -17,6 +17,7 @@ from avpenet_cli.phrasing import plural
 
 if TYPE_CHECKING:
     from avpenet_cli.report.document import ReportDocument
+    from avpenet_cli.report.document.provenance import SignedBy
     from avpenet_cli.report.run import ReportRequest
     from avpenet_cli.stats.estimate import Estimate
 
@@ -95,6 +96,13 @@ def report(
     pilot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --plan: report.json of an earlier study, instead of --sd.")
     ] = None,
+    sign_off: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Sign the report, with --role; without SCORES, the one that --out names, as it is."
+        ),
+    ] = None,
+    role: Annotated[str | None, typer.Option(metavar="ROLE", help="With --sign-off: in which role.")] = None,
     csv_bom: CsvBom = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print no summary, and the verdict only if it fails.")
@@ -110,6 +118,14 @@ def report(
             typer.echo(printable(line))
         return ExitCode.OK
     options.refuse()
+    signatory = _signatory(sign_off, role)
+    if signatory is not None and not scores and out is not None:
+        if (
+            any(option is not None for option in (reference, compare, subjects, events, limit, show, pack, review))
+            or fail_on_limit
+        ):
+            raise SettingsError("--sign-off without SCORES signs a report as it is", "leave out the other options")
+        return _sign_existing(out, signatory, quiet=quiet)
     if not scores or out is None:
         raise SettingsError(
             "no score table was given" if not scores else "no --out was given",
@@ -141,6 +157,7 @@ def report(
         csv_bom=csv_bom,
         pack=pack,
         review=review,
+        sign_off=signatory,
     )
     document = run_report(request)
     if not quiet:
@@ -150,6 +167,30 @@ def report(
         if quiet:
             typer.echo(printable(_verdict(document)))
         return ExitCode.NOT_PASSED
+    return ExitCode.OK
+
+
+def _signatory(name: str | None, role: str | None) -> SignedBy | None:
+    """Who signs; None without `--sign-off`."""
+    if name is None and role is None:
+        return None
+    if name is None or role is None:
+        given, missing = ("--role", "--sign-off") if name is None else ("--sign-off", "--role")
+        raise SettingsError(f"{given} without {missing}", "give the name and the role of whoever signs")
+    from avpenet_cli.report.document.provenance import SignedBy
+    from avpenet_cli.runs.history import checked_signature
+
+    return SignedBy(*checked_signature(name, role))
+
+
+def _sign_existing(page: Path, signatory: SignedBy, *, quiet: bool) -> int:
+    from avpenet_cli.report.signing import sign_existing
+
+    signed = sign_existing(page, signatory, _command(sys.argv[1:]))
+    if not quiet:
+        for file in signed.files:
+            typer.echo(printable(f"signed: {file.file}, SHA-256 {file.sha256}"))
+        typer.echo("an attestation in the history beside the page, not a cryptographic signature")
     return ExitCode.OK
 
 

@@ -215,4 +215,5 @@ def _write_report(folder: Path, resampling: Resampling) -> None:
         read_ratings(folder / RATINGS_FILE),
         read_subjects(folder / SUBJECTS_FILE),
     )
-    write_report(inputs, ReportSettings(resampling=resampling, command=command), folder / REPORT_FILE)
+    settings = ReportSettings(resampling=resampling, command=command)
+    write_report(inputs, settings, folder / REPORT_FILE, with_history=False)

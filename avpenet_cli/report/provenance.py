@@ -16,6 +16,7 @@ from avpenet_cli.report.document.provenance import (
     ScoresFile,
     SubjectsFile,
 )
+from avpenet_cli.runs.history import ReadFile
 from avpenet_cli.study.score_tables import Scores, ScoreSource
 from avpenet_cli.study.tables import Inputs
 from avpenet_cli.version import __version__
@@ -58,6 +59,18 @@ def inputs_section(inputs: Inputs) -> InputsSection:
         if inputs.pack and inputs.pack_file
         else None,
     )
+
+
+def read_files(inputs: InputsSection) -> list[ReadFile]:
+    """The same files as the history states them, each score table before its manifest."""
+    files = []
+    for content, tables in (("scores", inputs.scores), ("other scores", inputs.compare or ())):
+        for table in tables:
+            files.append(ReadFile(content, table.name, table.sha256))
+            if table.manifest_sha256:
+                files.append(ReadFile("manifest", f"{table.name.rpartition('.')[0]}.run.json", table.manifest_sha256))
+    others = (("ratings", inputs.reference), ("subjects", inputs.subjects), ("events", inputs.events))
+    return files + [ReadFile(content, table.name, table.sha256) for content, table in others if table is not None]
 
 
 def _unknown_recordings(inputs: Inputs) -> tuple[str, ...]:

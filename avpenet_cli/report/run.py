@@ -12,7 +12,9 @@ from avpenet_cli.errors import SettingsError
 from avpenet_cli.report.analysis import ReportSettings, analyse_tables
 from avpenet_cli.report.document import ReportDocument
 from avpenet_cli.report.review_answers import read_answers, refuse_losing_answers
+from avpenet_cli.report.document.provenance import SignedBy
 from avpenet_cli.report.writing import output_paths, write_report
+from avpenet_cli.runs.history import history_path, refuse_unusable_history
 from avpenet_cli.runs.outputs import refuse_overwriting
 from avpenet_cli.study.pack import pack_file, read_pack
 from avpenet_cli.study.ratings import read_events, read_ratings
@@ -38,6 +40,7 @@ class ReportRequest:
         pack: pack.json of the sample that was rated.
         csv_bom: begin the table of segments to review with a byte order mark, by which Excel recognises UTF-8.
         review: filled-in copy of the .review.csv that a report on the same tables wrote.
+        sign_off: who signs the report as it is made; None: nobody.
 
     Raises:
         SettingsError: `out` does not end in .html, or the report would overwrite one of its inputs.
@@ -54,6 +57,7 @@ class ReportRequest:
     csv_bom: bool = False
     pack: Path | None = None
     review: Path | None = None
+    sign_off: SignedBy | None = None
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".html":
@@ -67,7 +71,8 @@ class ReportRequest:
         others = [path for path in given if path is not None]
         manifests = [path.with_suffix(".run.json") for path in tables]
         journals = [path.with_name(path.name + ".journal") for path in self.scores]
-        refuse_overwriting(self.outputs, [*tables, *others, *manifests, *journals])
+        histories = [history_path(path) for path in self.scores]
+        refuse_overwriting(self.outputs, [*tables, *others, *manifests, *journals, *histories])
 
     @property
     def outputs(self) -> tuple[Path, Path, Path, Path]:
@@ -87,12 +92,21 @@ def run_report(request: ReportRequest) -> ReportDocument:
         EnvironmentUnavailableError, OutputError: a file cannot be written; the list that would be replaced has been
             filled in.
     """
+    refuse_unusable_history(request.out)
     refuse_losing_answers(request.outputs[2])
     answers = None if request.review is None else read_answers(request.review)
     inputs = _read_inputs(request.scores, request.reference, request.subjects, request.events, request.compare)
     if request.pack is not None:
         inputs = replace(inputs, pack=read_pack(request.pack), pack_file=pack_file(request.pack))
-    return write_report(inputs, request.settings, request.out, request.show, csv_bom=request.csv_bom, answers=answers)
+    return write_report(
+        inputs,
+        request.settings,
+        request.out,
+        request.show,
+        csv_bom=request.csv_bom,
+        answers=answers,
+        sign_off=request.sign_off,
+    )
 
 
 def analyse(

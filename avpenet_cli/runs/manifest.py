@@ -12,6 +12,7 @@ from typing import Any
 
 from avpenet_cli.inputs import LeftAside, Recording
 from avpenet_cli.records import CREATION_TIME, Balance, Modalities, RecordingOutcome, Status
+from avpenet_cli.runs.history import HistoryHead
 from avpenet_cli.runs.host import HostFacts, host_facts
 from avpenet_cli.runs.journal import FileFacts
 from avpenet_cli.runs.versions import software_versions
@@ -192,6 +193,7 @@ class Manifest:
         summaries: the tables of recordings and of subjects, where a run wrote them.
         recorded_at: where the times come from; None if `avpenet evaluate` wrote the table.
         store: the segment store; only if `avpenet evaluate` wrote the table.
+        history: the last line of the table's history before this run; None if the table has no history of its own.
     """
 
     manifest_version: int
@@ -211,6 +213,7 @@ class Manifest:
     summaries: list[TableEntry] = field(default_factory=list)
     recorded_at: RecordedAtEntry | None = None
     store: StoreEntry | None = None
+    history: HistoryHead | None = None
 
     @classmethod
     def of(
@@ -228,6 +231,7 @@ class Manifest:
         command: str = "",
         left_aside: LeftAside | None = None,
         warning: str = "",
+        history: HistoryHead | None = None,
     ) -> Manifest:
         """The manifest of a run with these weights and settings, made by the software that is running now.
 
@@ -254,13 +258,14 @@ class Manifest:
             left_aside=left_aside,
             summaries=list(summaries),
             recorded_at=recorded_at,
+            history=history,
         )
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write it as JSON; raises as `storage.write_json`."""
     content = to_dict(manifest)
-    for name in ("store", "recorded_at"):
+    for name in ("store", "recorded_at", "history"):
         if content[name] is None:
             del content[name]
     write_json(path, content)

@@ -20,6 +20,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from avpenet_cli.experiment.results import RESULTS_VERSION, ExperimentResult
     from avpenet_cli.explanation.record import EXPLAIN_VERSION, ExplainRecord
     from avpenet_cli.report.schema import document_schema, report_schema
+    from avpenet_cli.runs.history import HISTORY_VERSION, HistoryLine
     from avpenet_cli.runs.log_lines import LOG_VERSION, LogLine
     from avpenet_cli.runs.manifest import MANIFEST_VERSION, Manifest
     from avpenet_cli.runs.status import STATUS_VERSION, OutputStatus
@@ -28,6 +29,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     documents: dict[str, tuple[Any, str]] = {
         "manifest.schema.json": (Manifest, f"avpenet run manifest (*.run.json), version {MANIFEST_VERSION}"),
         "status.schema.json": (OutputStatus, f"avpenet status --json, version {STATUS_VERSION}"),
+        "history.schema.json": (HistoryLine, f"a line of a history (*.history.jsonl), version {HISTORY_VERSION}"),
         "log.schema.json": (LogLine, f"a line of avpenet score --log-format json, version {LOG_VERSION}"),
     }
     generated = {

@@ -55,11 +55,13 @@ class StartTimes:
             pseudonyms without FILE.
         find: the start of a recording, with its offset from UTC where that is known; None where it is not known.
         notices: rows of the table that were matched in spite of their spelling, or not at all.
+        sha256: digest of the table, hexadecimal; empty without a table.
     """
 
     source: str
     find: Finder
     notices: tuple[str, ...] = ()
+    sha256: str = ""
 
 
 def start_times(
@@ -104,7 +106,9 @@ def start_times(
         notices = (*notices, f"{path.name}: {plural(unmatched, 'row')} of recordings that are not among the inputs")
     # Under pseudonyms no name stays that somebody gave to a file.
     name = "" if pseudonymised else f"{path.name} "
-    return StartTimes(f"table {name}(sha256 {digest})", lambda recording, outcome: starts.get(recording.name), notices)
+    return StartTimes(
+        f"table {name}(sha256 {digest})", lambda recording, outcome: starts.get(recording.name), notices, digest
+    )
 
 
 def iso(start: datetime | None, after_s: float = 0.0) -> str:

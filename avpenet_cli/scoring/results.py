@@ -14,6 +14,7 @@ from avpenet_cli.inputs import Recording
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.runs.callbacks import RunCallbacks
+from avpenet_cli.runs.history import History, HistoryHead, Outcome, ReadFile, locked_history
 from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.manifest import (
     Manifest,
@@ -119,6 +120,11 @@ class _Written:
     entries: list[RecordingEntry] = field(default_factory=list)
     known_starts: int = 0
 
+    @property
+    def tables(self) -> list[TableEntry]:
+        """All tables, the score table first."""
+        return [self.table, *self.summaries]
+
 
 class Results:
     """Writes the files of one request.
@@ -140,11 +146,13 @@ class Results:
         refuse_overwriting(tables_of(request.out), [times, request.subjects])
         self._notices = self.starts.notices
         self._subject_of: Mapping[str, str] = {}
+        self._read = [] if times is None else [self._read_entry("recording times", times, self.starts.sha256)]
         if request.subjects is not None:
             from avpenet_cli.study.subjects import read_subjects
 
             subjects = read_subjects(request.subjects).matched_to(names)
             self._subject_of = subjects.subject_of
+            self._read.append(self._read_entry("subjects", request.subjects, subjects.file.sha256))
             self._notices += subjects.notices
             if not any(recording.name in self._subject_of for recording in request.inputs.recordings):
                 raise SettingsError(
@@ -160,7 +168,18 @@ class Results:
 
         Raises:
             EnvironmentUnavailableError, OutputError: a file cannot be written.
+            OutputLockedError: another program has the history for too long.
         """
+        out = self._request.out
+        with locked_history(out) as history:
+            written, finished = self._write(journal, facts, callbacks, history.head)
+            self._append(history, [*written, manifest_path(out)], facts.started)
+        return finished
+
+    def _write(
+        self, journal: Journal, facts: RunFacts, callbacks: RunCallbacks, head: HistoryHead
+    ) -> tuple[list[Path], str]:
+        """Write tables and manifest; the tables, and when that was, ISO 8601 with offset."""
         request = self._request
         written = self._write_tables(request.out, journal, journal.latest, facts.reused)
         unknown = len(written.entries) - written.known_starts
@@ -184,10 +203,21 @@ class Results:
             summaries=written.summaries,
             command=request.command,
             left_aside=request.inputs.left_aside,
+            history=head,
         )
         write_manifest(manifest_path(request.out), manifest)
         self.remove_partial()
-        return manifest.timing.finished
+        return [request.out.with_name(table.file) for table in written.tables], manifest.timing.finished
+
+    def _append(
+        self, history: History, written: Sequence[Path], started: datetime, outcome: Outcome = "finished"
+    ) -> None:
+        command = self._request.command
+        history.append("score", written=written, read=self._read, command=command, started=started, outcome=outcome)
+
+    def _read_entry(self, content: str, path: Path, sha256: str) -> ReadFile:
+        # Under pseudonyms no name stays that somebody gave to a file.
+        return ReadFile(content, "" if self._request.pseudonymised else path.name, sha256)
 
     def _report_names(self, written: _Written, callbacks: RunCallbacks) -> None:
         request = self._request
@@ -203,11 +233,15 @@ class Results:
                 "before it, so that spreadsheets do not take it for a formula"
             )
 
-    def write_partial(self, journal: Journal, seen: set[str]) -> Path | None:
-        """Write the tables of what an interrupted run has finished, beside the tables of the last complete run.
+    def write_partial(
+        self, journal: Journal, seen: set[str], started: datetime, outcome: Outcome = "interrupted"
+    ) -> Path | None:
+        """Write the tables of what an unfinished run has finished, beside the tables of the last complete run.
 
         Args:
             seen: keys of the recordings that this run has reached.
+            started: when the run began, with offset.
+            outcome: of the run, for the history.
 
         Returns:
             The partial score table; None where no recording is finished.
@@ -224,9 +258,11 @@ class Results:
 
         self.remove_partial()
         path = partial_path(self._request.out)
-        written = self._write_tables(path, journal, finished, set())
-        if written.entries:
-            return path
+        with locked_history(self._request.out) as history:
+            written = self._write_tables(path, journal, finished, set())
+            if written.entries:
+                self._append(history, [path.with_name(table.file) for table in written.tables], started, outcome)
+                return path
         self.remove_partial()
         return None
 

@@ -18,6 +18,7 @@ from avpenet_cli.records import RecordingOutcome
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, device_name, precision_warning, resolve_settings
 from avpenet_cli.runs.guard import refuse_dropping, require_inputs, unreadable
+from avpenet_cli.runs.history import Outcome, refuse_unusable_history
 from avpenet_cli.runs.journal import Journal, count_unfinished, journal_path
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.manifest import (
@@ -123,6 +124,7 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
     with output_lock(request.out):
         _check_manifest_owner(request.out)
         refuse_replacing_others(request.out, with_subjects=request.subjects is not None)
+        refuse_unusable_history(request.out)
         with_times = not request.pseudonymised or results.starts.source == CONTAINER
         # Weights and settings are verified here, before anything of an earlier run is removed.
         with contextlib.closing(_open_lanes(request, callbacks, with_times=with_times)) as lanes:
@@ -184,11 +186,12 @@ def _score_into(
                 reused.add(scored.recording.key)
             yield scored
     except Interrupted as stop:
-        finished = _write_partial(results, journal, seen)
+        finished = _write_partial(results, journal, seen, started, "interrupted")
         remedy = "run it again without --overwrite to resume" if request.overwrite else stop.remedy
         raise Interrupted(f"{stop.message}{f'; {finished}' if finished else ''}", remedy) from None
     if not request.prune and (names := _held_but_failed(request, journal)):
-        refuse_dropping(request.out, [], names, kept=f", and {_write_partial(results, journal, seen)}")
+        finished = _write_partial(results, journal, seen, started, "failed")
+        refuse_dropping(request.out, [], names, kept=f", and {finished}")
     facts = RunFacts(device_name(lanes.device), totals, reused, started)
     journal.end_run(results.write(journal, facts, callbacks))
     if request.prune and (dropped := journal.prune(request.inputs.recordings)):
@@ -294,14 +297,14 @@ def _begin(request: ScoreRequest, journal: Journal, started: datetime) -> None:
     journal.begin_run(inputs.recordings, facts, with_paths=not request.pseudonymised)
 
 
-def _write_partial(results: Results, journal: Journal, seen: set[str]) -> str:
+def _write_partial(results: Results, journal: Journal, seen: set[str], started: datetime, outcome: Outcome) -> str:
     """Write what is finished as tables; the journal has it in any case.
 
     Returns:
         Where it is, as a clause; empty where nothing is finished.
     """
     try:
-        path = results.write_partial(journal, seen)
+        path = results.write_partial(journal, seen, started, outcome)
     except AvpenetError as error:
         return error.message
     return f"what is finished is in {path.name}" if path else ""

@@ -70,6 +70,7 @@ def test_no_frames_or_audio_are_written_anywhere(somewhere: Path, tmp_path: Path
     assert {name: folder.stat().st_mtime_ns for name, folder in watched.items()} == before
     assert {path.name for path in out.iterdir()} == {
         "scores.csv",
+        "scores.csv.history.jsonl",
         "scores.csv.journal",
         "scores.csv.lock",
         "scores.recordings.csv",

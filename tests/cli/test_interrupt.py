@@ -19,7 +19,14 @@ import pytest
 from tests.conftest import REPOSITORY, Answer, ClipMaker
 from tests.support.processes import ffmpegs_with
 
-AFTER_A_RUN = {"scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.recordings.csv", "scores.run.json"}
+AFTER_A_RUN = {
+    "scores.csv",
+    "scores.csv.history.jsonl",
+    "scores.csv.journal",
+    "scores.csv.lock",
+    "scores.recordings.csv",
+    "scores.run.json",
+}
 
 
 class Run:
@@ -96,6 +103,7 @@ def test_interrupted_run_keeps_finished_recordings(
         "run the same command again to resume"
     )
     assert {path.name for path in tmp_path.iterdir()} == {
+        "scores.csv.history.jsonl",
         "scores.csv.journal",
         "scores.csv.lock",
         "scores.partial.csv",

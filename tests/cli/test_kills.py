@@ -113,6 +113,7 @@ def test_killed_runs_end_with_the_file_of_an_unbroken_one(archive: Path, starter
     assert len(out.read_bytes().splitlines()) == 4
     assert {path.name for path in broken.iterdir()} == {
         "scores.csv",
+        "scores.csv.history.jsonl",
         "scores.csv.journal",
         "scores.csv.lock",
         "scores.recordings.csv",

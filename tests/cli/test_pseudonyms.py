@@ -87,6 +87,7 @@ def test_names_appear_in_no_output(secret: Secret) -> None:
     left = {path.name: path.read_bytes() for path in secret.out.parent.iterdir()}
     assert set(left) == {
         "scores.csv",
+        "scores.csv.history.jsonl",
         "scores.csv.journal",
         "scores.csv.lock",
         "scores.recordings.csv",

@@ -59,7 +59,7 @@ def test_the_three_files_are_private_and_agree(avpenet_here: Avpenet, study: Pat
     for path in (out, *(out.with_suffix(suffix) for suffix in (".json", ".review.csv", ".review.m3u8"))):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"report.{suffix}" for suffix in ("html", "json", "review.csv", "review.m3u8")
+        f"report.{suffix}" for suffix in ("html", "html.history.jsonl", "json", "review.csv", "review.m3u8")
     ]
     with out.with_suffix(".review.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -288,7 +288,7 @@ def test_it_works_without_home_terminal_and_locale(run_avpenet: RunAvpenet, stud
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert [path.name for path in sorted(tmp_path.iterdir())] == [
-        f"r.{suffix}" for suffix in ("html", "json", "review.csv", "review.m3u8")
+        f"r.{suffix}" for suffix in ("html", "html.history.jsonl", "json", "review.csv", "review.m3u8")
     ]
 
 

@@ -73,9 +73,9 @@ def first(clips: ClipMaker, avpenet_here: Avpenet, tmp_path_factory: pytest.Temp
 
 def test_run_leaves_only_its_documented_files(first: FirstRun) -> None:
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in first.folder.iterdir()}
-    assert modes == dict.fromkeys(
-        ["scores.csv", "scores.csv.journal", "scores.csv.lock", "scores.recordings.csv", "scores.run.json"], 0o600
-    )
+    endings = ("", ".history.jsonl", ".journal", ".lock")
+    own = [*(f"scores.csv{ending}" for ending in endings), "scores.recordings.csv", "scores.run.json"]
+    assert modes == dict.fromkeys(own, 0o600)
 
 
 def test_standard_output_stays_empty(first: FirstRun) -> None:
@@ -361,6 +361,7 @@ def test_overwrite_starts_over(first: FirstRun, avpenet_here: Avpenet, tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {
         ".other.csv.x4.tmp",
         "scores.csv",
+        "scores.csv.history.jsonl",
         "scores.csv.journal",
         "scores.csv.lock",
         "scores.recordings.csv",

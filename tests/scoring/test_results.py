@@ -23,6 +23,7 @@ from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry
 from tests.support.weight_descriptions import make_description
 
+NOW = datetime.now(UTC)
 NAMES = ("a.mp4", "=b.mp4", "c.mp4")
 SCORED = RecordingOutcome(
     Status.SCORED,
@@ -84,11 +85,11 @@ def test_interrupted_run_leaves_tables_of_what_is_finished(journal: Journal, not
     request = requested(tmp_path)
     request.out.write_text("the table of yesterday")
     results = Results(request)
-    assert results.write_partial(journal, set()) is None
+    assert results.write_partial(journal, set(), NOW) is None
     assert not list(tmp_path.glob("*.partial*"))
     note("a.mp4", SCORED)
     note("c.mp4", FAILED)  # in an earlier run: it will be tried again
-    assert results.write_partial(journal, {"key of a.mp4"}) == tmp_path / "scores.partial.csv"
+    assert results.write_partial(journal, {"key of a.mp4"}, NOW) == tmp_path / "scores.partial.csv"
     assert request.out.read_text() == "the table of yesterday"
     (row,) = table(tmp_path / "scores.partial.csv")
     assert (row["recording"], row["score"], row["recorded_at"]) == ("a.mp4", "7.000", "2026-03-04T10:15:00.000+00:00")
@@ -142,8 +143,8 @@ def test_table_of_subjects_of_an_earlier_run_is_reported(journal: Journal, note:
     note("a.mp4", SCORED)
     request = requested(tmp_path, subjects=subjects)
     complete(request, journal)
-    Results(request).write_partial(journal, set())
-    Results(requested(tmp_path)).write_partial(journal, set())
+    Results(request).write_partial(journal, set(), NOW)
+    Results(requested(tmp_path)).write_partial(journal, set(), NOW)
     assert not (tmp_path / "scores.partial.subjects.csv").exists()
     line = "scores.subjects.csv is of an earlier run: give --subjects to renew it, or remove it"
     assert complete(requested(tmp_path), journal)[-1] == line
@@ -174,7 +175,7 @@ def test_files_beside_the_table_are_replaced_only_if_they_are_its_own(
     note("a.mp4", SCORED)
     request = requested(tmp_path, subjects=subjects, csv_bom=True)
     complete(request, journal)
-    Results(request).write_partial(journal, set())
+    Results(request).write_partial(journal, set(), NOW)
     refuse_replacing_others(request.out, with_subjects=True)
     (tmp_path / "scores.subjects.csv").write_text("recording,subject\n")
     refuse_replacing_others(request.out, with_subjects=False)

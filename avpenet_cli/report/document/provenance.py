@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from avpenet_cli.runs.history import HistoryHead
 from avpenet_cli.study.score_tables import ManifestState
 
 
@@ -172,8 +173,31 @@ class SettingsSection:
 
 
 @dataclass(frozen=True)
+class SignedBy:
+    """A signature that was given with the command that made the report: an attestation, not a cryptographic one.
+
+    Attributes:
+        name: of the person, as given.
+        role: in which they sign, as given.
+    """
+
+    name: str
+    role: str
+
+
+@dataclass(frozen=True)
 class Provenance:
-    """The program and the platform that made the report."""
+    """The program and the platform that made the report, and the place of the report in its history.
+
+    Attributes:
+        created_by: program, version and command.
+        platform: operating system and processor.
+        history: the last line of the history beside the page before this report; null where the report is part of an
+            evaluation, which has a history.
+        sign_off: who signed with the same command; null without. Later ones stand in the history only.
+    """
 
     created_by: str
     platform: str
+    history: HistoryHead | None = None
+    sign_off: SignedBy | None = None

@@ -1,0 +1,103 @@
+"""Reads a history back and checks its chain."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from avpenet_cli.errors import OutputError, reason
+from avpenet_cli.runs.history import HistoryHead, HistoryLine, WrittenFile, digest_of_line, history_path
+
+_LINE = TypeAdapter(HistoryLine)
+_FIELDS = {field.name for field in fields(HistoryLine)}
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A history as it lies on the disk.
+
+    Attributes:
+        path: of the history.
+        exists: whether it is there.
+        lines: those that can be read.
+        heads: number and digest of every line of the file, also of those that cannot be read.
+        problems: what shows that lines were edited, removed, moved or torn, a sentence each, in the order of the lines.
+        notes: what a reader should know and is no sign of tampering.
+    """
+
+    path: Path
+    exists: bool
+    lines: tuple[HistoryLine, ...] = ()
+    heads: tuple[HistoryHead, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def latest(self) -> dict[str, tuple[WrittenFile, int]]:
+        """Each file that the history states, as it was written last, with the number of that line."""
+        return {file.file: (file, line.line) for line in self.lines for file in line.written}
+
+
+def read_chain(output: Path) -> Chain:
+    """Read the history of an output and check every line's number and the digest of the line before it.
+
+    Raises:
+        OutputError: it cannot be read.
+    """
+    return chain_at(history_path(output))
+
+
+def chain_at(path: Path) -> Chain:
+    """As `read_chain`, by the path of the history itself."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return Chain(path, exists=False)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {reason(error)}", "check its permissions") from None
+    is_open = not content.endswith(b"\n")
+    raw = content.split(b"\n") if is_open else content[:-1].split(b"\n")
+    heads = tuple(HistoryHead(number, digest_of_line(line)) for number, line in enumerate(raw, 1))
+    parsed = [_parsed(line) for line in raw]
+    problems, notes = [], []
+    for place, line in enumerate(parsed):
+        number = place + 1
+        following = parsed[place + 1] if number < len(parsed) else None
+        if line is None:
+            if following is not None and following.previous == heads[place].sha256:
+                notes.append(f"line {number} is torn: a run was killed while it wrote it; line {number + 1} attests it")
+            elif number == len(parsed) and is_open:
+                problems.append(f"line {number} is torn: a run was killed while it wrote it, or its end was removed")
+            else:
+                problems.append(f"line {number} cannot be read: it was edited")
+            continue
+        before = heads[place - 1].sha256 if place else ""
+        if line.previous != before:
+            problems.append(_broken_link(number, line.line))
+        elif line.line != number:
+            problems.append(f"line {number} states the number {line.line}: it was edited")
+    return Chain(path, True, tuple(line for line in parsed if line), heads, tuple(problems), tuple(notes))
+
+
+def _broken_link(number: int, stated: int) -> str:
+    if number == 1:
+        return f"line 1 states the number {stated} and a line before it: lines were removed from the beginning"
+    if stated > number:
+        return f"line {number} states the number {stated}: lines before it were removed"
+    if stated < number:
+        return f"line {number} states the number {stated}: lines were moved, repeated or added"
+    return (
+        f"line {number} does not have the digest of line {number - 1}: line {number - 1} was edited, or both were moved"
+    )
+
+
+def _parsed(line: bytes) -> HistoryLine | None:
+    try:
+        content = json.loads(line)
+        if not isinstance(content, dict) or not content.keys() <= _FIELDS:
+            return None
+        return _LINE.validate_python(content)
+    except (ValueError, ValidationError):
+        return None
