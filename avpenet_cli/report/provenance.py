@@ -69,8 +69,13 @@ def read_files(inputs: InputsSection) -> list[ReadFile]:
             files.append(ReadFile(content, table.name, table.sha256))
             if table.manifest_sha256:
                 files.append(ReadFile("manifest", f"{table.name.rpartition('.')[0]}.run.json", table.manifest_sha256))
-    others = (("ratings", inputs.reference), ("subjects", inputs.subjects), ("events", inputs.events))
-    return files + [ReadFile(content, table.name, table.sha256) for content, table in others if table is not None]
+    others = {
+        "ratings": inputs.reference,
+        "subjects": inputs.subjects,
+        "events": inputs.events,
+        "sample": inputs.pack,
+    }
+    return files + [ReadFile(content, file.name, file.sha256) for content, file in others.items() if file is not None]
 
 
 def _unknown_recordings(inputs: Inputs) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ import pandas as pd
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.report.analysis import ReportSettings, analyse_tables
 from avpenet_cli.report.document import ReportDocument
-from avpenet_cli.report.review_answers import read_answers, refuse_losing_answers
 from avpenet_cli.report.document.provenance import SignedBy
+from avpenet_cli.report.review_answers import read_answers, refuse_losing_answers
 from avpenet_cli.report.writing import output_paths, write_report
 from avpenet_cli.runs.history import history_path, refuse_unusable_history
 from avpenet_cli.runs.outputs import refuse_overwriting
