@@ -60,7 +60,7 @@ _COMMANDS: dict[str, tuple[tuple[str, Callable[..., int] | typer.Typer, str], ..
         ("explain", explain.explain, "Show what the network used for the scores of some segments."),
     ),
     "Audit": (
-        ("ratings", ratings.app, "Import ratings from BORIS, ELAN, REDCap and CSV files."),
+        ("ratings", ratings.app, "Draw samples for raters, import their ratings, measure agreement."),
         ("report", report.report, "Compare scores with human ratings, on a page to sign."),
     ),
     "Site": (

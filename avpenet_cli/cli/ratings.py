@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avpenet_cli.cli.options import CsvBom, Quiet
+from avpenet_cli.cli.ratings_agreement import agreement
 from avpenet_cli.cli.ratings_sample import sample
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import SettingsError
@@ -17,8 +18,11 @@ from avpenet_cli.phrasing import plural
 if TYPE_CHECKING:
     from avpenet_cli.ratings.importing.run import FileCount, ImportSummary
 
-app = typer.Typer(help="Import human ratings; draw samples for raters.", no_args_is_help=True)
+app = typer.Typer(
+    help="Import human ratings; draw samples for raters; measure how well raters agree.", no_args_is_help=True
+)
 app.command("sample")(sample)
+app.command("agreement")(agreement)
 
 _SHOWN = 8
 """Names that a line lists; the others are counted."""

@@ -19,6 +19,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from avpenet_cli.calibration.site import KIND, SITE_VERSION, SiteCalibration
     from avpenet_cli.experiment.results import RESULTS_VERSION, ExperimentResult
     from avpenet_cli.explanation.record import EXPLAIN_VERSION, ExplainRecord
+    from avpenet_cli.ratings.agreement_document import AGREEMENT_VERSION, AgreementDocument
     from avpenet_cli.report.schema import document_schema, report_schema
     from avpenet_cli.runs.history import HISTORY_VERSION, HistoryLine
     from avpenet_cli.runs.log_lines import LOG_VERSION, LogLine
@@ -53,6 +54,11 @@ def schemas() -> dict[str, dict[str, Any]]:
     pack = document_schema(Pack, f"avpenet ratings sample (pack.json), version {PACK_VERSION}")
     pack["properties"]["version"]["const"] = PACK_VERSION
     generated["pack.schema.json"] = pack
+    agreement = document_schema(
+        AgreementDocument, f"avpenet ratings agreement (agreement.json), version {AGREEMENT_VERSION}"
+    )
+    agreement["properties"]["version"]["const"] = AGREEMENT_VERSION
+    generated["agreement.schema.json"] = agreement
     return {name: {"$schema": _DIALECT} | schema for name, schema in generated.items()}
 
 

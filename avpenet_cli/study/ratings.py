@@ -18,8 +18,8 @@ DEFAULT_RATER = "rater"
 """Name of the rater where the file does not give one."""
 
 _IDENTITY = ["recording", "rater", "start_s", "end_s"]
-_REQUIRED_CELLS = ("recording", "time_s", "start_s", "end_s", "value")
-_RATING_COLUMNS = (*_REQUIRED_CELLS, "scale", "rater", "pack")
+REQUIRED_CELLS = ("recording", "time_s", "start_s", "end_s", "value")
+RATING_COLUMNS = (*REQUIRED_CELLS, "scale", "rater", "pack")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,11 @@ def read_ratings(source: Table) -> Ratings:
             value, text for a number, an unknown scale, a value outside its scale, a negative time or an end not after
             its start; two rows of a rater for the same time.
     """
-    sheet = read_sheet(source, _RATING_COLUMNS, "table of ratings", _REQUIRED_CELLS)
+    return ratings_in(read_sheet(source, RATING_COLUMNS, "table of ratings", REQUIRED_CELLS))
+
+
+def ratings_in(sheet: Sheet) -> Ratings:
+    """The ratings of a sheet with the columns that `read_ratings` reads; raises as that."""
     sheet.require(
         ("recording", "value"),
         "table of ratings",

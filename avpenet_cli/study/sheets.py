@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,12 @@ class Sheet:
             return self.kept + 1
         lines = self.find_lines()
         return lines[self.kept] if lines.size > self.kept[-1] else self.kept + 1
+
+    def selected(self, chosen: npt.NDArray[np.bool_]) -> Sheet:
+        """The rows, (rows,) bool, that are chosen, which keep their line numbers."""
+        mask = pa.array(chosen)
+        columns = {name: column.filter(mask) for name, column in self.columns.items()}
+        return replace(self, columns=columns, kept=self.kept[chosen])
 
     def fault(self, wrong: npt.NDArray[Any], problem: str, remedy: str) -> SettingsError:
         """An error that names the first offending lines and counts the others.

@@ -1,0 +1,140 @@
+"""`avpenet ratings agreement`: how well raters agree, on whole scales and on items, and whether one drifts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avpenet_cli.cli.options import Debug
+from avpenet_cli.cli.run_log import printable
+from avpenet_cli.errors import ExitCode
+
+if TYPE_CHECKING:
+    from avpenet_cli.ratings.agreement_document import AgreementDocument, ItemAgreement
+    from avpenet_cli.stats.estimate import Estimate
+
+
+def agreement(
+    ratings: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RATINGS...", help="Ratings of all raters: recording, times, value, rater; item, order."
+        ),
+    ],
+    subjects: Annotated[
+        Path | None, typer.Option(metavar="SUBJECTS", help="Subjects of the recordings: recording, subject.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write every number: .json, .csv, .parquet or .jsonl.", show_default=False)
+    ] = None,
+    bootstrap: Annotated[
+        int, typer.Option(help="Number of bootstrap resamples of subjects.", min=200, max=100_000)
+    ] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 42,
+    debug: Debug = False,
+) -> int:
+    """Measure how well raters agree: ICC, kappa, limits of agreement, drift; on whole scales and on items."""
+    from avpenet_cli.ratings.agreement import AgreementRequest, measure_agreement
+    from avpenet_cli.ratings.agreement_files import check_out, write_agreement
+    from avpenet_cli.runs.outputs import refuse_overwriting
+    from avpenet_cli.stats.bootstrap import Resampling
+
+    if out is not None:
+        check_out(out)
+        refuse_overwriting([out], [*ratings, subjects])
+    document = measure_agreement(AgreementRequest(tuple(ratings), subjects, Resampling(bootstrap, seed)))
+    if out is not None:
+        write_agreement(out, document)
+    _print(document)
+    return ExitCode.OK
+
+
+def _print(document: AgreementDocument) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console() if Console().is_terminal else Console(width=10_000)
+
+    def table(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+        drawn = Table(box=None, pad_edge=False)
+        for head in heads:
+            drawn.add_column(head, overflow="fold")
+        for row in rows:
+            drawn.add_row(*(Text(printable(cell)) for cell in row))
+        console.print(Text(printable(title), style="bold"))
+        console.print(drawn)
+        console.print()
+
+    for notice in document.notices:
+        console.print(Text(printable(f"note: {notice}"), style="yellow"))
+    for item in document.items:
+        _print_item(item, table)
+    console.print(
+        Text(
+            "Points of the 0-10 scale; 95 % intervals, subjects being the unit. A coefficient takes "
+            f"{document.minimum_segments} segments of {document.minimum_subjects} subjects."
+        )
+    )
+
+
+def _print_item(item: ItemAgreement, table: Callable[[str, Iterable[str], Iterable[Iterable[str]]], None]) -> None:
+    name = f"Item {item.item}" if item.item else "Whole scales"
+    common = f"{item.n_common} of {item.n_segments} segments by two raters or more"
+    table(
+        f"{name}, {', '.join(item.scales)}: {item.n_ratings} ratings, {common}",
+        ("raters of the same segments", "segments (subjects)", "ICC(A,1)", "ICC(C,1)"),
+        (
+            (", ".join(row.raters), f"{row.n_segments} ({row.n_subjects})", _cell(row.icc_a1), _cell(row.icc_c1))
+            for row in item.sets
+        ),
+    )
+    heads = ("first minus second", "segments (subjects)", "bias", "limits of agreement", "ICC(A,1)", "ICC(C,1)")
+    kappa = ("kappa of classes", "kappa of values") if not item.item else ("kappa of values",)
+    table(
+        "Every two raters",
+        (*heads, *kappa),
+        (
+            (
+                f"{row.first} - {row.second}",
+                f"{row.n_segments} ({row.n_subjects})",
+                _cell(row.bias),
+                _limits(row.lower, row.upper),
+                _cell(row.icc_a1),
+                _cell(row.icc_c1),
+                *((_cell(row.kappa_classes),) if not item.item else ()),
+                _cell(row.kappa_values),
+            )
+            for row in item.pairs
+        ),
+    )
+    table(
+        "Drift: change of rating minus the others', from a rater's first to last rating",
+        ("rater", "by", "segments (subjects)", "change", "p (Holm)"),
+        (
+            (row.rater, row.by or "-", f"{row.n_segments} ({row.n_subjects})", _cell(row.change), _p(row.p_holm))
+            for row in item.drift
+        ),
+    )
+
+
+def _cell(estimate: Estimate) -> str:
+    if not estimate.computable:
+        return f"not computed: {estimate.reason}"
+    if not estimate.has_interval:
+        return f"{estimate.value:z.2f} (no interval: {estimate.reason})"
+    low, high = estimate.ci
+    return f"{estimate.value:z.2f} [{low:z.2f}, {high:z.2f}]"
+
+
+def _limits(lower: Estimate, upper: Estimate) -> str:
+    if not (lower.computable and upper.computable):
+        return "-"
+    return f"{lower.value:z.2f} to {upper.value:z.2f}"
+
+
+def _p(p: float) -> str:
+    return "-" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
