@@ -21,7 +21,8 @@ class ExitCode(IntEnum):
     ENVIRONMENT = 3
     """Weights or environment: no weights, no ffmpeg, no such GPU, no space left."""
     NOT_PASSED = 4
-    """`report --fail-on-limit`: the verdict is not PASS. `phantom check`: FAIL, or nothing to compare with."""
+    """`report --fail-on-limit`: the verdict is not PASS. `phantom check`: FAIL, or nothing to compare with. `monitor`:
+    an alarm."""
     LOCKED = 75
     """Another run is writing this output."""
     INTERRUPTED = 130

@@ -19,6 +19,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from avpenet_cli.calibration.site import KIND, SITE_VERSION, SiteCalibration
     from avpenet_cli.experiment.results import RESULTS_VERSION, ExperimentResult
     from avpenet_cli.explanation.record import EXPLAIN_VERSION, ExplainRecord
+    from avpenet_cli.monitoring.document import MONITOR_VERSION, MonitorDocument
     from avpenet_cli.ratings.agreement_document import AGREEMENT_VERSION, AgreementDocument
     from avpenet_cli.report.schema import document_schema, report_schema
     from avpenet_cli.runs.history import HISTORY_VERSION, HistoryLine
@@ -59,6 +60,9 @@ def schemas() -> dict[str, dict[str, Any]]:
     )
     agreement["properties"]["version"]["const"] = AGREEMENT_VERSION
     generated["agreement.schema.json"] = agreement
+    monitor = document_schema(MonitorDocument, f"avpenet monitor (monitor.json), version {MONITOR_VERSION}")
+    monitor["properties"]["schema_version"]["const"] = MONITOR_VERSION
+    generated["monitor.schema.json"] = monitor
     return {name: {"$schema": _DIALECT} | schema for name, schema in generated.items()}
 
 

@@ -1,0 +1,301 @@
+"""The score tables of a baseline and of what came after it, as patients in periods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.keys import normalise_key, shown
+from avpenet_cli.monitoring.embeddings import Embeddings, distances, read_embeddings
+from avpenet_cli.monitoring.measures import INDEX, MEASURES, segment_measures
+from avpenet_cli.monitoring.periods import Kind, TimeSource, all_periods, check_length, periods_of, time_source
+from avpenet_cli.phrasing import plural
+from avpenet_cli.report.document.review import Notice
+from avpenet_cli.report.notices import manifest_notices, weights_notice
+from avpenet_cli.stats.patient_ranks import Patients
+from avpenet_cli.study.pairing import pair
+from avpenet_cli.study.ratings import Ratings, read_ratings
+from avpenet_cli.study.score_tables import Scores, read_scores, weights_identity
+from avpenet_cli.study.sheets import SourceFile
+from avpenet_cli.study.subjects import NOT_STATED, Subjects, read_subjects
+from avpenet_cli.study.tables import match_tables
+
+LEVEL_COLUMNS = ("site", "device")
+"""Columns of the table of subjects whose levels are charted apart."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is read; paths."""
+
+    new: tuple[Path, ...]
+    baseline: tuple[Path, ...]
+    subjects: Path
+    reference: Path | None = None
+    embeddings: Path | None = None
+    baseline_embeddings: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The baseline, or what came after it.
+
+    Attributes:
+        segments: one row per segment: recording, subject, period (empty where it is not known), weights (identity),
+            the level columns, and the measures.
+        embeddings: by recording, where there are any.
+    """
+
+    segments: pd.DataFrame
+    embeddings: Embeddings | None
+
+
+@dataclass(frozen=True, eq=False)
+class Archive:
+    """Everything that is monitored.
+
+    Attributes:
+        baseline, new: the two parts.
+        time: where the periods come from.
+        periods: of the new part, in order, those without a recording included.
+        columns: those of `LEVEL_COLUMNS` that the table of subjects has, as it writes them.
+        weights: of the baseline, as its tables state them.
+        other_weights: of new tables, as they state them, where they differ.
+        cut_points: upper ends of the classes low and moderate, points.
+        sources: files that were read, each with its content in words.
+        notices: what a reader must know before any number.
+    """
+
+    baseline: Part
+    new: Part
+    time: TimeSource
+    periods: tuple[str, ...]
+    columns: tuple[str, ...]
+    weights: str
+    other_weights: tuple[str, ...]
+    cut_points: tuple[float, float]
+    sources: tuple[tuple[SourceFile, str], ...]
+    notices: tuple[Notice, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """Of the periods."""
+        return self.time.kind
+
+
+def read_archive(files: Files) -> Archive:
+    """Read all tables and bring them together.
+
+    Raises:
+        SettingsError: a table cannot be read, tables do not belong together, nothing is new, or times are not known.
+    """
+    subjects = read_subjects(files.subjects)
+    ratings = None if files.reference is None else read_ratings(files.reference)
+    old = read_scores(files.baseline)
+    groups = _by_weights(files.new)
+    notices = [*_table_notices(old, *groups), *(Notice("warning", text) for text in subjects.notices)]
+    columns = tuple(column for column in subjects.columns if column.lower() in LEVEL_COLUMNS)
+    time = time_source(pd.concat([group.segments[["recorded_at"]] for group in groups]), subjects)
+    baseline = _part(old, ratings, subjects, time, columns, notices, "the baseline")
+    known = {normalise_key(name) for name in baseline["recording"].unique()}
+    parts = [_part(group, ratings, subjects, time, columns, notices, "the new scores") for group in groups]
+    new = pd.concat(parts, ignore_index=True)
+    _check_once(parts)
+    repeated = new["recording"].map(normalise_key).isin(known)
+    if repeated.any():
+        count = plural(new.loc[repeated, "recording"].nunique(), "recording")
+        notices.append(Notice("note", f"{count} of the new scores are in the baseline, and are not counted as new."))
+        new = new[~repeated]
+    untimed = new["period"] == ""
+    if untimed.any():
+        count = plural(new.loc[untimed, "recording"].nunique(), "new recording")
+        text = f"{count} left out: when they were made is not known."
+        notices.append(Notice("warning", text))
+        new = new[~untimed]
+    if new.empty:
+        raise SettingsError("no recording is new: all are in the baseline or without a time", "give newer score tables")
+    if (baseline["period"] == "").any():
+        count = plural(baseline.loc[baseline["period"] == "", "recording"].nunique(), "recording")
+        text = f"When {count} of the baseline were made is not known: changes within the baseline cannot be seen."
+        notices.append(Notice("warning", text))
+    periods = all_periods(time.kind, new["period"].unique())
+    check_length(time.kind, periods)
+    sources: list[tuple[SourceFile, str]] = [(source, "new scores") for group in groups for source in group.sources]
+    sources += [(source, "baseline scores") for source in old.sources]
+    sources.append((subjects.file, "subjects"))
+    if ratings is not None:
+        sources.append((ratings.file, "ratings"))
+    new_embeddings, old_embeddings = _read_embeddings(files, sources)
+    identity = weights_identity(old.weights)
+    other = tuple(group.weights for group in groups if weights_identity(group.weights) != identity)
+    return Archive(
+        baseline=Part(baseline.reset_index(drop=True), old_embeddings),
+        new=Part(new.reset_index(drop=True), new_embeddings),
+        time=time,
+        periods=periods,
+        columns=columns,
+        weights=old.weights,
+        other_weights=other,
+        cut_points=old.cut_points,
+        sources=tuple((SourceFile(file.name, file.sha256, file.rows), content) for file, content in sources),
+        notices=tuple(notices),
+    )
+
+
+def _by_weights(tables: Sequence[Path]) -> list[Scores]:
+    """The tables of each weights together; those with other weights are named, not refused."""
+    groups: dict[str, list[Path]] = {}
+    for table in tables:
+        groups.setdefault(weights_identity(read_scores([table]).weights), []).append(table)
+    return [read_scores(paths) for paths in groups.values()]
+
+
+def _table_notices(*tables: Scores) -> list[Notice]:
+    found: dict[Notice, None] = {}
+    for scores in tables:
+        notice = weights_notice(scores)
+        for item in ([] if notice is None else [notice]) + list(manifest_notices(scores)):
+            found[item] = None
+    return list(found)
+
+
+def _part(
+    scores: Scores,
+    ratings: Ratings | None,
+    subjects: Subjects,
+    time: TimeSource,
+    columns: Sequence[str],
+    notices: list[Notice],
+    where: str,
+) -> pd.DataFrame:
+    inputs = match_tables(scores, ratings, subjects)
+    assert inputs.subjects is not None
+    names = set(map(str, scores.segments["recording"].cat.categories))
+    rated = inputs.ratings
+    if rated is not None and names.isdisjoint(rated.rows["recording"]):
+        rated = None
+    pairing = pair(scores, rated, inputs.subjects)
+    if pairing.recordings_without_subject:
+        without = pairing.recordings_without_subject
+        text = (
+            f"{plural(len(without), 'recording')} of {where}, such as {shown(without[0])}, without a row in "
+            f"{subjects.file.name}: each counts as a separate patient."
+        )
+        notices.append(Notice("warning", text))
+    segments = pairing.segments
+    recording = segments["recording"].astype(str)
+    period = periods_of(segments, inputs.subjects, time)
+    levels = inputs.subjects.table
+    facts = {
+        "recording": recording,
+        "subject": segments["subject"].astype(str),
+        "period": recording.map(period).fillna(""),
+        "weights": weights_identity(scores.weights),
+    }
+    facts |= {column: recording.map(levels[column]).fillna(NOT_STATED) for column in columns}
+    return pd.concat([pd.DataFrame(facts), segment_measures(segments)], axis=1)
+
+
+def _check_once(parts: Sequence[pd.DataFrame]) -> None:
+    seen: dict[str, int] = {}
+    for number, part in enumerate(parts):
+        for name in part["recording"].unique():
+            if seen.setdefault(normalise_key(name), number) != number:
+                raise SettingsError(
+                    f"{shown(name)} was scored with two weights in the new scores", "give each recording in one table"
+                )
+
+
+def _read_embeddings(
+    files: Files, sources: list[tuple[SourceFile, str]]
+) -> tuple[Embeddings | None, Embeddings | None]:
+    """Embeddings of the new part and of the baseline."""
+    if files.embeddings is None or files.baseline_embeddings is None:
+        return None, None
+    new, old = read_embeddings(files.embeddings), read_embeddings(files.baseline_embeddings)
+    if new.dimensions != old.dimensions:
+        raise SettingsError(
+            f"{new.file.name} has embeddings of {new.dimensions} numbers, {old.file.name} of {old.dimensions}",
+            "they are of other weights; make both with the same",
+        )
+    sources += [(new.file, "new embeddings"), (old.file, "baseline embeddings")]
+    return new, old
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Patients in periods, grouped by one column.
+
+    Attributes:
+        levels: names of the level codes.
+        baseline, new: the patients.
+        names: of the patient codes.
+    """
+
+    levels: tuple[str, ...]
+    baseline: Patients
+    new: Patients
+
+
+def patients_by(archive: Archive, column: str | None) -> Units:
+    """Means of each patient in each period at each level of a column; None: all are at one level.
+
+    What comes from other weights than the baseline's has no value in measures that depend on weights.
+    """
+    baseline, new = (_grouped(part, column) for part in (archive.baseline, archive.new))
+    level_names = sorted(set(baseline["_level"]) | set(new["_level"]))
+    subjects = {name: code for code, name in enumerate(sorted(set(baseline["subject"]) | set(new["subject"])))}
+    of_weights = [measure.name for measure in MEASURES if measure.of_weights]
+    new.loc[new["weights"] != weights_identity(archive.weights), of_weights] = np.nan
+    period_code = {name: code for code, name in enumerate(archive.periods)}
+    made = []
+    for table in (baseline, new):
+        made.append(
+            Patients(
+                values=table[[measure.name for measure in MEASURES]].to_numpy(dtype=np.float64, copy=True),
+                patient=table["subject"].map(subjects).to_numpy(dtype=np.int64),
+                level=table["_level"].map({name: code for code, name in enumerate(level_names)}).to_numpy(np.int64),
+                period=np.array([period_code.get(name, 0) for name in table["period"]], dtype=np.int64),
+            )
+        )
+    _add_novelty(archive, (baseline, new), made)
+    return Units(tuple(level_names), made[0], made[1])
+
+
+def _grouped(part: Part, column: str | None) -> pd.DataFrame:
+    """One row for each patient, period, level and weights: means of the segments, and the recordings."""
+    segments = part.segments
+    level = segments[column] if column is not None else pd.Series("", index=segments.index)
+    keys = ["subject", "period", "_level", "weights"]
+    groups = segments.assign(_level=level).groupby(keys, sort=True)
+    table: pd.DataFrame = groups[[measure.name for measure in MEASURES]].mean()
+    table["_recordings"] = groups["recording"].unique()
+    return table.reset_index()
+
+
+def _add_novelty(archive: Archive, tables: Sequence[pd.DataFrame], made: Sequence[Patients]) -> None:
+    """Write the distances of the embeddings into the values of both parts."""
+    parts = (archive.baseline, archive.new)
+    if any(part.embeddings is None for part in parts):
+        return
+    means = [_mean_embeddings(table, part.embeddings) for table, part in zip(tables, parts, strict=True)]
+    means[1][(tables[1]["weights"] != weights_identity(archive.weights)).to_numpy()] = np.nan
+    for patients, mean in zip(made, means, strict=True):
+        patients.values[:, INDEX["novelty"]] = distances(mean, patients.patient, means[0], made[0].patient)
+
+
+def _mean_embeddings(table: pd.DataFrame, embeddings: Embeddings | None) -> npt.NDArray[np.float64]:
+    assert embeddings is not None
+    means = np.full((len(table), embeddings.dimensions), np.nan)
+    for place, recordings in enumerate(table["_recordings"]):
+        found = [embeddings.of_recording.get(normalise_key(str(name))) for name in recordings]
+        arrays = [array for array in found if array is not None]
+        if arrays:
+            means[place] = np.concatenate(arrays).mean(axis=0, dtype=np.float64)
+    return means

@@ -1,0 +1,265 @@
+"""Alarms: what changed, by how much, since when and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from avpenet_cli.monitoring.archive import Archive, Units
+from avpenet_cli.monitoring.document import Alarm, AlarmKind
+from avpenet_cli.monitoring.measures import MEASURES, Measure
+from avpenet_cli.monitoring.periods import period_words
+from avpenet_cli.phrasing import plural
+from avpenet_cli.stats.control_charts import Change, ChartResult, find_change
+from avpenet_cli.stats.estimate import NAN, NO_INTERVAL, Estimate, absent
+from avpenet_cli.stats.mean_difference import welch_test
+from avpenet_cli.stats.patient_ranks import ALL, is_known, scores_against
+from avpenet_cli.study.score_tables import weights_identity
+from avpenet_cli.study.subjects import NOT_STATED
+
+_CLEAR, _HINT = 2.576, 1.645
+"""Normal quantiles: a level differs (two-sided 1 %); the others might (two-sided 10 %)."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Charted:
+    """A column of the subjects whose levels are charted; its name is empty where there is none."""
+
+    column: str
+    units: Units
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Levels of a column that a change is confined to; none where it is not."""
+
+    column: str = ""
+    levels: tuple[str, ...] = ()
+
+
+def find_alarms(archive: Archive, charted: Sequence[Charted], results: Sequence[ChartResult]) -> tuple[Alarm, ...]:
+    """All alarms: other weights first, then new sites and devices, then drift in the order of its strength."""
+    alarms = [*_other_weights(archive), *_new_levels(archive, charted)]
+    drifts: list[tuple[float, Alarm]] = []
+    for number_, measure in enumerate(MEASURES):
+        signalled = [
+            (change, chart)
+            for chart in results
+            if chart.measure == number_ and (change := find_change(chart)) is not None
+        ]
+        if signalled:
+            change, chart = max(signalled, key=lambda item: item[0].gain)
+            names = tuple(_chart_name(charted, item) for _, item in signalled)
+            drifts.append((change.gain, _drift(archive, charted, measure, change, chart, names)))
+    return (*alarms, *(alarm for _, alarm in sorted(drifts, key=lambda item: -item[0])))
+
+
+def _chart_name(charted: Sequence[Charted], chart: ChartResult) -> str:
+    item = charted[chart.column]
+    return "all patients" if chart.level == ALL else f"{item.column} {item.units.levels[chart.level]}"
+
+
+def _other_weights(archive: Archive) -> Iterator[Alarm]:
+    segments = archive.new.segments
+    for mark in archive.other_weights:
+        periods = segments.loc[segments["weights"] == weights_identity(mark), "period"]
+        if periods.empty:
+            continue
+        since, until = periods.min(), periods.max()
+        text = (
+            f"Other weights: scores since {period_words(archive.kind, since)} come from {mark or 'weights not named'}, "
+            f"those of the baseline from {archive.weights or 'weights not named'}. What comes from the weights is not "
+            "compared with the baseline: compare the two with avpenet report --compare, then make a new baseline."
+        )
+        yield _named(archive, "other weights", text, since, until, "", ())
+
+
+def _new_levels(archive: Archive, charted: Sequence[Charted]) -> Iterator[Alarm]:
+    for item in charted:
+        if not item.column:
+            continue
+        known = set(archive.baseline.segments[item.column])
+        new = archive.new.segments
+        for level in sorted(set(new[item.column]) - known - {NOT_STATED}):
+            rows = new[new[item.column] == level]
+            since, until = rows["period"].min(), rows["period"].max()
+            text = (
+                f"New {item.column}: {level} is not in the baseline. Its "
+                f"{plural(rows['subject'].nunique(), 'patient')} since {period_words(archive.kind, since)} can only be "
+                "compared with all baseline patients: check its scores against ratings before they are used."
+            )
+            yield _named(archive, "new level", text, since, until, item.column, (level,))
+
+
+def _named(
+    archive: Archive, kind: AlarmKind, text: str, since: str, until: str, column: str, levels: tuple[str, ...]
+) -> Alarm:
+    return Alarm(
+        kind=kind,
+        measure="",
+        text=text,
+        since=since,
+        since_earliest=since,
+        since_latest=since,
+        until=until,
+        ongoing=until == archive.new.segments["period"].max(),
+        column=column,
+        levels=levels,
+        before=NAN,
+        after=NAN,
+        difference=absent("not a change of a measure"),
+        unit="",
+        charts=(),
+    )
+
+
+def _drift(
+    archive: Archive,
+    charted: Sequence[Charted],
+    measure: Measure,
+    change: Change,
+    chart: ChartResult,
+    names: tuple[str, ...],
+) -> Alarm:
+    place = _confined(charted, measure, change)
+    if not place.column and chart.level != ALL:
+        # Its own chart is the evidence there is.
+        item = charted[chart.column]
+        place = _Place(item.column, (item.units.levels[chart.level],))
+    before, after = _values(charted, measure, change, place)
+    difference = _difference(before, after)
+    periods = archive.periods
+    until, last = periods[change.until], int(np.flatnonzero(chart.n)[-1])
+    ongoing = change.until >= last
+    unit = measure.unit
+    text = _sentence(archive, measure, change, place, (before, after), difference, ongoing=ongoing)
+    return Alarm(
+        kind="drift",
+        measure=measure.name,
+        text=text,
+        since=periods[change.period],
+        since_earliest=periods[change.earliest],
+        since_latest=periods[change.latest],
+        until=until,
+        ongoing=ongoing,
+        column=place.column,
+        levels=place.levels,
+        before=float(before.mean()),
+        after=float(after.mean()),
+        difference=difference,
+        unit=unit,
+        charts=names,
+    )
+
+
+def _since(units: Units, change: Change) -> Mask:
+    rows: Mask = (units.new.period >= change.period) & (units.new.period <= change.until)
+    return rows
+
+
+def _confined(charted: Sequence[Charted], measure: Measure, change: Change) -> _Place:
+    """The levels that changed, if the others together did not."""
+    number_, sign = MEASURES.index(measure), 1.0 if change.rising else -1.0
+    for item in charted:
+        units = item.units
+        rows = _since(units, change)
+        sums: dict[int, tuple[float, int]] = {}
+        for level in np.unique(units.new.level[rows]).tolist():
+            scores = sign * scores_against(units.baseline, units.new, level, number_)[rows]
+            scores = scores[np.isfinite(scores)]
+            if scores.size:
+                sums[level] = (float(scores.sum()), scores.size)
+        clear = {level for level, (total, n) in sums.items() if total >= _CLEAR * np.sqrt(n)}
+        others = [pair for level, pair in sums.items() if level not in clear]
+        if clear and others:
+            total, n = (sum(part) for part in zip(*others, strict=True))
+            if total < _HINT * np.sqrt(n):
+                return _Place(item.column, tuple(units.levels[level] for level in sorted(clear)))
+    return _Place()
+
+
+def _values(
+    charted: Sequence[Charted], measure: Measure, change: Change, place: _Place
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Means of the baseline patients and of the new patients since the change, where it happened."""
+    item = next((item for item in charted if item.column == place.column), charted[0])
+    units = item.units
+    levels = [units.levels.index(level) for level in place.levels]
+    number_ = MEASURES.index(measure)
+    new = _since(units, change)
+    known = [level for level in levels if is_known(units.baseline, level)]
+    old = np.isin(units.baseline.level, known) if known else np.ones(len(units.baseline.level), dtype=np.bool_)
+    if levels:
+        new &= np.isin(units.new.level, levels)
+    return tuple(  # type: ignore[return-value]
+        _by_patient(patients.patient[rows], patients.values[rows, number_])
+        for patients, rows in ((units.baseline, old), (units.new, new))
+    )
+
+
+def _by_patient(patient: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    known = np.isfinite(values)
+    _, code = np.unique(patient[known], return_inverse=True)
+    sums, n = np.bincount(code, values[known]), np.bincount(code)
+    means: npt.NDArray[np.float64] = sums / n
+    return means
+
+
+def _difference(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> Estimate:
+    value = float(after.mean() - before.mean())
+    if after.size < 2:
+        return Estimate(value, NO_INTERVAL, after.size, "one patient")
+    result = welch_test(after, before, 1).difference
+    return Estimate(result.value, result.ci, after.size, result.reason)
+
+
+def amount(measure: Measure, value: float, *, signed: bool = False, with_unit: bool = True) -> str:
+    """A value of a measure with its unit, in characters that every terminal and program has."""
+    scale, unit, decimals = 1.0, measure.unit, 2 if measure.unit in ("points", "") else 1
+    if measure.is_share:
+        scale, unit, decimals = 100.0, "percentage points" if signed else "%", 1
+    text = f"{scale * value:{'+' if signed else ''}z.{decimals}f}"
+    return f"{text} {unit}" if unit and with_unit else text
+
+
+def _sentence(
+    archive: Archive,
+    measure: Measure,
+    change: Change,
+    place: _Place,
+    values: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+    difference: Estimate,
+    *,
+    ongoing: bool,
+) -> str:
+    before, after = (float(item.mean()) for item in values)
+    verb = "rose" if change.rising else "fell"
+    # Ranks may rise while the mean does not.
+    if np.sign(after - before) != (1.0 if change.rising else -1.0):
+        verb = "ranks higher" if change.rising else "ranks lower"
+    kind, periods = archive.kind, archive.periods
+    since = period_words(kind, periods[change.period])
+    between = ""
+    if change.earliest != change.latest:
+        between = f" (95 % interval: {periods[change.earliest]} to {periods[change.latest]})"
+    interval = ""
+    if difference.has_interval:
+        low, high = (amount(measure, end, signed=True, with_unit=False) for end in difference.ci)
+        interval = f" [{low}, {high}]"
+    size = f"by {amount(measure, difference.value, signed=True)}{interval}"
+    where = ""
+    if place.levels:
+        where = f", {place.column} {', '.join(place.levels)} only"
+    elif archive.columns:
+        where = f", not confined to one {' or '.join(archive.columns)}"
+    still = "" if ongoing else f" It was last beyond its limits in {period_words(kind, periods[change.until])}."
+    label = measure.label[0].upper() + measure.label[1:]
+    return (
+        f"{label} {verb} from {amount(measure, before)} to {amount(measure, after)}, {size}, since {since}{between}"
+        f"{where}; {plural(len(values[1]), 'patient')} since then.{still}"
+    )

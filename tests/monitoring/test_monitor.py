@@ -1,0 +1,210 @@
+"""`avpenet monitor` on archives in which something changes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from avpenet_cli.schemas import schemas
+from tests.monitoring.archives import OTHER_MARK, Change, Patient, make_archive
+from tests.support.browser import render_in_browser
+from tests.support.reports import Avpenet, strict_json
+
+
+def monitor(avpenet_here: Avpenet, folder: Path, *arguments: str | Path, code: int = 0) -> dict[str, Any]:
+    done = avpenet_here("monitor", *arguments, "--out", folder / "monitor.html")
+    assert done.code == code, done.err + done.out
+    document: dict[str, Any] = strict_json((folder / "monitor.json").read_text())
+    return document
+
+
+def dark_camera(patient: Patient) -> None:
+    if patient.site == "north":
+        patient.face_rate *= 0.3
+
+
+def dead_microphone(patient: Patient) -> None:
+    patient.level_dbfs, patient.snr_db = None, 0.0
+
+
+def new_site(patient: Patient) -> None:
+    patient.site = "west"
+
+
+def upgrade(patient: Patient) -> None:
+    patient.mark, patient.bias = OTHER_MARK, 2.0
+
+
+def drifting_scores(patient: Patient) -> None:
+    patient.bias = 2.5
+
+
+def test_nothing_changed(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = make_archive(tmp_path)
+    document = monitor(avpenet_here, tmp_path, *files.arguments("--reference", files.ratings))
+    assert document["alarms"] == []
+    jsonschema.validate(document, schemas()["monitor.schema.json"])
+    assert document["settings"]["false_alarm_every"] == 52
+    score = next(chart for chart in document["charts"] if chart["measure"] == "score" and not chart["level"])
+    assert score["baseline_patients"] == 48
+    assert [point["patients"] for point in score["points"]] == [6] * 12
+    assert {row["part"] for row in document["accuracy"]} == {"baseline", "new"}
+    for name in ("monitor.html", "monitor.json"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+        assert "P0001" not in (tmp_path / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "measures", "levels"),
+    [
+        (dark_camera, {"face_rate", "thin_evidence"}, ["north"]),
+        (dead_microphone, {"without_audio", "thin_evidence", "snr_db"}, []),
+    ],
+)
+def test_a_failing_device_is_found_and_placed(
+    avpenet_here: Avpenet, tmp_path: Path, change: Change, measures: set[str], levels: list[str]
+) -> None:
+    files = make_archive(tmp_path, change)
+    document = monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
+    found = {alarm["measure"]: alarm for alarm in document["alarms"]}
+    assert measures <= found.keys()
+    # Week 6 after 8 weeks of baseline from 2026-01-05.
+    changed = "2026-04-13"
+    for measure in measures:
+        alarm = found[measure]
+        assert alarm["since_earliest"] <= changed <= alarm["since_latest"]
+        assert alarm["levels"] == levels
+        assert alarm["ongoing"]
+        first = min(
+            point["period"]
+            for chart in document["charts"]
+            if chart["measure"] == measure
+            for point in chart["points"]
+            if point["signal"]
+        )
+        assert first <= "2026-04-27", "found within three weeks"
+
+
+def test_ratings_show_that_scores_drift(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = make_archive(tmp_path, drifting_scores)
+    document = monitor(avpenet_here, tmp_path, *files.arguments("--reference", files.ratings), code=4)
+    bias = next(alarm for alarm in document["alarms"] if alarm["measure"] == "bias")
+    assert bias["difference"]["ci"][0] < 2.3 < bias["difference"]["ci"][1] + 0.3
+    new = next(row for row in document["accuracy"] if row["part"] == "new")
+    assert new["rated_patients"] == 72
+
+
+def test_a_new_site_is_named(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = make_archive(tmp_path, new_site, at=8)
+    document = monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
+    alarm = document["alarms"][0]
+    assert (alarm["kind"], alarm["column"], alarm["levels"]) == ("new level", "site", ["west"])
+    assert alarm["since"] == "2026-04-27"
+    west = [chart for chart in document["charts"] if chart["level"] == "west"]
+    assert {chart["compared_with"] for chart in west} == {"all"}
+
+
+def test_other_weights_are_an_alarm_and_not_compared(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = make_archive(tmp_path, upgrade)
+    document = monitor(avpenet_here, tmp_path, files.upgraded, *files.arguments(), code=4)
+    assert [alarm["kind"] for alarm in document["alarms"]] == ["other weights"]
+    assert OTHER_MARK in document["alarms"][0]["text"]
+    points = {
+        chart["measure"]: [point["patients"] for point in chart["points"]]
+        for chart in document["charts"]
+        if not chart["level"]
+    }
+    assert points["score"] == [6] * 6 + [0] * 6
+    assert points["face_rate"] == [6] * 12
+
+
+def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    import numpy as np
+
+    files = make_archive(tmp_path)
+    rng = np.random.default_rng(1)
+    late = set(pd.read_csv(files.new).query("recorded_at >= '2026-04-13'")["recording"])
+    for table in ("old", "new"):
+        names = pd.read_csv(tmp_path / f"{table}.csv")["recording"]
+        centre = {name: rng.normal(size=8) + (4.0 * (name in late)) for name in names.unique()}
+        rows = [(centre[name] + 0.1 * rng.normal(size=8)).tolist() for name in names]
+        content = {"recording": names.tolist(), "embedding": pa.array(rows, pa.list_(pa.float32()))}
+        pq.write_table(pa.table(content), tmp_path / f"{table}.parquet")
+    embeddings = ["--embeddings", tmp_path / "new.parquet", "--baseline-embeddings", tmp_path / "old.parquet"]
+    document = monitor(avpenet_here, tmp_path, *files.arguments(*embeddings), code=4)
+    assert [alarm["measure"] for alarm in document["alarms"]] == ["novelty"]
+    done = avpenet_here("monitor", *files.arguments(*embeddings[:2]), "--out", tmp_path / "monitor.html")
+    assert done.code == 2
+    assert "--baseline-embeddings" in done.err
+    pq.write_table(pa.table({"recording": ["a"]}), tmp_path / "new.parquet")
+    done = avpenet_here("monitor", *files.arguments(*embeddings), "--out", tmp_path / "monitor.html")
+    assert (done.code, "no column embedding" in done.err) == (2, True)
+
+
+def test_months_of_the_subjects_give_the_time(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = make_archive(tmp_path, dark_camera, weeks=(12, 24), at=12, timed=False)
+    document = monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
+    assert (document["period"], document["time_column"]) == ("month", "month")
+    assert document["settings"]["false_alarm_every"] == 12
+    assert {"face_rate", "thin_evidence"} <= {alarm["measure"] for alarm in document["alarms"]}
+
+
+def test_a_growing_table_is_compared_with_its_own_beginning(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = make_archive(tmp_path)
+    both = pd.concat([pd.read_csv(files.old, dtype=str), pd.read_csv(files.new, dtype=str)])
+    both.to_csv(tmp_path / "all.csv", index=False)
+    document = monitor(avpenet_here, tmp_path, files.all, *files.arguments()[1:])
+    assert document["new"]["patients"] == 72
+    assert any("in the baseline" in notice["text"] for notice in document["notices"])
+
+
+def test_what_is_refused(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = make_archive(tmp_path, timed=False)
+    scores = pd.read_csv(files.old, dtype=str)
+    few = scores["recording"].drop_duplicates().head(19)
+    scores[scores["recording"].isin(few)].to_csv(tmp_path / "few.csv", index=False)
+    pd.read_csv(files.subjects).drop(columns="month").to_csv(tmp_path / "timeless.csv", index=False)
+    out = ["--out", tmp_path / "monitor.html"]
+    for arguments, expected in (
+        ([files.new, "--baseline", files.old], "--subjects"),
+        ([files.new, "--baseline", files.few, "--subjects", files.subjects], "19 patients; charts need 20"),
+        ([files.new, "--baseline", files.old, "--subjects", files.timeless], "no column date, month or batch"),
+        ([files.old, "--baseline", files.old, "--subjects", files.subjects], "no recording is new"),
+        ([files.new, "--baseline", files.subjects, "--subjects", files.subjects], "is no score table"),
+        ([*files.arguments(), "--false-alarm-every", "0.5"], "cannot be kept"),
+    ):
+        done = avpenet_here("monitor", *arguments, *out)
+        assert done.code == 2
+        assert len(done.err.splitlines()) == 1
+        assert expected in done.err or expected == "is no score table"
+    assert not (tmp_path / "monitor.html").exists()
+
+
+def test_the_page_loads_nothing_and_fits_a_phone(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = make_archive(tmp_path / "data", dark_camera)
+    monitor(avpenet_here, tmp_path, *files.arguments("--reference", files.ratings), code=4)
+    page = tmp_path / "monitor.html"
+    assert "<script" not in page.read_text()
+    rendering = render_in_browser(page)
+    assert rendering.messages == []
+    assert rendering.requested <= {"/monitor.html", "/harness.html"}
+    assert all(used <= available for available, used in rendering.widths.items())
+
+
+def test_names_are_text_on_the_page(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = make_archive(tmp_path, dark_camera)
+    subjects = pd.read_csv(files.subjects)
+    subjects["site"] = subjects["site"].replace("north", "<script>alert(1)</script>")
+    subjects.to_csv(files.subjects, index=False)
+    monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
+    page = (tmp_path / "monitor.html").read_text()
+    assert "<script" not in page
+    assert json.dumps("&lt;script&gt;")[1:-1] in page
