@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -34,7 +32,6 @@ from avpenet_cli.report.figures.style import (
 
 _HEIGHT_IN = 3.5
 _MOST_LABELS = 3
-_CENTRED: tuple[Literal["center"], ...] = ("center",) * (_MOST_LABELS - 2)
 _SIGNAL = {"marker": "D", "color": ORANGE, "markersize": 5.0, "linestyle": "none", "zorder": 5}
 
 
@@ -63,8 +60,11 @@ def control_chart(chart: Chart, kind: PeriodKind, *, name: str) -> Figure:
         axes.set_xlim(-0.6, max(len(places) - 0.4, 0.6))
         shown = np.unique(np.linspace(0, len(places) - 1, min(len(places), _MOST_LABELS)).round().astype(int))
         axes.set_xticks(shown, [chart.points[place].period[:12] for place in shown] if axes is averages else [])
-        for label, side in zip(axes.get_xticklabels(), _alignments(len(shown)), strict=True):
-            label.set_horizontalalignment(side)
+        labels = axes.get_xticklabels()
+        # The outer ones would reach into the neighbouring figure.
+        if len(labels) > 1:
+            labels[0].set_horizontalalignment("left")
+            labels[-1].set_horizontalalignment("right")
     handles = [
         Patch(facecolor=PALE_BLUE),
         Line2D([], [], color=BLUE, marker="o", markersize=3.5, linewidth=0.9),
@@ -92,10 +92,6 @@ def control_chart(chart: Chart, kind: PeriodKind, *, name: str) -> Figure:
         caption=caption,
         alternative=f"{chart.label}{where}: {counted(patients, 'patient')} compared with {against}. {outcome}",
     )
-
-
-def _alignments(count: int) -> list[Literal["left", "center", "right"]]:
-    return ["center"] if count == 1 else ["left", *_CENTRED[: count - 2], "right"]
 
 
 def _draw_means(

@@ -111,5 +111,4 @@ def segment_measures(segments: pd.DataFrame) -> pd.DataFrame:
 def _truth(column: pd.Series[str]) -> npt.NDArray[np.float64]:
     """Yes as 1, no as 0, nothing as NaN, however the table writes it."""
     words = {"true": 1.0, "yes": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "no": 0.0, "0": 0.0, "0.0": 0.0}
-    values: npt.NDArray[np.float64] = column.astype(str).str.lower().map(words).astype(np.float64).to_numpy(np.float64)
-    return values
+    return np.array([words.get(text.lower(), np.nan) for text in column.astype(str)], dtype=np.float64)

@@ -68,7 +68,8 @@ def make_archive(
     """
     rng = np.random.default_rng(seed)
     rows: dict[str, list[dict[str, object]]] = {"old": [], "new": []}
-    subjects, ratings = [], []
+    subjects: list[tuple[str, str, str, str]] = []
+    ratings: list[tuple[object, ...]] = []
     for week in range(sum(weeks)):
         for _ in range(a_week):
             number = len(subjects) + 1
@@ -95,7 +96,7 @@ def make_archive(
             ]
     folder.mkdir(parents=True, exist_ok=True)
     for table, content in rows.items():
-        pd.DataFrame(content)[[column.name for column in COLUMNS]].to_csv(folder / f"{table}.csv", index=False)
+        pd.DataFrame(content, columns=[column.name for column in COLUMNS]).to_csv(folder / f"{table}.csv", index=False)
     table_of_subjects = pd.DataFrame(subjects, columns=["recording", "subject", "site", "month"])
     table_of_subjects.drop(columns=["month"] if timed else []).to_csv(folder / "subjects.csv", index=False)
     pd.DataFrame(ratings, columns=["recording", "start_s", "end_s", "value"]).to_csv(
@@ -105,7 +106,8 @@ def make_archive(
 
 
 def _segments(patient: Patient, name: str, start: datetime.datetime | None) -> list[dict[str, object]]:
-    rng, rows = patient.rng, []
+    rng = patient.rng
+    rows: list[dict[str, object]] = []
     for segment in range(SEGMENTS):
         face_rate = float(np.clip(patient.face_rate + rng.normal(0, 0.03), 0, 1))
         scored = face_rate >= 0.2
@@ -115,8 +117,7 @@ def _segments(patient: Patient, name: str, start: datetime.datetime | None) -> l
         score = float(np.clip(patient.pain + patient.bias + rng.normal(0, 0.8), 0, 10))
         after = datetime.timedelta(seconds=3 * segment)
         rows.append(
-            {column.name: "" for column in COLUMNS}
-            | {
+            {
                 "recording": name,
                 "segment": segment,
                 "start_s": 3.0 * segment,

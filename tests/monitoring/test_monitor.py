@@ -138,7 +138,12 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
         rows = [(centre[name] + 0.1 * rng.normal(size=8)).tolist() for name in names]
         content = {"recording": names.tolist(), "embedding": pa.array(rows, pa.list_(pa.float32()))}
         pq.write_table(pa.table(content), tmp_path / f"{table}.parquet")
-    embeddings = ["--embeddings", tmp_path / "new.parquet", "--baseline-embeddings", tmp_path / "old.parquet"]
+    embeddings: list[str | Path] = [
+        "--embeddings",
+        tmp_path / "new.parquet",
+        "--baseline-embeddings",
+        tmp_path / "old.parquet",
+    ]
     document = monitor(avpenet_here, tmp_path, *files.arguments(*embeddings), code=4)
     assert [alarm["measure"] for alarm in document["alarms"]] == ["novelty"]
     done = avpenet_here("monitor", *files.arguments(*embeddings[:2]), "--out", tmp_path / "monitor.html")
