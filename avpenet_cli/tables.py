@@ -69,6 +69,20 @@ COLUMNS: tuple[Column, ...] = (
     ),
 )
 
+CHANGE_COLUMNS: tuple[Column, ...] = (
+    Column(
+        "change",
+        "float",
+        "score minus the mean score of the same patient's quiet minutes, points; empty without a score or a baseline",
+    ),
+    Column(
+        "change_se",
+        "float",
+        "its standard error, points: change plus and minus 1.96 of it is a 95 % interval; empty where it is not known",
+    ),
+)
+"""Columns after the others, only with `--baseline quiet`."""
+
 SCHEMA_VERSION = 2
 """Version of the columns, stated by the manifest; where it states none, the table is of 0.1.0. Version 2 added
 `recorded_at` and `modalities` and shortened `weights`."""

@@ -30,7 +30,7 @@ from avpenet_cli.records import FLAG_MEANINGS, Reason
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS
 from avpenet_cli.settings import RunSettings, flatten, from_dict, read_config, to_dict
 from avpenet_cli.study.scales import SCALES
-from avpenet_cli.tables import COLUMNS, Column
+from avpenet_cli.tables import CHANGE_COLUMNS, COLUMNS, Column
 from avpenet_cli.training.settings import TrainSettings
 from avpenet_cli.trajectory.table import TRAJECTORY_COLUMNS
 
@@ -451,6 +451,7 @@ def api() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "commands": command_pages,
     "columns": columns,
+    "change-columns": partial(columns, CHANGE_COLUMNS),
     "recording-columns": partial(columns, RECORDING_COLUMNS),
     "subject-columns": partial(columns, SUBJECT_COLUMNS),
     "trajectory-columns": partial(columns, TRAJECTORY_COLUMNS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -65,6 +65,14 @@ def score(
     subjects: Annotated[
         Path | None, typer.Option(help="Table of recordings and subjects: also write a table of subjects.")
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="quiet",
+            help="Also write change and change_se: each score against the patient's own quiet minutes, over all "
+            "recordings of a patient with --subjects, else within each recording.",
+        ),
+    ] = None,
     csv_bom: CsvBom = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
@@ -118,6 +126,7 @@ def score(
             "require": None if require is None else _modalities(require),
             "mc_samples": mc_samples,
         }
+        wanted_baseline = _baseline(baseline)
         settings = read_settings(RunSettings, config, options)
         inputs = collect(paths or [], files_from, recursive, pseudonymise)
         if dry_run:
@@ -146,6 +155,7 @@ def score(
                 digests=not no_digests,
                 command=recorded_command(context, private=pseudonymise is not None),
                 subjects=subjects,
+                baseline=wanted_baseline,
                 csv_bom=csv_bom,
             )
             _score(request, totals, reporter)
@@ -162,6 +172,13 @@ def _modalities(text: str) -> list[str]:
     if not set(names) <= {Modalities.AUDIO.value, Modalities.FACE.value}:
         raise SettingsError(f"--require {text}: no such modality", "use audio, face or audio,face")
     return names
+
+
+def _baseline(text: str | None) -> Literal["quiet"] | None:
+    """The baseline that `--baseline` names."""
+    if text not in (None, "quiet"):
+        raise SettingsError(f"--baseline {text}: no such baseline", "give quiet, or leave it out")
+    return None if text is None else "quiet"
 
 
 def _score(request: ScoreRequest, totals: Totals, reporter: Reporter) -> None:

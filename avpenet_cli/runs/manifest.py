@@ -72,6 +72,67 @@ class RecordedAtEntry:
 
 
 @dataclass(frozen=True)
+class FluctuationsEntry:
+    """How scores fluctuate in quiet minutes without any change, points^2; see `stats.patient_baseline`.
+
+    Attributes:
+        modalities: what made these scores.
+        input_noise: noise that is the same in what overlapping segments share.
+        decaying: fluctuations by their time constant, s.
+        between_recordings: from one recording of a patient to another, in addition; None where that is not known.
+    """
+
+    modalities: str
+    input_noise: float
+    decaying: dict[str, float]
+    between_recordings: float | None
+
+
+@dataclass(frozen=True)
+class MissingBaseline:
+    """Scores that no change is stated for.
+
+    Attributes:
+        recordings: of one patient, or one recording.
+        modalities: what made these scores.
+        quiet_s: quiet seconds that were found, overlaps counted once.
+        reason: `too_few_quiet_seconds` or `no_subject`.
+    """
+
+    recordings: list[str]
+    modalities: str
+    quiet_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class BaselineEntry:
+    """What the columns `change` and `change_se` are measured against.
+
+    Attributes:
+        rule: `quiet`.
+        by: `subject` (over all of a patient's recordings) or `recording`.
+        most_voiced: largest share of voice in a quiet segment.
+        shortest_stretch_s: shortest stretch of quiet segments that counts, s.
+        fewest_quiet_s: quiet seconds that a baseline takes.
+        number: patients, or recordings, with a score.
+        with_baseline: of these, with a baseline.
+        fluctuations: by the modalities that made the scores.
+        missing: what has no baseline, and why.
+    """
+
+    rule: str
+    by: str
+    most_voiced: float
+    shortest_stretch_s: float
+    fewest_quiet_s: float
+    number: int
+    with_baseline: int
+    fluctuations: list[FluctuationsEntry]
+    missing: list[MissingBaseline]
+
+
+@dataclass(frozen=True)
 class SecondsEntry:
     """What happened to the recorded seconds of a run; `unscorable` by reason."""
 
@@ -192,6 +253,7 @@ class Manifest:
             evaluate` wrote the table.
         summaries: the tables of recordings and of subjects, where a run wrote them.
         recorded_at: where the times come from; None if `avpenet evaluate` wrote the table.
+        baseline: of the columns `change` and `change_se`; only with `--baseline`.
         store: the segment store; only if `avpenet evaluate` wrote the table.
         history: the last line of the table's history before this run; None if the table has no history of its own.
     """
@@ -212,6 +274,7 @@ class Manifest:
     left_aside: LeftAside | None = None
     summaries: list[TableEntry] = field(default_factory=list)
     recorded_at: RecordedAtEntry | None = None
+    baseline: BaselineEntry | None = None
     store: StoreEntry | None = None
     history: HistoryHead | None = None
 
@@ -228,6 +291,7 @@ class Manifest:
         recordings: Sequence[RecordingEntry],
         summaries: Sequence[TableEntry] = (),
         recorded_at: RecordedAtEntry | None = None,
+        baseline: BaselineEntry | None = None,
         command: str = "",
         left_aside: LeftAside | None = None,
         warning: str = "",
@@ -258,6 +322,7 @@ class Manifest:
             left_aside=left_aside,
             summaries=list(summaries),
             recorded_at=recorded_at,
+            baseline=baseline,
             history=history,
         )
 
@@ -265,7 +330,7 @@ class Manifest:
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write it as JSON; raises as `storage.write_json`."""
     content = to_dict(manifest)
-    for name in ("store", "recorded_at", "history"):
+    for name in ("store", "recorded_at", "baseline", "history"):
         if content[name] is None:
             del content[name]
     write_json(path, content)

@@ -30,10 +30,11 @@ from avpenet_cli.runs.manifest import (
     write_manifest,
 )
 from avpenet_cli.runs.outputs import refuse_overwriting
+from avpenet_cli.scoring.patient_change import PatientChanges, patient_changes
 from avpenet_cli.scoring.recorded_at import NOWHERE, StartTimes, iso, start_times
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS, Summary, recording_row, subject_row
 from avpenet_cli.storage import storage_fault
-from avpenet_cli.tables import Column, Row, escape_cell, row, write_table
+from avpenet_cli.tables import CHANGE_COLUMNS, COLUMNS, Column, Row, escape_cell, rounded, row, write_table
 
 if TYPE_CHECKING:
     from avpenet_cli.scoring.run import ScoreRequest
@@ -181,13 +182,16 @@ class Results:
     ) -> tuple[list[Path], str]:
         """Write tables and manifest; the tables, and when that was, ISO 8601 with offset."""
         request = self._request
-        written = self._write_tables(request.out, journal, journal.latest, facts.reused)
+        changes = self._patient_changes(journal)
+        written = self._write_tables(request.out, journal, journal.latest, facts.reused, changes)
         unknown = len(written.entries) - written.known_starts
         if unknown and request.recorded_at not in (None, NOWHERE):
             callbacks.warning(
                 f"{plural(unknown, 'recording')} without recorded_at: not known from {self.starts.source}"
             )
         self._report_names(written, callbacks)
+        for notice in changes.notices if changes else ():
+            callbacks.info(notice)
         left = subjects_path(request.out)
         if request.subjects is None and left.exists() and _begins_with(left, SUBJECT_COLUMNS):
             callbacks.warning(f"{left.name} is of an earlier run: give --subjects to renew it, or remove it")
@@ -201,6 +205,7 @@ class Results:
             recordings=written.entries,
             recorded_at=RecordedAtEntry(self.starts.source, written.known_starts, unknown),
             summaries=written.summaries,
+            baseline=changes.entry if changes else None,
             command=request.command,
             left_aside=request.inputs.left_aside,
             history=head,
@@ -218,6 +223,14 @@ class Results:
     def _read_entry(self, content: str, path: Path, sha256: str) -> ReadFile:
         # Under pseudonyms no name stays that somebody gave to a file.
         return ReadFile(content, "" if self._request.pseudonymised else path.name, sha256)
+
+    def _patient_changes(self, journal: Journal) -> PatientChanges | None:
+        """Every score against the patient's baseline, where that was asked for."""
+        if self._request.baseline is None:
+            return None
+        outcomes = ((recording.name, journal.latest(recording)) for recording in self._request.inputs.recordings)
+        scored = ((name, outcome) for name, outcome in outcomes if outcome is not None)
+        return patient_changes(scored, None if self._request.subjects is None else self._subject_of)
 
     def _report_names(self, written: _Written, callbacks: RunCallbacks) -> None:
         request = self._request
@@ -258,8 +271,9 @@ class Results:
 
         self.remove_partial()
         path = partial_path(self._request.out)
+        # Of a part of a patient's minutes a baseline would be another one: no column depends on it here.
         with locked_history(self._request.out) as history:
-            written = self._write_tables(path, journal, finished, set())
+            written = self._write_tables(path, journal, finished, set(), None)
             if written.entries:
                 self._append(history, [path.with_name(table.file) for table in written.tables], started, outcome)
                 return path
@@ -284,12 +298,14 @@ class Results:
         journal: Journal,
         outcome_of: Callable[[Recording], RecordingOutcome | None],
         reused: set[str],
+        changes: PatientChanges | None,
     ) -> _Written:
         """Write the score table and, from the same pass over the journal, the tables beside it."""
         request = self._request
-        collected = _Collected(request, journal, self.starts, self._subject_of, reused)
+        collected = _Collected(request, journal, self.starts, self._subject_of, reused, changes)
         bom = request.csv_bom
-        digest = write_table(out, collected.segment_rows(outcome_of), byte_order_mark=bom)
+        columns = (*COLUMNS, *(CHANGE_COLUMNS if changes else ()))
+        digest = write_table(out, collected.segment_rows(outcome_of), columns, byte_order_mark=bom)
         tables = [(recordings_path(out), RECORDING_COLUMNS, collected.recordings)]
         if request.subjects is not None:
             tables.append((subjects_path(out), SUBJECT_COLUMNS, collected.subject_rows()))
@@ -319,6 +335,7 @@ class _Collected:
     starts: StartTimes
     subject_of: Mapping[str, str]
     reused: set[str]
+    changes: PatientChanges | None
     entries: list[RecordingEntry] = field(default_factory=list)
     recordings: list[Row] = field(default_factory=list)
     subjects: dict[str, Summary] = field(default_factory=dict)
@@ -342,8 +359,11 @@ class _Collected:
             file = file_entry(self.journal.file_facts(recording), with_time=with_time)
             self.entries.append(recording_entry(recording, outcome, recording.key in self.reused, iso(start), file))
             self.segments += len(outcome.segments)
-            for segment in outcome.segments:
-                yield row(recording.name, segment, mark, iso(start, segment.start_s))
+            for place, segment in enumerate(outcome.segments):
+                values = row(recording.name, segment, mark, iso(start, segment.start_s))
+                if self.changes is not None:
+                    values |= rounded(self.changes.cells(recording.name, place), CHANGE_COLUMNS)
+                yield values
 
     def subject_rows(self) -> list[Row]:
         """The rows of the table of subjects, in the order of their first recordings."""

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, RecordingError
 from avpenet_cli.inputs import Inputs, Recording
@@ -60,6 +60,7 @@ class ScoreRequest:
         prune: drop from `out` what is no longer among the inputs or can no longer be read.
         recorded_at: where the recordings' times come from; see `recorded_at.start_times`.
         subjects: a table of recordings and subjects, for a table of subjects.
+        baseline: `quiet` for the columns `change` and `change_se`.
         csv_bom: begin CSV files with a byte order mark, by which Excel recognises UTF-8.
         digests: read every scored file once more, for its SHA-256 in the manifest.
         command: the command line, for the manifest; without paths.
@@ -74,6 +75,7 @@ class ScoreRequest:
     prune: bool = False
     recorded_at: str | None = None
     subjects: Path | None = None
+    baseline: Literal["quiet"] | None = None
     csv_bom: bool = False
     digests: bool = True
     command: str = ""

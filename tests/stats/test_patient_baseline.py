@@ -1,0 +1,193 @@
+"""Changes against a patient's quiet minutes: their standard errors, and what is refused.
+
+`python -m tests.stats.test_patient_baseline` prints the coverage of the intervals that the documentation states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from avpenet_cli.stats.patient_baseline import (
+    Floats,
+    Fluctuations,
+    PatientScores,
+    changes,
+    covered_s,
+    fit_fluctuations,
+    in_quiet_stretches,
+)
+
+_RISE = 4.0
+_LOUD_S = 60.0
+
+
+@dataclass(frozen=True)
+class Design:
+    """Simulated patients: a level of their own, quiet minutes, then a minute with 4 points more.
+
+    Attributes:
+        stride_s: from one segment of 3 s to the next, s.
+        quiet_s: length of the quiet minutes in each recording, s.
+        recordings: of each patient.
+        between: variance from one recording to another, points^2.
+        noise, slow: SD of the input's noise and of fluctuations with `decay_s`, points; of a patient 0.6 to 1.5 times.
+    """
+
+    stride_s: float
+    quiet_s: float
+    recordings: int = 1
+    between: float = 0.0
+    noise: float = 0.85
+    slow: float = 0.35
+    decay_s: float = 8.0
+
+
+def simulated(design: Design, rng: np.random.Generator) -> tuple[PatientScores, Floats]:
+    """A patient, and the true change of each segment, points."""
+    scale, level = rng.uniform(0.6, 1.5), rng.normal(4.0, 0.55)
+    n = int((design.quiet_s + _LOUD_S - 3.0) / design.stride_s + 1e-9) + 1
+    start_s = np.arange(n) * design.stride_s
+    first = np.rint(start_s * 10).astype(np.int64)
+    kept = np.exp(-design.stride_s / design.decay_s)
+    parts = []
+    for _ in range(design.recordings):
+        sums = np.concatenate([[0.0], np.cumsum(rng.normal(0.0, np.sqrt(30.0), first[-1] + 30))])
+        white = (sums[first + 30] - sums[first]) / 30
+        slow = rng.normal(size=n)
+        for place in range(1, n):
+            slow[place] = kept * slow[place - 1] + np.sqrt(1 - kept**2) * slow[place]
+        error = scale * (design.noise * white + design.slow * slow)
+        parts.append(level + error + rng.normal(0.0, np.sqrt(design.between)))
+    quiet = np.tile(start_s + 3.0 <= design.quiet_s, design.recordings)
+    true_change = np.where(quiet, 0.0, _RISE)
+    starts = np.tile(start_s, design.recordings)
+    recording = np.repeat(np.arange(design.recordings), n)
+    return PatientScores(recording, starts, starts + 3.0, np.concatenate(parts) + true_change, quiet), true_change
+
+
+def outcomes(design: Design, patients: int, tables: int) -> Iterator[tuple[Floats, Floats]]:
+    """(errors of the changes after the quiet minutes, their standard errors) of each patient with a baseline."""
+    rng = np.random.default_rng(1)
+    for _ in range(tables):
+        table = [simulated(design, rng) for _ in range(patients)]
+        fluctuations = fit_fluctuations([patient for patient, _ in table])
+        assert fluctuations is not None
+        for patient, true_change in table:
+            result = changes(patient, fluctuations)
+            yield (result.change - true_change)[~patient.quiet], result.se[~patient.quiet]
+
+
+def coverage(design: Design, patients: int, tables: int) -> float:
+    """Share of the true changes within 1.96 standard errors, each patient with equal weight."""
+    return float(np.mean([np.mean(np.abs(e) <= 1.96 * se) for e, se in outcomes(design, patients, tables)]))
+
+
+@pytest.mark.parametrize(
+    ("design", "patients"),
+    [
+        (Design(3.0, 30.0), 1),
+        (Design(1.0, 30.0), 4),
+        (Design(3.0, 120.0), 12),
+        (Design(1.0, 90.0, slow=0.9, noise=0.5, decay_s=15.0), 4),
+        (Design(3.0, 45.0, recordings=2, between=0.25), 12),
+    ],
+)
+def test_intervals_cover_the_true_change(design: Design, patients: int) -> None:
+    assert 0.93 <= coverage(design, patients, 36 // patients) <= 0.985
+
+
+def test_overlap_gives_no_more_certainty_than_there_is() -> None:
+    apart, overlapping = (
+        np.median([np.median(se) for _, se in outcomes(Design(stride_s, 60.0), 12, 3)]) for stride_s in (3.0, 1.0)
+    )
+    assert overlapping == pytest.approx(apart, rel=0.1)
+
+
+def test_independent_scores_have_the_textbooks_standard_error() -> None:
+    rng = np.random.default_rng(2)
+    n, loud = 4000, 50
+    start_s = np.arange(0.0, 3.0 * (n + loud), 3.0)
+    patient = PatientScores(
+        np.zeros(n + loud, np.int64), start_s, start_s + 3.0, rng.normal(3.0, 0.8, n + loud), start_s < n * 3.0
+    )
+    fluctuations = fit_fluctuations([patient])
+    assert fluctuations is not None
+    result = changes(patient, fluctuations)
+    assert result.baseline == patient.score[:n].mean()
+    assert result.se[-1] == pytest.approx(0.8 * np.sqrt(1 + 1 / n), rel=0.05)
+
+
+def test_standard_error_is_that_of_the_contrast() -> None:
+    start_s = np.array([0.0, 1.0, 2.0, 5.0, 9.0, 12.0, 15.0, 18.0, 21.0, 24.0, 27.0, 30.0, 33.0])
+    recording = np.zeros(len(start_s), np.int64)
+    recording[-3:] = 1
+    quiet = np.ones(len(start_s), np.bool_)
+    quiet[[5, -1]] = False
+    patient = PatientScores(recording, start_s, start_s + 3.0, np.linspace(1.0, 4.0, len(start_s)), quiet)
+    fitted = Fluctuations(0.5, (0.2, 0.0, 0.3, 0.0, 0.0), (3.0, 6.0, 12.0, 24.0, 48.0), 3.0, 0.4, 1e9)
+    lag_s = np.abs(start_s[:, None] - start_s)
+    same = recording[:, None] == recording
+    weights = np.eye(len(start_s)) - quiet / quiet.sum()
+
+    def contrast(covariance: Floats) -> Floats:
+        return np.diag(weights @ covariance @ weights.T)
+
+    # How much the patient fluctuates, and Student's t, multiply all variances of a part alike.
+    alone = changes(patient, replace(fitted, between_recordings=0.0)).se ** 2
+    within = alone / contrast(np.where(same, fitted.covariance(lag_s), 0.0))
+    assert within == pytest.approx(np.full(len(start_s), within[0]))
+    added = (changes(patient, fitted).se ** 2 - alone) / contrast(0.4 * same)
+    assert added == pytest.approx(np.full(len(start_s), added[0])) and added[0] > 1
+
+
+def test_change_from_one_recording_to_another_needs_their_variance() -> None:
+    rng = np.random.default_rng(3)
+    patients = [simulated(Design(3.0, 60.0, recordings=2, between=1.0), rng)[0] for _ in range(4)]
+    fluctuations = fit_fluctuations(patients)
+    assert fluctuations is not None and fluctuations.between_recordings is None
+    assert np.isnan(changes(patients[0], fluctuations).se).all()
+    one = patients[0]
+    first_only = PatientScores(one.recording, one.start_s, one.end_s, one.score, one.quiet & (one.recording == 0))
+    se = changes(first_only, fluctuations).se
+    assert np.isfinite(se[one.recording == 0]).all() and np.isnan(se[one.recording == 1]).all()
+
+
+def test_quiet_minutes_are_unbroken_and_long_enough() -> None:
+    start_s = np.array([0.0, 3.0, 6.0, 9.0, 12.0, 15.0, 21.0, 24.0, 27.0, 0.0, 3.0])
+    recording = np.array([0] * 9 + [1] * 2)
+    candidate = np.array([1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1], np.bool_)
+    quiet = in_quiet_stretches(recording, start_s, start_s + 3.0, candidate)
+    assert quiet.tolist() == [True] * 3 + [False] * 3 + [True] * 3 + [False] * 2
+    assert covered_s(recording[quiet], start_s[quiet], start_s[quiet] + 3.0) == 18.0
+    overlapping = np.arange(8.0)
+    everything = np.ones(8, np.bool_)
+    assert in_quiet_stretches(np.zeros(8, np.int64), overlapping, overlapping + 3.0, everything).all()
+    assert covered_s(np.zeros(8, np.int64), overlapping, overlapping + 3.0) == 10.0
+
+
+def test_scores_that_never_change_have_a_change_of_nothing() -> None:
+    start_s = np.arange(0.0, 36.0, 3.0)
+    patient = PatientScores(np.zeros(12, np.int64), start_s, start_s + 3.0, np.full(12, 5.0), np.ones(12, np.bool_))
+    fluctuations = fit_fluctuations([patient])
+    assert fluctuations is not None
+    result = changes(patient, fluctuations)
+    assert (result.change == 0).all() and (result.se > 0).all() and (result.se < 0.01).all()
+    assert fit_fluctuations([]) is None
+
+
+if __name__ == "__main__":
+    for design in (
+        Design(3.0, 30.0),
+        Design(1.0, 30.0),
+        Design(3.0, 120.0),
+        Design(1.0, 120.0),
+        Design(1.0, 300.0, slow=0.9, noise=0.5, decay_s=30.0),
+        Design(3.0, 60.0, recordings=2, between=0.25),
+    ):
+        for patients in (1, 3, 12):
+            if design.recordings == 1 or patients > 5:
+                print(design, patients, f"{coverage(design, patients, 600 // patients):.3f}")
