@@ -26,6 +26,7 @@ from avpenet_cli.experiment.tables import TABLES
 from avpenet_cli.experiment.views import ViewSettings
 from avpenet_cli.inputs import RECORDING_SUFFIXES, Aside
 from avpenet_cli.model.registry import NETWORKS
+from avpenet_cli.ratings.importing.rating_map import RatingColumns, RatingMap
 from avpenet_cli.records import FLAG_MEANINGS, Reason
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS
 from avpenet_cli.settings import RunSettings, flatten, from_dict, read_config, to_dict
@@ -330,6 +331,15 @@ def settings_page(kind: type) -> str:
     return f"{table(heads, settings_rows(kind()))}\n\nAll defaults as a file:\n\n```toml\n{toml(kind())}\n```"
 
 
+MAP_SETTINGS: dict[str, Any] = {"map": RatingMap(), "map-ratings": RatingColumns(value="COLUMN")}
+"""Settings of a map of `avpenet ratings import`, and of one of its `[[ratings]]`."""
+
+
+def map_settings(name: str) -> str:
+    """One of `MAP_SETTINGS`."""
+    return table(["setting", "allowed", "default", "meaning"], settings_rows(MAP_SETTINGS[name]))
+
+
 # --- networks and experiments ----------------------------------------------------------------------------------------
 
 
@@ -469,6 +479,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "experiment-systems": experiment_systems,
     "experiment-tables": experiment_tables,
     **{f"experiment-settings-{name}": partial(experiment_settings, name) for name in EXPERIMENT_SETTINGS},
+    **{f"settings-{name}": partial(map_settings, name) for name in MAP_SETTINGS},
     **{f"settings-{name}": partial(settings_page, kind) for name, kind in SETTINGS.items()},
 }
 """What a page may ask for with a line `<!-- generated: NAME -->`."""

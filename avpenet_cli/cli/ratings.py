@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avpenet_cli.cli.options import CsvBom, Quiet
+from avpenet_cli.cli.options import CsvBom, Debug, Quiet
 from avpenet_cli.cli.ratings_agreement import agreement
 from avpenet_cli.cli.ratings_sample import sample
 from avpenet_cli.cli.run_log import printable
@@ -52,6 +52,7 @@ def import_ratings(
     csv_bom: CsvBom = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Import ratings from BORIS, ELAN, REDCap or CSV files as a table for avpenet report --reference."""
     from avpenet_cli.ratings.importing.run import FORMATS, ImportRequest

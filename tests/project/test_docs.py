@@ -160,7 +160,7 @@ def test_every_setting_has_a_meaning_and_the_shown_file_gives_the_defaults(name:
 
 def test_every_setting_of_networks_and_experiments_has_a_meaning() -> None:
     kinds = [entry.settings_class()() for entry in NETWORKS.values()]
-    for settings in (*kinds, *generate.EXPERIMENT_SETTINGS.values()):
+    for settings in (*kinds, *generate.EXPERIMENT_SETTINGS.values(), *generate.MAP_SETTINGS.values()):
         rows = list(generate.settings_rows(settings))
         assert rows
         assert [(type(settings).__name__, row[0]) for row in rows if not row[3]] == []

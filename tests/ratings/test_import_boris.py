@@ -86,13 +86,14 @@ def test_times_from_the_media_creation_time_count_from_1970(tmp_path: Path) -> N
 
 def test_live_observations_and_unknown_lengths_are_left_out(tmp_path: Path) -> None:
     live = boris_observation([(5.0, "", "NIPS", "3", "")], [], []) | {"type": "LIVE", "file": []}
+    pictures = boris_observation([(None, "", "NIPS", "3", "", 7, "7.png")], [], []) | {"type": "IMAGES", "file": []}
     queued = boris_observation([(65.0, "", "NIPS", "3", "")], ["a.mp4", "b.mp4"], [60.0, 60.0])
     queued["media_info"]["length"] = {}
     known = boris_observation([(65.0, "", "NIPS", "3", "")], ["c.mp4"], [90.0])
-    file = write_boris(tmp_path / "a.boris", {"live": live, "queued": queued, "known": known})
+    file = write_boris(tmp_path / "a.boris", {"live": live, "pictures": pictures, "queued": queued, "known": known})
     summary = import_ratings(request(file, "boris"))
     assert summary.files[0].left_out == {
-        "of an observation without media, such as a live one": 1,
+        "of an observation without media, such as a live one": 2,
         "of queued media files whose lengths are not stated": 1,
     }
     assert summary.recordings == ("c.mp4",)
@@ -115,6 +116,8 @@ def test_aggregated_and_tabular_exports_say_what_the_project_says(tmp_path: Path
         AGGREGATED,
         boris_export_row(AGGREGATED, **rated, behavior_type="STATE", start="75.000", stop="80.000"),
         boris_export_row(AGGREGATED, **common, behavior="cry", behavior_type="POINT", start="76.000", stop="76.000"),
+        boris_export_row(AGGREGATED, behavior="NRS", modifier_1="4", behavior_type="STATE", start="NA", source="NA"),
+        boris_export_row(AGGREGATED, **{**rated, "modifier_1": "None"}, behavior_type="STATE", start="90", stop="92"),
     ]
     tabular = [
         TABULAR,
@@ -185,6 +188,7 @@ def test_what_is_no_project_is_refused(tmp_path: Path, content: bytes, told: str
         ),
         ([(5.0, "", "NIPS", "low", "")], "", "observation 'one', event 1: Modifier #1 is 'low', not a number"),
         ([(5.0, "", "cry", "", "")], "", "no behaviour has the name of a scale ('cry'); say in a map (--map)"),
+        ([(float("nan"), "", "NIPS", "3", "")], "", "observation 'one', event 1 has no time, subject and behaviour"),
         (["later"], "", "observation 'one', event 1 has no time, subject and behaviour"),
         ([], "", "no observation has an event"),
         (
@@ -209,7 +213,7 @@ def test_bad_events_are_refused_in_one_line(tmp_path: Path, events: list[object]
 
 
 def test_bad_exports_are_refused_in_one_line(tmp_path: Path) -> None:
-    row = boris_export_row(AGGREGATED, behavior="NRS", behavior_type="STATE", start="0:05", stop="8", modifier_1="4")
+    row = boris_export_row(AGGREGATED, behavior="NRS", start="0:05", stop="8", modifier_1="4", media_file_name="a.mp4")
     line = refusal(write_rows(tmp_path / "a.csv", [AGGREGATED, row]), "boris")
     assert "line 2: Start (s) is '0:05', not a number of seconds; export the events with times in seconds" in line
     line = refusal(write_rows(tmp_path / "b.csv", [AGGREGATED, row[:10]]), "boris")

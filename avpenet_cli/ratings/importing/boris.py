@@ -9,6 +9,7 @@ files of player 1 one after the other and include the observation's time offset.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -34,6 +35,8 @@ _STATE_BEGINS, _STATE_ENDS, _POINT = "start", "stop", "point"
 _MEDIA_NAMES = ("Media file name", "Media file path", "Media file")
 _PLAYER = "player #1:"
 _NEXT_PLAYER = re.compile(r"\||player #[0-9]+:")
+_NONE = "None"
+"""Modifier of an event that was given none."""
 _NOT_MEDIA = frozenset(("", "na", "not found"))
 _REMEDY = "give a project that BORIS saved, or its events exported as CSV or TSV"
 
@@ -171,19 +174,22 @@ def _project_event(
     states: set[str],
     queue: tuple[Media, ...],
 ) -> _Event:
-    if not isinstance(event, list) or len(event) < 3 or not isinstance(event[0], int | float):
+    written: list[Any] = event if isinstance(event, list) else []
+    time_s = float(written[0]) if written and isinstance(written[0], int | float) else math.nan
+    # Events of pictures may have no time; without media they are left out.
+    if len(written) < 3 or (queue and not math.isfinite(time_s)):
         raise SettingsError(f"{path}: {place} has no time, subject and behaviour", "check the project in BORIS")
-    subject, behavior, modifiers, comment = (str(cell or "") for cell in (*event[1:5], "", "")[:4])
+    subject, behavior, modifiers, comment = (str(cell or "") for cell in (*written[1:5], "", "")[:4])
     cells = {str(name): str(value) for name, value in stated.items()}
     cells |= {OBSERVATION: observation, SUBJECT: subject, BEHAVIOR: behavior, COMMENT: comment}
     cells |= _modifiers(modifiers)
     kind = "" if behavior in states else _POINT
-    return _Event(place, float(event[0]), kind, {column_key(name): cell for name, cell in cells.items()}, queue)
+    return _Event(place, time_s, kind, {column_key(name): cell for name, cell in cells.items()}, queue)
 
 
 def _modifiers(joined: str) -> dict[str, str]:
-    """The modifiers of an event, in columns as exports name them; `None` is BORIS's word for one that was not given."""
-    given = {f"Modifier #{n}": "" if text == "None" else text for n, text in enumerate(joined.split("|"), 1)}
+    """The modifiers of an event, in columns as exports name them."""
+    given = {f"Modifier #{n}": "" if text == _NONE else text for n, text in enumerate(joined.split("|"), 1)}
     return {"modifiers": joined, **given}
 
 
@@ -282,15 +288,16 @@ def _read_export(path: Path) -> Source:
         columns |= dict.fromkeys(name for name in _modifiers(cells.get("modifiers", "")) if name != "modifiers")
         queue = _export_queue(table, place, cells)
         if aggregated:
-            start_s = _seconds(table, place, _START, cells)
+            start_s = _seconds(table, place, _START, cells) if queue else math.nan
             point = cells.get(column_key(_KINDS[0]), "").strip().lower() == _POINT
-            end_s = None if point else _seconds(table, place, _STOP, cells)
+            end_s = None if point or not queue else _seconds(table, place, _STOP, cells)
             rows.append(_in_media(place, cells, start_s, end_s, queue))
             continue
         kind = next(cells[column_key(name)] for name in _KINDS if column_key(name) in keys).strip().lower()
         if kind not in (_STATE_BEGINS, _STATE_ENDS, _POINT):
             raise SettingsError(f"{path}: {place}: an event of kind {quoted(kind)}", "export it from BORIS again")
-        events.append(_Event(place, _seconds(table, place, _TIME, cells), kind, cells, queue))
+        time_s = _seconds(table, place, _TIME, cells) if queue else math.nan
+        events.append(_Event(place, time_s, kind, cells, queue))
     by_observation: dict[str, list[_Event]] = {}
     for event in events:
         by_observation.setdefault(event.key[0], []).append(event)
@@ -298,11 +305,12 @@ def _read_export(path: Path) -> Source:
     return Source(path, tuple(rows), tuple(columns), RatingMap(), table.stated, table.decimal_comma, table.notices)
 
 
-def _export_cells(written: Mapping[str, str]) -> Mapping[str, str]:
+def _export_cells(written: dict[str, str]) -> dict[str, str]:
     """A row's cells, with modifiers both joined and apart, as different versions export them."""
     names = [key for key in written if key.startswith("modifier #")]
     if names:
-        return {**written, "modifiers": "|".join(written[name] for name in names)}
+        joined = "|".join(written[name] for name in names)
+        return written | {name: "" for name in names if written[name] == _NONE} | {"modifiers": joined}
     apart = _modifiers(written.get("modifiers", "") or written.get("modifier", ""))
     return {**{column_key(name): cell for name, cell in apart.items()}, **written}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,7 +96,7 @@ def _own_names(table: TextTable) -> RatingMap:
     return chosen
 
 
-def _filled(table: TextTable) -> tuple[tuple[int, Mapping[str, str]], ...]:
+def _filled(table: TextTable) -> tuple[tuple[int, dict[str, str]], ...]:
     """Rows of repeating instruments with what rows of their record state that are not repeated."""
     record = column_key(table.columns[0])
     by_event: dict[tuple[str, str], dict[str, str]] = {}
@@ -109,7 +108,7 @@ def _filled(table: TextTable) -> tuple[tuple[int, Mapping[str, str]], ...]:
         by_event.setdefault((cells[record], cells.get(EVENT, "")), {}).update(stated)
         for name, cell in stated.items():
             by_record.setdefault(cells[record], {}).setdefault(name, set()).add(cell)
-    rows: list[tuple[int, Mapping[str, str]]] = []
+    rows: list[tuple[int, dict[str, str]]] = []
     for line, cells in table.rows:
         if cells.get(INSTANCE, "").strip():
             agreed = {n: next(iter(found)) for n, found in by_record.get(cells[record], {}).items() if len(found) == 1}

@@ -155,7 +155,7 @@ def _value(source: Source, row: SourceRow, block: RatingColumns, text: str) -> f
     by_text = {normalise_key(word): number for word, number in block.values.items()}
     key = normalise_key(text)
     number = by_text[key] if key in by_text else parse_number(text, decimal_comma=source.decimal_comma)
-    if number is None or not math.isfinite(number):
+    if number is None:
         remedy = "write a number, or give its number under `values` or the text under `missing` in the map"
         raise source.fault(row, f"{block.value} is {quoted(text)}, not a number", remedy)
     return number
@@ -211,7 +211,8 @@ def _times(
         start_s, end_s = row.times
     start_s += media.shift_s
     end_s = end_s if end_s is None else end_s + media.shift_s
-    if end_s is not None and end_s <= start_s:
+    # What is shorter than a written time can show has one time.
+    if end_s is not None and end_s - start_s < TOLERANCE_S:
         if end_s < start_s or row.times is None:
             raise source.fault(row, f"end {end_s:g} s is not after start {start_s:g} s", "fix the times")
         end_s = None

@@ -36,7 +36,7 @@ class TextTable:
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[tuple[int, Mapping[str, str]], ...]
+    rows: tuple[tuple[int, dict[str, str]], ...]
     stated: Mapping[str, str]
     delimiter: str
     notices: tuple[str, ...]
@@ -113,7 +113,7 @@ def _table(
     twice = next((name for place, name in enumerate(keys) if name and name in keys[:place]), None)
     if twice is not None:
         raise SettingsError(f"{path}: line {header_line}: two columns are named {twice!r}", "rename one of them")
-    rows: list[tuple[int, Mapping[str, str]]] = []
+    rows: list[tuple[int, dict[str, str]]] = []
     for line, cells in below:
         if all(set(cell.strip()) <= _RULE for cell in cells):
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -25,13 +26,14 @@ class TimeError(ValueError):
 
 
 def parse_number(text: str, *, decimal_comma: bool) -> float | None:
-    """A number as text; None for anything else.
+    """A finite number as text; None for anything else.
 
     Args:
         decimal_comma: whether a comma may be the decimal mark.
     """
     plain = text.replace(",", ".") if decimal_comma else text
-    return float(plain) if _NUMBER.fullmatch(plain) else None
+    number = float(plain) if _NUMBER.fullmatch(plain) else math.nan
+    return number if math.isfinite(number) else None
 
 
 def parse_offset(text: str, unit: TimeUnit, *, decimal_comma: bool) -> float:
