@@ -11,7 +11,7 @@ from pathlib import Path
 
 from avpenet_cli.phrasing import printable
 from avpenet_cli.storage import atomic_write, make_private_folder
-from avpenet_cli.study.scales import Scale
+from avpenet_cli.study.scales import Scale, scale_cell
 
 TIER = "rating"
 _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
@@ -74,7 +74,7 @@ def _document(
     # XML has no control characters.
     address = f"./{printable(recording)}"
     ET.SubElement(header, "MEDIA_DESCRIPTOR", {"MEDIA_URL": address, "MIME_TYPE": kind, "RELATIVE_MEDIA_URL": address})
-    for name, value in (("scale", scale.label), ("rater", rater), ("pack", pack_id)):
+    for name, value in (("scale", scale_cell(scale)), ("rater", rater), ("pack", pack_id)):
         ET.SubElement(header, "PROPERTY", {"NAME": name}).text = value
     times = ET.SubElement(root, "TIME_ORDER")
     tier = ET.Element("TIER", {"ANNOTATOR": rater, "LINGUISTIC_TYPE_REF": TIER, "PARTICIPANT": rater, "TIER_ID": TIER})

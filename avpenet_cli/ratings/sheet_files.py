@@ -11,7 +11,7 @@ from avpenet_cli.ratings.sheet_elan import write_elan
 from avpenet_cli.ratings.sheet_redcap import write_redcap
 from avpenet_cli.storage import make_private_folder
 from avpenet_cli.study.playlist import PlaylistEntry, write_entries
-from avpenet_cli.study.scales import Scale
+from avpenet_cli.study.scales import Scale, scale_cell
 from avpenet_cli.tables import Column, Row, write_table
 
 SHEET_FILE = "ratings.csv"
@@ -67,7 +67,7 @@ def write_rater_folder(folder: Path, rater: str, rows: Sequence[SheetRow], scale
             "start_s": row.start_s,
             "end_s": row.end_s,
             "value": None,
-            "scale": scale.label,
+            "scale": scale_cell(scale),
             "rater": rater,
             "rated_at": None,
             "comment": None,
