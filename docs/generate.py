@@ -26,7 +26,9 @@ from avpenet_cli.experiment.tables import TABLES
 from avpenet_cli.experiment.views import ViewSettings
 from avpenet_cli.inputs import RECORDING_SUFFIXES, Aside
 from avpenet_cli.model.registry import NETWORKS
+from avpenet_cli.ratings.agreement_files import AGREEMENT_COLUMNS
 from avpenet_cli.ratings.importing.rating_map import RatingColumns, RatingMap
+from avpenet_cli.ratings.sheet_files import SHEET_COLUMNS
 from avpenet_cli.records import FLAG_MEANINGS, Reason
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS
 from avpenet_cli.settings import RunSettings, flatten, from_dict, read_config, to_dict
@@ -464,6 +466,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "change-columns": partial(columns, CHANGE_COLUMNS),
     "recording-columns": partial(columns, RECORDING_COLUMNS),
     "subject-columns": partial(columns, SUBJECT_COLUMNS),
+    "sheet-columns": partial(columns, SHEET_COLUMNS),
+    "agreement-columns": partial(columns, AGREEMENT_COLUMNS),
     "trajectory-columns": partial(columns, TRAJECTORY_COLUMNS),
     "flags": flags,
     "reasons": reasons,

@@ -9,6 +9,7 @@ import typer
 
 from avpenet_cli.cli.options import CsvBom, Debug, Quiet
 from avpenet_cli.cli.ratings_agreement import agreement
+from avpenet_cli.cli.ratings_join import join
 from avpenet_cli.cli.ratings_sample import sample
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import SettingsError
@@ -22,6 +23,7 @@ app = typer.Typer(
     help="Import human ratings; draw samples for raters; measure how well raters agree.", no_args_is_help=True
 )
 app.command("sample")(sample)
+app.command("join")(join)
 app.command("agreement")(agreement)
 
 _SHOWN = 8

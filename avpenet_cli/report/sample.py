@@ -14,7 +14,8 @@ from avpenet_cli.report.document.review import Notice
 from avpenet_cli.report.document.sample import MissingRating, SampleSection, SampleStratum
 from avpenet_cli.report.sections import pairs_of
 from avpenet_cli.stats.bootstrap import Resampling
-from avpenet_cli.stats.estimate import absent
+from avpenet_cli.stats.estimate import Estimate, absent
+from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.study.pack import Pack
 from avpenet_cli.study.pairing import Pairing
 from avpenet_cli.study.sheets import quoted
@@ -151,12 +152,8 @@ def sample_section(
     pairs_of_sample = segments[(segments["status"] == "scored") & segments["reference"].notna()]
     weighted_bias = weighted_mae = absent("no pairs")
     if len(pairs_of_sample):
-        pairs = pairs_of(pairs_of_sample)
         weight = 1 / probability[pairs_of_sample["place"].to_numpy(np.int64)]
-        sums = pairs.per_subject(weight, weight * pairs.difference, weight * np.abs(pairs.difference))
-        weighted_bias, weighted_mae = resampling.of(pairs.n_subjects).estimate(
-            lambda total: total[..., 1:] / total[..., :1], sums, ("identity", "log"), pairs.n
-        )
+        weighted_bias, weighted_mae = weighted_errors(pairs_of(pairs_of_sample), weight, resampling)
     return SampleSection(
         digest=pack.digest,
         drawn_from=tuple(file.name for file in pack.scores),
@@ -186,6 +183,22 @@ def sample_section(
         weighted_bias=weighted_bias,
         weighted_mae=weighted_mae,
     )
+
+
+def weighted_errors(pairs: Pairs, weight: NDArray[np.float64], resampling: Resampling) -> tuple[Estimate, Estimate]:
+    """Bias and mean absolute error of the archive, points, from a sample's pairs; intervals by the subject bootstrap.
+
+    Args:
+        pairs: of the sample.
+        weight: (n,) inverse of the chance of each pair's segment to be drawn; the estimates are ratios of weighted
+            sums (Hajek 1971, in Foundations of Statistical Inference, p. 236).
+        resampling: for the intervals.
+    """
+    sums = pairs.per_subject(weight, weight * pairs.difference, weight * np.abs(pairs.difference))
+    bias, mae = resampling.of(pairs.n_subjects).estimate(
+        lambda total: total[..., 1:] / total[..., :1], sums, ("identity", "log"), pairs.n
+    )
+    return bias, mae
 
 
 def sample_notices(section: SampleSection) -> tuple[Notice, ...]:

@@ -25,6 +25,7 @@ from avpenet_cli.stats.bootstrap import Resampling
 from avpenet_cli.stats.estimate import Estimate
 from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.stats.value_kappa import kappa_of_values
+from avpenet_cli.study.ratings import read_ratings
 from examples.make_study import make_study
 from tests.support.reports import Avpenet
 
@@ -214,3 +215,27 @@ def test_a_time_of_rating_that_is_none_is_refused_with_its_line(tmp_path: Path) 
     rows[4] = rows[4].replace("2026-03-01", "noon")
     with pytest.raises(SettingsError, match="line 6: rated_at is 'noon', no date and time"):
         measured(table(tmp_path / "r.csv", rows, HEADER + ",rated_at"))
+
+
+def test_joined_sheets_are_a_table_for_the_report(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    header = f"{HEADER},order,rated_at,pack,comment"
+    sheets = []
+    for rater in ("Anna", "bob"):
+        rows = [f"{row},{place},,0123456789abcdef," for place, row in enumerate(rated([rater], n=3), 1)]
+        sheets.append(
+            table(tmp_path / f"{rater}.csv", [*rows, f"=x.mp4,0,3,,NRS,{rater},7,,0123456789abcdef,asleep"], header)
+        )
+    out = tmp_path / "ratings.csv"
+    done = avpenet_here("ratings", "join", *sheets, "--out", out)
+    assert done.code == 0, done.err
+    assert "12 ratings (Anna 6, bob 6), 2 rows without a value left out" in done.out
+    ratings = read_ratings(out)
+    assert ratings.raters == ("Anna", "bob")
+    assert ratings.packs == ("0123456789abcdef",)
+    assert ratings.all_name_packs
+    assert avpenet_here("ratings", "join", *sheets, "--out", out).code == 2
+    assert "would overwrite" in avpenet_here("ratings", "join", *sheets, "--out", sheets[0], "--overwrite").err
+    once = table(tmp_path / "once.csv", ["a.mp4,3,1"], "recording,time_s,value")
+    mixed = avpenet_here("ratings", "join", sheets[0], once, "--out", tmp_path / "mixed.csv")
+    assert mixed.code == 2
+    assert "some tables have time_s, others start_s and end_s" in mixed.err

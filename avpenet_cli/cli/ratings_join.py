@@ -1,0 +1,39 @@
+"""`avpenet ratings join`: the filled-in sheets of several raters as one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from avpenet_cli.cli.options import Debug, Quiet
+from avpenet_cli.cli.run_log import printable
+from avpenet_cli.errors import ExitCode
+from avpenet_cli.phrasing import plural
+
+
+def join(
+    sheets: Annotated[
+        list[Path], typer.Argument(metavar="SHEETS...", help="Filled-in rating sheets, or tables of ratings.")
+    ],
+    out: Annotated[Path, typer.Option(help="Table of ratings to write: .csv, .parquet, .jsonl.", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Join the filled-in sheets of several raters into one table for avpenet report --reference."""
+    from avpenet_cli.ratings.sheet_join import join_sheets
+
+    joined = join_sheets(sheets, out, overwrite=overwrite)
+    if not quiet:
+        for notice in joined.notices:
+            typer.echo(printable(f"note: {notice}"))
+        raters = ", ".join(f"{rater} {number}" for rater, number in joined.by_rater.items())
+        typer.echo(
+            printable(
+                f"{plural(joined.ratings, 'rating')} ({raters}), {plural(joined.empty, 'row')} without a value left out"
+            )
+        )
+        typer.echo(printable(f"written: {out}"))
+    return ExitCode.OK

@@ -1,0 +1,93 @@
+"""The filled-in sheets of several raters as one table of ratings, which `avpenet report --reference` reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from avpenet_cli.errors import SettingsError
+from avpenet_cli.ratings.agreement_tables import RatedRows, read_rated_rows
+from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting
+from avpenet_cli.tables import Column, Row, check_format, write_table
+
+_TIMES = (
+    Column("start_s", "float", "where the segment starts, seconds after the recording's start"),
+    Column("end_s", "float", "where it ends"),
+)
+_TIME = (Column("time_s", "float", "when the rating was given, seconds after the recording's start"),)
+_ITEM = Column("item", "text", "item of the scale; empty for the whole scale")
+_LAST = (
+    Column("value", "float", "the rating, on its scale"),
+    Column("scale", "text", "of the rating"),
+    Column("rater", "text", "who rated"),
+    Column("order", "integer", "place in the rater's order; empty where not known"),
+    Column("rated_at", "text", "when it was rated, ISO 8601; empty where not known"),
+    Column("pack", "text", "start of the digest of pack.json; empty for ratings of no sample"),
+)
+
+
+@dataclass(frozen=True)
+class JoinedSheets:
+    """What was joined.
+
+    Attributes:
+        ratings: number of rows written.
+        by_rater: of each rater.
+        empty: rows without a value, which were left out.
+        notices: what was merged in spite of its spelling.
+    """
+
+    ratings: int
+    by_rater: dict[str, int]
+    empty: int
+    notices: tuple[str, ...]
+
+
+def join_sheets(paths: Sequence[Path], out: Path, *, overwrite: bool = False) -> JoinedSheets:
+    """Write one table of the rows that have a value.
+
+    Args:
+        paths: sheets or tables of ratings, at least one.
+        out: .csv, .parquet or .jsonl.
+        overwrite: replace an existing file.
+
+    Raises:
+        SettingsError: a table that cannot be used, both forms of time, a rating twice, or `out` is one of the tables.
+        OutputError, EnvironmentUnavailableError: the file exists or cannot be written.
+    """
+    check_format(out)
+    refuse_overwriting([out], paths)
+    if not overwrite:
+        refuse_existing(out, "choose another --out, or give --overwrite")
+    table = read_rated_rows(paths)
+    at_once = table.rows["end_s"].isna()
+    if at_once.any() and not at_once.all():
+        raise SettingsError(
+            "some tables have time_s, others start_s and end_s", "join those of the same form into a table of their own"
+        )
+    items = (_ITEM,) if table.rows["item"].ne("").any() else ()
+    times = _TIME if at_once.all() else _TIMES
+    columns = (Column("recording", "text", "as in the score table"), *times, *items, *_LAST)
+    write_table(out, _rows(table), columns)
+    counts = table.rows["rater"].value_counts(sort=False)
+    by_rater = dict(zip(map(str, counts.index), map(int, counts), strict=True))
+    return JoinedSheets(len(table.rows), by_rater, table.empty, table.notices)
+
+
+def _rows(table: RatedRows) -> Iterator[Row]:
+    for row in table.rows.to_dict("records"):
+        yield {
+            "recording": row["recording"],
+            "time_s": row["start_s"],
+            "start_s": row["start_s"],
+            "end_s": row["end_s"],
+            "item": row["item"],
+            "value": row["written"],
+            "scale": row["scale"],
+            "rater": row["rater"],
+            "order": None if math.isnan(row["order"]) else int(row["order"]),
+            "rated_at": row["rated_at"],
+            "pack": row["pack"],
+        }
