@@ -83,6 +83,19 @@ CHANGE_COLUMNS: tuple[Column, ...] = (
 )
 """Columns after the others, only with `--baseline quiet`."""
 
+CALIBRATED_COLUMNS: tuple[Column, ...] = (
+    Column("calibrated", "float", "the score by the site's calibration, points; empty without a score or an answer"),
+    Column("interval_lo", "float", "lower end of its interval for a segment of a new patient, points"),
+    Column("interval_hi", "float", "upper end"),
+    Column(
+        "abstained",
+        "integer",
+        "1 where there is a score, but evidence too poor for the risk that the calibration keeps; 0 where it answers; "
+        "empty where it does not apply",
+    ),
+)
+"""Columns after the others, only with `--calibration`."""
+
 SCHEMA_VERSION = 2
 """Version of the columns, stated by the manifest; where it states none, the table is of 0.1.0. Version 2 added
 `recorded_at` and `modalities` and shortened `weights`."""

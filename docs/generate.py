@@ -33,7 +33,7 @@ from avpenet_cli.records import FLAG_MEANINGS, Reason
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS
 from avpenet_cli.settings import RunSettings, flatten, from_dict, read_config, to_dict
 from avpenet_cli.study.scales import SCALES
-from avpenet_cli.tables import CHANGE_COLUMNS, COLUMNS, Column
+from avpenet_cli.tables import CALIBRATED_COLUMNS, CHANGE_COLUMNS, COLUMNS, Column
 from avpenet_cli.training.settings import TrainSettings
 from avpenet_cli.trajectory.table import TRAJECTORY_COLUMNS
 
@@ -464,6 +464,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": command_pages,
     "columns": columns,
     "change-columns": partial(columns, CHANGE_COLUMNS),
+    "calibrated-columns": partial(columns, CALIBRATED_COLUMNS),
     "recording-columns": partial(columns, RECORDING_COLUMNS),
     "subject-columns": partial(columns, SUBJECT_COLUMNS),
     "sheet-columns": partial(columns, SHEET_COLUMNS),

@@ -73,6 +73,14 @@ def score(
             "recordings of a patient with --subjects, else within each recording.",
         ),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SITE.json",
+            help="Also write calibrated, interval_lo, interval_hi and abstained by a calibration of avpenet calibrate; "
+            "with curves of groups, --subjects has to state them.",
+        ),
+    ] = None,
     csv_bom: CsvBom = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
@@ -156,6 +164,7 @@ def score(
                 command=recorded_command(context, private=pseudonymise is not None),
                 subjects=subjects,
                 baseline=wanted_baseline,
+                calibration=calibration,
                 csv_bom=csv_bom,
             )
             _score(request, totals, reporter)

@@ -7,6 +7,7 @@ import importlib.metadata
 import platform
 
 from avpenet_cli.report.document.provenance import (
+    CalibrationUsed,
     EventsFile,
     InputsSection,
     PackInput,
@@ -108,4 +109,25 @@ def _run_summary(source: ScoreSource) -> RunSummary | None:
         notice=None if manifest.get("notice") is None else str(manifest["notice"]),
         finished=manifest["timing"]["finished"],
         wall_s=float(seconds) if isinstance(seconds, int | float) else None,
+        calibration=_calibration(manifest.get("calibration")),
     )
+
+
+def _calibration(stated: object) -> CalibrationUsed | None:
+    """What a manifest says about the calibration; None where there is none, or not in the form of `avpenet score`."""
+    if not isinstance(stated, dict):
+        return None
+    kinds: dict[str, type] = {
+        "digest": str,
+        "created": str,
+        "n_subjects": int,
+        "n_recordings": int,
+        "n_segments": int,
+        "n_raters": int,
+        "recorded_from": str,
+        "recorded_to": str,
+        "coverage": float,
+    }
+    if any(not isinstance(stated.get(name), kind) for name, kind in kinds.items()):
+        return None
+    return CalibrationUsed(**{name: stated[name] for name in kinds})

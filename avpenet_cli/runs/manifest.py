@@ -133,6 +133,57 @@ class BaselineEntry:
 
 
 @dataclass(frozen=True)
+class CalibrationEntry:
+    """The site's calibration behind the columns `calibrated`, `interval_lo`, `interval_hi` and `abstained`.
+
+    Attributes:
+        file: its name, without a folder; empty under pseudonyms.
+        sha256: of the file, hexadecimal.
+        digest: of its content, as it states itself.
+        created: when it was fitted, ISO 8601.
+        weights: whose scores it is for, as in the column `weights`.
+        demonstration: true where those weights are, so that nothing in it is about patients.
+        method: `monotone`, `linear` or `none`.
+        coverage: of the intervals for new patients, a share.
+        group_column: of the table of subjects; empty where it has one curve.
+        groups: patients of each group with a curve of its own.
+        n_subjects, n_recordings, n_segments, n_raters: what it was fitted on.
+        scales: of the ratings.
+        recorded_from, recorded_to: dates of those recordings; empty where not known.
+        abstains_by: column by which segments are left without a calibrated score; empty where it does not abstain.
+        calibrated: segments of this table with a calibrated score.
+        abstained: with a score, but no calibrated one.
+        outside: calibrated, with a score outside those it was fitted on.
+        pooled: of a group without a curve of its own.
+        without_group: recordings that have no group, and so no calibrated score.
+    """
+
+    file: str
+    sha256: str
+    digest: str
+    created: str
+    weights: str
+    demonstration: bool
+    method: str
+    coverage: float
+    group_column: str
+    groups: dict[str, int]
+    n_subjects: int
+    n_recordings: int
+    n_segments: int
+    n_raters: int
+    scales: list[str]
+    recorded_from: str
+    recorded_to: str
+    abstains_by: str
+    calibrated: int
+    abstained: int
+    outside: int
+    pooled: int
+    without_group: list[str]
+
+
+@dataclass(frozen=True)
 class SecondsEntry:
     """What happened to the recorded seconds of a run; `unscorable` by reason."""
 
@@ -254,6 +305,8 @@ class Manifest:
         summaries: the tables of recordings and of subjects, where a run wrote them.
         recorded_at: where the times come from; None if `avpenet evaluate` wrote the table.
         baseline: of the columns `change` and `change_se`; only with `--baseline`.
+        calibration: of the columns `calibrated`, `interval_lo`, `interval_hi` and `abstained`; only with
+            `--calibration`.
         store: the segment store; only if `avpenet evaluate` wrote the table.
         history: the last line of the table's history before this run; None if the table has no history of its own.
     """
@@ -275,6 +328,7 @@ class Manifest:
     summaries: list[TableEntry] = field(default_factory=list)
     recorded_at: RecordedAtEntry | None = None
     baseline: BaselineEntry | None = None
+    calibration: CalibrationEntry | None = None
     store: StoreEntry | None = None
     history: HistoryHead | None = None
 
@@ -292,6 +346,7 @@ class Manifest:
         summaries: Sequence[TableEntry] = (),
         recorded_at: RecordedAtEntry | None = None,
         baseline: BaselineEntry | None = None,
+        calibration: CalibrationEntry | None = None,
         command: str = "",
         left_aside: LeftAside | None = None,
         warning: str = "",
@@ -323,6 +378,7 @@ class Manifest:
             summaries=list(summaries),
             recorded_at=recorded_at,
             baseline=baseline,
+            calibration=calibration,
             history=history,
         )
 
@@ -330,7 +386,7 @@ class Manifest:
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write it as JSON; raises as `storage.write_json`."""
     content = to_dict(manifest)
-    for name in ("store", "recorded_at", "baseline", "history"):
+    for name in ("store", "recorded_at", "baseline", "calibration", "history"):
         if content[name] is None:
             del content[name]
     write_json(path, content)

@@ -6,7 +6,7 @@ and every change would come out too high.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ from avpenet_cli.stats.patient_baseline import (
     fit_fluctuations,
     in_quiet_stretches,
 )
-from avpenet_cli.tables import Row
+from avpenet_cli.tables import CHANGE_COLUMNS, Row
 
 QUIET = "quiet"
 """The only baseline that `--baseline` knows."""
@@ -76,19 +76,21 @@ class PatientChanges:
     """The changes of all recordings.
 
     Attributes:
-        columns: by recording, (n,) changes and (n,) standard errors, points; NaN where missing.
+        of: by recording, (n,) changes and (n,) standard errors, points; NaN where missing.
         entry: what the manifest states.
         notices: what a person should know, one sentence each.
     """
 
-    columns: Mapping[str, tuple[Floats, Floats]]
+    of: Mapping[str, tuple[Floats, Floats]]
     entry: BaselineEntry
     notices: tuple[str, ...]
 
-    def cells(self, recording: str, place: int) -> Row:
-        """The columns' values in the row of a recording's segment."""
-        change, se = self.columns[recording]
-        return {"change": _number(change[place]), "change_se": _number(se[place])}
+    columns = CHANGE_COLUMNS
+
+    def cells(self, recording: str, rows: Sequence[Row]) -> list[Row]:
+        """The columns' values in each row of a recording."""
+        pairs = zip(*self.of[recording], strict=True)
+        return [{"change": _number(change), "change_se": _number(se)} for change, se in pairs]
 
 
 def _number(value: float) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.inputs import Recording
@@ -34,10 +34,12 @@ from avpenet_cli.scoring.patient_change import PatientChanges, patient_changes
 from avpenet_cli.scoring.recorded_at import NOWHERE, StartTimes, iso, start_times
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS, Summary, recording_row, subject_row
 from avpenet_cli.storage import storage_fault
-from avpenet_cli.tables import CHANGE_COLUMNS, COLUMNS, Column, Row, escape_cell, rounded, row, write_table
+from avpenet_cli.tables import COLUMNS, Column, Row, escape_cell, rounded, row, write_table
 
 if TYPE_CHECKING:
+    from avpenet_cli.scoring.calibrated import Calibration
     from avpenet_cli.scoring.run import ScoreRequest
+    from avpenet_cli.study.subjects import Subjects
 
 
 _OTHER_NAME = "choose another --out"
@@ -112,6 +114,15 @@ class RunFacts:
     started: datetime
 
 
+class DerivedColumns(Protocol):
+    """Columns after the others that are computed from what was scored, whenever the table is written."""
+
+    columns: tuple[Column, ...]
+
+    def cells(self, recording: str, rows: Sequence[Row]) -> list[Row]:
+        """The columns' values for each row of a recording."""
+
+
 @dataclass
 class _Written:
     """Tables that were written, and what the manifest states about them."""
@@ -131,10 +142,11 @@ class Results:
     """Writes the files of one request.
 
     Args:
-        request: its `recorded_at` and `subjects` are read here, before anything is scored.
+        request: its `recorded_at`, `subjects` and `calibration` are read here, before anything is scored.
 
     Raises:
-        SettingsError: the times or the subjects cannot be read, or a table would be replaced that the run reads.
+        SettingsError: the times, the subjects or the calibration cannot be read or used, or a table would be replaced
+            that the run reads.
     """
 
     def __init__(self, request: ScoreRequest) -> None:
@@ -144,10 +156,11 @@ class Results:
             request.recorded_at, request.settings.decoding, pseudonymised=request.pseudonymised, names=names
         )
         times = Path(request.recorded_at) if self.starts.source.startswith("table ") and request.recorded_at else None
-        refuse_overwriting(tables_of(request.out), [times, request.subjects])
+        refuse_overwriting(tables_of(request.out), [times, request.subjects, request.calibration])
         self._notices = self.starts.notices
         self._subject_of: Mapping[str, str] = {}
         self._read = [] if times is None else [self._read_entry("recording times", times, self.starts.sha256)]
+        subjects: Subjects | None = None
         if request.subjects is not None:
             from avpenet_cli.study.subjects import read_subjects
 
@@ -160,6 +173,19 @@ class Results:
                     f"--subjects {request.subjects}: names none of the recordings",
                     "name them as the score table does, e.g. as --dry-run lists them",
                 )
+
+        self._calibration: Calibration | None = None
+        if request.calibration is not None:
+            from avpenet_cli.scoring.calibrated import read_calibration
+
+            self._calibration = read_calibration(
+                request.calibration,
+                request.weights.description,
+                request.settings.mc_samples,
+                subjects,
+                pseudonymised=request.pseudonymised,
+            )
+            self._read.append(self._read_entry("calibration", request.calibration, self._calibration.sha256))
 
     def write(self, journal: Journal, facts: RunFacts, callbacks: RunCallbacks) -> str:
         """Write all tables, then the manifest that certifies them; remove what an interrupted run left.
@@ -183,14 +209,16 @@ class Results:
         """Write tables and manifest; the tables, and when that was, ISO 8601 with offset."""
         request = self._request
         changes = self._patient_changes(journal)
-        written = self._write_tables(request.out, journal, journal.latest, facts.reused, changes)
+        calibrated = self._calibration.start() if self._calibration else None
+        derived: list[DerivedColumns] = [columns for columns in (changes, calibrated) if columns is not None]
+        written = self._write_tables(request.out, journal, journal.latest, facts.reused, derived)
         unknown = len(written.entries) - written.known_starts
         if unknown and request.recorded_at not in (None, NOWHERE):
             callbacks.warning(
                 f"{plural(unknown, 'recording')} without recorded_at: not known from {self.starts.source}"
             )
         self._report_names(written, callbacks)
-        for notice in changes.notices if changes else ():
+        for notice in (*(changes.notices if changes else ()), *(calibrated.notices() if calibrated else ())):
             callbacks.info(notice)
         left = subjects_path(request.out)
         if request.subjects is None and left.exists() and _begins_with(left, SUBJECT_COLUMNS):
@@ -206,6 +234,7 @@ class Results:
             recorded_at=RecordedAtEntry(self.starts.source, written.known_starts, unknown),
             summaries=written.summaries,
             baseline=changes.entry if changes else None,
+            calibration=calibrated.entry() if calibrated else None,
             command=request.command,
             left_aside=request.inputs.left_aside,
             history=head,
@@ -271,9 +300,9 @@ class Results:
 
         self.remove_partial()
         path = partial_path(self._request.out)
-        # Of a part of a patient's minutes a baseline would be another one: no column depends on it here.
+        # Of a part of a patient's minutes a baseline would be another one: these tables have what was scored, no more.
         with locked_history(self._request.out) as history:
-            written = self._write_tables(path, journal, finished, set(), None)
+            written = self._write_tables(path, journal, finished, set(), [])
             if written.entries:
                 self._append(history, [path.with_name(table.file) for table in written.tables], started, outcome)
                 return path
@@ -298,13 +327,13 @@ class Results:
         journal: Journal,
         outcome_of: Callable[[Recording], RecordingOutcome | None],
         reused: set[str],
-        changes: PatientChanges | None,
+        derived: Sequence[DerivedColumns],
     ) -> _Written:
         """Write the score table and, from the same pass over the journal, the tables beside it."""
         request = self._request
-        collected = _Collected(request, journal, self.starts, self._subject_of, reused, changes)
+        collected = _Collected(request, journal, self.starts, self._subject_of, reused, derived)
         bom = request.csv_bom
-        columns = (*COLUMNS, *(CHANGE_COLUMNS if changes else ()))
+        columns = (*COLUMNS, *(column for added in derived for column in added.columns))
         digest = write_table(out, collected.segment_rows(outcome_of), columns, byte_order_mark=bom)
         tables = [(recordings_path(out), RECORDING_COLUMNS, collected.recordings)]
         if request.subjects is not None:
@@ -335,7 +364,7 @@ class _Collected:
     starts: StartTimes
     subject_of: Mapping[str, str]
     reused: set[str]
-    changes: PatientChanges | None
+    derived: Sequence[DerivedColumns]
     entries: list[RecordingEntry] = field(default_factory=list)
     recordings: list[Row] = field(default_factory=list)
     subjects: dict[str, Summary] = field(default_factory=dict)
@@ -359,11 +388,11 @@ class _Collected:
             file = file_entry(self.journal.file_facts(recording), with_time=with_time)
             self.entries.append(recording_entry(recording, outcome, recording.key in self.reused, iso(start), file))
             self.segments += len(outcome.segments)
-            for place, segment in enumerate(outcome.segments):
-                values = row(recording.name, segment, mark, iso(start, segment.start_s))
-                if self.changes is not None:
-                    values |= rounded(self.changes.cells(recording.name, place), CHANGE_COLUMNS)
-                yield values
+            rows = [row(recording.name, segment, mark, iso(start, segment.start_s)) for segment in outcome.segments]
+            for added in self.derived:
+                for values, cells in zip(rows, added.cells(recording.name, rows), strict=True):
+                    values.update(rounded(cells, added.columns))
+            yield from rows
 
     def subject_rows(self) -> list[Row]:
         """The rows of the table of subjects, in the order of their first recordings."""

@@ -61,6 +61,8 @@ class ScoreRequest:
         recorded_at: where the recordings' times come from; see `recorded_at.start_times`.
         subjects: a table of recordings and subjects, for a table of subjects.
         baseline: `quiet` for the columns `change` and `change_se`.
+        calibration: site.json of `avpenet calibrate`, for the columns `calibrated`, `interval_lo`, `interval_hi` and
+            `abstained`.
         csv_bom: begin CSV files with a byte order mark, by which Excel recognises UTF-8.
         digests: read every scored file once more, for its SHA-256 in the manifest.
         command: the command line, for the manifest; without paths.
@@ -76,6 +78,7 @@ class ScoreRequest:
     recorded_at: str | None = None
     subjects: Path | None = None
     baseline: Literal["quiet"] | None = None
+    calibration: Path | None = None
     csv_bom: bool = False
     digests: bool = True
     command: str = ""

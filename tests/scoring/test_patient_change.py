@@ -56,7 +56,7 @@ def test_quiet_is_told_by_evidence_not_by_the_score() -> None:
 def test_change_is_the_score_less_the_mean_of_the_quiet_minutes() -> None:
     scores = [1.0, 2.0] * 6 + [7.0, None]
     result = patient_changes([("a", outcome(scores, [0.0] * 12 + [0.9, 0.0]))], None)
-    change, se = result.columns["a"]
+    change, se = result.of["a"]
     assert change.tolist()[:13] == [-0.5, 0.5] * 6 + [5.5] and np.isnan(change[13]) and np.isnan(se[13])
     assert (se[:13] > 0).all()
     assert (result.entry.by, result.entry.number, result.entry.with_baseline, result.entry.missing) == (
@@ -75,14 +75,14 @@ def test_a_patients_quiet_minutes_may_be_in_another_recording() -> None:
     ]
     loud = ("loud", outcome([8.0] * 4, [0.9] * 4))
     alone = patient_changes([*recordings, loud], None)
-    assert np.isnan(alone.columns["loud"][0]).all()
+    assert np.isnan(alone.of["loud"][0]).all()
     (lack,) = alone.entry.missing
     assert (lack.recordings, lack.quiet_s, lack.reason) == (["loud"], 0.0, TOO_FEW)
     assert alone.notices[1] == "loud: no change for scores from audio+face: 0.0 s are quiet, a baseline takes 30 s"
     subject_of = {name: f"P{place // 2}" for place, (name, _) in enumerate(recordings)} | {"loud": "P0"}
     by_patient = patient_changes([*recordings, loud], subject_of)
-    assert by_patient.columns["loud"][0] == pytest.approx(np.full(4, 6.0), abs=0.5)
-    assert (by_patient.columns["loud"][1] > 0.4).all()
+    assert by_patient.of["loud"][0] == pytest.approx(np.full(4, 6.0), abs=0.5)
+    assert (by_patient.of["loud"][1] > 0.4).all()
     assert by_patient.entry.by == "subject" and by_patient.entry.number == 6
     del subject_of["loud"]
     (lack,) = patient_changes([*recordings, loud], subject_of).entry.missing
@@ -95,7 +95,7 @@ def test_scores_from_the_audio_alone_are_not_compared_with_those_from_both() -> 
         ("audio", outcome([5.0] * 6, [0.0] * 6, Modalities.AUDIO)),
     ]
     result = patient_changes(recordings, {"both": "P", "audio": "P"})
-    assert np.isfinite(result.columns["both"][0]).all() and np.isnan(result.columns["audio"][0]).all()
+    assert np.isfinite(result.of["both"][0]).all() and np.isnan(result.of["audio"][0]).all()
     (lack,) = result.entry.missing
     assert (lack.recordings, lack.modalities, lack.quiet_s) == (["audio"], "audio", 18.0)
     assert (result.entry.number, result.entry.with_baseline) == (1, 1)

@@ -10,6 +10,29 @@ from avpenet_cli.study.score_tables import ManifestState
 
 
 @dataclass(frozen=True)
+class CalibrationUsed:
+    """The calibration behind a score table's column `calibrated`, which the report does not compare.
+
+    Attributes:
+        digest: of its content, hexadecimal.
+        created: when it was fitted, ISO 8601.
+        n_subjects, n_recordings, n_segments, n_raters: what it was fitted on.
+        recorded_from, recorded_to: dates of those recordings; empty where not known.
+        coverage: of its intervals for new patients, a share.
+    """
+
+    digest: str
+    created: str
+    n_subjects: int
+    n_recordings: int
+    n_segments: int
+    n_raters: int
+    recorded_from: str
+    recorded_to: str
+    coverage: float
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """What a run manifest says about the run that wrote a score table.
 
@@ -19,6 +42,7 @@ class RunSummary:
         notice: about the weights; null where there is none.
         finished: when the run ended, ISO 8601.
         wall_s: how long the run took, seconds; null where the manifest does not say.
+        calibration: that the table was written with; null where there is none.
     """
 
     device: str | None
@@ -26,6 +50,7 @@ class RunSummary:
     notice: str | None
     finished: str
     wall_s: float | None
+    calibration: CalibrationUsed | None = None
 
 
 @dataclass(frozen=True)
