@@ -22,6 +22,7 @@ from avpenet_cli.cli import (
     evaluate,
     experiment,
     explain,
+    export,
     monitor,
     phantom,
     prepare,
@@ -67,6 +68,7 @@ _COMMANDS: dict[str, tuple[tuple[str, Callable[..., int] | typer.Typer, str], ..
     "Site": (
         ("calibrate", calibrate.calibrate, "Calibrate scores to a site's ratings, with intervals for new patients."),
         ("monitor", monitor.monitor, "Say what changed in new scores since a baseline; exit 4 on an alarm."),
+        ("export", export.export, "Hand scores on to a patient record (FHIR) or to REDCap."),
         ("weights", weights.app, "List, verify, install, import and pack weights."),
         ("phantom", phantom.app, "Make synthetic patients; check the installation with them."),
         ("bench", bench.bench, "Measure how fast this machine scores."),

@@ -1,0 +1,155 @@
+"""Scores for REDCap: an import file with a repeating instrument, one instance for each recording, and its data
+dictionary (Harris et al. 2009, J Biomed Inform 42:377; REDCap help, "Data dictionary")."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from avpenet_cli.export.handover import HandedRecording, Handover
+from avpenet_cli.phrasing import printable
+from avpenet_cli.tables import Column, Row, write_table
+
+INSTRUMENT = "avpenet_scores"
+_UNVERIFIED = 1
+"""State of an instrument that no person has looked at."""
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field of the instrument; `kind` is that of its column, `validation` REDCap's."""
+
+    name: str
+    label: str
+    kind: str = "text"
+    validation: str = ""
+    span: tuple[str, str] = ("", "")
+    note: str = ""
+
+
+_FIELDS = (
+    _Field("avp_recording", "Recording"),
+    _Field("avp_recorded_at", "Start of the recording", note="ISO 8601; empty where it is not known"),
+    _Field("avp_mean", "Mean score by software", "float", "number", ("0", "10"), "empty without a score"),
+    _Field("avp_peak", "Highest score by software", "float", "number", ("0", "10"), "empty without a score"),
+    _Field("avp_share_high", "Share of scored segments that are high", "float", "number", ("0", "1")),
+    _Field("avp_segments", "Segments", "integer", "integer"),
+    _Field("avp_scored", "Segments with a score", "integer", "integer"),
+    _Field("avp_reason", "Why there is no score"),
+    _Field("avp_ai_label", "Label", note="AIAST: asserted by artificial intelligence; HTEST: test data"),
+    _Field("avp_weights", "Weights"),
+    _Field("avp_weights_sha256", "Digest of the weights", note="SHA-256"),
+    _Field("avp_version", "Version of avpenet"),
+    _Field("avp_finished", "Scored", note="ISO 8601"),
+)
+_KEYS = (
+    Column("record_id", "text", "the subject"),
+    Column("redcap_repeat_instrument", "text", ""),
+    Column("redcap_repeat_instance", "integer", "number of the recording within its subject, from 1"),
+)
+_COMPLETE = Column(f"{INSTRUMENT}_complete", "integer", "")
+_HEADINGS = (
+    "Variable / Field Name",
+    "Form Name",
+    "Section Header",
+    "Field Type",
+    "Field Label",
+    "Choices, Calculations, OR Slider Labels",
+    "Field Note",
+    "Text Validation Type OR Show Slider Number",
+    "Text Validation Min",
+    "Text Validation Max",
+    "Identifier?",
+    "Branching Logic (Show field only if...)",
+    "Required Field?",
+    "Custom Alignment",
+    "Question Number (surveys only)",
+    "Matrix Group Name",
+    "Matrix Ranking?",
+    "Field Annotation",
+)
+_DICTIONARY = tuple(Column(name, "text", "") for name in _HEADINGS)
+
+
+def dictionary_path(out: Path) -> Path:
+    """The data dictionary of the import file `out`."""
+    return out.with_suffix(".dictionary.csv")
+
+
+def write_redcap(handover: Handover, out: Path) -> None:
+    """Write the import file and, beside it, the data dictionary.
+
+    Args:
+        handover: every recording has a subject.
+        out: ends in .csv.
+
+    Raises:
+        OutputError, EnvironmentUnavailableError: a file cannot be written.
+    """
+    instances: Counter[str] = Counter()
+    rows: list[Row] = []
+    for recording in handover.recordings:
+        subject = recording.subject or ""
+        instances[subject] += 1
+        keys: Row = {
+            "record_id": subject,
+            "redcap_repeat_instrument": INSTRUMENT,
+            "redcap_repeat_instance": instances[subject],
+        }
+        rows.append(keys | _values(recording, handover) | {_COMPLETE.name: _UNVERIFIED})
+    columns = (*_KEYS, *(_column(field) for field in _FIELDS), _COMPLETE)
+    write_table(out, rows, columns)
+    write_table(dictionary_path(out), [_record_id(), *map(_entry, _FIELDS)], _DICTIONARY)
+
+
+def _values(recording: HandedRecording, handover: Handover) -> Row:
+    scores, weights = recording.scores, handover.weights
+    # How many segments a recording has is not known where it could not be read.
+    segments, scored = (None, None) if scores.failure else (scores.segments, scores.scored)
+    return {
+        "avp_recording": printable(scores.recording),
+        "avp_recorded_at": recording.recorded_at,
+        "avp_mean": scores.mean,
+        "avp_peak": scores.peak,
+        "avp_share_high": scores.share_high,
+        "avp_segments": segments,
+        "avp_scored": scored,
+        "avp_reason": recording.reason,
+        "avp_ai_label": "AIAST HTEST" if handover.for_testing_only else "AIAST",
+        "avp_weights": weights.mark,
+        "avp_weights_sha256": weights.digest,
+        "avp_version": handover.program_version,
+        "avp_finished": handover.finished,
+    }
+
+
+def _column(field: _Field) -> Column:
+    return Column(
+        field.name, "float" if field.kind == "float" else "integer" if field.kind == "integer" else "text", ""
+    )
+
+
+def _record_id() -> Row:
+    """The field that REDCap asks for as the first, in an instrument of its own, which does not repeat."""
+    return dict.fromkeys(_HEADINGS, None) | {
+        "Variable / Field Name": "record_id",
+        "Form Name": "patient",
+        "Field Type": "text",
+        "Field Label": "Record ID",
+        "Identifier?": "y",
+    }
+
+
+def _entry(field: _Field) -> Row:
+    return dict.fromkeys(_HEADINGS, None) | {
+        "Variable / Field Name": field.name,
+        "Form Name": INSTRUMENT,
+        "Field Type": "text",
+        "Field Label": field.label,
+        "Field Note": field.note or None,
+        "Text Validation Type OR Show Slider Number": field.validation or None,
+        "Text Validation Min": field.span[0] or None,
+        "Text Validation Max": field.span[1] or None,
+        "Identifier?": "y" if field.name == "avp_recording" else None,
+    }
