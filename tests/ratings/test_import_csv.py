@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from avpenet_cli.ratings.importing.run import import_ratings
 from avpenet_cli.study.ratings import read_ratings
-from tests.ratings.formats import CARMA_MAP, Avpenet, carma, imported, refusal, run, write_rows
+from tests.ratings.formats import CARMA_MAP, Avpenet, carma, imported, refusal, request, run, write_rows
 
 MAP = """
 recording = "Video"
@@ -221,6 +222,21 @@ def test_repeating_instruments_of_redcap_have_their_records_recording(avpenet_he
     ]
 
 
+def test_a_repeated_row_without_a_value_has_none_of_another_row(tmp_path: Path) -> None:
+    """An instrument may repeat in one event and stand once in another."""
+    once, empty = ("7", "first_arm_1", "", "", "", "1", "7"), ("7", "home_arm_1", "rating", "2", "", "35", "")
+    file = write_rows(tmp_path / "redcap.csv", [*REDCAP, once, empty])
+    summary = import_ratings(request(file, "redcap", REDCAP_MAP))
+    assert summary.ratings == 3
+    assert summary.files[0].left_out["without a value"] == 2
+
+
+def test_cells_that_a_spreadsheet_left_out_at_a_rows_end_are_empty(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("Video,From,To,Pain,Who,Note\na.mp4,0,10,3,anna\na.mp4,10,20,4,anna,x\na.mp4,20,30,5\n")
+    assert imported(file, "csv", MAP)["rater"].tolist() == ["anna", "anna", "rater"]
+
+
 def test_a_redcap_export_of_labels_is_refused(tmp_path: Path) -> None:
     rows = [("Record ID", "Repeat Instrument", "video", "t_s", "nips", "redcap_repeat_instrument"), *[("7",) * 6]]
     line = refusal(write_rows(tmp_path / "labels.csv", rows), "redcap", REDCAP_MAP)
@@ -251,6 +267,9 @@ GOOD = "Video,From,To,Pain,Who\na.mp4,0,10,3,anna\na.mp4,10,20,4,anna\n"
         (GOOD.replace("Pain", "Score"), "is not a CSV file of ratings: no row has the columns 'From', 'To', 'Pain'"),
         ("", "is empty"),
         ("Video,From,To,Pain,Who\n", "is empty: no row below its header"),
+        (GOOD + f'a.mp4,20,30,4,"{"a" * 140_000}"\n', "a quote is opened and not closed before the end"),
+        (GOOD[:-1] + '\na.mp4,20,30,4,"an', "a quote is opened and not closed before the end"),
+        (GOOD.replace("Who", "Pain"), "line 1: two columns are named 'pain'"),
         ("PK\x03\x04...", "it is a ZIP archive, such as an .xlsx workbook; save it as CSV UTF-8"),
         (GOOD.replace(",3,", ",,").replace(",4,", ",NA,"), "no rating in 2 rows (2 without a value)"),
     ],

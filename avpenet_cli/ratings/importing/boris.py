@@ -276,7 +276,8 @@ def _read_export(path: Path) -> Source:
         return column_key(BEHAVIOR) in keys and (state or event)
 
     needed = f"{BEHAVIOR}, and {_START} and {_STOP} or {_TIME} and {_KINDS[0]}"
-    table = read_text_table(path, "BORIS export of events", is_header, needed)
+    required = {column_key(name) for name in (BEHAVIOR, _START, _STOP, _TIME)}
+    table = read_text_table(path, "BORIS export of events", is_header, needed, required)
     columns = dict.fromkeys(table.columns)
     keys = {column_key(name) for name in table.columns}
     aggregated = column_key(_START) in keys

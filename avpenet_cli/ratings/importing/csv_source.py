@@ -41,7 +41,8 @@ def read_redcap_source(path: Path, chosen: RatingMap | None) -> Source:
         raise SettingsError(
             f"{path} is a REDCap export of labels (column {labels[0]!r})", "export it as CSV / raw data"
         )
-    return _source(replace(table, rows=_filled(table)), chosen)
+    source = _source(table, chosen)
+    return replace(source, rows=_filled(source))
 
 
 def _table(path: Path, chosen: RatingMap | None, description: str) -> TextTable:
@@ -50,7 +51,8 @@ def _table(path: Path, chosen: RatingMap | None, description: str) -> TextTable:
         def is_header(keys: set[str]) -> bool:
             return {"recording", "value"} <= keys
 
-        return read_text_table(path, description, is_header, "the columns recording and value")
+        required = {"recording", "start_s", "end_s", "time_s", "value"}
+        return read_text_table(path, description, is_header, "the columns recording and value", required)
     if not chosen.ratings:
         raise SettingsError(f"{path}: the map names no column of values", "add [[ratings]] with value = COLUMN")
     # What a line above the header may state is not needed in it.
@@ -58,7 +60,7 @@ def _table(path: Path, chosen: RatingMap | None, description: str) -> TextTable:
     needed += [name for block in chosen.ratings for name in (block.value, block.scale_column, *block.where)]
     names = dict.fromkeys(name for name in needed if name)
     keys = {column_key(name) for name in names}
-    return read_text_table(path, description, keys.__le__, f"the columns {', '.join(map(repr, names))}")
+    return read_text_table(path, description, keys.__le__, f"the columns {', '.join(map(repr, names))}", keys)
 
 
 def _source(table: TextTable, chosen: RatingMap | None) -> Source:
@@ -96,24 +98,34 @@ def _own_names(table: TextTable) -> RatingMap:
     return chosen
 
 
-def _filled(table: TextTable) -> tuple[tuple[int, dict[str, str]], ...]:
-    """Rows of repeating instruments with what rows of their record state that are not repeated."""
-    record = column_key(table.columns[0])
+def _filled(source: Source) -> tuple[SourceRow, ...]:
+    """Rows of repeating instruments with what rows of their record state that are not repeated.
+
+    Values and times are a row's own: those of another event's ratings are not its.
+    """
+    chosen, record = source.chosen, column_key(source.columns[0])
+    own = [chosen.start, chosen.end, chosen.time, chosen.date, *(block.value for block in chosen.ratings)]
+    own_keys = {column_key(name) for name in own if name}
     by_event: dict[tuple[str, str], dict[str, str]] = {}
     by_record: dict[str, dict[str, set[str]]] = {}
-    for _, cells in table.rows:
-        if cells.get(INSTANCE, "").strip():
+    for row in source.rows:
+        if row.cells.get(INSTANCE, "").strip():
             continue
-        stated = {name: cell for name, cell in cells.items() if cell.strip()}
-        by_event.setdefault((cells[record], cells.get(EVENT, "")), {}).update(stated)
+        stated = {name: cell for name, cell in row.cells.items() if cell.strip() and name not in own_keys}
+        by_event.setdefault((row.cells[record], row.cells.get(EVENT, "")), {}).update(stated)
         for name, cell in stated.items():
-            by_record.setdefault(cells[record], {}).setdefault(name, set()).add(cell)
-    rows: list[tuple[int, dict[str, str]]] = []
-    for line, cells in table.rows:
-        if cells.get(INSTANCE, "").strip():
-            agreed = {n: next(iter(found)) for n, found in by_record.get(cells[record], {}).items() if len(found) == 1}
-            known = agreed | by_event.get((cells[record], cells.get(EVENT, "")), {})
-            rows.append((line, {name: cell if cell.strip() else known.get(name, "") for name, cell in cells.items()}))
+            by_record.setdefault(row.cells[record], {}).setdefault(name, set()).add(cell)
+    agreed = {
+        name: {column: next(iter(cells)) for column, cells in columns.items() if len(cells) == 1}
+        for name, columns in by_record.items()
+    }
+    rows: list[SourceRow] = []
+    for row in source.rows:
+        if row.cells.get(INSTANCE, "").strip():
+            of_record = agreed.get(row.cells[record], {})
+            known = of_record | by_event.get((row.cells[record], row.cells.get(EVENT, "")), {})
+            filled = {name: cell if cell.strip() else known.get(name, "") for name, cell in row.cells.items()}
+            rows.append(replace(row, cells=filled))
         else:
-            rows.append((line, cells))
+            rows.append(row)
     return tuple(rows)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.keys import normalise_key, shown, tidy
+from avpenet_cli.keys import shown, tidy
 from avpenet_cli.ratings.importing.rating_map import RatingColumns
 from avpenet_cli.ratings.importing.recordings import Recordings
-from avpenet_cli.ratings.importing.source import Media, Source, SourceRow
+from avpenet_cli.ratings.importing.source import Media, Source, SourceRow, column_key
 from avpenet_cli.ratings.importing.times import TimeError, parse_clock, parse_number, parse_offset
 from avpenet_cli.study.ratings import DEFAULT_RATER
 from avpenet_cli.study.scales import DEFAULT_SCALE, Scale, ScaleError, parse_scale, scale_cell
@@ -102,8 +102,8 @@ def interpret(source: Source, recordings: Recordings) -> Iterator[ImportedRating
 
 def _asked(source: Source, row: SourceRow, block: RatingColumns) -> bool:
     for name, wanted in block.where.items():
-        texts = {normalise_key(text) for text in ((wanted,) if isinstance(wanted, str) else wanted)}
-        if normalise_key(source.text(row, name)) not in texts:
+        texts = {column_key(text) for text in ((wanted,) if isinstance(wanted, str) else wanted)}
+        if column_key(source.text(row, name)) not in texts:
             return False
     return True
 
@@ -119,7 +119,7 @@ def _interpreted(
     text = source.text(row, block.value)
     media = row.media or _named_media(source, row)
     written = media[0].name if media else ""
-    if not text or normalise_key(text) in {normalise_key(word) for word in source.chosen.missing}:
+    if not text or column_key(text) in {column_key(word) for word in source.chosen.missing}:
         return LeftOut(source, row, NO_VALUE, written)
     value = _value(source, row, block, text)
     scale = _scale(source, row, block, scales)
@@ -152,8 +152,8 @@ def _named_media(source: Source, row: SourceRow) -> tuple[Media, ...]:
 
 
 def _value(source: Source, row: SourceRow, block: RatingColumns, text: str) -> float:
-    by_text = {normalise_key(word): number for word, number in block.values.items()}
-    key = normalise_key(text)
+    by_text = {column_key(word): number for word, number in block.values.items()}
+    key = column_key(text)
     number = by_text[key] if key in by_text else parse_number(text, decimal_comma=source.decimal_comma)
     if number is None:
         remedy = "write a number, or give its number under `values` or the text under `missing` in the map"

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import normalise_key
 from avpenet_cli.ratings.importing.rating_map import RatingMap
+
+_KEYS = 1 << 16
+"""Names and words whose keys are remembered: each is looked up once for every row."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +122,9 @@ def refuse_media_and_times(path: Path, chosen: RatingMap, *names: str) -> None:
         raise SettingsError(f"{path}: {problem}", "leave it out")
 
 
+@lru_cache(maxsize=_KEYS)
 def column_key(name: str) -> str:
-    """What two spellings of a column's name share."""
+    """What two spellings of a column's name, or of a word in a cell, share."""
     return normalise_key(name)
 
 
