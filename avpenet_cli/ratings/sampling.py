@@ -205,6 +205,7 @@ def _pack(
             notice=PACK_NOTICE,
             software=f"avpenet {__version__}",
             scores=frame.scores,
+            scores_digest=frame.scores_digest,
             subjects=frame.subjects,
             weights=frame.weights,
             design=PackDesign(

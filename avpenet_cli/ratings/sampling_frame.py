@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from avpenet_cli.stats.classes import LABELS, class_of
 from avpenet_cli.study.csv_text import normalise_header
 from avpenet_cli.study.pack import PackFile
 from avpenet_cli.study.pairing import subjects_of
-from avpenet_cli.study.score_tables import DEFAULT_CUT_POINTS, read_scores
+from avpenet_cli.study.score_tables import DEFAULT_CUT_POINTS, read_scores, scores_digest
 from avpenet_cli.study.sheets import quoted
 from avpenet_cli.study.subjects import NOT_STATED, Subjects, read_subjects
 from avpenet_cli.study.tables import match_tables
@@ -39,6 +39,7 @@ class Frame:
         stratum: (segments,) place of each in `strata`.
         strata: levels by column, for every combination of levels.
         scores: the score tables; empty for recordings.
+        scores_digest: over their scores; empty for recordings.
         subjects: the table of subjects; None without one.
         weights: of the scores.
         cut_points: upper ends of the classes low and moderate, points.
@@ -50,6 +51,7 @@ class Frame:
     stratum: np.ndarray[tuple[int], np.dtype[np.int64]]
     strata: tuple[dict[str, str], ...]
     scores: tuple[PackFile, ...]
+    scores_digest: str
     subjects: PackFile | None
     weights: str
     cut_points: tuple[float, float]
@@ -80,7 +82,8 @@ def read_frame(sources: Sequence[str], subjects: Path | None, stratify: Sequence
     files = tuple(PackFile(source.name, source.sha256) for source in scores.sources)
     segments = scores.segments[["recording", "start_s", "end_s", "score", "status"]]
     segments = segments.assign(recording=segments["recording"].astype(str))
-    return _frame(segments, people, stratify, files, scores.weights, scores.cut_points, inputs.notices)
+    frame = _frame(segments, people, stratify, scores.cut_points, inputs.notices)
+    return replace(frame, scores=files, scores_digest=scores_digest(scores), weights=scores.weights)
 
 
 def _of_recordings(sources: Sequence[str], subjects: Subjects | None, stratify: Sequence[str]) -> Frame:
@@ -90,7 +93,7 @@ def _of_recordings(sources: Sequence[str], subjects: Subjects | None, stratify: 
     if subjects is not None:
         subjects = subjects.matched_to(list(dict.fromkeys(segments["recording"])), "the recordings")
         notices = (*notices, *subjects.notices)
-    return _frame(segments, subjects, stratify, (), "", DEFAULT_CUT_POINTS, notices)
+    return _frame(segments, subjects, stratify, DEFAULT_CUT_POINTS, notices)
 
 
 def recorded_segments(sources: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -136,11 +139,10 @@ def _frame(
     segments: pd.DataFrame,
     subjects: Subjects | None,
     stratify: Sequence[str],
-    scores: tuple[PackFile, ...],
-    weights: str,
     cut_points: tuple[float, float],
     notices: tuple[str, ...],
 ) -> Frame:
+    """The frame of segments in the form of a score table, without what is known of the table itself."""
     names = list(dict.fromkeys(segments["recording"]))
     subject_of = dict(zip(names, subjects_of(names, subjects), strict=True))
     drawable = (segments["status"] == Status.SCORED.value).to_numpy()
@@ -171,7 +173,7 @@ def _frame(
     file = None if subjects is None else PackFile(subjects.file.name, subjects.file.sha256)
     columns = kept[["recording", "start_s", "end_s", "subject"]]
     left_out = int((~drawable).sum())
-    return Frame(columns, codes[drawable], tuple(strata), scores, file, weights, cut_points, left_out, tuple(notes))
+    return Frame(columns, codes[drawable], tuple(strata), (), "", file, "", cut_points, left_out, tuple(notes))
 
 
 def _levels(

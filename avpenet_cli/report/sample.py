@@ -18,6 +18,7 @@ from avpenet_cli.stats.estimate import Estimate, absent
 from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.study.pack import Pack
 from avpenet_cli.study.pairing import Pairing
+from avpenet_cli.study.score_tables import scores_digest
 from avpenet_cli.study.sheets import quoted
 from avpenet_cli.study.tables import Inputs
 
@@ -52,16 +53,12 @@ def match_pack(inputs: Inputs, pack: Pack, limit_points: float | None) -> Indice
         )
         remedy = "leave out --limit" if pack.limit_points is None else f"give --limit {pack.limit_points:g}"
         raise SettingsError(f"the pack fixed {fixed} before the ratings, this report has {asked}", remedy)
-    sampled = {file.sha256 for file in pack.scores}
-    for source in inputs.scores.sources if sampled else ():
-        if source.sha256 not in sampled:
-            names = ", ".join(file.name for file in pack.scores)
-            raise SettingsError(
-                f"{source.name} is not the score table that was sampled, which was {names}, of other content",
-                _OTHER_TABLE,
-            )
-    if len(inputs.scores.sources) < len(sampled):
-        raise SettingsError(f"the sample was drawn from {len(sampled)} score tables", "give all of them")
+    if pack.scores and scores_digest(inputs.scores) != pack.scores_digest:
+        given, drawn = (", ".join(file.name for file in files) for files in (inputs.scores.sources, pack.scores))
+        raise SettingsError(
+            f"{given}: not the scores that were sampled, which were those of {drawn} (digest of all scores)",
+            _OTHER_TABLE,
+        )
     others = [name for name in inputs.ratings.packs if name != pack.pack_id]
     if others:
         raise SettingsError(
@@ -157,6 +154,7 @@ def sample_section(
     return SampleSection(
         digest=pack.digest,
         drawn_from=tuple(file.name for file in pack.scores),
+        same_files={file.sha256 for file in pack.scores} == {source.sha256 for source in inputs.scores.sources},
         named_by_ratings=inputs.ratings.all_name_packs,
         seed=pack.design.seed,
         stratify=pack.design.stratify,
@@ -205,11 +203,13 @@ def sample_notices(section: SampleSection) -> tuple[Notice, ...]:
     """What a reader must know before any number: a stratified sample is not the archive."""
     if section.equal_fractions:
         return ()
-    by = " and ".join(section.stratify) or "patient"
+    by = (
+        f"stratified by {' and '.join(section.stratify)}" if section.stratify else "with like numbers from each patient"
+    )
     return (
         Notice(
             "warning",
-            f"The rated segments are a sample stratified by {by}, in which rare segments are more frequent than in the "
-            "archive: all figures describe this sample, except the weighted ones under Sample fixed beforehand.",
+            f"The rated segments are a sample {by}, in which rare segments are more frequent than in the archive: all "
+            "figures describe this sample, except the weighted ones under Sample fixed beforehand.",
         ),
     )

@@ -131,6 +131,8 @@ class Pack:
         notice: that the file is not for raters.
         software: name and version of the program that drew the sample.
         scores: score tables that were sampled; empty where recordings were sampled before they had scores.
+        scores_digest: SHA-256 over recording, times and score of every segment of those tables, see
+            `score_tables.scores_digest`; empty without scores.
         subjects: table of subjects; null without one.
         weights: of the scores, as the table states them; empty without scores.
         design: how the sample was drawn.
@@ -146,6 +148,7 @@ class Pack:
     notice: str
     software: str
     scores: tuple[PackFile, ...]
+    scores_digest: str
     subjects: PackFile | None
     weights: str
     design: PackDesign

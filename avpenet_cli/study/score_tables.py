@@ -115,6 +115,17 @@ def read_scores(tables: Sequence[Table]) -> Scores:
     return Scores(segments, sources, weights, cut_points)
 
 
+def scores_digest(scores: Scores) -> str:
+    """SHA-256, hexadecimal, over recording, times and score of every segment, whatever else the files hold.
+
+    It stays the same when a table gets further columns, another format or another order of rows.
+    """
+    segments = scores.segments
+    columns = (segments[name] for name in ("recording", "start_s", "end_s", "score"))
+    lines = [f"{name}\t{start:.3f}\t{end:.3f}\t{score:.3f}" for name, start, end, score in zip(*columns, strict=True)]
+    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def _checked(table: Table) -> Sheet:
     sheet = read_sheet(table, [column.name for column in COLUMNS], _DESCRIPTION)
     sheet.require(REQUIRED, _DESCRIPTION, "give a table that `avpenet score` wrote")

@@ -9,12 +9,14 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 
 from avpenet_cli.ratings.sampling import SampleRequest, draw_sample
 from avpenet_cli.report.run import analyse
 from avpenet_cli.schemas import schemas
 from avpenet_cli.study.pack import Pack
+from avpenet_cli.study.score_tables import read_scores, scores_digest
 from tests.conftest import Answer
 from tests.support.reports import FEW_RESAMPLES, Avpenet, strict_json, twelve_recordings, write_scores
 
@@ -76,12 +78,22 @@ def test_a_report_shows_that_sample_and_limit_were_fixed(avpenet_here: Avpenet, 
     section = document["sample"]
     assert section["digest"] == pack.digest
     assert section["named_by_ratings"]
+    assert section["same_files"]
     assert [stratum["rated"] for stratum in section["strata"]] == [20, 20, 20]
     assert document["headline"]["n_pairs"] == 60
     page = (tmp_path / "r.html").read_text()
     assert "Sample fixed beforehand" in page
     assert pack.digest in page
     assert any("stratified by score" in notice["text"] for notice in document["notices"])
+
+
+def test_a_table_with_another_column_or_format_has_the_same_scores(tmp_path: Path) -> None:
+    pack = drawn(tmp_path)
+    table = pd.read_csv(tmp_path / "scores.csv").iloc[::-1]
+    table.assign(calibrated=table["score"] + 1).to_parquet(tmp_path / "again.parquet")
+    assert scores_digest(read_scores([tmp_path / "again.parquet"])) == pack.scores_digest
+    changed = table.assign(score=table["score"].mask(table["score"] > 9.2, 9.2))
+    assert scores_digest(read_scores([changed])) != pack.scores_digest
 
 
 def test_weights_bring_the_bias_of_the_sample_to_that_of_the_archive(avpenet_here: Avpenet, tmp_path: Path) -> None:
@@ -169,7 +181,7 @@ def edited_pack(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (changed_scores, "scores.csv is not the score table that was sampled"),
+        (changed_scores, "scores.csv: not the scores that were sampled, which were those of scores.csv"),
         (foreign_rating, "the rating in line 122, of 'rec"),
         (other_pack, "ratings name pack '0123456789abcdef'"),
         (edited_pack, "was changed after it was written"),

@@ -49,8 +49,9 @@ class SampleSection:
 
     Attributes:
         digest: of the pack's content, hexadecimal.
-        drawn_from: names of the score tables, whose digests are those of this report; empty where the sample was drawn
+        drawn_from: names of the score tables, whose scores are those of this report; empty where the sample was drawn
             from recordings before they had scores.
+        same_files: whether the tables are the same files, byte by byte; not where they got further columns since.
         named_by_ratings: whether all ratings name the pack, which they can only if their sheets were made from it.
         seed: of the sample.
         stratify: columns that it is stratified by.
@@ -72,6 +73,7 @@ class SampleSection:
 
     digest: str
     drawn_from: tuple[str, ...]
+    same_files: bool
     named_by_ratings: bool
     seed: int
     stratify: tuple[str, ...]
