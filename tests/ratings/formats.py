@@ -173,7 +173,7 @@ CARMA_MAP = """
 recording = "Multimedia File"
 end = "Second"
 length_s = 1.0
-rater_from_file = '_(\\w+)$'
+rater_from_file = '_([^_]+)$'
 
 [[ratings]]
 value = "Rating"

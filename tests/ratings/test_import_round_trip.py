@@ -57,3 +57,8 @@ def test_round_trip(tmp_path: Path, study: Path, ratings: str, kind: Format) -> 
     for count in summary.files:
         assert count.rows == count.imported + sum(count.left_out.values())
     pd.testing.assert_frame_equal(sorted_rows(request.out), expected, atol=0.0005)
+
+
+def test_the_map_in_the_guide_is_the_example() -> None:
+    guide = (REPOSITORY / "docs" / "how-to" / "import-ratings.md").read_text(encoding="utf-8")
+    assert f"```toml\n{(REPOSITORY / 'examples' / 'map-carma.toml').read_text()}```\n" in guide
