@@ -32,6 +32,7 @@ from avpenet_cli.cli import (
     status,
     train,
     trajectory,
+    verify,
     weights,
 )
 from avpenet_cli.cli.grouped_help import GroupedHelp
@@ -64,6 +65,7 @@ _COMMANDS: dict[str, tuple[tuple[str, Callable[..., int] | typer.Typer, str], ..
     "Audit": (
         ("ratings", ratings.app, "Draw samples for raters, import their ratings, measure agreement."),
         ("report", report.report, "Compare scores with human ratings, on a page to sign."),
+        ("verify", verify.verify, "Check digests and histories from outputs back to their inputs."),
     ),
     "Site": (
         ("calibrate", calibrate.calibrate, "Calibrate scores to a site's ratings, with intervals for new patients."),

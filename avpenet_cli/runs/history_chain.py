@@ -57,6 +57,8 @@ def chain_at(path: Path) -> Chain:
         return Chain(path, exists=False)
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {reason(error)}", "check its permissions") from None
+    if not content:
+        return Chain(path, exists=True)
     is_open = not content.endswith(b"\n")
     raw = content.split(b"\n") if is_open else content[:-1].split(b"\n")
     heads = tuple(HistoryHead(number, digest_of_line(line)) for number, line in enumerate(raw, 1))

@@ -27,11 +27,13 @@ def schemas() -> dict[str, dict[str, Any]]:
     from avpenet_cli.runs.manifest import MANIFEST_VERSION, Manifest
     from avpenet_cli.runs.status import STATUS_VERSION, OutputStatus
     from avpenet_cli.study.pack import PACK_VERSION, Pack
+    from avpenet_cli.verification.nodes import VERIFY_VERSION, Verification
 
     documents: dict[str, tuple[Any, str]] = {
         "manifest.schema.json": (Manifest, f"avpenet run manifest (*.run.json), version {MANIFEST_VERSION}"),
         "status.schema.json": (OutputStatus, f"avpenet status --json, version {STATUS_VERSION}"),
         "history.schema.json": (HistoryLine, f"a line of a history (*.history.jsonl), version {HISTORY_VERSION}"),
+        "verify.schema.json": (Verification, f"avpenet verify --json, version {VERIFY_VERSION}"),
         "log.schema.json": (LogLine, f"a line of avpenet score --log-format json, version {LOG_VERSION}"),
     }
     generated = {

@@ -1,0 +1,36 @@
+"""Files, and everything they were made from -> what is intact: the entry point of `avpenet verify`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from avpenet_cli.verification.nodes import VERIFY_VERSION, State, Verification
+from avpenet_cli.verification.recordings import RecordingFolder
+from avpenet_cli.verification.verifier import Verifier
+
+
+def verify_files(files: Sequence[Path], inputs: Sequence[Path] = (), recordings: Path | None = None) -> Verification:
+    """Compute every digest on the way from outputs back to their inputs again. Changes nothing.
+
+    Args:
+        files: reports, score tables, pages, documents or histories of avpenet.
+        inputs: folders in which inputs are looked for, besides those of `files`.
+        recordings: a folder with the recordings, or with subfolders of them; None: recordings are not checked.
+
+    Raises:
+        SettingsError: a file or a folder that is not there.
+        OutputError: a file that cannot be read.
+    """
+    folders = [*(path.parent for path in files), *inputs]
+    verifier = Verifier(folders, None if recordings is None else RecordingFolder(recordings))
+    nodes = tuple(verifier.verify(path) for path in files)
+    counts = Counter(node.state for root in nodes for node in root.walk())
+    states: tuple[State, ...] = ("intact", "altered", "missing", "not checked")
+    return Verification(
+        VERIFY_VERSION,
+        not counts["altered"] and not counts["missing"],
+        {state: counts[state] for state in states},
+        nodes,
+    )
