@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     """Weights or environment: no weights, no ffmpeg, no such GPU, no space left."""
     NOT_PASSED = 4
     """`report --fail-on-limit`: the verdict is not PASS. `phantom check`: FAIL, or nothing to compare with. `monitor`:
-    an alarm."""
+    an alarm. `verify`: something is altered or missing."""
     LOCKED = 75
     """Another run is writing this output."""
     INTERRUPTED = 130

@@ -11,7 +11,6 @@ from typing import Any
 from avpenet_cli.errors import OutputError, SettingsError, WeightsError, reason
 from avpenet_cli.runs.history import HistoryHead, HistoryLine, history_path
 from avpenet_cli.runs.history_chain import Chain, chain_at
-from avpenet_cli.runs.manifest import manifest_path
 from avpenet_cli.verification.documents import content_problem, is_self_certified
 from avpenet_cli.verification.histories import check_history, head_problem, stated_head
 from avpenet_cli.verification.links import Link, links_in, read_document
@@ -116,10 +115,9 @@ class Verifier:
         elif path.suffix == ".html" and path.with_suffix(".json").is_file():
             document_path = path.with_suffix(".json")
         elif path.suffix in _TABLES:
-            manifest = read_document(manifest_path(path)) or {}
-            table = manifest.get("table")
+            table = (read_document(_manifest_path(path)) or {}).get("table")
             if isinstance(table, dict) and table.get("file") == path.name:
-                document_path = manifest_path(path)
+                document_path = _manifest_path(path)
         document = read_document(document_path) if document_path else None
         return _Evidence(self._chain_of(path), document, document_path)
 
@@ -214,7 +212,7 @@ class Verifier:
         stated_in = stated_in or source.name
         if key not in self._begun or key in self._done:
             yield self._file(target, link, stated_in)
-        elif self.digest(target) != link.sha256 and source != manifest_path(target):
+        elif self.digest(target) != link.sha256 and source != _manifest_path(target):
             yield _as_linked(Node(link.content, link.name, "intact"), link, self.digest(target), stated_in)
 
     def _of_manifest(self, path: Path, document: dict[str, Any]) -> Iterator[Node]:
@@ -231,23 +229,23 @@ class Verifier:
                 yield node
 
     def _weights(self, source: Path, name: str, digest: str) -> Node:
-        """Weights on the search path, or in a folder that is searched for inputs."""
-        problem = ""
-        candidates = [folder / f"{name}.safetensors" for folder in dict.fromkeys((source.parent, *self._folders))]
-        for candidate in [*(path for path in candidates if path.is_file()), name]:
+        """Weights in a folder that is searched for inputs, or on the search path of weights."""
+        node = Node("weights", name, "missing", "not installed here, and not in the folders that were searched")
+        folders = dict.fromkeys((source.parent, *self._folders))
+        for candidate in [*(folder / f"{name}.safetensors" for folder in folders), None]:
+            if candidate is not None and not candidate.is_file():
+                continue
             try:
-                entry = find(name) if candidate == name else entry_at(Path(candidate))
+                entry = find(name) if candidate is None else entry_at(candidate)
             except WeightsNotFound:
                 continue
             except WeightsError as error:
-                problem = error.message
+                node = Node("weights", name, "altered", error.message)
                 continue
             if entry.digest == digest:
                 return self._checked_weights(entry)
-            problem = f"the weights of that name have the digest {entry.digest[:12]}, not {digest[:12]}"
-        if problem:
-            return Node("weights", name, "altered", problem)
-        return Node("weights", name, "missing", "not installed here, and not in the folders that were searched")
+            node = Node("weights", name, "missing", f"those of that name here have the digest {entry.digest[:12]}")
+        return node
 
     def _weights_file(self, path: Path) -> Node:
         try:
@@ -257,9 +255,8 @@ class Verifier:
 
     def _checked_weights(self, entry: WeightsEntry) -> Node:
         if entry.path is not None and self.digest(entry.path) != entry.description.tensors_sha256:
-            return Node(
-                "weights", entry.name, "altered", "the tensors have another digest than their description states"
-            )
+            problem = "the tensors have another digest than their description states"
+            return Node("weights", entry.name, "altered", problem)
         return Node("weights", entry.name, "intact", f"digest {entry.digest[:12]}")
 
 
@@ -273,6 +270,11 @@ class _Beside:
     def __call__(self, name: str) -> str:
         path = self.folder / name
         return self.verifier.digest(path) if path.is_file() else ""
+
+
+def _manifest_path(table: Path) -> Path:
+    # As `runs.manifest.manifest_path`, which would import what a manifest is made of.
+    return table.with_suffix(".run.json")
 
 
 def _as_linked(node: Node, link: Link | None, digest: str, stated_in: str) -> Node:

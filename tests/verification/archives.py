@@ -52,7 +52,7 @@ class Archive:
     def faults(self, *files: Path, with_recordings: bool = False) -> dict[str, tuple[State, str]]:
         """Name to state and detail of everything that is altered or missing."""
         result = self.verify(*files, with_recordings=with_recordings)
-        faults = {
+        faults: dict[str, tuple[State, str]] = {
             node.name: (node.state, node.detail)
             for root in result.files
             for node in root.walk()
