@@ -81,6 +81,14 @@ def score(
             "with curves of groups, --subjects has to state them.",
         ),
     ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.parquet",
+            help="Also write what the network makes of each scored segment before its last layers, beside OUT. It may "
+            "identify patients.",
+        ),
+    ] = None,
     csv_bom: CsvBom = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
@@ -166,6 +174,7 @@ def score(
                 baseline=wanted_baseline,
                 calibration=calibration,
                 csv_bom=csv_bom,
+                embeddings=embeddings,
             )
             _score(request, totals, reporter)
         failed = totals.failed or (strict and (totals.segments["unscorable"] or totals.truncated))

@@ -33,6 +33,54 @@ def journal_path(output: Path) -> Path:
     return output.with_name(output.name + ".journal")
 
 
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open or create a journal's database, readable by its owner only, in which every transaction reaches the disk."""
+    # Created here with its final mode: SQLite would apply the umask.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    database = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA secure_delete = ON")
+    return database
+
+
+@contextlib.contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite and the operating system about a journal into errors that say what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if "full" in str(error) or "disk I/O" in str(error):
+            raise storage_fault(path, OSError(28, str(error))) from None
+        if "locked" in str(error):
+            raise OutputLockedError(
+                f"another program holds the journal {path} open", "close it, then try again"
+            ) from None
+        if "unable to open" in str(error) or "readonly" in str(error):
+            raise storage_fault(path, OSError(13, str(error))) from None
+        raise _damaged(path, str(error)) from None
+    except OSError as error:
+        raise storage_fault(path, error) from None
+
+
+def _damaged(path: Path, detail: str) -> AvpenetError:
+    return OutputError(
+        f"the journal {path} is damaged ({detail})", "--overwrite scores everything again and makes a new one"
+    )
+
+
+@contextlib.contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """A transaction that is rolled back where the block raises."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if database.in_transaction:  # SQLite rolls back on its own after a full disk
+            database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS finished (recording TEXT PRIMARY KEY, size INTEGER NOT NULL, "
     "mtime_ns INTEGER NOT NULL, outcome TEXT NOT NULL)",
@@ -100,11 +148,7 @@ class Journal:
         self._path = journal_path(output)
         self._output = output
         with self._guarded():
-            # Created here with its final mode: SQLite would apply the umask.
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._db = sqlite3.connect(self._path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA secure_delete = ON")
+            self._db = open_database(self._path)
             with self._transaction():
                 self._db.execute("CREATE TABLE IF NOT EXISTS run (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
                 for statement in _TABLES:
@@ -113,39 +157,11 @@ class Journal:
                 raise sqlite3.DatabaseError("quick_check failed")
             self._check_settings(settings, replacing)
 
-    @contextlib.contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Turn errors of SQLite and the operating system into errors that say what to do."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            if "full" in str(error) or "disk I/O" in str(error):
-                raise storage_fault(self._path, OSError(28, str(error))) from None
-            if "locked" in str(error):
-                raise OutputLockedError(
-                    f"another program holds the journal {self._path} open", "close it, then try again"
-                ) from None
-            if "unable to open" in str(error) or "readonly" in str(error):
-                raise storage_fault(self._path, OSError(13, str(error))) from None
-            raise self._damaged(str(error)) from None
-        except OSError as error:
-            raise storage_fault(self._path, error) from None
+    def _guarded(self) -> contextlib.AbstractContextManager[None]:
+        return guarded(self._path)
 
-    def _damaged(self, detail: str) -> AvpenetError:
-        return OutputError(
-            f"the journal {self._path} is damaged ({detail})", "--overwrite scores everything again and makes a new one"
-        )
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            if self._db.in_transaction:  # SQLite rolls back on its own after a full disk
-                self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+    def _transaction(self) -> contextlib.AbstractContextManager[None]:
+        return transaction(self._db)
 
     def _check_settings(self, settings: dict[str, Any], replacing: bool) -> None:
         stored = dict(self._db.execute("SELECT name, value FROM run"))
@@ -203,7 +219,7 @@ class Journal:
         try:
             return _OUTCOME.validate_json(text)
         except ValueError as error:
-            raise self._damaged(f"an entry cannot be read: {type(error).__name__}") from None
+            raise _damaged(self._path, f"an entry cannot be read: {type(error).__name__}") from None
 
     def note(
         self,

@@ -302,7 +302,7 @@ class Manifest:
             and nothing of them under pseudonyms. Empty where the library was used without the command.
         left_aside: what was found among the inputs and is not scored, by reason and by suffix; None if `avpenet
             evaluate` wrote the table.
-        summaries: the tables of recordings and of subjects, where a run wrote them.
+        summaries: the tables of recordings and of subjects and the file of embeddings, where a run wrote them.
         recorded_at: where the times come from; None if `avpenet evaluate` wrote the table.
         baseline: of the columns `change` and `change_se`; only with `--baseline`.
         calibration: of the columns `calibrated`, `interval_lo`, `interval_hi` and `abstained`; only with

@@ -16,7 +16,7 @@ from avpenet_cli.face.deduplicate import deduplicate_consecutive
 from avpenet_cli.face.detect import FaceDetector
 from avpenet_cli.model.batching import NO_MEMORY
 from avpenet_cli.model.inference import mc_scores
-from avpenet_cli.model.network import AudioInput, FeatureNetwork
+from avpenet_cli.model.network import AudioInput, FeatureNetwork, PainNetwork
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, choose_precision
 from avpenet_cli.settings import RunSettings
@@ -43,6 +43,20 @@ class SegmentTokens(NamedTuple):
     faces: np.ndarray | None
     first_slot: int
     places: np.ndarray | None = None
+
+
+class SegmentResult(NamedTuple):
+    """What the network made of one segment.
+
+    Attributes:
+        score: in [0, 10].
+        samples: (mc_samples,) float32, Monte Carlo dropout samples; empty unless asked for.
+        embedding: (E,) float32, the representation before the head; None unless asked for.
+    """
+
+    score: float
+    samples: np.ndarray
+    embedding: np.ndarray | None = None
 
 
 def audio_input(kind: AudioInput, mel: np.ndarray, waveform: np.ndarray) -> np.ndarray:
@@ -95,6 +109,27 @@ def encode_in_batches(
     return np.concatenate(parts), batch_size
 
 
+def _head_of(model: PainNetwork) -> torch.nn.Module | None:
+    """The module that makes a score of a segment's representation; None where there is not exactly one."""
+    head = getattr(model, "head", None)
+    return head if isinstance(head, torch.nn.Module) else None
+
+
+@contextlib.contextmanager
+def _head_input(model: PainNetwork | None) -> Iterator[list[torch.Tensor]]:
+    """Take what reaches the model's head, (1, E), in the very pass that scores; nothing without a model."""
+    taken: list[torch.Tensor] = []
+    head = None if model is None else _head_of(model)
+    if head is None:
+        yield taken
+        return
+    handle = head.register_forward_pre_hook(lambda _, arguments: taken.append(arguments[0]))
+    try:
+        yield taken
+    finally:
+        handle.remove()
+
+
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
     """Compute small products on one thread: with several, their order of summation depends on the number."""
@@ -113,14 +148,23 @@ class Network:
         entry: the weights to load; they are verified while loading.
         run: device, precision, batch size, Monte Carlo samples, seed.
         callbacks: told when the GPU's memory ran out and the batch was halved.
+        with_embeddings: give each segment's embedding with its score, which is the same to the bit.
 
     Attributes:
         precision: of the encoders; never `auto`.
+        with_embeddings: as it was given.
         batch_size: number of faces, or of audio segments, encoded together; the setting, or what fits in the GPU's
             memory if that is less.
     """
 
-    def __init__(self, entry: WeightsEntry, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
+    def __init__(
+        self,
+        entry: WeightsEntry,
+        run: RunSettings,
+        callbacks: RunCallbacks = NO_CALLBACKS,
+        *,
+        with_embeddings: bool = False,
+    ) -> None:
         self.device = choose_device(run.device)
         self.precision = choose_precision(run.precision, self.device)
         self.model, self.description = load(entry, str(self.device), self.precision)
@@ -135,6 +179,13 @@ class Network:
                 f"{self.description.network} computes them from features that it does not sample",
                 "leave out --mc-samples",
             )
+        if with_embeddings and not (self.by_recording or _head_of(self.model) is not None):
+            raise SettingsError(
+                f"the weights {entry.name} give no embeddings: the network {self.description.network} has no "
+                "representation of a segment before one output head",
+                "leave out --embeddings, or give other --weights",
+            )
+        self.with_embeddings = with_embeddings
         self._run = run
         self._callbacks = callbacks
         self.batch_size = run.batch_size
@@ -222,30 +273,29 @@ class Network:
         faces: np.ndarray | None,
         first_slot: int,
         places: np.ndarray | None = None,
-    ) -> tuple[float, np.ndarray]:
+    ) -> SegmentResult:
         """Score one segment on its own, so that its score cannot depend on its neighbours.
 
         Args:
             audio, faces, first_slot, places: as in `SegmentTokens`. The position is part of the Monte Carlo seed, so
                 that the same segment has the same interval at every stride.
 
-        Returns:
-            The score in [0, 10], and the Monte Carlo dropout samples (mc_samples,), empty unless asked for.
-
         Raises:
             RecordingError: the network's output is not a finite number.
         """
         tokens = self._tensors(SegmentTokens(audio, faces, first_slot, places))
         with _one_thread():
-            score = _finite(float(self.model.score(*tokens)[0]))
+            with _head_input(self.model if self.with_embeddings else None) as taken:
+                score = _finite(float(self.model.score(*tokens)[0]))
+            embedding = taken[0].float().cpu().numpy()[0].copy() if taken else None
             if not self._run.mc_samples:
-                return score, np.empty(0, np.float32)
+                return SegmentResult(score, np.empty(0, np.float32), embedding)
             audio_tokens, face_tokens, mask, face_places = tokens
             seed = self._run.seed + first_slot
             samples = mc_scores(self.model, audio_tokens, face_tokens, mask, self._run.mc_samples, seed, face_places)
-            return score, samples.float().cpu().numpy()
+            return SegmentResult(score, samples.float().cpu().numpy(), embedding)
 
-    def score_many(self, segments: Iterable[SegmentTokens]) -> list[tuple[float, np.ndarray]]:
+    def score_many(self, segments: Iterable[SegmentTokens]) -> list[SegmentResult]:
         """Score segments, each on its own and as soon as it comes. Results and errors as `score`."""
         return [self.score(*segment) for segment in segments]
 

@@ -30,6 +30,7 @@ from avpenet_cli.runs.manifest import (
     write_manifest,
 )
 from avpenet_cli.runs.outputs import refuse_overwriting
+from avpenet_cli.scoring.embeddings import EmbeddingStore, files_of_embeddings, write_embeddings
 from avpenet_cli.scoring.patient_change import PatientChanges, patient_changes
 from avpenet_cli.scoring.recorded_at import NOWHERE, StartTimes, iso, start_times
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS, Summary, recording_row, subject_row
@@ -156,7 +157,8 @@ class Results:
             request.recorded_at, request.settings.decoding, pseudonymised=request.pseudonymised, names=names
         )
         times = Path(request.recorded_at) if self.starts.source.startswith("table ") and request.recorded_at else None
-        refuse_overwriting(tables_of(request.out), [times, request.subjects, request.calibration])
+        written = tables_of(request.out) + (() if request.embeddings is None else (request.embeddings,))
+        refuse_overwriting(written, [times, request.subjects, request.calibration])
         self._notices = self.starts.notices
         self._subject_of: Mapping[str, str] = {}
         self._read = [] if times is None else [self._read_entry("recording times", times, self.starts.sha256)]
@@ -187,8 +189,13 @@ class Results:
             )
             self._read.append(self._read_entry("calibration", request.calibration, self._calibration.sha256))
 
-    def write(self, journal: Journal, facts: RunFacts, callbacks: RunCallbacks) -> str:
+    def write(
+        self, journal: Journal, facts: RunFacts, callbacks: RunCallbacks, store: EmbeddingStore | None = None
+    ) -> str:
         """Write all tables, then the manifest that certifies them; remove what an interrupted run left.
+
+        Args:
+            store: holds the embeddings of every recording, where the request asks for them.
 
         Returns:
             When the tables were written, ISO 8601 with offset.
@@ -199,12 +206,17 @@ class Results:
         """
         out = self._request.out
         with locked_history(out) as history:
-            written, finished = self._write(journal, facts, callbacks, history.head)
+            written, finished = self._write(journal, facts, callbacks, history.head, store)
             self._append(history, [*written, manifest_path(out)], facts.started)
         return finished
 
     def _write(
-        self, journal: Journal, facts: RunFacts, callbacks: RunCallbacks, head: HistoryHead
+        self,
+        journal: Journal,
+        facts: RunFacts,
+        callbacks: RunCallbacks,
+        head: HistoryHead,
+        store: EmbeddingStore | None,
     ) -> tuple[list[Path], str]:
         """Write tables and manifest; the tables, and when that was, ISO 8601 with offset."""
         request = self._request
@@ -212,6 +224,10 @@ class Results:
         calibrated = self._calibration.start() if self._calibration else None
         derived: list[DerivedColumns] = [columns for columns in (changes, calibrated) if columns is not None]
         written = self._write_tables(request.out, journal, journal.latest, facts.reused, derived)
+        if request.embeddings is not None and store is not None:
+            outcomes = ((recording, journal.latest(recording)) for recording in request.inputs.recordings)
+            mark = weights_mark(request.weights.description)
+            written.summaries.append(write_embeddings(request.embeddings, store, outcomes, mark))
         unknown = len(written.entries) - written.known_starts
         if unknown and request.recorded_at not in (None, NOWHERE):
             callbacks.warning(
@@ -223,6 +239,11 @@ class Results:
         left = subjects_path(request.out)
         if request.subjects is None and left.exists() and _begins_with(left, SUBJECT_COLUMNS):
             callbacks.warning(f"{left.name} is of an earlier run: give --subjects to renew it, or remove it")
+        for embeddings in files_of_embeddings(request.out):
+            if request.embeddings is None:
+                callbacks.warning(
+                    f"{embeddings.name} is of an earlier run: give --embeddings to renew it, or remove it"
+                )
         manifest = Manifest.of(
             request.settings,
             request.weights.description,

@@ -26,6 +26,12 @@ from avpenet_cli.runs.manifest import (
     manifest_path,
     read_table_name,
 )
+from avpenet_cli.scoring.embeddings import (
+    EmbeddingStore,
+    check_embeddings_path,
+    count_without_embeddings,
+    opened_store,
+)
 from avpenet_cli.scoring.lanes.lane import InProcessLane, Job, Lanes, unexpected_outcome
 from avpenet_cli.scoring.lanes.threads import ThreadLanes
 from avpenet_cli.scoring.lanes.worker_count import plan_workers
@@ -64,6 +70,7 @@ class ScoreRequest:
         calibration: site.json of `avpenet calibrate`, for the columns `calibrated`, `interval_lo`, `interval_hi` and
             `abstained`.
         csv_bom: begin CSV files with a byte order mark, by which Excel recognises UTF-8.
+        embeddings: also write the segments' embeddings to this .parquet file beside `out`; see `scoring.embeddings`.
         digests: read every scored file once more, for its SHA-256 in the manifest.
         command: the command line, for the manifest; without paths.
     """
@@ -80,6 +87,7 @@ class ScoreRequest:
     baseline: Literal["quiet"] | None = None
     calibration: Path | None = None
     csv_bom: bool = False
+    embeddings: Path | None = None
     digests: bool = True
     command: str = ""
 
@@ -112,8 +120,8 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         Every recording, in the order of the inputs.
 
     Raises:
-        SettingsError: the output has an unknown suffix, no input exists, `recorded_at` cannot be used, or the settings
-            require a modality that the weights do not take.
+        SettingsError: the output has an unknown suffix, no input exists, `recorded_at` cannot be used, the settings
+            require a modality that the weights do not take, or the weights give no embeddings.
         OutputLockedError: another run is writing this output.
         OutputError: the output belongs to other weights or settings, would lose recordings without `prune`, would
             replace files beside it that are not its own, or cannot be written.
@@ -125,6 +133,8 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
     require_inputs(request.inputs, pseudonymised=request.pseudonymised)
     started = datetime.now().astimezone()
     request = replace(request, settings=resolve_settings(request.settings))
+    if request.embeddings is not None:
+        check_embeddings_path(request.embeddings, request.out, replacing=request.overwrite)
     results = Results(request)
     with output_lock(request.out):
         _check_manifest_owner(request.out)
@@ -133,10 +143,13 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         with_times = not request.pseudonymised or results.starts.source == CONTAINER
         # Weights and settings are verified here, before anything of an earlier run is removed.
         with contextlib.closing(_open_lanes(request, callbacks, with_times=with_times)) as lanes:
-            _remove_leftovers(request.out, journal_too=request.overwrite)
+            _remove_leftovers(request.out, request.embeddings, journal_too=request.overwrite)
             journal = Journal(request.out, _fingerprint(request), replacing=request.overwrite)
-            with contextlib.closing(journal):
-                yield from _score_into(journal, lanes, results, request, callbacks, started)
+            with (
+                contextlib.closing(journal),
+                opened_store(request.embeddings, request.out, _fingerprint(request)) as store,
+            ):
+                yield from _score_into(journal, store, lanes, results, request, callbacks, started)
 
 
 def _open_lanes(request: ScoreRequest, callbacks: RunCallbacks, *, with_times: bool) -> Lanes:
@@ -146,16 +159,22 @@ def _open_lanes(request: ScoreRequest, callbacks: RunCallbacks, *, with_times: b
     to_score = 1
     if settings.workers != 1:
         to_score = len(recordings) if request.overwrite else count_unfinished(request.out, recordings)
+        if request.embeddings is not None:
+            to_score = max(to_score, count_without_embeddings(request.embeddings, recordings))
     plan = plan_workers(settings.workers, to_score, device)
+    wanted = request.embeddings is not None
     if can_be_shared(request.weights, settings):
-        return ThreadLanes(request.weights, settings, plan.workers, callbacks, with_times=with_times)
+        return ThreadLanes(
+            request.weights, settings, plan.workers, callbacks, with_times=with_times, with_embeddings=wanted
+        )
     if device.type == "cuda" and plan.workers > 1:
         network_name = request.weights.description.network
         callbacks.warning(f"weights of the network {network_name} score one recording at a time on a GPU")
     elif plan.workers > 1:
         callbacks.detail(f"loading {plural(plan.workers, 'worker')} with {plural(plan.threads, 'thread')} each")
-        return WorkerLanes(WorkerSetup(request.weights, settings, with_times, plan.threads), plan.workers, callbacks)
-    network = Network(request.weights, settings, callbacks)
+        setup = WorkerSetup(request.weights, settings, with_times, plan.threads, with_embeddings=wanted)
+        return WorkerLanes(setup, plan.workers, callbacks)
+    network = Network(request.weights, settings, callbacks, with_embeddings=wanted)
     return InProcessLane(Scorer(network, settings, callbacks, with_times=with_times), callbacks)
 
 
@@ -170,6 +189,7 @@ def _fingerprint(request: ScoreRequest) -> dict[str, Any]:
 
 def _score_into(
     journal: Journal,
+    store: EmbeddingStore | None,
     lanes: Lanes,
     results: Results,
     request: ScoreRequest,
@@ -181,10 +201,12 @@ def _score_into(
         _check_nothing_is_dropped(request, journal)
     _begin(request, journal, started)
     _announce(request, lanes, callbacks)
+    if store is not None and (again := len(journal.held() - store.held())):
+        callbacks.info(f"{plural(again, 'recording')} without embeddings: scored again")
     totals, seen, reused = Totals(), set[str](), set[str]()
     try:
         recordings = request.inputs.recordings
-        for scored in iter_scored(recordings, lanes, journal, callbacks, digests=request.digests):
+        for scored in iter_scored(recordings, lanes, journal, callbacks, digests=request.digests, store=store):
             totals.add(scored.outcome)
             seen.add(scored.recording.key)
             if scored.reused:
@@ -198,9 +220,12 @@ def _score_into(
         finished = _write_partial(results, journal, seen, started, "failed")
         refuse_dropping(request.out, [], names, kept=f", and {finished}")
     facts = RunFacts(device_name(lanes.device), totals, reused, started)
-    journal.end_run(results.write(journal, facts, callbacks))
-    if request.prune and (dropped := journal.prune(request.inputs.recordings)):
-        callbacks.info(f"{plural(dropped, 'recording')} dropped from {request.out.name} (--prune)")
+    journal.end_run(results.write(journal, facts, callbacks, store))
+    if request.prune:
+        if store is not None:
+            store.prune(request.inputs.recordings)
+        if dropped := journal.prune(request.inputs.recordings):
+            callbacks.info(f"{plural(dropped, 'recording')} dropped from {request.out.name} (--prune)")
 
 
 def iter_scored(
@@ -210,11 +235,13 @@ def iter_scored(
     callbacks: RunCallbacks = NO_CALLBACKS,
     *,
     digests: bool = False,
+    store: EmbeddingStore | None = None,
 ) -> Generator[ScoredRecording, None, None]:
     """Score every recording that is not in the journal yet; each is stored as soon as it is finished.
 
     Args:
         digests: store the digests of the scored files, too.
+        store: where embeddings go; a recording without its embeddings in there is scored again.
 
     Yields:
         Every recording in order. Where a run ends early, recordings that were finished before others in front of them
@@ -233,13 +260,15 @@ def iter_scored(
                 yielded += 1
             elif begun < len(recordings) and len(waiting) < _MAX_AHEAD and lanes.has_room():
                 callbacks.check_stop()
-                known = _known_or_submitted(begun, recordings[begun], lanes, journal, callbacks, digests)
+                known = _known_or_submitted(begun, recordings[begun], lanes, journal, store, callbacks, digests)
                 if known is not None:
                     waiting[begun] = known
                 begun += 1
             else:
                 result = lanes.take()
                 recording = recordings[result.job.position]
+                if store is not None and result.embeddings is not None:
+                    store.note(recording, result.outcome, result.embeddings)
                 journal.note(recording, result.job.file_state, result.outcome, result.sha256)
                 callbacks.item_done(result.lane)
                 waiting[result.job.position] = ScoredRecording(
@@ -264,7 +293,13 @@ def _reported(scored: ScoredRecording, callbacks: RunCallbacks) -> ScoredRecordi
 
 
 def _known_or_submitted(
-    position: int, recording: Recording, lanes: Lanes, journal: Journal, callbacks: RunCallbacks, digests: bool
+    position: int,
+    recording: Recording,
+    lanes: Lanes,
+    journal: Journal,
+    store: EmbeddingStore | None,
+    callbacks: RunCallbacks,
+    digests: bool,
 ) -> ScoredRecording | None:
     """A recording that needs no scoring, because it is in the journal or cannot be read; else submit it."""
     file_state: os.stat_result | None = None
@@ -273,7 +308,7 @@ def _known_or_submitted(
             raise RecordingError("no_recordings", recording.problem)
         file_state = check_file(recording.path)
         known = journal.finished(recording, file_state)
-        if known is None:
+        if known is None or (store is not None and not store.holds(recording, known)):
             lanes.submit(Job(position, recording.name, recording.path, file_state, digests))
             return None
         scored = ScoredRecording(recording, known, reused=True)
@@ -323,14 +358,16 @@ def _check_manifest_owner(out: Path) -> None:
         raise OutputError(f"{path} belongs to {owner}", "choose an --out whose name differs in more than its suffix")
 
 
-def _remove_leftovers(out: Path, *, journal_too: bool) -> None:
+def _remove_leftovers(out: Path, embeddings: Path | None, *, journal_too: bool) -> None:
     """Remove the temporary files of killed runs; an old table and manifest stay until new ones replace them."""
-    written = (manifest_path(out), *tables_of(out), *tables_of(partial_path(out)))
+    written = [manifest_path(out), *tables_of(out), *tables_of(partial_path(out))]
+    written += [] if embeddings is None else [embeddings]
     prefixes = tuple(map(temporary_prefix, written))
     try:
         leftovers = [p for p in out.parent.iterdir() if p.name.startswith(prefixes) and p.suffix == ".tmp"]
         if journal_too:
             leftovers += [journal_path(out), *tables_of(partial_path(out))]
+            leftovers += [] if embeddings is None else [journal_path(embeddings)]
         for path in leftovers:
             path.unlink(missing_ok=True)
     except OSError as error:

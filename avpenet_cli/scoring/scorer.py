@@ -21,7 +21,7 @@ from avpenet_cli.pipeline.windows import Window, balance
 from avpenet_cli.records import CREATION_TIME, Balance, Modalities, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.scoring.encoder_threads import EncoderThreads
-from avpenet_cli.scoring.network import Network, SegmentTokens
+from avpenet_cli.scoring.network import Network, SegmentResult, SegmentTokens
 from avpenet_cli.scoring.pools import EmbeddingPool, ImagePool
 from avpenet_cli.settings import FRAME_STEP_S, RunSettings
 from avpenet_cli.version import __version__
@@ -107,7 +107,20 @@ class Scorer:
             RecordingError: it cannot be read, or nothing of it decodes.
             Interrupted: the callbacks asked for it.
         """
-        return self.score_with_tokens(path, timer)[0]
+        return self.score_and_embed(path, timer)[0]
+
+    def score_and_embed(
+        self, path: Path, timer: StageTimer | None = None
+    ) -> tuple[RecordingOutcome, np.ndarray | None]:
+        """As `score`, with the embeddings of the scored segments, (n, E) float32, in their order.
+
+        They are None where the network was not asked for them; (0, 0) where no segment is scored.
+        """
+        embeddings: list[np.ndarray] = []
+        outcome, _ = self._score(path, timer, embeddings)
+        if not self._network.with_embeddings:
+            return outcome, None
+        return outcome, np.concatenate(embeddings) if embeddings else np.empty((0, 0), np.float32)
 
     def score_with_tokens(
         self, path: Path, timer: StageTimer | None = None
@@ -116,12 +129,18 @@ class Scorer:
 
         It holds on to the encoder outputs of the recording, as scoring does, and makes no copy until it is called.
         """
+        return self._score(path, timer, [])
+
+    def _score(
+        self, path: Path, timer: StageTimer | None, embeddings: list[np.ndarray]
+    ) -> tuple[RecordingOutcome, Callable[[int], SegmentTokens]]:
+        """As `score_with_tokens`; adds embeddings, (n, E) each, where the network was asked for them."""
         timer = timer or StageTimer()
         with EncoderThreads(self._network, timer) as encoder:
             evidence = self._front_end.read(path, self._pool(encoder), timer)
         with timer.stage("audio"):
             audio = self._encode_audio(evidence, timer)
-        scored = tuple(self._segments(evidence, audio, timer))
+        scored = tuple(self._segments(evidence, audio, timer, embeddings))
         facts = _facts(evidence, str(self._network.device)) | {"patient_tracks": evidence.patient_tracks}
         if not self._with_times:
             del facts[CREATION_TIME]
@@ -165,17 +184,22 @@ class Scorer:
         return _EncodedAudio(per_window, np.concatenate(tokens) if tokens else None)
 
     def _segments(
-        self, evidence: RecordingEvidence[np.ndarray], audio: _EncodedAudio, timer: StageTimer
+        self,
+        evidence: RecordingEvidence[np.ndarray],
+        audio: _EncodedAudio,
+        timer: StageTimer,
+        embeddings: list[np.ndarray],
     ) -> Iterator[SegmentScore]:
         """Assess the evidence for each segment and, where there is enough, score it."""
         chunks = (self._assessed(evidence, audio, first) for first in range(0, len(evidence.plan), _SEGMENTS_AT_ONCE))
         if self._network.by_recording:
-            yield from self._scored_together(chunks, timer)
+            yield from self._scored_together(chunks, timer, embeddings)
             return
         for segments in chunks:
             with timer.stage("fuse"):
-                results = iter(self._network.score_many(self._until_stopped(_scorable(segments))))
-            yield from self._with_scores(segments, results)
+                results = self._network.score_many(self._until_stopped(_scorable(segments)))
+            embeddings += [result.embedding[None] for result in results if result.embedding is not None]
+            yield from self._with_scores(segments, iter(results))
 
     def _assessed(self, evidence: RecordingEvidence[np.ndarray], audio: _EncodedAudio, first: int) -> list[_Assessed]:
         planned = evidence.plan[first : first + _SEGMENTS_AT_ONCE]
@@ -193,7 +217,9 @@ class Scorer:
         )
         return _Assessed(assessment, tokens)
 
-    def _scored_together(self, chunks: Iterator[list[_Assessed]], timer: StageTimer) -> Iterator[SegmentScore]:
+    def _scored_together(
+        self, chunks: Iterator[list[_Assessed]], timer: StageTimer, embeddings: list[np.ndarray]
+    ) -> Iterator[SegmentScore]:
         """Scores of a network that looks at the whole recording: embeds all segments first."""
         kept: list[_Assessed] = []
         features = []
@@ -206,17 +232,17 @@ class Scorer:
         with timer.stage("fuse"):
             rows = [part for part in features if len(part)]
             scores = self._network.score_recording(np.concatenate(rows), starts_s) if rows else []
-        yield from self._with_scores(kept, ((score, np.empty(0, np.float32)) for score in scores))
+        embeddings += rows
+        yield from self._with_scores(kept, (SegmentResult(score, np.empty(0, np.float32)) for score in scores))
 
-    def _with_scores(
-        self, segments: Sequence[_Assessed], results: Iterator[tuple[float, np.ndarray]]
-    ) -> Iterator[SegmentScore]:
+    def _with_scores(self, segments: Sequence[_Assessed], results: Iterator[SegmentResult]) -> Iterator[SegmentScore]:
         for segment in segments:
             record = segment.assessment.record
             if record.status is Status.UNSCORABLE:
                 yield record
             else:
-                yield self._scored(segment.assessment, *next(results))
+                result = next(results)
+                yield self._scored(segment.assessment, result.score, result.samples)
 
     def _until_stopped(self, items: Iterable[T]) -> Iterator[T]:
         for item in items:

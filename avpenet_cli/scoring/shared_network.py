@@ -21,7 +21,7 @@ from avpenet_cli.model.fixed_shape import FixedShape
 from avpenet_cli.model.inference import mc_scores
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
-from avpenet_cli.scoring.network import Network, SegmentTokens
+from avpenet_cli.scoring.network import Network, SegmentResult, SegmentTokens
 from avpenet_cli.settings import FRAMES_PER_WINDOW, RunSettings
 from avpenet_cli.weights import WeightsEntry
 
@@ -69,6 +69,7 @@ class SharedNetwork(Network):
         entry: the weights to load.
         run: device, precision, batch size, Monte Carlo samples, seed.
         callbacks: told, in the service's thread, when the GPU's memory ran out, or when graphs cannot be used.
+        with_embeddings: as for `Network`.
 
     Attributes:
         faces, audio, segments: run the batches of the encoders and of the fusion.
@@ -76,8 +77,15 @@ class SharedNetwork(Network):
 
     model: AVPENet
 
-    def __init__(self, entry: WeightsEntry, run: RunSettings, callbacks: RunCallbacks = NO_CALLBACKS) -> None:
-        super().__init__(entry, run, callbacks)
+    def __init__(
+        self,
+        entry: WeightsEntry,
+        run: RunSettings,
+        callbacks: RunCallbacks = NO_CALLBACKS,
+        *,
+        with_embeddings: bool = False,
+    ) -> None:
+        super().__init__(entry, run, callbacks, with_embeddings=with_embeddings)
         # Whole batches only: the parts of a split one would differ in size.
         self.model.face_micro_batch = None
         self._warned = False
@@ -136,23 +144,24 @@ class SharedNetwork(Network):
         faces: np.ndarray | None,
         first_slot: int,
         places: np.ndarray | None = None,
-    ) -> tuple[float, np.ndarray]:
+    ) -> SegmentResult:
         """As `Network.score`."""
         return self.score_many([SegmentTokens(audio, faces, first_slot, places)])[0]
 
-    def score_many(self, segments: Iterable[SegmentTokens]) -> list[tuple[float, np.ndarray]]:
+    def score_many(self, segments: Iterable[SegmentTokens]) -> list[SegmentResult]:
         """As `Network.score_many`; the device is waited for once for all the segments."""
         packed = [self._packed(audio, faces, first_slot) for audio, faces, first_slot, _ in segments]
         scores = self._service.submit("segments", packed)
         samples = self._service.submit("samples", packed) if self._run.mc_samples else None
-        results = [float(score) for score in scores.result()]
+        rows = [np.atleast_1d(row) for row in scores.result()]
+        results = [float(row[0]) for row in rows]
         if not all(map(math.isfinite, results)):
             raise RecordingError(
                 "not_a_number", "the network's output is not a number", "check the weights and report it"
             )
-        if samples is None:
-            return [(score, np.empty(0, np.float32)) for score in results]
-        return list(zip(results, samples.result(), strict=True))
+        drawn = [np.empty(0, np.float32)] * len(rows) if samples is None else samples.result()
+        embeddings = [row[1:] if self.with_embeddings else None for row in rows]
+        return [SegmentResult(*result) for result in zip(results, drawn, embeddings, strict=True)]
 
     def close(self) -> None:
         """End the service's thread; threads that still wait get `Interrupted`."""
@@ -174,9 +183,10 @@ class SharedNetwork(Network):
         return self.model.encode_audio(mels[:, None]).float()
 
     def _fuse(self, audio: Tensor, faces: Tensor, mask: Tensor) -> Tensor:
-        """The columns of `_SEGMENT` -> (n,) float32."""
-        scores: Tensor = self.model.head(self.model.fuse_present(audio, faces, mask).fused)
-        return scores
+        """The columns of `_SEGMENT` -> (n,) float32 scores, or (n, 1 + 512): score, then embedding."""
+        fused = self.model.fuse_present(audio, faces, mask).fused
+        scores: Tensor = self.model.head(fused)
+        return torch.cat([scores[:, None], fused], dim=1) if self.with_embeddings else scores
 
     def _packed(self, audio: np.ndarray | None, faces: np.ndarray | None, first_slot: int) -> np.ndarray:
         packed = np.zeros((), _SEGMENT)

@@ -91,10 +91,14 @@ def test_killed_runs_end_with_the_file_of_an_unbroken_one(archive: Path, starter
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     unbroken.mkdir()
     broken.mkdir()
-    command = ["score", str(archive), "--weights", "untrained", "--out"]
-    starter([*command, "none"])  # waits until the starter is ready
+
+    def command(folder: Path) -> list[str]:
+        files = ["--out", str(folder / "scores.csv"), "--embeddings", str(folder / "embeddings.parquet")]
+        return ["score", str(archive), "--weights", "untrained", *files]
+
+    starter(["score", "none", "--out", "none"])  # waits until the starter is ready
     started = time.monotonic()
-    assert starter([*command, str(unbroken / "scores.csv")]) == 1
+    assert starter(command(unbroken)) == 1
     whole_s = time.monotonic() - started
     out = broken / "scores.csv"
     moments = random.Random(SEED)
@@ -102,14 +106,15 @@ def test_killed_runs_end_with_the_file_of_an_unbroken_one(archive: Path, starter
     for _ in range(5 * KILLS):
         # A run that ends before it is killed leaves nothing to kill; the next one starts over.
         over = ["--overwrite"] if out.exists() else []
-        status = starter([*command, str(out), *over], kill_after_s=moments.uniform(0.0, 0.6) * whole_s)
+        status = starter([*command(broken), *over], kill_after_s=moments.uniform(0.0, 0.6) * whole_s)
         assert status in {-signal.SIGKILL, 1}
         killed += status == -signal.SIGKILL
         if killed == KILLS:
             break
     assert killed == KILLS
-    assert starter([*command, str(out)]) == 1
-    assert out.read_bytes() == (unbroken / "scores.csv").read_bytes()
+    assert starter(command(broken)) == 1
+    for name in ("scores.csv", "embeddings.parquet"):
+        assert (broken / name).read_bytes() == (unbroken / name).read_bytes()
     assert len(out.read_bytes().splitlines()) == 4
     assert {path.name for path in broken.iterdir()} == {
         "scores.csv",
@@ -118,6 +123,8 @@ def test_killed_runs_end_with_the_file_of_an_unbroken_one(archive: Path, starter
         "scores.csv.lock",
         "scores.recordings.csv",
         "scores.run.json",
+        "embeddings.parquet",
+        "embeddings.parquet.journal",
     }
     assert sorted(path.name for path in archive.iterdir()) == ["0.mp4", "1.mp4", "2.mp4", "broken.mp4"]
     assert ffmpegs_with(archive) == []

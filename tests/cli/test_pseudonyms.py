@@ -54,6 +54,7 @@ def _key(path: Path, key: bytes) -> Path:
 
 def _command(secret_archive: Path, key: Path, out: Path) -> list[str | Path]:
     options: list[str | Path] = ["--debug", "-v", "--log-file", out.with_suffix(".log"), "--weights", "untrained"]
+    options += ["--embeddings", out.with_name("embeddings.parquet")]
     return ["score", secret_archive, "--out", out, "--pseudonymise", key, *options]
 
 
@@ -93,6 +94,8 @@ def test_names_appear_in_no_output(secret: Secret) -> None:
         "scores.recordings.csv",
         "scores.run.json",
         "scores.log",
+        "embeddings.parquet",
+        "embeddings.parquet.journal",
     }
     said = {"stdout": secret.answer.out.encode(), "stderr": secret.answer.err.encode()}
     for where, raw in (left | said).items():

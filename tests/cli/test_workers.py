@@ -47,7 +47,12 @@ def command(archive: Path, out: Path, workers: int | str) -> list[str]:
     rows = [f"{path.name},s{path.name[0]}" for path in sorted(archive.iterdir())]
     subjects.write_text("\n".join(["recording,subject", *rows]))
     options = ["--weights", "untrained", "--device", "cpu", "--workers", str(workers), "--subjects", str(subjects)]
+    options += ["--embeddings", str(embeddings(out))]
     return ["score", str(archive), "--out", str(out), *options]
+
+
+def embeddings(out: Path) -> Path:
+    return out.with_name("embeddings.parquet")
 
 
 def outputs(out: Path) -> dict[str, object]:
@@ -56,7 +61,7 @@ def outputs(out: Path) -> dict[str, object]:
     del manifest["timing"], manifest["settings"]["workers"], manifest["command"]
     for recording in manifest["recordings"]:
         del recording["stage_s"], recording["from_earlier_run"]
-    tables = [out, out.with_suffix(".recordings.csv"), out.with_suffix(".subjects.csv")]
+    tables = [out, out.with_suffix(".recordings.csv"), out.with_suffix(".subjects.csv"), embeddings(out)]
     return {path.name: path.read_bytes() for path in tables} | {"manifest": manifest}
 
 

@@ -145,7 +145,7 @@ def _outputs(network: Network, crops: list[np.ndarray], spectrograms: list[np.nd
     segments = [
         SegmentTokens(tokens, some, 0) for tokens, some in zip(audio, np.array_split(faces, len(audio)), strict=True)
     ]
-    return [faces, audio, np.array([score for score, _ in network.score_many(segments)])]
+    return [faces, audio, np.array([result.score for result in network.score_many(segments)])]
 
 
 def _parity_rows(

@@ -89,7 +89,7 @@ def test_outputs_are_equal_to_the_bit_whatever_the_batch_the_order_and_the_threa
     mels = [rng.random((128, 300), np.float32) for _ in range(3)]
     threads(1)
     faces, audio = network.encode_faces(crops), network.encode_audio(mels)
-    score, samples = network.score(audio[0], faces, 0)
+    score, samples, _ = network.score(audio[0], faces, 0)
     for number, batch in ((1, 1), (2, 1), (1, 7), (2, 5), (2, 12)):
         threads(number)
         order = rng.permutation(len(crops))
@@ -98,7 +98,7 @@ def test_outputs_are_equal_to_the_bit_whatever_the_batch_the_order_and_the_threa
         again[order] = network.encode_faces([crops[index] for index in order])
         assert np.array_equal(again, faces), f"{number} threads, batches of {batch}"
         assert np.array_equal(network.encode_audio(mels[::-1])[::-1], audio), f"{number} threads, batches of {batch}"
-        score_again, samples_again = network.score(audio[0], faces, 0)
+        score_again, samples_again, _ = network.score(audio[0], faces, 0)
         assert score_again == score
         assert np.array_equal(samples_again, samples)
 

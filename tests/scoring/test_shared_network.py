@@ -64,10 +64,10 @@ def test_scores_with_padding_are_those_of_the_plain_network(
 ) -> None:
     together = shared_network.score_many(segments)
     alone = [plain.score(*segment) for segment in segments]
-    assert [score for score, _ in together] == pytest.approx([score for score, _ in alone], abs=1e-5)
+    assert [result.score for result in together] == pytest.approx([result.score for result in alone], abs=1e-5)
     # Not padded: each random number belongs to the same token as in the plain network.
-    for (_, samples), (_, expected) in zip(together, alone, strict=True):
-        np.testing.assert_allclose(samples, expected, atol=1e-6)
+    for result, expected in zip(together, alone, strict=True):
+        np.testing.assert_allclose(result.samples, expected.samples, atol=1e-6)
 
 
 def test_missing_modality_is_refused_where_weights_need_it(segments: list[SegmentTokens]) -> None:
@@ -100,8 +100,8 @@ def test_numbers_do_not_depend_on_what_other_threads_ask(
         return (
             shared_network.encode_faces(crops),
             shared_network.encode_audio(mels),
-            [score for score, _ in scored],
-            np.stack([samples for _, samples in scored]),
+            [result.score for result in scored],
+            np.stack([result.samples for result in scored]),
         )
 
     alone = [everything(number) for number in range(len(work))]

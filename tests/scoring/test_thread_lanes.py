@@ -134,13 +134,14 @@ def test_table_does_not_depend_on_the_number_of_lanes(
             run_module,
             "_open_lanes",
             lambda request, callbacks, with_times, count=count: ThreadLanes(
-                request.weights, request.settings, count, callbacks, with_times=with_times
+                request.weights, request.settings, count, callbacks, with_times=with_times, with_embeddings=True
             ),
         )
         inputs = collect([str(path) for path in recordings], None, False, None)
-        request = run_module.ScoreRequest(inputs, out, default_entry(), RUN)
+        embeddings = out.with_name("embeddings.parquet")
+        request = run_module.ScoreRequest(inputs, out, default_entry(), RUN, embeddings=embeddings)
         scored = list(run_module.score_recordings(request))
         assert [result.recording.path for result in scored] == [recording.path for recording in inputs.recordings]
-        tables.append(out.read_bytes())
+        tables.append((out.read_bytes(), embeddings.read_bytes()))
     assert tables[0] == tables[1]
-    assert tables[0].count(b"scored") >= 4
+    assert tables[0][0].count(b"scored") >= 4

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from avpenet_cli.errors import AvpenetError, RecordingError
@@ -48,6 +49,7 @@ class JobResult:
         error: what failed; None otherwise.
         spent_s: seconds from start to end.
         lane: the lane that scored it.
+        embeddings: (n, E) float32, of its scored segments; None where the network was not asked for them.
     """
 
     job: Job
@@ -56,6 +58,7 @@ class JobResult:
     error: Exception | None = None
     spent_s: float = 0.0
     lane: int = 0
+    embeddings: np.ndarray | None = None
 
 
 class Lanes(Protocol):
@@ -133,7 +136,7 @@ def score_job(job: Job, scorer: Scorer, should_stop: Callable[[], bool]) -> JobR
     """
     started = time.monotonic()
     try:
-        outcome = scorer.score(job.path)
+        outcome, embeddings = scorer.score_and_embed(job.path)
         sha256 = _digest(job, should_stop) if job.with_digest else ""
     except RecordingError as error:
         return JobResult(job, failed_outcome(error), error=error, spent_s=time.monotonic() - started)
@@ -141,7 +144,7 @@ def score_job(job: Job, scorer: Scorer, should_stop: Callable[[], bool]) -> JobR
         raise
     except Exception as error:  # one recording must not end a night's run; --debug shows the traceback
         return JobResult(job, unexpected_outcome(error), error=error, spent_s=time.monotonic() - started)
-    return JobResult(job, outcome, sha256, spent_s=time.monotonic() - started)
+    return JobResult(job, outcome, sha256, spent_s=time.monotonic() - started, embeddings=embeddings)
 
 
 def unexpected_outcome(error: Exception) -> RecordingOutcome:

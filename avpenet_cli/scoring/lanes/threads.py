@@ -79,6 +79,7 @@ class ThreadLanes:
         count: lanes, at least 1; a recording's scores do not depend on it.
         callbacks: of the run.
         with_times: as for `Scorer`.
+        with_embeddings: as for `Network`.
 
     Raises:
         SettingsError, WeightsError, EnvironmentUnavailableError: as `Scorer` and `Network`.
@@ -92,13 +93,14 @@ class ThreadLanes:
         callbacks: RunCallbacks = NO_CALLBACKS,
         *,
         with_times: bool = True,
+        with_embeddings: bool = False,
     ) -> None:
         self._callbacks = callbacks
         self._events: queue.SimpleQueue[JobResult | Exception | _Report] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._error: Exception | None = None
         self._free = list(reversed(range(count)))
-        self._network = SharedNetwork(entry, run, self._relay(0))
+        self._network = SharedNetwork(entry, run, self._relay(0), with_embeddings=with_embeddings)
         try:
             relays = [self._relay(lane) for lane in range(count)]
             self._lanes = [

@@ -37,12 +37,14 @@ class WorkerSetup:
         settings: of the run.
         with_times: see `Scorer`.
         threads: that compute.
+        with_embeddings: see `Network`.
     """
 
     weights: WeightsEntry
     settings: RunSettings
     with_times: bool
     threads: int
+    with_embeddings: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def _work(channel: Connection, outbox: _Outbox) -> None:
     settings = setup.settings
     if setup.threads == 1 and not settings.decoding.threads:
         settings = dataclasses.replace(settings, decoding=dataclasses.replace(settings.decoding, threads=1))
-    scorer = Scorer(Network(setup.weights, settings, outbox), settings, outbox, with_times=setup.with_times)
+    network = Network(setup.weights, settings, outbox, with_embeddings=setup.with_embeddings)
+    scorer = Scorer(network, settings, outbox, with_times=setup.with_times)
     outbox.send(Ready())
     while (job := jobs.get()) is not None:
         result = score_job(job, scorer, outbox.should_stop)
