@@ -90,14 +90,14 @@ TABULAR = (
 def boris_export_row(columns: Sequence[str], **cells: object) -> list[object]:
     """A row of an export; names of cells have `_` for blanks, and no unit or `#`."""
     by_name = {name.lower().replace(" (s)", "").replace("#", "").replace(" ", "_"): name for name in columns}
-    given = {by_name[name]: cell for name, cell in cells.items()}
+    by_column = {by_name[name]: cell for name, cell in cells.items()}
     usual = {
         "Observation id": "one",
         "Observation type": "Media file",
         "Time offset (s)": "0",
         "Subject": "No focal subject",
     }
-    return [given.get(name, usual.get(name, "")) for name in columns]
+    return [by_column.get(name, usual.get(name, "")) for name in columns]
 
 
 def eaf(

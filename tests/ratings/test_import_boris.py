@@ -86,11 +86,11 @@ def test_times_from_the_media_creation_time_count_from_1970(tmp_path: Path) -> N
 
 def test_live_observations_and_unknown_lengths_are_left_out(tmp_path: Path) -> None:
     live = boris_observation([(5.0, "", "NIPS", "3", "")], [], []) | {"type": "LIVE", "file": []}
-    pictures = boris_observation([(None, "", "NIPS", "3", "", 7, "7.png")], [], []) | {"type": "IMAGES", "file": []}
+    images = boris_observation([(None, "", "NIPS", "3", "", 7, "7.png")], [], []) | {"type": "IMAGES", "file": []}
     queued = boris_observation([(65.0, "", "NIPS", "3", "")], ["a.mp4", "b.mp4"], [60.0, 60.0])
     queued["media_info"]["length"] = {}
     known = boris_observation([(65.0, "", "NIPS", "3", "")], ["c.mp4"], [90.0])
-    file = write_boris(tmp_path / "a.boris", {"live": live, "pictures": pictures, "queued": queued, "known": known})
+    file = write_boris(tmp_path / "a.boris", {"live": live, "images": images, "queued": queued, "known": known})
     summary = import_ratings(request(file, "boris"))
     assert summary.files[0].left_out == {
         "of an observation without media, such as a live one": 2,
@@ -162,24 +162,25 @@ def test_half_a_project_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b'{"a": 1}', "is no BORIS project: it has no observations or no behaviours"),
         (b"\x1f\x8b\x08\x00", "is compressed with gzip; unpack it first"),
         ('{"project": "Zoë"}'.encode("cp1252"), "line 1 is not in UTF-8: in Windows-1252 it would be"),
         (b"<xml/>", "is no BORIS project, or half of one: line 1 is not JSON"),
-        (b"[" * 100_000, "is no BORIS project: JSON within JSON too many times"),
+        (b"[" * 100_000, "is no BORIS project: JSON nested too deeply, or a huge number"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "is no BORIS project: JSON nested too deeply, or a huge number"),
         (b"", "is no BORIS project, or half of one"),
     ],
 )
-def test_what_is_no_project_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
+def test_what_is_no_project_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "a.boris"
     file.write_bytes(content)
-    assert told in refusal(file, "boris")
+    assert message in refusal(file, "boris")
 
 
 @pytest.mark.parametrize(
-    ("events", "settings", "told"),
+    ("events", "settings", "message"),
     [
         (
             [(5.0, "", "NIPS", "8", "")],
@@ -189,6 +190,7 @@ def test_what_is_no_project_is_refused(tmp_path: Path, content: bytes, told: str
         ([(5.0, "", "NIPS", "low", "")], "", "observation 'one', event 1: Modifier #1 is 'low', not a number"),
         ([(5.0, "", "cry", "", "")], "", "no behaviour has the name of a scale ('cry'); say in a map (--map)"),
         ([(float("nan"), "", "NIPS", "3", "")], "", "observation 'one', event 1 has no time, subject and behaviour"),
+        ([(10**400, "", "NIPS", "3", "")], "", "observation 'one', event 1 has no time, subject and behaviour"),
         (["later"], "", "observation 'one', event 1 has no time, subject and behaviour"),
         ([], "", "no observation has an event"),
         (
@@ -205,11 +207,11 @@ def test_what_is_no_project_is_refused(tmp_path: Path, content: bytes, told: str
         ),
     ],
 )
-def test_bad_events_are_refused_in_one_line(tmp_path: Path, events: list[object], settings: str, told: str) -> None:
+def test_bad_events_are_refused_in_one_line(tmp_path: Path, events: list[object], settings: str, message: str) -> None:
     observation = boris_observation([])
     observation["events"] = events
     file = write_boris(tmp_path / "a.boris", {"one": observation})
-    assert told in refusal(file, "boris", settings)
+    assert message in refusal(file, "boris", settings)
 
 
 def test_bad_exports_are_refused_in_one_line(tmp_path: Path) -> None:

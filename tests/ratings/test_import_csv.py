@@ -247,7 +247,7 @@ GOOD = "Video,From,To,Pain,Who\na.mp4,0,10,3,anna\na.mp4,10,20,4,anna\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (GOOD.replace(",4,", ",12,"), "line 3: value 12 is outside its scale, NRS from 0 to 10"),
         (GOOD.replace(",4,", ",high,"), "line 3: Pain is 'high', not a number"),
@@ -274,14 +274,14 @@ GOOD = "Video,From,To,Pain,Who\na.mp4,0,10,3,anna\na.mp4,10,20,4,anna\n"
         (GOOD.replace(",3,", ",,").replace(",4,", ",NA,"), "no rating in 2 rows (2 without a value)"),
     ],
 )
-def test_bad_csv_is_refused_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+def test_bad_csv_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "a.csv"
     file.write_bytes(text.encode("cp1252"))
-    assert told in refusal(file, "csv", MAP)
+    assert message in refusal(file, "csv", MAP)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (MAP + 'scale = "PAINLESS"\n', "line 2: unknown scale 'PAINLESS'; use NRS, VAS"),
         (MAP + "scales = 1\n", "map.toml: no setting is called ratings.0.scales"),
@@ -297,10 +297,10 @@ def test_bad_csv_is_refused_in_one_line(tmp_path: Path, text: str, told: str) ->
         (MAP.replace('end = "To"\n', ""), "the map names a start or an end only; add the other one, or length_s"),
     ],
 )
-def test_bad_maps_are_refused_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+def test_bad_maps_are_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "a.csv"
     file.write_text(GOOD)
-    assert told in refusal(file, "csv", text)
+    assert message in refusal(file, "csv", text)
 
 
 def test_two_scales_of_a_rater_at_one_time_are_told_apart(tmp_path: Path) -> None:
@@ -316,10 +316,10 @@ def test_outputs_are_kept_and_inputs_never_replaced(avpenet_here: Avpenet, tmp_p
     file.write_text(GOOD)
     (tmp_path / "map.toml").write_text(MAP)
     command = ("ratings", "import", file, "--from", "csv", "--map", tmp_path / "map.toml", "--out")
-    for out, told in ((file, "would overwrite"), (tmp_path / "a.txt", "cannot tell the format")):
+    for out, message in ((file, "would overwrite"), (tmp_path / "a.txt", "cannot tell the format")):
         answer = avpenet_here(*command, out, "--overwrite")
         assert (answer.code, answer.err.count("\n")) == (2, 1)
-        assert told in answer.err
+        assert message in answer.err
     assert file.read_text() == GOOD
     out = tmp_path / "out.csv"
     assert avpenet_here(*command, out).code == 0

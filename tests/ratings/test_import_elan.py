@@ -86,7 +86,7 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (eaf(ONE, head=BOMB), "line 2 declares a document type, which ELAN never does"),
         (eaf([("NRS", "anna", [(0, 10_000, "&x;")])], head=OUTSIDE), "line 2 declares a document type"),
@@ -105,6 +105,7 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
             eaf(ONE).replace(' TIME_SLOT_REF2="ts2"', ""),
             "is not as ELAN writes it: line 13: no attribute TIME_SLOT_REF2",
         ),
+        (eaf(ONE).replace('TIME_VALUE="10000"', f'TIME_VALUE="{10**400}"'), "line 9: a time of over 30 years"),
         (eaf([("words", "", [(0, 1_000, "3")])]), "no tier has the name of a scale ('words')"),
         (eaf([("NRS", "", [])]), "it has no annotation"),
         (eaf([("NRS", "", [(0, 1_000, "11")])]), "line 13: value 11 is outside its scale, NRS from 0 to 10"),
@@ -114,8 +115,8 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
         (eaf(ONE, media=[]), "no rating in 1 row (1 without a recording)"),
     ],
 )
-def test_bad_files_are_refused_in_one_line(tmp_path: Path, text: str, told: str) -> None:
-    assert told in refusal(written(tmp_path, text), "elan")
+def test_bad_files_are_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(written(tmp_path, text), "elan")
 
 
 def test_other_encodings_are_read_as_xml_declares_them_or_refused(tmp_path: Path) -> None:

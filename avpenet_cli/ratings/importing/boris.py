@@ -35,6 +35,8 @@ _STATE_BEGINS, _STATE_ENDS, _POINT = "start", "stop", "point"
 _MEDIA_NAMES = ("Media file name", "Media file path", "Media file")
 _PLAYER = "player #1:"
 _NEXT_PLAYER = re.compile(r"\||player #[0-9]+:")
+_LONGEST_S = 1e12
+"""Larger times are none, even where they count from 1970."""
 _NONE = "None"
 """Modifier of an event that was given none."""
 _NOT_MEDIA = frozenset(("", "na", "not found"))
@@ -129,8 +131,8 @@ def _read_project(path: Path) -> Source:
     except json.JSONDecodeError as error:
         problem = f"line {error.lineno} is not JSON: {error.msg}"
         raise SettingsError(f"{path} is no BORIS project, or half of one: {problem}", _REMEDY) from None
-    except RecursionError:
-        raise SettingsError(f"{path} is no BORIS project: JSON within JSON too many times", _REMEDY) from None
+    except (ValueError, RecursionError):
+        raise SettingsError(f"{path} is no BORIS project: JSON nested too deeply, or a huge number", _REMEDY) from None
     observations = project.get("observations") if isinstance(project, dict) else None
     if not isinstance(observations, dict) or "behaviors_conf" not in project:
         raise SettingsError(f"{path} is no BORIS project: it has no observations or no behaviours", _REMEDY)
@@ -175,11 +177,13 @@ def _project_event(
     queue: tuple[Media, ...],
 ) -> _Event:
     written: list[Any] = event if isinstance(event, list) else []
-    time_s = float(written[0]) if written and isinstance(written[0], int | float) else math.nan
-    # Events of pictures may have no time; without media they are left out.
+    # An integer may be too large for a float.
+    is_time = bool(written) and isinstance(written[0], int | float) and abs(written[0]) < _LONGEST_S
+    time_s = float(written[0]) if is_time else math.nan
+    # Events of still images may have no time; without media they are left out.
     if len(written) < 3 or (queue and not math.isfinite(time_s)):
         raise SettingsError(f"{path}: {place} has no time, subject and behaviour", "check the project in BORIS")
-    subject, behavior, modifiers, comment = (str(cell or "") for cell in (*written[1:5], "", "")[:4])
+    subject, behavior, modifiers, comment = ("" if cell is None else str(cell) for cell in (*written[1:5], "", "")[:4])
     cells = {str(name): str(value) for name, value in stated.items()}
     cells |= {OBSERVATION: observation, SUBJECT: subject, BEHAVIOR: behavior, COMMENT: comment}
     cells |= _modifiers(modifiers)
@@ -189,8 +193,8 @@ def _project_event(
 
 def _modifiers(joined: str) -> dict[str, str]:
     """The modifiers of an event, in columns as exports name them."""
-    given = {f"Modifier #{n}": "" if text == _NONE else text for n, text in enumerate(joined.split("|"), 1)}
-    return {"modifiers": joined, **given}
+    apart = {f"Modifier #{n}": "" if text == _NONE else text for n, text in enumerate(joined.split("|"), 1)}
+    return {"modifiers": joined, **apart}
 
 
 def _project_queue(path: Path, where: str, observation: Mapping[str, Any]) -> tuple[Media, ...]:
@@ -210,7 +214,7 @@ def _project_queue(path: Path, where: str, observation: Mapping[str, Any]) -> tu
         if observation.get("media_creation_date_as_offset"):
             # Times count from 1970: the creation time of the file that played, and the time in it.
             offset_s += float(created[names[0]]) if len(names) == 1 else float("nan")
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         raise SettingsError(f"{path}: {where} has a time offset or media length that is no number", _REMEDY) from None
     return _queue([str(name) for name in names], known, offset_s)
 

@@ -24,6 +24,7 @@ SHEET_TIER = "rating"
 """Tier of the documents of `avpenet ratings sample`."""
 _COLUMNS = (TIER, TYPE, ANNOTATOR, PARTICIPANT, RATER, VALUE)
 _REMEDY = "give an annotation file that ELAN saved (.eaf)"
+_LONGEST_MS = 10**12
 NO_TIME = "an annotation that is not aligned with time"
 
 
@@ -177,7 +178,14 @@ def _one_line(error: Exception) -> str:
 
 def _milliseconds(attributes: Mapping[str, str]) -> int | None:
     text = attributes.get("TIME_VALUE")
-    return None if text is None else int(text)
+    return None if text is None else _whole_number(text)
+
+
+def _whole_number(text: str) -> int:
+    number = int(text)
+    if abs(number) > _LONGEST_MS:
+        raise ValueError("a time of over 30 years")
+    return number
 
 
 def _by_scale(document: _Document) -> tuple[RatingColumns, ...]:
@@ -201,7 +209,7 @@ def _media(path: Path, document: _Document) -> tuple[Media, ...]:
     for attributes in document.media:
         name = attributes.get("MEDIA_URL") or attributes.get("RELATIVE_MEDIA_URL") or ""
         try:
-            origin_ms = int(attributes.get("TIME_ORIGIN") or 0)
+            origin_ms = _whole_number(attributes.get("TIME_ORIGIN") or "0")
         except ValueError:
             problem = f"TIME_ORIGIN is {quoted(attributes['TIME_ORIGIN'])}, not a number of milliseconds"
             raise SettingsError(f"{path}: {problem}", _REMEDY) from None

@@ -128,12 +128,12 @@ def _interpreted(
         raise source.fault(row, problem, "fix the value, or name its scale in the map")
     if not media:
         return LeftOut(source, row, NO_RECORDING)
-    found = [(item, match.recording) for item in media if (match := recordings.match(item.name)).recording]
-    if not found:
+    matched = [(item, match.recording) for item in media if (match := recordings.match(item.name)).recording]
+    if not matched:
         several = any(recordings.match(item.name).candidates for item in media)
         return LeftOut(source, row, SEVERAL_RECORDINGS if several else UNKNOWN_RECORDING, written)
-    item, recording = found[0]
-    other = next((name for _, name in found if name != recording), None)
+    item, recording = matched[0]
+    other = next((name for _, name in matched if name != recording), None)
     if other is not None:
         problem = f"it is of {shown(recording)} and of {shown(other)} at the same time"
         raise source.fault(row, problem, "give only one of the cameras in --recordings, or recording_name in a map")

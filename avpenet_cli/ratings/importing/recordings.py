@@ -121,7 +121,7 @@ def read_recordings(tables: Sequence[Path], times: Path | None) -> Recordings:
                 starts.setdefault(name, []).append(start)
             if end_s == end_s:
                 ends_s[name] = max(ends_s.get(name, 0.0), end_s)
-    agreed = {name: found[0] for name, found in starts.items() if _agree(found)}
+    agreed = {name: stated[0] for name, stated in starts.items() if _agree(stated)}
     notices = tuple(
         f"{shown(name)}: recorded_at does not agree with start_s, so its start counts as not known"
         for name in starts

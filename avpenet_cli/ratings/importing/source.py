@@ -116,9 +116,9 @@ def refuse_media_and_times(path: Path, chosen: RatingMap, *names: str) -> None:
         SettingsError: it does.
     """
     settings = ("recording", "start", "end", "time", "length_s", "date", "zone", *names)
-    given = [name for name in settings if getattr(chosen, name)] + ["unit"] * (chosen.unit != "s")
-    if given:
-        problem = f"the map gives {given[0]}, but files of this format state times and media themselves"
+    contradicting = [name for name in settings if getattr(chosen, name)] + ["unit"] * (chosen.unit != "s")
+    if contradicting:
+        problem = f"the map gives {contradicting[0]}, but files of this format state times and media themselves"
         raise SettingsError(f"{path}: {problem}", "leave it out")
 
 
