@@ -112,7 +112,7 @@ def report(
     """Describe score tables and compare them with human ratings: a page, its numbers as JSON, segments to review."""
     options = PlanOptions(sd, bias, icc, segments, power, pilot)
     if plan:
-        if any(table is not None for table in (scores, out, reference, compare, subjects, events, review)):
+        if any(table is not None for table in (scores, out, reference, compare, subjects, events, pack, review)):
             raise SettingsError("--plan with tables or --out", "a plan reads no tables and writes no file")
         for line in plan_lines(limit, options):
             typer.echo(printable(line))

@@ -126,7 +126,6 @@ def draw_sample(request: SampleRequest) -> Sample:
         SettingsError: the tables cannot be used, strata without a segment, or more segments asked for than there are.
         OutputError, EnvironmentUnavailableError: the folder is not empty or cannot be written.
     """
-    prepare_output_directory(request.out, lambda name: False)
     frame = read_frame(request.sources, request.subjects, request.stratify)
     _check_strata(frame, request)
     rng = np.random.default_rng(request.seed)
@@ -143,6 +142,7 @@ def draw_sample(request: SampleRequest) -> Sample:
         for place, segment in enumerate(sequence, 1):
             orders[segment][name] = place
     pack = _pack(request, frame, drawn, subject, orders, raters)
+    prepare_output_directory(request.out, lambda name: False)
     with _appearing_at_end(request.out) as folder:
         for name, sequence in zip(raters, sheets, strict=True):
             rows = [
