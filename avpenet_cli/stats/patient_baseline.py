@@ -26,7 +26,7 @@ Mask = npt.NDArray[np.bool_]
 
 FEWEST_QUIET_S = 30.0
 """Seconds of quiet segments, overlaps counted once, that a baseline takes: ten segments that share nothing."""
-SHORTEST_STRETCH_S = 9.0
+SHORTEST_STRETCH_S = 15.0
 """Quiet segments count in unbroken stretches of at least this length, s: a pause between cries is no quiet minute."""
 FEWEST_OTHER_RECORDINGS = 5
 """Quiet recordings beyond each patient's first, over all patients, that the variance between recordings takes."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import jsonschema
+import pandas as pd
 import pytest
 
 import avpenet_cli.schemas
@@ -205,3 +206,15 @@ def test_report_compares_the_raw_score_and_says_so(
     jsonschema.validate(manifest(tmp_path), json.loads((SCHEMAS / "manifest.schema.json").read_text()))
     answer = avpenet_here("trajectory", tmp_path / "scores.csv", "--out", tmp_path / "trajectories.csv")
     assert answer.code == 0, answer.err
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_other_formats_have_the_same_columns(suffix: str, journal: Journal, tmp_path: Path) -> None:
+    path, out = calibration(tmp_path, site(mark=MARK)), tmp_path / f"scores{suffix}"
+    request = requested(tmp_path, calibration=path, baseline="quiet", out=out)
+    Results(request).write(journal, RunFacts("cpu", Totals(), set(), datetime.now(UTC)), Lines())
+    table = pd.read_parquet(out) if suffix == ".parquet" else pd.read_json(out, lines=True)
+    assert list(table.columns[-6:]) == [column.name for column in (*CHANGE_COLUMNS, *CALIBRATED_COLUMNS)]
+    assert table["calibrated"].tolist()[:4] == [2.0, 5.0, 9.0, 3.5] and table["abstained"].tolist()[:4] == [0] * 4
+    assert table[["change", "change_se"]].isna().all(axis=None) and table.iloc[4][ADDED].isna().all()
+    assert len(read_scores([out]).segments) == 5

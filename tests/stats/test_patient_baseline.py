@@ -157,16 +157,18 @@ def test_change_from_one_recording_to_another_needs_their_variance() -> None:
 
 
 def test_quiet_minutes_are_unbroken_and_long_enough() -> None:
-    start_s = np.array([0.0, 3.0, 6.0, 9.0, 12.0, 15.0, 21.0, 24.0, 27.0, 0.0, 3.0])
-    recording = np.array([0] * 9 + [1] * 2)
-    candidate = np.array([1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1], np.bool_)
+    start_s = np.array([0.0, 3.0, 6.0, 9.0, 12.0, 15.0, 18.0, 24.0, 27.0, 30.0, 33.0, 36.0, 0.0, 3.0])
+    recording = np.array([0] * 12 + [1] * 2)
+    candidate = np.ones(len(start_s), np.bool_)
+    candidate[5] = False
     quiet = in_quiet_stretches(recording, start_s, start_s + 3.0, candidate)
-    assert quiet.tolist() == [True] * 3 + [False] * 3 + [True] * 3 + [False] * 2
-    assert covered_s(recording[quiet], start_s[quiet], start_s[quiet] + 3.0) == 18.0
-    overlapping = np.arange(8.0)
-    everything = np.ones(8, np.bool_)
-    assert in_quiet_stretches(np.zeros(8, np.int64), overlapping, overlapping + 3.0, everything).all()
-    assert covered_s(np.zeros(8, np.int64), overlapping, overlapping + 3.0) == 10.0
+    assert quiet.tolist() == [True] * 5 + [False] * 2 + [True] * 5 + [False] * 2
+    assert covered_s(recording[quiet], start_s[quiet], start_s[quiet] + 3.0) == 30.0
+    overlapping = np.arange(0.0, 13.0)
+    everything, same = np.ones(13, np.bool_), np.zeros(13, np.int64)
+    assert in_quiet_stretches(same, overlapping, overlapping + 3.0, everything).all()
+    assert not in_quiet_stretches(same[:12], overlapping[:12], overlapping[:12] + 3.0, everything[:12]).any()
+    assert covered_s(same, overlapping, overlapping + 3.0) == 15.0
 
 
 def test_scores_that_never_change_have_a_change_of_nothing() -> None:
