@@ -50,7 +50,7 @@ def review_results(
     rows = _judged(match_answers(answers, listed), tolerance)
     control, targeted = rows[rows["control"]], rows[~rows["control"]]
     rated = control[control["value"].notna()]
-    wrong_share, bias, mae = _estimates(rated, len(control), resampling, subjects_known)
+    wrong_share, bias, mae = estimate_from_control(rated, len(control), resampling, subjects_known=subjects_known)
     differences = targeted["difference"].dropna()
     return FilledReview(
         tolerance_points=tolerance,
@@ -94,10 +94,17 @@ def _counts(rows: pd.DataFrame) -> ReviewCounts:
     )
 
 
-def _estimates(
-    rated: pd.DataFrame, n_control: int, resampling: Resampling, subjects_known: bool
+def estimate_from_control(
+    rated: pd.DataFrame, n_control: int, resampling: Resampling, *, subjects_known: bool
 ) -> tuple[Estimate, Estimate, Estimate]:
-    """Share of wrong scores, bias and mean absolute error over all scores."""
+    """Share of wrong scores, bias and mean absolute error over all scores.
+
+    Args:
+        rated: segments of the control sample with a value: `score`, `value`, `subject`, `verdict`.
+        n_control: segments of the control sample.
+        resampling: for the intervals of bias and error.
+        subjects_known: whether `subject` comes from a table of subjects; otherwise there is no interval.
+    """
     n = len(rated)
     if n < FEWEST_VALUES:
         reason = f"of {plural(n_control, 'control segment')}, {n} with a value; an estimate takes {FEWEST_VALUES}"
