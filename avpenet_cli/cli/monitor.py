@@ -25,7 +25,12 @@ def monitor(
         typer.Argument(metavar="NEW_SCORES...", help="Score tables to monitor: .csv, .parquet, .jsonl."),
     ],
     baseline: Annotated[
-        list[Path], typer.Option(metavar="OLD_SCORES", help="Score table that shows what is usual; may be repeated.")
+        list[Path],
+        typer.Option(
+            metavar="OLD_SCORES|site.json",
+            help="Score table that shows what is usual, or a calibration that lies beside the tables it was fitted on; "
+            "may be repeated.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page (.html); its numbers go to a .json beside it.")],
     subjects: Annotated[

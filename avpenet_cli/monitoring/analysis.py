@@ -26,14 +26,17 @@ from avpenet_cli.monitoring.findings import Charted, find_alarms
 from avpenet_cli.monitoring.measures import INDEX, MEASURES
 from avpenet_cli.monitoring.periods import FALSE_ALARM_EVERY, FEWEST_PERIODS, PLURALS
 from avpenet_cli.phrasing import plural
+from avpenet_cli.report.document.review import Notice
 from avpenet_cli.report.provenance import created_now, software
 from avpenet_cli.report.strata import MINIMUM_SUBJECTS
 from avpenet_cli.stats.control_charts import RUNS, WEIGHT, ChartResult, control_charts
 from avpenet_cli.stats.estimate import Estimate, absent
 from avpenet_cli.stats.mean_difference import paired_test
-from avpenet_cli.stats.patient_ranks import ALL, FEWEST_PATIENTS, Column, Patients, is_known, n_patients
+from avpenet_cli.stats.patient_ranks import ALL, FEWEST_PATIENTS, Column, Patients, is_known, n_patients, periods_differ
 from avpenet_cli.study.score_tables import weights_identity
 
+_UNSTABLE = 0.01
+"""Of the test that the periods of the baseline are alike, after Bonferroni's correction."""
 _NONE = "no value in the new scores"
 Floats = npt.NDArray[np.float64]
 
@@ -86,7 +89,7 @@ def analyse(archive: Archive, options: MonitorOptions) -> MonitorDocument:
         created=created_now(),
         command=options.command,
         software=software(),
-        notices=archive.notices,
+        notices=(*archive.notices, *_unstable(archive, charted[0])),
         period=archive.kind,
         time_column=archive.time.column,
         settings=MonitorSettings(every, WEIGHT, options.runs, options.seed, FEWEST_PATIENTS),
@@ -118,6 +121,20 @@ def _check_baseline(archive: Archive) -> None:
             f"the baseline covers {known} {archive.kind if known == 1 else PLURALS[archive.kind]}",
             f"charts need a baseline of {fewest} {PLURALS[archive.kind]}, which shows how much these differ anyway",
         )
+
+
+def _unstable(archive: Archive, charted: Charted) -> Iterator[Notice]:
+    """Measures in which the baseline's own periods differ by more than its patients explain."""
+    baseline = charted.units.baseline
+    p = np.array([periods_differ(baseline, number) for number in range(len(MEASURES))])
+    tested = np.isfinite(p)
+    labels = [MEASURES[place].label for place in np.flatnonzero(tested) if p[place] * tested.sum() < _UNSTABLE]
+    if labels:
+        text = (
+            f"The baseline's own {PLURALS[archive.kind]} differ by more than chance in: {', '.join(labels)}. There are "
+            "more false alarms than stated; find out what changed, or choose another baseline."
+        )
+        yield Notice("warning", text)
 
 
 def _charted(archive: Archive) -> list[Charted]:

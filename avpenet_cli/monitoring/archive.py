@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from avpenet_cli.calibration.site import read_site
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import normalise_key, shown
 from avpenet_cli.monitoring.embeddings import Embeddings, distances, read_embeddings
@@ -95,9 +97,10 @@ def read_archive(files: Files) -> Archive:
     Raises:
         SettingsError: a table cannot be read, tables do not belong together, nothing is new, or times are not known.
     """
+    baseline_tables, calibration = _baseline_tables(files.baseline)
     subjects = read_subjects(files.subjects)
     ratings = None if files.reference is None else read_ratings(files.reference)
-    old = read_scores(files.baseline)
+    old = read_scores(baseline_tables)
     groups = _by_weights(files.new)
     notices = [*_table_notices(old, *groups), *(Notice("warning", text) for text in subjects.notices)]
     columns = tuple(column for column in subjects.columns if column.lower() in LEVEL_COLUMNS)
@@ -128,6 +131,7 @@ def read_archive(files: Files) -> Archive:
     check_length(time.kind, periods)
     sources: list[tuple[SourceFile, str]] = [(source, "new scores") for group in groups for source in group.sources]
     sources += [(source, "baseline scores") for source in old.sources]
+    sources += [(item, "calibration") for item in calibration]
     sources.append((subjects.file, "subjects"))
     if ratings is not None:
         sources.append((ratings.file, "ratings"))
@@ -146,6 +150,34 @@ def read_archive(files: Files) -> Archive:
         sources=tuple((SourceFile(file.name, file.sha256, file.rows), content) for file, content in sources),
         notices=tuple(notices),
     )
+
+
+def _baseline_tables(baseline: Sequence[Path]) -> tuple[list[Path], list[SourceFile]]:
+    """The score tables of the baseline: for a calibration, those that it was fitted on, as they were then.
+
+    Raises:
+        SettingsError: a calibration cannot be read, or one of its tables is not beside it or was changed.
+    """
+    tables: list[Path] = []
+    calibrations = []
+    for path in baseline:
+        if path.suffix.lower() != ".json":
+            tables.append(path)
+            continue
+        site = read_site(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        calibrations.append(SourceFile(path.name, digest, 1))
+        for item in site.fitted_on.inputs:
+            if item.role != "scores":
+                continue
+            table = path.parent / item.name
+            remedy = "put it there, or give the score tables of the baseline"
+            if not table.is_file():
+                raise SettingsError(f"{path} was fitted on {shown(item.name)}, which is not beside it", remedy)
+            if hashlib.sha256(table.read_bytes()).hexdigest() != item.sha256:
+                raise SettingsError(f"{table} was changed after {path.name} was fitted on it", remedy)
+            tables.append(table)
+    return tables, calibrations
 
 
 def _by_weights(tables: Sequence[Path]) -> list[Scores]:
@@ -253,15 +285,16 @@ def patients_by(archive: Archive, column: str | None) -> Units:
     subjects = {name: code for code, name in enumerate(sorted(set(baseline["subject"]) | set(new["subject"])))}
     of_weights = [measure.name for measure in MEASURES if measure.of_weights]
     new.loc[new["weights"] != weights_identity(archive.weights), of_weights] = np.nan
-    period_code = {name: code for code, name in enumerate(archive.periods)}
+    codes = [{name: code for code, name in enumerate(sorted(set(table["period"])))} for table in (baseline, new)]
+    codes[1] = {name: code for code, name in enumerate(archive.periods)}
     made = []
-    for table in (baseline, new):
+    for table, period_code in zip((baseline, new), codes, strict=True):
         made.append(
             Patients(
                 values=table[[measure.name for measure in MEASURES]].to_numpy(dtype=np.float64, copy=True),
                 patient=table["subject"].map(subjects).to_numpy(dtype=np.int64),
                 level=table["_level"].map({name: code for code, name in enumerate(level_names)}).to_numpy(np.int64),
-                period=np.array([period_code.get(name, 0) for name in table["period"]], dtype=np.int64),
+                period=np.array([period_code[name] for name in table["period"]], dtype=np.int64),
             )
         )
     _add_novelty(archive, (baseline, new), made)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from avpenet_cli.report.document.review import Notice
+from avpenet_cli.runs.history import HistoryHead
 from avpenet_cli.stats.estimate import Estimate
 
 MONITOR_VERSION = 1
@@ -225,6 +226,7 @@ class MonitorDocument:
         not_charted: measures without a chart, with the reason.
         accuracy: against the ratings; empty without any.
         files: that were read.
+        history: last line of the page's history before it was written; null where it had none.
     """
 
     schema_version: int
@@ -244,3 +246,4 @@ class MonitorDocument:
     not_charted: tuple[NotCharted, ...]
     accuracy: tuple[AccuracyRow, ...]
     files: tuple[MonitorFile, ...]
+    history: HistoryHead | None = None

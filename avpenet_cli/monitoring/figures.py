@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from avpenet_cli.monitoring.document import Chart, PeriodKind
 from avpenet_cli.monitoring.periods import PLURALS
@@ -24,13 +22,12 @@ from avpenet_cli.report.figures.style import (
     FloatArray,
     drawn,
     finish,
-    legend_above,
     padded,
     panel,
     sheet,
 )
 
-_HEIGHT_IN = 3.5
+_HEIGHT_IN = 3.1
 _MOST_LABELS = 3
 _SIGNAL = {"marker": "D", "color": ORANGE, "markersize": 5.0, "linestyle": "none", "zorder": 5}
 
@@ -52,8 +49,8 @@ def control_chart(chart: Chart, kind: PeriodKind, *, name: str) -> Figure:
     )
     signal = np.array([point.signal for point in chart.points])
     canvas = sheet(HALF_IN, _HEIGHT_IN)
-    values = panel(canvas, left=0.72, right=0.12, bottom=1.92, top=0.5)
-    averages = panel(canvas, left=0.72, right=0.12, bottom=0.42, top=1.86)
+    values = panel(canvas, left=0.72, right=0.12, bottom=1.92, top=0.1)
+    averages = panel(canvas, left=0.72, right=0.12, bottom=0.42, top=1.4)
     _draw_means(values, places, scale * mean, signal, chart, scale)
     _draw_average(averages, places, statistic, lower, upper, signal)
     for axes in (values, averages):
@@ -65,13 +62,6 @@ def control_chart(chart: Chart, kind: PeriodKind, *, name: str) -> Figure:
         if len(labels) > 1:
             labels[0].set_horizontalalignment("left")
             labels[-1].set_horizontalalignment("right")
-    handles = [
-        Patch(facecolor=PALE_BLUE),
-        Line2D([], [], color=BLUE, marker="o", markersize=3.5, linewidth=0.9),
-        Line2D([], [], color=INK, linestyle=DASHED, linewidth=0.9),
-        Line2D([], [], **_SIGNAL),  # type: ignore[arg-type]
-    ]
-    legend_above(values, handles, ["baseline, 5-95 %", f"mean of the {kind}", "limits", "beyond a limit"])
     where = f", {chart.column} {chart.level}" if chart.level else ""
     patients = sum(point.patients for point in chart.points)
     beyond = [point.period for point in chart.points if point.signal]
@@ -128,5 +118,5 @@ def _draw_average(
     axes.plot(places, statistic, color=BLUE, marker="o", markersize=3.5, linewidth=0.9, zorder=3)
     axes.plot(places[signal], statistic[signal], **_SIGNAL)  # type: ignore[arg-type]
     axes.set_ylim(*padded(np.concatenate([statistic, lower, upper]), least=0.1))
-    axes.set_ylabel("average", fontsize=SMALL_PT)
+    axes.set_ylabel("average rank", fontsize=SMALL_PT)
     axes.yaxis.set_label_coords(-0.18, 0.5)

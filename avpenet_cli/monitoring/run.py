@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.monitoring.analysis import MonitorOptions, analyse
 from avpenet_cli.monitoring.archive import Files, read_archive
 from avpenet_cli.monitoring.document import MonitorDocument
+from avpenet_cli.runs.history import NO_LINES, ReadFile, history_path, locked_history, refuse_unusable_history
 from avpenet_cli.runs.outputs import refuse_overwriting, refuse_unwritable_file
 from avpenet_cli.stats.estimate import to_json
 from avpenet_cli.storage import atomic_write, write_json
@@ -41,7 +43,8 @@ class MonitorRequest:
         others = (files.subjects, files.reference, files.embeddings, files.baseline_embeddings)
         tables = [*files.new, *files.baseline]
         manifests = [path.with_suffix(".run.json") for path in tables]
-        refuse_overwriting(self.outputs, [*tables, *others, *manifests])
+        histories = [history_path(path) for path in tables]
+        refuse_overwriting(self.outputs, [*tables, *others, *manifests, *histories])
         for path in self.outputs:
             refuse_unwritable_file(path)
 
@@ -58,12 +61,18 @@ def run_monitor(request: MonitorRequest) -> MonitorDocument:
         SettingsError: a table cannot be read, tables do not belong together, or the baseline is too small.
         EnvironmentUnavailableError, OutputError: a file cannot be written.
     """
+    started = datetime.now(UTC)
+    refuse_unusable_history(request.out)
     document = analyse(read_archive(request.files), request.options)
     from avpenet_cli.monitoring.page import render
 
-    page = render(document)
     page_path, json_path = request.outputs
-    write_json(json_path, to_json(document))
-    with atomic_write(page_path) as file:
-        file.write(page.encode("utf-8", "backslashreplace"))
+    with locked_history(request.out) as history:
+        document = replace(document, history=None if history.head == NO_LINES else history.head)
+        page = render(document)
+        write_json(json_path, to_json(document))
+        with atomic_write(page_path) as file:
+            file.write(page.encode("utf-8", "backslashreplace"))
+        read = [ReadFile(file.content, file.name, file.sha256) for file in document.files]
+        history.append("monitor", written=request.outputs, read=read, command=document.command, started=started)
     return document

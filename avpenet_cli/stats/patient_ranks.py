@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 from scipy.special import ndtri
 
 Floats = npt.NDArray[np.float64]
@@ -26,7 +27,7 @@ class Patients:
         values: (n, measures) float64, NaN where there is none.
         patient: (n,) codes.
         level: (n,) codes from 0.
-        period: (n,) from 0; in the baseline it does not matter.
+        period: (n,) codes from 0.
     """
 
     values: Floats
@@ -78,6 +79,21 @@ def scores_against(baseline: Patients, new: Patients, level: int, measure: int) 
     below, not_above = (np.searchsorted(ordered, chosen, side) for side in ("left", "right"))
     scores = normal_scores((below + not_above) / 2.0, ordered.size)
     return np.where(np.isfinite(chosen), scores, np.nan)
+
+
+def periods_differ(patients: Patients, measure: int) -> float:
+    """p of the hypothesis that a measure is alike in all periods (Kruskal and Wallis 1952, J Am Stat Assoc 47:583).
+
+    It rests on patients who are in one period only; NaN with fewer than two periods of two of them, or without spread.
+    """
+    known = np.isfinite(patients.values[:, measure])
+    _, place, count = np.unique(patients.patient[known], return_inverse=True, return_counts=True)
+    values, period = (item[known][count[place] == 1] for item in (patients.values[:, measure], patients.period))
+    groups = [values[period == code] for code in np.unique(period)]
+    groups = [group for group in groups if group.size > 1]
+    if len(groups) < 2 or np.ptp(np.concatenate(groups)) == 0:
+        return float("nan")
+    return float(stats.kruskal(*groups).pvalue)
 
 
 def normal_scores(rank: Floats, n: Floats | int) -> Floats:

@@ -32,6 +32,8 @@ Mask = npt.NDArray[np.bool_]
 
 _DESCRIPTION = "score table"
 _ONE_SPELLING = "keep one of them if they are one recording; if they are two, give one another name"
+CALIBRATION_NUMBERS, ABSTAINED = ("interval_lo", "interval_hi"), "abstained"
+"""Columns of a calibrated table that are kept where a table has them."""
 DIGEST_CHARACTERS = 12
 """Of the weights' digest, in a table's column `weights`."""
 
@@ -270,6 +272,12 @@ def _joined(sheets: Sequence[Sheet]) -> pd.DataFrame:
         else:
             parts = [sheet.numbers(name) if name in sheet.columns else np.full(sheet.rows, np.nan) for sheet in sheets]
             columns[name] = np.concatenate(parts)
+    for name in CALIBRATION_NUMBERS:
+        if any(name in sheet.columns for sheet in sheets):
+            parts = [sheet.numbers(name) if name in sheet.columns else np.full(sheet.rows, np.nan) for sheet in sheets]
+            columns[name] = np.concatenate(parts)
+    if any(ABSTAINED in sheet.columns for sheet in sheets):
+        columns[ABSTAINED] = pa.chunked_array([_text(sheet, ABSTAINED) for sheet in sheets]).to_pandas()
     columns["source"] = np.repeat(np.arange(len(sheets)), rows)
     segments = pd.DataFrame(columns, copy=False)
     codes = segments["recording"].cat.codes.to_numpy()
