@@ -254,7 +254,7 @@ def _sentence(
     size = f"by {amount(measure, difference.value, signed=True)}{interval}"
     where = ""
     if place.levels:
-        where = f", {place.column} {', '.join(place.levels)} only"
+        where = f", only at {' and '.join(f'{place.column} {level}' for level in place.levels)}"
     elif archive.columns:
         where = f", not confined to one {' or '.join(archive.columns)}"
     still = "" if ongoing else f" It was last beyond its limits in {period_words(kind, periods[change.until])}."

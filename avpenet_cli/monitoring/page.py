@@ -39,9 +39,9 @@ def render(document: MonitorDocument) -> str:
         method_sources=SOURCES,
         amount=_amount,
         measures=[MEASURES[INDEX[name]] for name in dict.fromkeys(chart.measure for chart in document.charts)],
+        label_of={measure.name: measure.label for measure in MEASURES},
         overall=overall,
         by_level=by_level,
-        figure_of={id(chart): name for name, chart in (*overall, *by_level)},
         plural_kind=PLURALS[document.period],
     )
     return environment.get_template(PAGE_TEMPLATE).render(doc=document, figures=figures, sections=_sections(document))
