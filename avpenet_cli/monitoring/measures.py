@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from avpenet_cli.records import THIN_EVIDENCE, Flag, Status
@@ -95,7 +94,7 @@ def segment_measures(segments: pd.DataFrame) -> pd.DataFrame:
         has = np.array([not flags.isdisjoint(str(text).split()) for text in texts], dtype=np.float64)
         columns[name] = has[codes]
     nothing = np.full(len(segments), np.nan)
-    columns["abstained"] = _truth(segments["abstained"]) if "abstained" in segments else nothing
+    columns["abstained"] = segments["abstained"].to_numpy(dtype=np.float64) if "abstained" in segments else nothing
     reference = segments["reference"].to_numpy(dtype=np.float64)
     columns["bias"] = columns["score"] - reference
     if {"interval_lo", "interval_hi"} <= set(segments.columns):
@@ -106,9 +105,3 @@ def segment_measures(segments: pd.DataFrame) -> pd.DataFrame:
         columns["coverage"] = nothing
     columns["novelty"] = nothing
     return pd.DataFrame({measure.name: columns[measure.name] for measure in MEASURES}, index=segments.index)
-
-
-def _truth(column: pd.Series[str]) -> npt.NDArray[np.float64]:
-    """Yes as 1, no as 0, nothing as NaN, however the table writes it."""
-    words = {"true": 1.0, "yes": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "no": 0.0, "0": 0.0, "0.0": 0.0}
-    return np.array([words.get(text.lower(), np.nan) for text in column.astype(str)], dtype=np.float64)

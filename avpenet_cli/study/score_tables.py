@@ -20,7 +20,7 @@ from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Status
 from avpenet_cli.study.readers import read_sheet
 from avpenet_cli.study.sheets import Sheet, SourceFile, Table, quoted
-from avpenet_cli.tables import COLUMNS
+from avpenet_cli.tables import CALIBRATED_COLUMNS, COLUMNS
 
 REQUIRED = ("recording", "start_s", "end_s", "score", "status")
 DEFAULT_CUT_POINTS = (3.0, 6.0)
@@ -32,8 +32,6 @@ Mask = npt.NDArray[np.bool_]
 
 _DESCRIPTION = "score table"
 _ONE_SPELLING = "keep one of them if they are one recording; if they are two, give one another name"
-CALIBRATION_NUMBERS, ABSTAINED = ("interval_lo", "interval_hi"), "abstained"
-"""Columns of a calibrated table that are kept where a table has them."""
 DIGEST_CHARACTERS = 12
 """Of the weights' digest, in a table's column `weights`."""
 
@@ -60,7 +58,8 @@ class Scores:
     Attributes:
         segments: one row per segment, ordered by the recordings' first appearance, then by start. `recording` and
             `weights` are categories; other text is `str`, empty cells being empty strings; numbers are float64, empty
-            cells being NaN. Columns of `tables.COLUMNS` that a table lacks are missing in its rows. `source` is the
+            cells being NaN. Columns of `tables.COLUMNS` that a table lacks are missing in its rows; those of
+            `CALIBRATED_COLUMNS` are there if a table has them. `source` is the
             index of the row's table in `sources`.
         sources: the files.
         weights: with which the tables were scored, as they state it, in full where one says more than another; empty
@@ -272,12 +271,10 @@ def _joined(sheets: Sequence[Sheet]) -> pd.DataFrame:
         else:
             parts = [sheet.numbers(name) if name in sheet.columns else np.full(sheet.rows, np.nan) for sheet in sheets]
             columns[name] = np.concatenate(parts)
-    for name in CALIBRATION_NUMBERS:
+    for name in (column.name for column in CALIBRATED_COLUMNS):
         if any(name in sheet.columns for sheet in sheets):
             parts = [sheet.numbers(name) if name in sheet.columns else np.full(sheet.rows, np.nan) for sheet in sheets]
             columns[name] = np.concatenate(parts)
-    if any(ABSTAINED in sheet.columns for sheet in sheets):
-        columns[ABSTAINED] = pa.chunked_array([_text(sheet, ABSTAINED) for sheet in sheets]).to_pandas()
     columns["source"] = np.repeat(np.arange(len(sheets)), rows)
     segments = pd.DataFrame(columns, copy=False)
     codes = segments["recording"].cat.codes.to_numpy()

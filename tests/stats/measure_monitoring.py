@@ -36,14 +36,14 @@ def main() -> None:
     print(f"weeks until the shifted column alarms, median (90th percentile) of {n_sites // 3} sites")
     for n_baseline, a_week in ((30, 3.0), (100, 6.0)):
         for name, (column, shift) in SHIFTS.items():
-            delays = []
+            delays: list[float] = []
             for seed in range(n_sites // 3):
                 rng = np.random.default_rng([seed, n_baseline, column])
                 period = np.repeat(np.arange(N_WEEKS), rng.poisson(a_week, N_WEEKS))
                 new = patients(len(period), rng)
                 new[period >= CHANGED_AT, column] += shift
                 signal = charts(patients(n_baseline, rng), new, period, EVERY)[column].signal[CHANGED_AT:]
-                delays.append(signal.argmax() + 1 if signal.any() else np.inf)
+                delays.append(float(signal.argmax() + 1) if signal.any() else np.inf)
             middle, late = np.median(delays), np.quantile(delays, 0.9, method="higher")
             print(f"{n_baseline} baseline patients, {a_week:g} a week, {name}: {middle:g} ({late:g})")
 

@@ -71,7 +71,7 @@ def test_simulated_limits_come_to_the_published_ones() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("n_baseline", "a_week"), [(25, 2.0), (100, 6.0)])
 def test_the_false_alarm_rate_holds_for_skewed_columns_and_few_patients(n_baseline: int, a_week: float) -> None:
-    every, n_weeks, n_sites = 20.0, 20, 120
+    every, n_weeks, n_sites = 20.0, 16, 80
     alarms = 0
     for seed in range(n_sites):
         rng = np.random.default_rng([seed, n_baseline])
