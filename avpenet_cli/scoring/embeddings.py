@@ -69,12 +69,13 @@ def check_embeddings_path(path: Path, out: Path, *, replacing: bool = False) -> 
         )
     if path.name in (out.name, f"{out.stem}.partial.parquet"):
         raise SettingsError(f"--embeddings {path}: a file of scores has that name", "give another name")
-    if path.exists() and not _is_of_embeddings(path):
-        raise OutputError(f"{path} exists, and avpenet score did not write it", _OTHER_NAME)
     store = journal_path(path)
-    if store.exists() and _owner(store) != out.name:
-        raise OutputError(f"{store} is of another run, or damaged", _OTHER_NAME)
-    if path.exists() and not store.exists() and not replacing:
+    if store.exists():
+        if _owner(store) != out.name:
+            raise OutputError(f"{store} is of another run, or damaged", _OTHER_NAME)
+    elif path.exists() and not _is_of_embeddings(path):
+        raise OutputError(f"{path} exists, and avpenet score did not write it", _OTHER_NAME)
+    elif path.exists() and not replacing:
         raise OutputError(
             f"{path} exists, but not its journal, so what it holds cannot be known",
             "choose another --embeddings, or --overwrite to score everything again",

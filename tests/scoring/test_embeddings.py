@@ -136,6 +136,9 @@ def test_table_is_the_same_with_and_without_and_later_embeddings_are_those_of_a_
     assert file_of(again).read_bytes() == file_of(finished).read_bytes()
     assert [result.reused for result in scored(again)] == [True, True, False]
     assert not list(tmp_path.glob(".*"))
+    file_of(again).write_bytes(b"damaged since")
+    scored(again)
+    assert file_of(again).read_bytes() == file_of(finished).read_bytes()
     lines = Lines()
     scored(requested(archive, out, embeddings=False), lines)
     assert "embeddings.parquet is of an earlier run: give --embeddings to renew it, or remove it" in lines.warnings
