@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from avpenet_cli.calibration.site import (
 )
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phrasing import plural
+from avpenet_cli.runs.history import ReadFile, history_path, locked_history, refuse_unusable_history
 from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting, refuse_unwritable_file
 from avpenet_cli.stats.bootstrap import Resampling
 from avpenet_cli.stats.calibration_fit import FOLDS
@@ -102,28 +103,37 @@ class CalibrateRequest:
         if self.abstain_on and self.risk is None:
             raise SettingsError("--abstain-on without a limit", "give --max-error or --max-large-errors")
         manifests = [path.with_suffix(".run.json") for path in self.scores]
-        refuse_overwriting([self.out], [*self.scores, *manifests, self.reference, self.subjects])
+        histories = [history_path(path) for path in self.scores]
+        refuse_overwriting([self.out], [*self.scores, *manifests, *histories, self.reference, self.subjects])
         refuse_unwritable_file(self.out)
         if not self.overwrite:
             refuse_existing(self.out, "choose another --out, or add --overwrite")
 
 
-def run_calibrate(request: CalibrateRequest) -> SiteCalibration:
+def run_calibrate(request: CalibrateRequest) -> tuple[SiteCalibration, tuple[str, ...]]:
     """Read the tables, fit, and write the calibration.
 
     Returns:
-        The calibration as written.
+        The calibration as written; what was merged or matched in spite of its spelling, which may name patients and
+        is not written.
 
     Raises:
         SettingsError: a table cannot be read, the tables do not belong together, a rated recording has no patient, or
             nothing can be fitted, see `fit_site`.
         EnvironmentUnavailableError, OutputError: the file cannot be written.
+        OutputLockedError: another run writes it.
     """
+    refuse_unusable_history(request.out)
+    started = datetime.now(UTC)
     ratings, subjects = read_ratings(request.reference), read_subjects(request.subjects)
     inputs = match_tables(read_scores(request.scores), ratings, subjects)
     site = fit_tables(inputs, request)
-    write_site(request.out, site)
-    return site
+    with locked_history(request.out) as history:
+        site = sealed(replace(site, history=history.head))
+        write_site(request.out, site)
+        read = [ReadFile(file.role, file.name, file.sha256) for file in site.fitted_on.inputs]
+        history.append("calibrate", written=[request.out], read=read, command=request.command, started=started)
+    return site, inputs.notices
 
 
 def fit_tables(inputs: Inputs, request: CalibrateRequest) -> SiteCalibration:
@@ -159,7 +169,7 @@ def fit_tables(inputs: Inputs, request: CalibrateRequest) -> SiteCalibration:
             fitted_on=_fitted_on(rows, pairing, scores, ratings, subjects, fitted.groups),
             curves=fitted.curves,
             abstention=fitted.abstention,
-            notices=(*_source_notices(scores, weights), *inputs.notices, *fitted.notices),
+            notices=(*_source_notices(scores, weights), *fitted.notices),
         )
     )
 
@@ -258,7 +268,7 @@ def _stride_s(segments: pd.DataFrame) -> float | None:
 
 
 def _source_notices(scores: Scores, weights: FittedWeights) -> list[str]:
-    notices = list(scores.notices)
+    notices = []
     if weights.demonstration:
         notices.append(
             "the scores are of DEMONSTRATION weights, trained on synthetic patients: this calibration shows how one "

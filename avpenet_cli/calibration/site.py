@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avpenet_cli.errors import SettingsError, reason
+from avpenet_cli.runs.history import HistoryHead
 from avpenet_cli.stats.estimate import NAN, Estimate, to_json
 from avpenet_cli.storage import write_json
 from avpenet_cli.study.score_tables import weights_identity
@@ -313,6 +314,7 @@ class SiteCalibration:
         curves: the pooled curve first, then those of groups.
         abstention: None where it was not asked for.
         notices: what a reader must know, in sentences.
+        history: last line of the file's history before the line of this calibration; None in memory.
         digest: SHA-256 over the rest of the file, hexadecimal; see `content_digest`.
     """
 
@@ -327,6 +329,7 @@ class SiteCalibration:
     curves: tuple[Curve, ...]
     abstention: Abstention | None
     notices: tuple[str, ...]
+    history: HistoryHead | None = None
     digest: str = ""
 
     @property

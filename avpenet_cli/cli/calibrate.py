@@ -91,9 +91,9 @@ def calibrate(
         command=recorded_command(context, private=False),
         overwrite=overwrite,
     )
-    site = run_calibrate(request)
+    site, spellings = run_calibrate(request)
     if not quiet:
-        for line in _summary(site, out):
+        for line in [*(f"note: {notice}" for notice in spellings), *_summary(site, out)]:
             typer.echo(printable(line))
     return ExitCode.OK
 
@@ -150,10 +150,10 @@ def _curve_lines(curve: Curve, coverage: float, method: str) -> list[str]:
         after = "" if method == "none" else f"  ->  {_estimate(getattr(fit.after, attribute))}"
         lines.append(f"  {label:20} {before}{after}")
     if method != "none":
-        lines.append(f"  {'change of the first':20} {_estimate(fit.mae_change)}: {fit.verdict}")
+        lines.append(f"  {'change of the error':20} {_estimate(fit.mae_change)}: {fit.verdict}")
     lines.append(
-        f"  {100 * coverage:g} % interval for a segment of a new patient: +- {interval.half_width:.2f} points, "
-        f"within 0 to 10 {interval.mean_width:.2f} wide on average; expected coverage {100 * coverage:g} to "
+        f"  {100 * coverage:g} % interval for a segment of a new patient: +- {interval.half_width:.2f} points, on "
+        f"average {interval.mean_width:.2f} wide within 0 to 10; expected coverage {100 * coverage:g} to "
         f"{100 * interval.coverage_at_most:.1f} %"
     )
     return lines

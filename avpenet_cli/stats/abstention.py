@@ -1,8 +1,8 @@
 """Which segments to leave unanswered so that the risk in the others keeps a stated limit, with the patient as the unit.
 
 The rule is a threshold on one measure of evidence. Thresholds are tested from the strictest on, each by a one-sided
-test over patients, until the first that fails (fixed-sequence testing; Angelopoulos et al. 2021, arXiv:2110.01052,
-section 3.2): the chosen one keeps the limit with the stated confidence although many were looked at.
+test over patients, until the first that fails (fixed-sequence testing, as in Learn then Test; Angelopoulos et al.
+2021, arXiv:2110.01052): the chosen one keeps the limit with the stated confidence although many were looked at.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def choose_threshold(
         upper = upper_limit(lost, answered, confidence) if n_answered >= FEWEST_ANSWERED else float("nan")
         keeps = keeps and upper <= limit
         risk = float(lost.sum() / answered.sum())
-        results.append(ThresholdRisk(threshold, float(answered.mean()), n_answered, risk, upper, keeps))
+        results.append(ThresholdRisk(threshold, min(1.0, float(answered.mean())), n_answered, risk, upper, keeps))
     return tuple(results)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from avpenet_cli import schemas
 from avpenet_cli.calibration.site import read_site
+from avpenet_cli.runs.history import history_path
 from avpenet_cli.runs.outputs import refuse_existing
 from tests.support.reports import FEW_RESAMPLES, Avpenet, strict_json, write_ratings, write_scores
 
@@ -66,6 +67,9 @@ def test_it_writes_a_calibration_that_says_where_it_was_fitted(
     assert fitted.scales == ("NIPS", "NRS")
     assert fitted.n_subjects >= 20
     assert len(site.weights.digest) == 64
+    (line,) = history_path(out).read_text().splitlines()
+    assert json.loads(line)["event"] == "calibrate"
+    assert json.loads(line)["written"][0]["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     # Never dressed up.
     assert site.weights.demonstration
     assert any("DEMONSTRATION" in notice for notice in site.notices)
@@ -73,7 +77,6 @@ def test_it_writes_a_calibration_that_says_where_it_was_fitted(
     half_width = site.pooled.interval.half_width
     assert f"90 % interval for a segment of a new patient: +- {half_width:.2f} points" in done.out
     assert str(study) not in out.read_text()
-    # No patient's or recording's name, but in the tables' own notices.
     assert not any(row["subject"] in out.read_text() for row in rows_of(study / "subjects.csv"))
 
 
@@ -141,6 +144,19 @@ def test_settings_that_cannot_be_used_are_refused_in_one_line(
     assert len(done.err.splitlines()) == 1
     assert message in done.err
     refuse_existing(tmp_path / "site.json")
+
+
+def test_merged_spellings_of_a_patient_are_shown_and_not_written(avpenet_here: Avpenet, altered: Path) -> None:
+    rows = rows_of(altered / "subjects.csv")
+    first = rows[0]["subject"]
+    recordings = {row["recording"] for row in rows if row["subject"] == first}
+    twin = next(row for row in rows if row["recording"] not in recordings)
+    twin |= {name: value for name, value in rows[0].items() if name != "recording"} | {"subject": first.lower()}
+    write_rows(altered / "subjects.csv", rows)
+    done = avpenet_here("calibrate", *tables(altered), "--out", altered / "site.json")
+    assert done.code == 0, done.err
+    assert "read as one patient" in done.out
+    assert first.lower() not in (altered / "site.json").read_text().lower()
 
 
 def test_too_few_patients_are_refused(avpenet_here: Avpenet, altered: Path) -> None:

@@ -5,7 +5,8 @@ Each prints a table from so many simulated sites of each kind and size; `test_co
 - `.venv/bin/python -m tests.stats.measure_conformal coverage 400`: coverage of new patients' segments;
 - `... band 400`: coverage of the curve's 95 % intervals;
 - `... abstention 1000`: how often the risk beyond a chosen threshold is over its limit;
-- `... phantoms FOLDER 200`: coverage on held-out patients, in tables of predictions of synthetic patients.
+- `... phantoms PREDICTIONS INDEX 100`: coverage on held-out patients, in the tables of predictions of `avpenet
+  experiment`, with the age groups of the store's `index.parquet`.
 """
 
 from __future__ import annotations
@@ -128,27 +129,34 @@ def abstention_failures(n_patients: int, repeats: int, limit: float) -> tuple[fl
     return over / repeats, found / repeats
 
 
-def phantoms(folder: Path, repeats: int, n_fit: int = 60) -> None:
-    """Print coverage on held-out patients of the tables of predictions in `folder` (`avpenet experiment`)."""
+def phantoms(predictions: Path, index: Path, repeats: int, n_fit: int = 60) -> None:
+    """Print coverage on held-out patients: of all, naive, width; of each age group with its own curve and interval."""
     import pandas as pd
 
-    for path in sorted(folder.glob("*.parquet")):
-        table = pd.read_parquet(path, columns=["view", "subject", "score", "reference"])
-        table = table[table["view"] == "clean"]
-        pairs = Pairs.of(table["score"].to_numpy(), table["reference"].to_numpy(), table["subject"].to_numpy())
-        if pairs.n_subjects < n_fit + 20:
-            continue
+    recordings = pd.read_parquet(index, columns=["recording", "age_group"]).drop_duplicates("recording")
+    for path in sorted(predictions.glob("*.parquet")):
+        table = pd.read_parquet(path, columns=["view", "recording", "subject", "score", "reference"])
+        table = table[table["view"] == "clean"].merge(recordings, on="recording")
+        columns = (table[name].to_numpy() for name in ("score", "reference", "subject"))
+        pairs = Pairs.of(*columns)
+        adult = np.bincount(pairs.subject, table["age_group"] == "adult", pairs.n_subjects) > 0
         found = []
         for number in range(repeats):
             chosen = np.random.default_rng([4, number]).permutation(pairs.n_subjects) < n_fit
-            part, rest = of_patients(pairs, chosen), of_patients(pairs, ~chosen)
-            by_patient, naive = fitted_half_widths(part, "monotone", number)
-            predicted = fit_curve(part, "monotone").at(rest.model)
-            found.append(
-                [covered(rest, predicted, by_patient).mean(), covered(rest, predicted, naive).mean(), 2 * by_patient]
-            )
-        mean = np.mean(found, axis=0)
-        print(f"{path.stem:45} {pairs.n_subjects:4} {mean[0]:.3f} {mean[1]:.3f} {mean[2]:.2f}")
+            row = list(held_out_coverage(of_patients(pairs, chosen), of_patients(pairs, ~chosen), number))
+            for level in (adult, ~adult):
+                parts = of_patients(pairs, chosen & level), of_patients(pairs, ~chosen & level)
+                row.append(held_out_coverage(*parts, number)[0])
+            found.append(row)
+        print(path.stem, pairs.n_subjects, np.mean(found, axis=0).round(3), flush=True)
+
+
+def held_out_coverage(part: Pairs, rest: Pairs, seed: int) -> tuple[float, float, float]:
+    """Coverage of the patients of `rest` by intervals of those of `part`, the naive one, and the width by patients."""
+    by_patient, naive = fitted_half_widths(part, "monotone", seed)
+    predicted = fit_curve(part, "monotone").at(rest.model)
+    shares = [float(covered(rest, predicted, width).mean()) for width in (by_patient, naive)]
+    return shares[0], shares[1], 2 * by_patient
 
 
 def main(what: str, *arguments: str) -> None:
@@ -171,7 +179,7 @@ def main(what: str, *arguments: str) -> None:
                 over, some = abstention_failures(n_patients, int(arguments[0]), limit)
                 print(f"{n_patients:4} {limit} over {over:.3f} found {some:.3f}", flush=True)
     else:
-        phantoms(Path(arguments[0]), int(arguments[1]))
+        phantoms(Path(arguments[0]), Path(arguments[1]), int(arguments[2]))
 
 
 if __name__ == "__main__":
