@@ -1,8 +1,8 @@
 """Intervals on synthetic patients that the calibration has not seen, of a site that the network has not seen either.
 
 `tests/golden/phantom-calibration.csv` has the scores of a network that was trained without that site: from
-`predictions/avpenet-seed-42-without-559aead0.parquet` of the experiment in docs/explanation/experiments.md the rows with
-`view` clean and `split` test, with the age groups of the store's `index.parquet`.
+`predictions/avpenet-seed-42-without-559aead0.parquet` of the experiment in docs/explanation/experiments.md the rows
+with `view` clean and `split` test, with the age groups of the store's `index.parquet`.
 """
 
 from __future__ import annotations
