@@ -2,10 +2,11 @@
 
 Each prints a table from so many simulated sites of each kind and size; `test_conformal.py` checks the same with fewer:
 
-- `.venv/bin/python -m tests.stats.measure_conformal coverage 400`: coverage of new patients' segments;
-- `... band 400`: coverage of the curve's 95 % intervals;
-- `... abstention 1000`: how often the risk beyond a chosen threshold is over its limit;
-- `... phantoms PREDICTIONS INDEX 100`: coverage on held-out patients, in the tables of predictions of `avpenet
+- `.venv/bin/python -m tests.stats.measure_conformal coverage 200`: coverage of new patients' segments;
+- `... groups 100`: the same of two groups, with intervals of their own and with pooled ones;
+- `... band 100`: coverage of the curve's 95 % intervals;
+- `... abstention 300`: how often the risk beyond a chosen threshold is over its limit;
+- `... phantoms PREDICTIONS INDEX 20`: coverage on held-out patients, in the tables of predictions of `avpenet
   experiment`, with the age groups of the store's `index.parquet`.
 """
 
@@ -166,6 +167,7 @@ def main(what: str, *arguments: str) -> None:
             for n_patients in (20, 40, 80):
                 mean = coverage(site, n_patients, int(arguments[0])).mean(axis=0)
                 print(f"{name:26} {n_patients:4} {mean[0]:.3f} {mean[1]:.3f} {mean[2]:.2f}", flush=True)
+    elif what == "groups":
         for n_per_group in (20, 40, 80):
             own, pooled = group_coverage(n_per_group, int(arguments[0]))
             print(f"groups, {n_per_group} each: own {own.round(3)}, pooled {pooled.round(3)}", flush=True)
