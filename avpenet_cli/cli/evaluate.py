@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import Debug, Quiet
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.cli.run_log import printable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
+    context: typer.Context,
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Store made by avpenet prepare.", show_default=False)],
     weights: Annotated[str, typer.Option(help="Name or file of the weights; see avpenet weights list.")],
     out: Annotated[
@@ -46,7 +48,15 @@ def evaluate(
         from avpenet_cli.evaluation.run import EvaluateRequest, evaluate_weights
 
         request = EvaluateRequest(
-            store, weights, out, cast("Split", split), parse_conditions(conditions), seed, device, overwrite
+            store,
+            weights,
+            out,
+            cast("Split", split),
+            parse_conditions(conditions),
+            seed,
+            device,
+            overwrite,
+            command=recorded_command(context, private=False),
         )
         record = evaluate_weights(request, callbacks)
         callbacks.close_progress()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import Debug, Quiet, WeightsName
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.cli.run_log import printable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def explain(
+    context: typer.Context,
     recording: Annotated[
         Path, typer.Argument(metavar="RECORDING", help="The recording to explain.", show_default=False)
     ],
@@ -60,6 +62,7 @@ def explain(
         from avpenet_cli.explanation.selection import Selection, parse_segments, parse_time
         from avpenet_cli.weights import default_entry, find
 
+        faces = _face_style(blur_eyes, landmarks_only, no_frames)
         request = ExplainRequest(
             recording=recording,
             weights=default_entry() if weights is None else find(weights),
@@ -69,11 +72,12 @@ def explain(
                 top=top,
                 around_s=None if around is None else parse_time(around),
             ),
-            faces=_face_style(blur_eyes, landmarks_only, no_frames),
+            faces=faces,
             stride_s=stride,
             seed=seed,
             device=device,
             overwrite=overwrite,
+            command=recorded_command(context, private=faces != "shown"),
         )
         explanation = explain_recording(request, callbacks)
         callbacks.close_progress()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import CsvBom, Debug, Quiet
 from avpenet_cli.cli.ratings_agreement import agreement
 from avpenet_cli.cli.ratings_join import join
@@ -32,6 +33,7 @@ _SHOWN = 8
 
 @app.command("import")
 def import_ratings(
+    context: typer.Context,
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="What raters' programs wrote.", show_default=False)
     ],
@@ -73,6 +75,7 @@ def import_ratings(
         left_out=left_out,
         csv_bom=csv_bom,
         overwrite=overwrite,
+        command=recorded_command(context, private=False),
     )
     summary = run(request)
     if not quiet:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import Debug
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def agreement(
+    context: typer.Context,
     ratings: Annotated[
         list[Path],
         typer.Argument(
@@ -39,6 +41,7 @@ def agreement(
     """Measure how well raters agree: ICC, kappa, limits of agreement, drift; on whole scales and on items."""
     from avpenet_cli.ratings.agreement import AgreementRequest, measure_agreement
     from avpenet_cli.ratings.agreement_files import check_out, write_agreement
+    from avpenet_cli.runs.history import read_file, record_run
     from avpenet_cli.runs.outputs import refuse_overwriting
     from avpenet_cli.stats.bootstrap import Resampling
 
@@ -48,6 +51,10 @@ def agreement(
     document = measure_agreement(AgreementRequest(tuple(ratings), subjects, Resampling(bootstrap, seed)))
     if out is not None:
         write_agreement(out, document)
+        read = [*(("ratings", path) for path in ratings), *([("subjects", subjects)] if subjects else [])]
+        files = [read_file(content, path) for content, path in read]
+        command = recorded_command(context, private=False)
+        record_run(out, "ratings agreement", written=[out], read=files, command=command)
     _print(document)
     return ExitCode.OK
 

@@ -48,7 +48,7 @@ FILES = (
 )
 """Files in the order of writing: the last one certifies the others."""
 
-_OWN_FILES = {*FILES, f"{EVALUATION_FILE}.lock", f"{EVALUATION_FILE}.holder"}
+_OWN_FILES = {*FILES, *(f"{EVALUATION_FILE}.{ending}" for ending in ("lock", "holder", "history.jsonl"))}
 _REFERENCE_DECIMALS = 6
 _DECODING = "decoding."
 

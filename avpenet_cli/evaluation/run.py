@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from avpenet_cli.dataset.record import STORE_FILE
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.evaluation.conditions import Condition, parse_conditions
 from avpenet_cli.evaluation.evaluate import evaluate, select_segments
 from avpenet_cli.evaluation.outputs import (
     EVALUATION_FILE,
+    FILES,
     prepare_evaluation_directory,
     remove_temporary_files,
     scoring_settings,
@@ -20,6 +23,7 @@ from avpenet_cli.evaluation.record import EvaluationRecord
 from avpenet_cli.evaluation.split import check_preprocessing, identify_split
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, device_name
+from avpenet_cli.runs.history import read_file, record_run, refuse_unusable_history
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.weights import find
@@ -38,6 +42,7 @@ class EvaluateRequest:
         seed: seed of noise, covered cells and resampling.
         device: auto, cpu, cuda or cuda:N.
         overwrite: replace the evaluation in `out`.
+        command: that was given, for the history; without folders.
     """
 
     store: Path
@@ -48,6 +53,7 @@ class EvaluateRequest:
     seed: int = 42
     device: str = "auto"
     overwrite: bool = False
+    command: str = ""
 
 
 def evaluate_weights(request: EvaluateRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> EvaluationRecord:
@@ -64,6 +70,7 @@ def evaluate_weights(request: EvaluateRequest, callbacks: RunCallbacks = NO_CALL
         Interrupted: the callbacks asked for it; nothing is kept.
         AvpenetError: a score that is not finite.
     """
+    started = datetime.now(UTC)
     store, entry = SegmentStore.open(request.store), find(request.weights)
     description = entry.description
     check_preprocessing(store, description)
@@ -75,6 +82,7 @@ def evaluate_weights(request: EvaluateRequest, callbacks: RunCallbacks = NO_CALL
     callbacks.set_total(recordings)
     with output_lock(request.out / EVALUATION_FILE):
         remove_temporary_files(request.out)
+        refuse_unusable_history(request.out / EVALUATION_FILE)
         network = Network(entry, run)
         for warning in (description.notice, split.warning):
             if warning:
@@ -85,6 +93,14 @@ def evaluate_weights(request: EvaluateRequest, callbacks: RunCallbacks = NO_CALL
             callbacks.warning(f"{name} is not computable: {reason}")
         callbacks.info("writing the report and the tables")
         record = write_evaluation(request.out, store, split, network, run, evaluation, request.conditions, request.seed)
+        record_run(
+            request.out / EVALUATION_FILE,
+            "evaluate",
+            written=[request.out / name for name in reversed(FILES)],
+            read=[read_file("segment store", request.store / STORE_FILE)],
+            command=request.command,
+            started=started,
+        )
         for note in record.notes:
             callbacks.warning(note)
     return record

@@ -16,7 +16,7 @@ from avpenet_cli.storage import storage_fault
 
 PAGE_FILE, EXPLAIN_FILE = "explain.html", "explain.json"
 _FIGURE = re.compile(r"segment-\d{4,}\.(png|svg)")
-_LOCK_FILES = {f"{EXPLAIN_FILE}.lock", f"{EXPLAIN_FILE}.holder"}
+_KEPT_FILES = {f"{EXPLAIN_FILE}.{ending}" for ending in ("lock", "holder", "history.jsonl")}
 _UNFINISHED = ".explain."
 
 
@@ -46,7 +46,7 @@ def explanation_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
         EnvironmentUnavailableError: the disk is full or failed.
     """
     is_new = _create(folder)
-    prepare_output_directory(folder, lambda name: _is_written(name) or name in _LOCK_FILES)
+    prepare_output_directory(folder, lambda name: _is_written(name) or name in _KEPT_FILES)
     remedy = "give --overwrite to replace the explanation, or choose another --out"
     with output_lock(folder / EXPLAIN_FILE):
         if not overwrite:  # under the lock: another run may have finished since
@@ -89,7 +89,7 @@ def _remove(folder: Path) -> None:
     """Remove what a run wrote, and the folder unless something else is in it."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            if _is_written(path.name) or path.name in _LOCK_FILES:
+            if _is_written(path.name) or path.name in _KEPT_FILES:
                 path.unlink()
         folder.rmdir()
 

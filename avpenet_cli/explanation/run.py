@@ -33,6 +33,7 @@ from avpenet_cli.records import RecordingOutcome, SegmentScore
 from avpenet_cli.report.figures.style import Figure
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, device_name
+from avpenet_cli.runs.history import read_file, record_run, refuse_unusable_history
 from avpenet_cli.runs.manifest import weights_mark
 from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.scoring.network import Network, SegmentTokens
@@ -64,6 +65,7 @@ class ExplainRequest:
         device: auto, cpu, cuda or cuda:N.
         maps: how maps and checks are computed.
         overwrite: replace the explanation in `out`.
+        command: that was given, for the history; without folders.
     """
 
     recording: Path
@@ -76,6 +78,7 @@ class ExplainRequest:
     device: str = "auto"
     maps: MapSettings = field(default_factory=MapSettings)
     overwrite: bool = False
+    command: str = ""
 
 
 def explain(request: ExplainRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> Explanation:
@@ -101,7 +104,9 @@ def explain(request: ExplainRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> 
 
 
 def _explain(request: ExplainRequest, callbacks: RunCallbacks) -> Explanation:
+    started = datetime.datetime.now(datetime.UTC)
     check_file(request.recording)
+    refuse_unusable_history(request.out / EXPLAIN_FILE)
     options = {"stride_s": request.stride_s, "device": request.device, "seed": request.seed}
     run = read_settings(RunSettings, None, options)
     choose_device(run.device)
@@ -155,7 +160,18 @@ def _explain(request: ExplainRequest, callbacks: RunCallbacks) -> Explanation:
         record = explain_record(explanation, records, digests(folder))
         write_json(folder / EXPLAIN_FILE, to_json(record))
         callbacks.item_done()
+    _record_run(request, explanation, started)
     return explanation
+
+
+def _record_run(request: ExplainRequest, explanation: Explanation, started: datetime.datetime) -> None:
+    recording = read_file("recording", request.recording)
+    if request.faces != "shown":
+        recording = dataclasses.replace(recording, file="")
+    out = request.out / EXPLAIN_FILE
+    figures = [path for path in sorted(request.out.iterdir()) if path.name.startswith("segment-")]
+    written = [out, request.out / PAGE_FILE, *figures]
+    record_run(out, "explain", written=written, read=[recording], command=request.command, started=started)
 
 
 def _require_scores(chosen: Chosen, outcome: RecordingOutcome) -> None:

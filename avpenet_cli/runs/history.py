@@ -239,6 +239,20 @@ def locked_history(output: Path) -> Iterator[History]:
         os.close(handle)
 
 
+def record_run(
+    output: Path,
+    event: str,
+    *,
+    written: Sequence[Path],
+    read: Sequence[ReadFile] = (),
+    command: str = "",
+    started: datetime | None = None,
+) -> None:
+    """Append the line of a run that has written its files; arguments and errors as `History.append`."""
+    with locked_history(output) as history:
+        history.append(event, written=written, read=read, command=command, started=started)
+
+
 def refuse_unusable_history(output: Path) -> None:
     """Raise where a run could not append to the history at its end; creates nothing.
 
@@ -277,6 +291,11 @@ def written_file(path: Path) -> WrittenFile:
             )
     except OSError as error:
         raise storage_fault(path, error) from None
+
+
+def read_file(content: str, path: Path) -> ReadFile:
+    """A file that a run has read, by its name; raises as `written_file`."""
+    return ReadFile(content, path.name, written_file(path).sha256)
 
 
 def operator() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from avpenet_cli.errors import AvpenetError, ExitCode, SettingsError
 from avpenet_cli.report.document.review import Notice
 from avpenet_cli.report.notices import manifest_notices, weights_notice
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.runs.history import ReadFile, record_run, refuse_unusable_history
 from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting, refuse_unwritable_file
 from avpenet_cli.stats.estimate import Estimate, absent
 from avpenet_cli.study.ratings import read_events, read_ratings
@@ -124,6 +126,7 @@ class TrajectoryRequest:
         # Before an hour of scoring, not after it.
         for path in self.outputs:
             refuse_unwritable_file(path)
+        refuse_unusable_history(self.out)
         refuse_overwriting(self.outputs, [*self.tables, *manifests, *others, *recordings])
         if not self.overwrite:
             for path in self.outputs:
@@ -210,6 +213,7 @@ class _Run:
 
     def __init__(self, request: TrajectoryRequest, callbacks: RunCallbacks) -> None:
         self._request, self._callbacks = request, callbacks
+        self._started = datetime.now(UTC)
         # Small tables first: a mistake in them must not cost an hour of scoring.
         self._rules_file = None if request.alerts is None else read_rules_file(request.alerts)
         self._rules: tuple[Rule, ...] = () if self._rules_file is None else self._rules_file.rules
@@ -321,6 +325,9 @@ class _Run:
         writers[request.format]()
         if request.alerts is not None:
             write_table(request.outputs[1], self._alerts, ALERT_COLUMNS, byte_order_mark=request.csv_bom)
+        read = [ReadFile(source.content, source.name, source.sha256) for source in self._sources() if source.sha256]
+        written, command = request.outputs, request.command
+        record_run(request.out, "trajectory", written=written, read=read, command=command, started=self._started)
         return TrajectorySummary(tuple(self._summaries), self._accuracy(), tuple(self._failed), request.outputs)
 
     def _write_table(self) -> None:

@@ -46,11 +46,12 @@ class RecordingFolder:
                 self._named[_composed(name)].append(path)
                 self._sized[size].append(path)
 
-    def find(self, name: str, size_bytes: int, sha256: str, digest: Digest) -> tuple[Path | None, bool]:
+    def find(self, name: str, size_bytes: int | None, sha256: str, digest: Digest) -> tuple[Path | None, bool]:
         """The file of a recording, and whether it has the digest; None where no file has its name or its digest."""
         named = self._named.get(_composed(Path(name).name), [])
-        for path in [*named, *self._sized.get(size_bytes, [])]:
-            if path.stat().st_size == size_bytes and digest(path) == sha256:
+        sized = [] if size_bytes is None else self._sized.get(size_bytes, [])
+        for path in [*named, *sized]:
+            if size_bytes in (None, path.stat().st_size) and digest(path) == sha256:
                 return path, True
         return (named[0] if named else None), False
 
@@ -85,6 +86,21 @@ def check_recordings(entries: Sequence[Any], folder: RecordingFolder | None, dig
     altered = any(fault.state == "altered" for fault in faults)
     state: State = "altered" if altered else "missing" if faults else "intact"
     return Node(_CONTENT, name, state, detail, tuple(faults))
+
+
+def check_recording(name: str, sha256: str, folder: RecordingFolder | None, digest: Digest) -> Node:
+    """A recording that a document names, as a node."""
+    if folder is None:
+        return Node("recording", name, "not checked", "give --recordings FOLDER to check it")
+    path, intact = folder.find(name, None, sha256, digest)
+    if path is None:
+        return Node("recording", name, "missing", "no file has its name")
+    return Node(
+        "recording",
+        name,
+        "intact" if intact else "altered",
+        "" if intact else "the file of that name has another digest",
+    )
 
 
 def _composed(name: str) -> str:

@@ -15,7 +15,7 @@ from avpenet_cli.verification.documents import content_problem, is_self_certifie
 from avpenet_cli.verification.histories import check_history, head_problem, stated_head
 from avpenet_cli.verification.links import Link, links_in, read_document
 from avpenet_cli.verification.nodes import Node, State
-from avpenet_cli.verification.recordings import RecordingFolder, check_recordings
+from avpenet_cli.verification.recordings import RecordingFolder, check_recording, check_recordings
 from avpenet_cli.weights import WeightsEntry, find
 from avpenet_cli.weights.finding import WeightsNotFound, entry_at
 
@@ -202,6 +202,9 @@ class Verifier:
         if not link.name:
             yield Node(link.content, "(name not recorded)", "not checked", f"SHA-256 {link.sha256}")
             return
+        if link.content == "recording":
+            yield check_recording(link.name, link.sha256, self._recordings, self.digest)
+            return
         places = [folder / link.name for folder in dict.fromkeys((source.parent, *self._folders))]
         found = [place for place in places if place.is_file()]
         if not found:
@@ -218,7 +221,8 @@ class Verifier:
     def _of_manifest(self, path: Path, document: dict[str, Any]) -> Iterator[Node]:
         """The weights and the recordings of a document that states them."""
         weights = document.get("weights")
-        if isinstance(weights, dict) and "inputs" not in document:  # else they are those of the inputs' manifests
+        # Elsewhere they are those of the inputs' manifests.
+        if isinstance(weights, dict) and (path.name.endswith(".run.json") or "evaluation_version" in document):
             name, digest = weights.get("name"), weights.get("digest")
             if isinstance(name, str) and isinstance(digest, str):
                 yield self._weights(path, name, digest)

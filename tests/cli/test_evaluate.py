@@ -46,7 +46,7 @@ def test_an_evaluation_writes_everything_it_promises(
     args = ("evaluate", store, "--weights", weights, "--out", out, "--device", "cpu")
     done = avpenet_here(*args)
     assert done.code == 0, done.err
-    assert {path.name for path in out.iterdir()} - {"evaluation.json.lock"} == set(FILES)
+    assert {path.name for path in out.iterdir()} - {"evaluation.json.lock"} == {*FILES, "evaluation.json.history.jsonl"}
     assert out.stat().st_mode & 0o777 == 0o700
     lines = done.out.splitlines()
     assert lines[0] == "DEMONSTRATION weights, not for patients"

@@ -29,7 +29,9 @@ SCHEMA = json.loads((Path(schemas.__file__).parent / "explain.schema.json").read
 def checked(out: Path, *segments: int) -> dict[str, Any]:
     """The record, after checking what every explanation must fulfil."""
     figures = {f"segment-{number:04d}.{suffix}" for number in segments for suffix in ("png", "svg")}
-    assert {path.name for path in out.iterdir()} == figures | {"explain.html", "explain.json", "explain.json.lock"}
+    assert {path.name for path in out.iterdir()} == figures | {
+        *("explain.html", "explain.json", "explain.json.lock", "explain.json.history.jsonl"),
+    }
     assert out.stat().st_mode & 0o777 == 0o700
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in out.iterdir())
     record: dict[str, Any] = json.loads((out / "explain.json").read_text())

@@ -125,7 +125,9 @@ def test_a_table_has_every_segment_of_both_recordings_on_one_clock(
         ("Anna", "anna/2.mp4", "630.000"),
     ]
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
-    assert {path.name for path in tmp_path.iterdir()} == {"patients.csv", "patients.alerts.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("patients.csv", "patients.alerts.csv", "patients.csv.history.jsonl"),
+    }
     lines = answer.out.splitlines()
     assert lines[0] == "2 series, 360 segments, 220 scored; 95 % intervals"
     assert lines[1].startswith("  Anna  3.") and lines[1].endswith("2 alerts")
@@ -273,7 +275,9 @@ def test_a_recording_is_scored_as_score_does_every_second_and_nothing_else_is_wr
     answer = avpenet_here("trajectory", clip, tmp_path / "broken.mp4", "--out", out)
     assert answer.code == 1
     assert "broken.mp4: failed: " in answer.err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.mp4", "clip.mp4", "out.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("broken.mp4", "clip.mp4", "out.csv", "out.csv.history.jsonl"),
+    ]
     scores = tmp_path / "scores.csv"
     assert avpenet_here("score", clip, "--stride", "1", "--mc-samples", "50", "--out", scores).code == 0
     columns = ("score", "score_lo", "score_hi", "reason", "recorded_at", "start_s")

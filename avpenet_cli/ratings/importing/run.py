@@ -26,6 +26,7 @@ from avpenet_cli.ratings.importing.ratings import (
 )
 from avpenet_cli.ratings.importing.recordings import Recordings, read_recordings, refuse_unmatched
 from avpenet_cli.ratings.importing.source import Source
+from avpenet_cli.runs.history import read_file, record_run
 from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting, refuse_unwritable_file
 from avpenet_cli.tables import Column, Row, check_format, write_table
 
@@ -81,6 +82,7 @@ class ImportRequest:
         left_out: table of the rows that are no ratings; None for none.
         csv_bom: begin CSV files with a byte order mark.
         overwrite: replace `out` and `left_out`.
+        command: that was given, for the history; without folders.
     """
 
     files: tuple[Path, ...]
@@ -92,6 +94,7 @@ class ImportRequest:
     left_out: Path | None = None
     csv_bom: bool = False
     overwrite: bool = False
+    command: str = ""
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -174,6 +177,9 @@ def import_ratings(request: ImportRequest) -> ImportSummary:
     if request.left_out is not None:
         rows = map(_left_out_row, left_out)
         write_table(request.left_out, rows, LEFT_OUT_COLUMNS, byte_order_mark=request.csv_bom)
+    read = {"ratings": request.files, "map": [request.map], "scores": request.recordings}
+    files = [read_file(content, path) for content, paths in read.items() for path in paths if path is not None]
+    record_run(request.out, "ratings import", written=request.outputs, read=files, command=request.command)
     rated = dict.fromkeys(rating.recording for rating in ratings)
     return ImportSummary(
         files=counts,
