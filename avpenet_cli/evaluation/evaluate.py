@@ -166,7 +166,7 @@ class _RecordingScorer:
                     if self._network.by_recording:
                         features[name][row] = self._network.embed([tokens])[0]
                     else:
-                        score = self._checked(row, partial(self._network.score, *tokens))[0]
+                        score = self._checked(row, partial(self._network.score, *tokens)).score
                         scores.at[row, name] = round(score, _SCORE_DECIMALS)
             self._callbacks.progress(done, len(rows))
         for name, by_row in features.items():
