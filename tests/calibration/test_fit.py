@@ -7,13 +7,17 @@ import dataclasses
 import numpy as np
 import pytest
 
+from avpenet_cli.calibration.apply import apply
 from avpenet_cli.calibration.fit import Evidence, Fitted, RiskLimit, fit_site
 from avpenet_cli.calibration.site import FitSettings
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.stats.calibration_fit import patient_weights
 from avpenet_cli.stats.pairs import Pairs
 from tests.stats.simulated_patients import Site, simulate
+from tests.support.sites import site
 
 SETTINGS = FitSettings("monotone", "", 0.9, 10.0, 10, 200, 42)
+FEW_RESAMPLES = dataclasses.replace(SETTINGS, replicates=20)
 GROUPED = dataclasses.replace(SETTINGS, group_column="age_group")
 NAMES = np.array(["adult", "neonate", "child"])
 
@@ -91,10 +95,11 @@ def test_a_calibration_that_makes_errors_larger_is_refused() -> None:
     assert [(knot.score, knot.calibrated) for knot in as_scored.curves[0].knots] == [(0.0, 0.0), (10.0, 10.0)]
 
 
-def spread(pairs: Pairs) -> tuple[Pairs, Evidence]:
+def spread(pairs: Pairs, seed: int = 0) -> tuple[Pairs, Evidence]:
     """The same with errors that grow with a measure of spread."""
-    sd = np.random.default_rng(5).uniform(0.1, 2.0, pairs.n)
-    noise = np.random.default_rng(6).normal(0, 1.5, pairs.n) * sd
+    rng = np.random.default_rng([5, seed])
+    sd = rng.uniform(0.1, 2.0, pairs.n)
+    noise = rng.normal(0, 1.5, pairs.n) * sd
     return dataclasses.replace(pairs, reference=np.clip(pairs.reference + noise, 0, 10)), Evidence("score_sd", sd, True)
 
 
@@ -116,6 +121,30 @@ def test_abstention_answers_what_keeps_the_limit_and_narrows_the_interval() -> N
     assert chosen.risk_upper is not None
     assert chosen.risk < chosen.risk_upper <= 1.6
     assert fitted.curves[0].interval.half_width < everything.curves[0].interval.half_width
+
+
+@pytest.mark.slow
+def test_intervals_hold_for_the_answered_segments_of_new_patients() -> None:
+    covered, risks, shares = [], [], []
+    for seed in range(25):
+        pairs, evidence = spread(shrunk(80, seed=seed)[0], seed)
+        try:
+            fitted = fit_site(pairs, None, FEW_RESAMPLES, RiskLimit("mean absolute error", 1.7), evidence)
+        except SettingsError:  # no threshold keeps the limit
+            continue
+        calibration = dataclasses.replace(site(), curves=fitted.curves, abstention=fitted.abstention)
+        new, new_evidence = spread(shrunk(300, seed=1000 + seed)[0], 1000 + seed)
+        result = apply(calibration, new.model, measure=new_evidence.measure)
+        answered = ~result.abstained
+        shares.append(answered.mean())
+        inside = (result.interval_lo <= new.reference) & (new.reference <= result.interval_hi)
+        weight = patient_weights(new)[answered]
+        covered.append(np.average(inside[answered], weights=weight))
+        risks.append(np.average(np.abs(result.calibrated - new.reference)[answered], weights=weight))
+    assert np.mean(shares) < 0.9
+    assert 0.88 <= np.mean(covered) <= 0.93
+    assert len(risks) > 15
+    assert sum(risk > 1.7 for risk in risks) <= 4  # 5 % of 25 on average
 
 
 def test_abstention_by_the_share_of_large_errors() -> None:
