@@ -24,7 +24,7 @@ from avpenet_cli.monitoring.document import (
 )
 from avpenet_cli.monitoring.findings import Charted, find_alarms
 from avpenet_cli.monitoring.measures import INDEX, MEASURES
-from avpenet_cli.monitoring.periods import FALSE_ALARM_EVERY, FEWEST_PERIODS, PLURALS
+from avpenet_cli.monitoring.periods import FALSE_ALARM_EVERY, FEWEST_PERIODS, PLURALS, Kind, all_periods
 from avpenet_cli.phrasing import plural
 from avpenet_cli.report.document.review import Notice
 from avpenet_cli.report.provenance import created_now, software
@@ -93,8 +93,8 @@ def analyse(archive: Archive, options: MonitorOptions) -> MonitorDocument:
         period=archive.kind,
         time_column=archive.time.column,
         settings=MonitorSettings(every, WEIGHT, options.runs, options.seed, FEWEST_PATIENTS),
-        baseline=_summary(archive.baseline, (archive.weights,)),
-        new=_summary(archive.new, tuple(dict.fromkeys(_marks(archive)))),
+        baseline=_summary(archive.baseline, archive.kind, (archive.weights,)),
+        new=_summary(archive.new, archive.kind, tuple(dict.fromkeys(_marks(archive)))),
         false_alarms=(
             f"If nothing has changed, the first false alarm in any of the {len(results)} charts comes after {every:g} "
             f"{PLURALS[archive.kind]} on average."
@@ -254,16 +254,17 @@ def _marks(archive: Archive) -> Iterator[str]:
             yield mark
 
 
-def _summary(part: Part, weights: tuple[str, ...]) -> PartSummary:
+def _summary(part: Part, kind: Kind, weights: tuple[str, ...]) -> PartSummary:
     segments = part.segments
     known = segments.loc[segments["period"] != "", "period"]
+    present = all_periods(kind, known.unique()) or ("",)
     return PartSummary(
         patients=int(segments["subject"].nunique()),
         recordings=int(segments["recording"].nunique()),
         segments=len(segments),
         periods=int(known.nunique()),
-        first=str(known.min()) if len(known) else "",
-        last=str(known.max()) if len(known) else "",
+        first=present[0],
+        last=present[-1],
         weights=weights,
     )
 

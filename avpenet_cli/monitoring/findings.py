@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from avpenet_cli.monitoring.archive import Archive, Units
 from avpenet_cli.monitoring.document import Alarm, AlarmKind
 from avpenet_cli.monitoring.measures import MEASURES, Measure
-from avpenet_cli.monitoring.periods import period_words
+from avpenet_cli.monitoring.periods import all_periods, period_words
 from avpenet_cli.phrasing import plural
 from avpenet_cli.stats.control_charts import Change, ChartResult, find_change
 from avpenet_cli.stats.estimate import NAN, NO_INTERVAL, Estimate, absent
@@ -71,7 +72,7 @@ def _other_weights(archive: Archive) -> Iterator[Alarm]:
         periods = segments.loc[segments["weights"] == weights_identity(mark), "period"]
         if periods.empty:
             continue
-        since, until = periods.min(), periods.max()
+        since, until = _ends(archive, periods)
         text = (
             f"Other weights: scores since {period_words(archive.kind, since)} come from {mark or 'weights not named'}, "
             f"those of the baseline from {archive.weights or 'weights not named'}. What comes from the weights is not "
@@ -88,13 +89,19 @@ def _new_levels(archive: Archive, charted: Sequence[Charted]) -> Iterator[Alarm]
         new = archive.new.segments
         for level in sorted(set(new[item.column]) - known - {NOT_STATED}):
             rows = new[new[item.column] == level]
-            since, until = rows["period"].min(), rows["period"].max()
+            since, until = _ends(archive, rows["period"])
             text = (
                 f"New {item.column}: {level} is not in the baseline. Its "
                 f"{plural(rows['subject'].nunique(), 'patient')} since {period_words(archive.kind, since)} can only be "
                 "compared with all baseline patients: check its scores against ratings before they are used."
             )
             yield _named(archive, "new level", text, since, until, item.column, (level,))
+
+
+def _ends(archive: Archive, periods: pd.Series[str]) -> tuple[str, str]:
+    """The first and the last of some periods."""
+    present = all_periods(archive.kind, periods.unique())
+    return present[0], present[-1]
 
 
 def _named(
@@ -108,7 +115,7 @@ def _named(
         since_earliest=since,
         since_latest=since,
         until=until,
-        ongoing=until == archive.new.segments["period"].max(),
+        ongoing=until == archive.periods[-1],
         column=column,
         levels=levels,
         before=NAN,
@@ -127,11 +134,7 @@ def _drift(
     chart: ChartResult,
     names: tuple[str, ...],
 ) -> Alarm:
-    place = _confined(charted, measure, change)
-    if not place.column and chart.level != ALL:
-        # Its own chart is the evidence there is.
-        item = charted[chart.column]
-        place = _Place(item.column, (item.units.levels[chart.level],))
+    place = _confined(charted, measure, change, chart)
     before, after = _values(charted, measure, change, place)
     difference = _difference(before, after)
     periods = archive.periods
@@ -163,10 +166,10 @@ def _since(units: Units, change: Change) -> Mask:
     return rows
 
 
-def _confined(charted: Sequence[Charted], measure: Measure, change: Change) -> _Place:
+def _confined(charted: Sequence[Charted], measure: Measure, change: Change, chart: ChartResult) -> _Place:
     """The levels that changed, if the others together did not."""
     number_, sign = MEASURES.index(measure), 1.0 if change.rising else -1.0
-    for item in charted:
+    for column, item in enumerate(charted):
         units = item.units
         rows = _since(units, change)
         sums: dict[int, tuple[float, int]] = {}
@@ -176,6 +179,8 @@ def _confined(charted: Sequence[Charted], measure: Measure, change: Change) -> _
             if scores.size:
                 sums[level] = (float(scores.sum()), scores.size)
         clear = {level for level, (total, n) in sums.items() if total >= _CLEAR * np.sqrt(n)}
+        if not clear and column == chart.column and chart.level != ALL:
+            clear = {chart.level}
         others = [pair for level, pair in sums.items() if level not in clear]
         if clear and others:
             total, n = (sum(part) for part in zip(*others, strict=True))

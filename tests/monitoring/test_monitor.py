@@ -154,6 +154,17 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
     assert (done.code, "no column embedding" in done.err) == (2, True)
 
 
+def test_batches_are_in_the_order_of_their_numbers(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = make_archive(tmp_path, new_site, at=6, timed=False)
+    subjects = pd.read_csv(files.subjects).drop(columns="month")
+    subjects["batch"] = [f"run {number // 6 + 1}" for number in range(len(subjects))]
+    subjects.to_csv(files.subjects, index=False)
+    document = monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
+    assert (document["period"], document["settings"]["false_alarm_every"]) == ("batch", 20)
+    assert [document["new"][end] for end in ("first", "last")] == ["run 9", "run 20"]
+    assert document["alarms"][0]["since"] == "run 15"
+
+
 def test_months_of_the_subjects_give_the_time(avpenet_here: Avpenet, tmp_path: Path) -> None:
     files = make_archive(tmp_path, dark_camera, weeks=(12, 24), at=12, timed=False)
     document = monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
