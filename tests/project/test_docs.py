@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from avpenet_cli.model.systems import settings as systems_settings
 from avpenet_cli.records import FLAG_MEANINGS, Flag, Reason
 from avpenet_cli.tables import COLUMNS
 from docs import generate
+from tests.support.documented_commands import BLOCK, folder_with_examples, read, run_commands
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
@@ -36,20 +34,9 @@ RUN_PAGES = [
     *sorted((DOCS / "how-to").glob("*.md")),
 ]
 """Pages whose commands run, one after the other, in one folder."""
+SITE_TUTORIAL = DOCS / "tutorials" / "4-a-site.md"
 
-# An opening fence with its info string, the text, the closing fence.
-_BLOCK = re.compile(r"^```(\S+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NO_RUN = re.compile(r"^<!-- no-run: \S.+ -->\n```sh no-run$", re.MULTILINE)
-
-
-def read(page: Path) -> str:
-    return page.read_text(encoding="utf-8")
-
-
-def shell_blocks(page: Path) -> Iterator[str]:
-    for language, info, text in _BLOCK.findall(read(page)):
-        if language == "sh" and "no-run" not in info:
-            yield text
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -63,33 +50,13 @@ def test_a_block_that_does_not_run_says_why() -> None:
 
 @pytest.mark.slow
 def test_the_commands_of_readme_tutorials_and_guides_run(tmp_path: Path) -> None:
-    """Every sh block, in order, in a fresh folder that holds the examples."""
-    shutil.copytree(REPOSITORY / "examples", tmp_path / "examples")
+    """Of all pages that share their files; those of the site's tutorial run in a test of their own."""
     # Of the recording that most commands take, the first seconds: all that a page names.
+    folder = folder_with_examples(tmp_path)
     whole = REPOSITORY / "examples" / "phantoms" / "P0001-01.mp4"
-    cut = tmp_path / "examples" / "phantoms" / whole.name
+    cut = folder / "examples" / "phantoms" / whole.name
     subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", whole, "-t", "12", "-c", "copy", cut], check=True)
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(tmp_path),
-    }
-    already_run = set()
-    for page in RUN_PAGES:
-        for block in shell_blocks(page):
-            # README and tutorials share blocks; a repeated one is run once, but for a score, which resumes in a moment.
-            if block in already_run and "avpenet score" not in block:
-                continue
-            already_run.add(block)
-            done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", block],
-                cwd=tmp_path,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=600,
-            )
-            assert done.returncode == 0, f"{page.name}\n{block}\n{done.stdout}\n{done.stderr}"
+    run_commands([page for page in RUN_PAGES if page != SITE_TUTORIAL], folder)
     assert (tmp_path / "scores.csv").read_text().startswith("recording,segment,")
     assert (tmp_path / "scores.run.json").exists()
     assert (tmp_path / "study" / "report.html").exists()
@@ -105,14 +72,14 @@ def test_the_commands_of_readme_tutorials_and_guides_run(tmp_path: Path) -> None
 @cache
 def anchors(page: Path) -> frozenset[str]:
     """What a heading may be linked by, as GitHub and MyST spell it."""
-    text = _BLOCK.sub("", read(page))
+    text = BLOCK.sub("", read(page))
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return frozenset(re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", _BLOCK.sub("", read(page))):
+    for target in re.findall(r"\]\(([^)\s]+)\)", BLOCK.sub("", read(page))):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
@@ -177,14 +144,14 @@ def test_the_example_of_an_experiment_can_be_used_and_is_quoted_in_the_guide() -
     settings = read_experiment(None, example)
     assert {settings.train_settings(name, 42).network for name in settings.systems} >= {"avpenet", "context"}
     blocks = [
-        text for language, _, text in _BLOCK.findall(read(DOCS / "how-to" / "experiments.md")) if language == "toml"
+        text for language, _, text in BLOCK.findall(read(DOCS / "how-to" / "experiments.md")) if language == "toml"
     ]
     assert blocks == [read(example)]
 
 
 def test_the_network_of_the_guide_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = [
-        text for language, _, text in _BLOCK.findall(read(DOCS / "how-to" / "add-a-system.md")) if language == "python"
+        text for language, _, text in BLOCK.findall(read(DOCS / "how-to" / "add-a-system.md")) if language == "python"
     ]
     settings_block, network_block, entry_block = blocks
     written = dict(vars(systems_settings))
