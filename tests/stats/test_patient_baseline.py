@@ -192,4 +192,4 @@ if __name__ == "__main__":
     ):
         for patients in (1, 3, 12):
             if design.recordings == 1 or patients > 5:
-                print(design, patients, f"{coverage(design, patients, 600 // patients):.3f}")
+                print(design, patients, f"{coverage(design, patients, 240 // patients):.3f}")
