@@ -1,5 +1,5 @@
 """Scores for REDCap: an import file with a repeating instrument, one instance for each recording, and its data
-dictionary (Harris et al. 2009, J Biomed Inform 42:377; REDCap help, "Data dictionary")."""
+dictionary."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from avpenet_cli.export.handover import HandedRecording, Handover
 from avpenet_cli.phrasing import printable
+from avpenet_cli.study.redcap_dictionary import dictionary_row, write_dictionary
 from avpenet_cli.tables import Column, Row, write_table
 
 INSTRUMENT = "avpenet_scores"
@@ -26,11 +27,12 @@ class _Field:
     validation: str = ""
     span: tuple[str, str] = ("", "")
     note: str = ""
+    identifier: bool = False
 
 
 _FIELDS = (
-    _Field("avp_recording", "Recording"),
-    _Field("avp_recorded_at", "Start of the recording", note="ISO 8601; empty where it is not known"),
+    _Field("avp_recording", "Recording", identifier=True),
+    _Field("avp_recorded_at", "Start of the recording", note="ISO 8601; empty where it is not known", identifier=True),
     _Field("avp_mean", "Mean score by software", "float", "number", ("0", "10"), "empty without a score"),
     _Field("avp_peak", "Highest score by software", "float", "number", ("0", "10"), "empty without a score"),
     _Field("avp_share_high", "Share of scored segments that are high", "float", "number", ("0", "1")),
@@ -49,27 +51,8 @@ _KEYS = (
     Column("redcap_repeat_instance", "integer", "number of the recording within its subject, from 1"),
 )
 _COMPLETE = Column(f"{INSTRUMENT}_complete", "integer", "")
-_HEADINGS = (
-    "Variable / Field Name",
-    "Form Name",
-    "Section Header",
-    "Field Type",
-    "Field Label",
-    "Choices, Calculations, OR Slider Labels",
-    "Field Note",
-    "Text Validation Type OR Show Slider Number",
-    "Text Validation Min",
-    "Text Validation Max",
-    "Identifier?",
-    "Branching Logic (Show field only if...)",
-    "Required Field?",
-    "Custom Alignment",
-    "Question Number (surveys only)",
-    "Matrix Group Name",
-    "Matrix Ranking?",
-    "Field Annotation",
-)
-_DICTIONARY = tuple(Column(name, "text", "") for name in _HEADINGS)
+# REDCap asks for it as the first field; in an instrument of its own, since it does not repeat.
+_RECORD_ID = dictionary_row("patient", "record_id", "Record ID", identifier=True)
 
 
 def dictionary_path(out: Path) -> Path:
@@ -100,7 +83,7 @@ def write_redcap(handover: Handover, out: Path) -> None:
         rows.append(keys | _values(recording, handover) | {_COMPLETE.name: _UNVERIFIED})
     columns = (*_KEYS, *(_column(field) for field in _FIELDS), _COMPLETE)
     write_table(out, rows, columns)
-    write_table(dictionary_path(out), [_record_id(), *map(_entry, _FIELDS)], _DICTIONARY)
+    write_dictionary(dictionary_path(out), [_RECORD_ID, *map(_entry, _FIELDS)])
 
 
 def _values(recording: HandedRecording, handover: Handover) -> Row:
@@ -130,26 +113,13 @@ def _column(field: _Field) -> Column:
     )
 
 
-def _record_id() -> Row:
-    """The field that REDCap asks for as the first, in an instrument of its own, which does not repeat."""
-    return dict.fromkeys(_HEADINGS, None) | {
-        "Variable / Field Name": "record_id",
-        "Form Name": "patient",
-        "Field Type": "text",
-        "Field Label": "Record ID",
-        "Identifier?": "y",
-    }
-
-
 def _entry(field: _Field) -> Row:
-    return dict.fromkeys(_HEADINGS, None) | {
-        "Variable / Field Name": field.name,
-        "Form Name": INSTRUMENT,
-        "Field Type": "text",
-        "Field Label": field.label,
-        "Field Note": field.note or None,
-        "Text Validation Type OR Show Slider Number": field.validation or None,
-        "Text Validation Min": field.span[0] or None,
-        "Text Validation Max": field.span[1] or None,
-        "Identifier?": "y" if field.name == "avp_recording" else None,
-    }
+    return dictionary_row(
+        INSTRUMENT,
+        field.name,
+        field.label,
+        validation=field.validation,
+        span=field.span,
+        note=field.note,
+        identifier=field.identifier,
+    )
