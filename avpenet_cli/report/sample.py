@@ -210,6 +210,7 @@ def sample_notices(section: SampleSection) -> tuple[Notice, ...]:
         Notice(
             "warning",
             f"The rated segments are a sample {by}, in which rare segments are more frequent than in the archive: all "
-            "figures describe this sample, except the weighted ones under Sample fixed beforehand.",
+            "figures that compare scores with ratings, the verdict included, describe this sample, except the weighted "
+            "ones under Sample fixed beforehand.",
         ),
     )
