@@ -49,6 +49,9 @@ def export(
         if handover.for_testing_only:
             typer.echo("TEST DATA: the weights are not for patients, and every record says so")
         typer.echo(f"{plural(len(handover.recordings), 'recording')}, {without} without a score")
+        if handover.calibration is not None:
+            digest = handover.calibration.digest[:12]
+            typer.echo(f"beside the raw scores, means calibrated by {digest}; no intervals, which are of segments")
         unknown = sum(row.subject is None for row in handover.recordings)
         if unknown:
             typer.echo(f"{plural(unknown, 'recording')} without a subject")

@@ -25,11 +25,14 @@ _UCUM = "http://unitsofmeasure.org"
 _NOT_A_DEVICE = "avpenet is not a medical device. Nobody may be treated, or left untreated, because of this score."
 _CODES = {
     "pain-score": "Pain score of a recording, from face and voice by software",
-    "mean-score": "Mean score of the recording's scored segments, 0 to 10",
-    "peak-score": "Highest score of the recording's segments, 0 to 10",
-    "share-high": "Share of the scored segments whose score is high",
+    "mean-score": "Mean score of the recording's scored segments as the network gives it, not calibrated, 0 to 10",
+    "peak-score": "Highest score of the recording's segments as the network gives it, not calibrated, 0 to 10",
+    "share-high": "Share of the scored segments whose score, not calibrated, is high",
     "segments": "Segments of the recording",
     "scored-segments": "Segments with a score",
+    "mean-calibrated": "Mean calibrated score of the segments that have one, 0 to 10",
+    "calibrated-segments": "Segments with a calibrated score",
+    "abstained-segments": "Segments with a score, but evidence too poor for a calibrated one",
 }
 _DECIMALS = 3
 
@@ -46,14 +49,15 @@ DIGEST_SYSTEM = _urn("identifiers: SHA-256")
 
 
 def fhir_bundle(handover: Handover) -> Resource:
-    """The bundle: a transaction of updates under identifiers that follow from weights and recording, so that a second
-    import replaces the first.
+    """The bundle: a transaction of updates under identifiers that follow from weights and recording (its name, and its
+    digest where that is known), so that a second import replaces the first, and no other recording of the same name.
 
     Returns:
         JSON types; the same for the same table.
     """
     weights = handover.weights
-    device_id = _identifier("device", weights.digest, handover.program_version)
+    calibration = "" if handover.calibration is None else handover.calibration.digest
+    device_id = _identifier("device", weights.digest, handover.program_version, calibration)
     observations = [_observation(row, handover, device_id) for row in handover.recordings]
     resources = [_code_system(handover), _device(handover, device_id), *observations]
     resources.append(_provenance(handover, device_id, [row["id"] for row in observations]))
@@ -94,9 +98,17 @@ def _observation(row: HandedRecording, handover: Handover, device_id: str) -> Re
         _component("segments", segments, "{count}", "segments", absent),
         _component("scored-segments", scored, "{count}", "segments", absent),
     ]
+    if row.calibrated is not None:
+        calibrated = row.calibrated
+        unanswered = absent if not scores.scored else _absent(False, "no segment has a calibrated score")
+        components += [
+            _component("mean-calibrated", calibrated.mean, "{score}", "points of 0 to 10", unanswered),
+            _component("calibrated-segments", calibrated.answered, "{count}", "segments", absent),
+            _component("abstained-segments", calibrated.abstained, "{count}", "segments", absent),
+        ]
     observation: Resource = {
         "resourceType": "Observation",
-        "id": _identifier("observation", handover.weights.digest, scores.recording),
+        "id": _identifier("observation", handover.weights.digest, scores.recording, row.file_sha256),
         **_labels(handover, by_ai=True),
         "identifier": [{"system": RECORDING_SYSTEM, "value": _text(scores.recording)}],
         # Nobody has verified it; without a score, there was no measurement.
@@ -104,13 +116,15 @@ def _observation(row: HandedRecording, handover: Handover, device_id: str) -> Re
         "code": _local("pain-score"),
     }
     if row.subject is not None:
-        observation["subject"] = {"identifier": {"system": SUBJECT_SYSTEM, "value": _text(row.subject)}}
+        identifier = {"system": SUBJECT_SYSTEM, "value": _text(row.subject)}
+        observation["subject"] = {"type": "Patient", "identifier": identifier}
     if row.recorded_at:
         observation["effectiveDateTime"] = _date_time(row.recorded_at)
     observation["issued"] = _instant(handover.finished)
     if not scores.scored:
         observation["dataAbsentReason"] = absent
-    notes = [_NOT_A_DEVICE, handover.weights.notice]
+    # Most viewers show notes and no security labels.
+    notes = ["TEST DATA." if handover.for_testing_only else "", handover.notice, _NOT_A_DEVICE]
     observation["note"] = [{"text": _text(text)} for text in notes if text]
     observation["device"] = _reference(device_id)
     observation["component"] = components
@@ -135,6 +149,8 @@ def _device(handover: Handover, device_id: str) -> Resource:
     uses = {"Intended use": weights.intended_use, "Not intended": weights.not_intended_use}
     notes = [f"{name}: {text}" for name, text in uses.items() if text]
     versions = {"software": handover.program_version, "weights": weights.name, "weights-sha256": weights.digest}
+    if handover.calibration is not None:
+        versions["calibration-digest"] = handover.calibration.digest
     device: Resource = {
         "resourceType": "Device",
         "id": device_id,
@@ -147,13 +163,14 @@ def _device(handover: Handover, device_id: str) -> Resource:
     }
     status = weights.status or "not stated"
     device["property"] = [{"type": {"text": "status of the weights"}, "valueCode": [{"text": _text(status)}]}]
-    device["note"] = [{"text": _text(text)} for text in [_NOT_A_DEVICE, *notes]]
+    device["note"] = [{"text": _text(text)} for text in [handover.notice, _NOT_A_DEVICE, *notes] if text]
     return device
 
 
 def _provenance(handover: Handover, device_id: str, observations: list[str]) -> Resource:
     source = handover.source
-    files = ((source.name, source.sha256), (f"run manifest of {source.name}", source.manifest_sha256))
+    # Without the files' names, which may hold a patient's.
+    files = (("score table", source.sha256), ("its run manifest", source.manifest_sha256))
     assembler = _coding("provenance-participant-type", "assembler", "Assembler")
     return {
         "resourceType": "Provenance",

@@ -8,11 +8,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Status
 from avpenet_cli.report.coverage import measure_coverage
 from avpenet_cli.report.document.data import RecordingSummary
+from avpenet_cli.report.document.provenance import CalibrationUsed
+from avpenet_cli.report.notices import weights_notice
+from avpenet_cli.report.provenance import calibration_used
 from avpenet_cli.report.recordings import recording_summaries
 from avpenet_cli.study.pairing import nothing_in_common
 from avpenet_cli.study.score_tables import Scores, ScoreSource, read_scores
@@ -20,6 +25,21 @@ from avpenet_cli.study.subjects import Subjects, read_subjects
 from avpenet_cli.study.tables import WeightsSummary, match_tables, summarise_weights
 
 _NOT_FOR_PATIENTS = ("demonstration", "untrained")
+
+
+@dataclass(frozen=True)
+class CalibratedRecording:
+    """What a site's calibration makes of a recording's scores.
+
+    Attributes:
+        mean: of the calibrated scores, points; None without one.
+        answered: segments with a calibrated score.
+        abstained: segments with a score, but evidence too poor for a calibrated one.
+    """
+
+    mean: float | None
+    answered: int
+    abstained: int
 
 
 @dataclass(frozen=True)
@@ -31,12 +51,16 @@ class HandedRecording:
         subject: as in the table of subjects; None without a table, or without a row in it.
         recorded_at: its start, ISO 8601, with the offset from UTC where that is known; empty where it is not known.
         reason: why it has no score, as a code of `records.Reason` or of the failure; empty where it has one.
+        file_sha256: digest of the file, hexadecimal; empty where the run did not compute it.
+        calibrated: by the site's calibration; None where the table has none, or the recording could not be read.
     """
 
     scores: RecordingSummary
     subject: str | None
     recorded_at: str
     reason: str
+    file_sha256: str
+    calibrated: CalibratedRecording | None
 
 
 @dataclass(frozen=True)
@@ -47,6 +71,8 @@ class Handover:
         recordings: in the order of the table, those that could not be read last.
         weights: that made the scores.
         for_testing_only: whether the weights are demonstration or untrained ones.
+        notice: what the scores must not be used for; empty where the weights state nothing.
+        calibration: of the calibrated scores; None where the table has none.
         program_version: of avpenet, which scored.
         finished: when the run ended, ISO 8601 with offset; the export's own time is stated nowhere, so that the same
             table gives the same bytes.
@@ -56,6 +82,8 @@ class Handover:
     recordings: tuple[HandedRecording, ...]
     weights: WeightsSummary
     for_testing_only: bool
+    notice: str
+    calibration: CalibrationUsed | None
     program_version: str
     finished: str
     source: ScoreSource
@@ -91,10 +119,13 @@ def read_handover(scores: Path, subjects: Path | None, *, allow_demonstration: b
         )
     _check_times(source.manifest, scores)
     people = match_tables(table, subjects=None if subjects is None else read_subjects(subjects)).subjects
+    notice = weights_notice(table)
     return Handover(
         recordings=_recordings(table, people, source.manifest),
         weights=weights,
         for_testing_only=testing,
+        notice="" if notice is None else notice.text,
+        calibration=calibration_used(source.manifest),
         program_version=str(source.manifest["software"].get("avpenet", "")),
         finished=source.manifest["timing"]["finished"],
         source=source,
@@ -120,18 +151,32 @@ def _recordings(table: Scores, people: Subjects | None, manifest: Mapping[str, A
     subject_of = {} if people is None else people.subject_of
     if people is not None and not any(row.recording in subject_of for row in summaries):
         raise nothing_in_common(people.file.name, subject_of, [row.recording for row in summaries])
-    starts = {entry["recording"]: str(entry.get("recorded_at") or "") for entry in manifest["recordings"]}
+    entries = {entry["recording"]: entry for entry in manifest["recordings"]}
+    calibrated = {} if calibration_used(manifest) is None else _calibrated(table.segments)
     lost = table.segments[table.segments["status"] != Status.SCORED]
     reasons = lost.groupby(lost["recording"].astype(str))["reason"].agg(lambda codes: codes.value_counts().index[0])
     return tuple(
         HandedRecording(
             scores=row,
             subject=subject_of.get(row.recording),
-            recorded_at=starts.get(row.recording, ""),
+            recorded_at=str(entries.get(row.recording, {}).get("recorded_at") or ""),
             reason="" if row.scored else row.failure or str(reasons.get(row.recording, "")),
+            file_sha256=str((entries.get(row.recording, {}).get("file") or {}).get("sha256") or ""),
+            calibrated=calibrated.get(row.recording),
         )
         for row in summaries
     )
+
+
+def _calibrated(segments: pd.DataFrame) -> dict[str, CalibratedRecording]:
+    """By recording; empty for a table without calibrated scores."""
+    if "calibrated" not in segments.columns:
+        return {}
+    found = {}
+    for name, rows in segments.groupby("recording", observed=True):
+        answered, mean = int(rows["calibrated"].count()), float(rows["calibrated"].mean())
+        found[str(name)] = CalibratedRecording(mean if answered else None, answered, int(rows["abstained"].sum()))
+    return found
 
 
 def require_subjects(handover: Handover, subjects: Path | None, purpose: str) -> None:

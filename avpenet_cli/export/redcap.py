@@ -30,14 +30,20 @@ class _Field:
     identifier: bool = False
 
 
+_UNSCORED = "empty without a score"
+_UNCALIBRATED = "empty in a table without calibration"
 _FIELDS = (
     _Field("avp_recording", "Recording", identifier=True),
     _Field("avp_recorded_at", "Start of the recording", note="ISO 8601; empty where it is not known", identifier=True),
-    _Field("avp_mean", "Mean score by software", "float", "number", ("0", "10"), "empty without a score"),
-    _Field("avp_peak", "Highest score by software", "float", "number", ("0", "10"), "empty without a score"),
-    _Field("avp_share_high", "Share of scored segments that are high", "float", "number", ("0", "1")),
+    _Field("avp_mean", "Mean score by software, not calibrated", "float", "number", ("0", "10"), _UNSCORED),
+    _Field("avp_peak", "Highest score by software, not calibrated", "float", "number", ("0", "10"), _UNSCORED),
+    _Field("avp_share_high", "Share of scored segments that are high", "float", "number", ("0", "1"), _UNSCORED),
     _Field("avp_segments", "Segments", "integer", "integer"),
     _Field("avp_scored", "Segments with a score", "integer", "integer"),
+    _Field("avp_calibrated_mean", "Mean calibrated score", "float", "number", ("0", "10"), "of the segments with one"),
+    _Field("avp_calibrated", "Segments with a calibrated score", "integer", "integer", note=_UNCALIBRATED),
+    _Field("avp_abstained", "Segments left without a calibrated score", "integer", "integer", note=_UNCALIBRATED),
+    _Field("avp_calibration", "Digest of the calibration", note=_UNCALIBRATED),
     _Field("avp_reason", "Why there is no score"),
     _Field("avp_ai_label", "Label", note="AIAST: asserted by artificial intelligence; HTEST: test data"),
     _Field("avp_weights", "Weights"),
@@ -87,7 +93,7 @@ def write_redcap(handover: Handover, out: Path) -> None:
 
 
 def _values(recording: HandedRecording, handover: Handover) -> Row:
-    scores, weights = recording.scores, handover.weights
+    scores, weights, calibrated = recording.scores, handover.weights, recording.calibrated
     # How many segments a recording has is not known where it could not be read.
     segments, scored = (None, None) if scores.failure else (scores.segments, scores.scored)
     return {
@@ -98,6 +104,10 @@ def _values(recording: HandedRecording, handover: Handover) -> Row:
         "avp_share_high": scores.share_high,
         "avp_segments": segments,
         "avp_scored": scored,
+        "avp_calibrated_mean": None if calibrated is None else calibrated.mean,
+        "avp_calibrated": None if calibrated is None else calibrated.answered,
+        "avp_abstained": None if calibrated is None else calibrated.abstained,
+        "avp_calibration": None if handover.calibration is None else handover.calibration.digest,
         "avp_reason": recording.reason,
         "avp_ai_label": "AIAST HTEST" if handover.for_testing_only else "AIAST",
         "avp_weights": weights.mark,

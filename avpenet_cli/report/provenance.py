@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
+from collections.abc import Mapping
+from typing import Any
 
 from avpenet_cli.report.document.provenance import (
     CalibrationUsed,
@@ -109,12 +111,13 @@ def _run_summary(source: ScoreSource) -> RunSummary | None:
         notice=None if manifest.get("notice") is None else str(manifest["notice"]),
         finished=manifest["timing"]["finished"],
         wall_s=float(seconds) if isinstance(seconds, int | float) else None,
-        calibration=_calibration(manifest.get("calibration")),
+        calibration=calibration_used(manifest),
     )
 
 
-def _calibration(stated: object) -> CalibrationUsed | None:
+def calibration_used(manifest: Mapping[str, Any]) -> CalibrationUsed | None:
     """What a manifest says about the calibration; None where there is none, or not in the form of `avpenet score`."""
+    stated = manifest.get("calibration")
     if not isinstance(stated, dict):
         return None
     kinds: dict[str, type] = {

@@ -36,6 +36,25 @@ def archive(folder: Path, recorded_at: str = "2026-03-01T10:00:00+01:00") -> Pat
     return scores
 
 
+CALIBRATION = {
+    "digest": "ab" * 32, "created": "2026-02-01T08:00:00+00:00", "n_subjects": 40, "n_recordings": 60,
+    "n_segments": 900, "n_raters": 3, "recorded_from": "2026-01-02", "recorded_to": "2026-01-30", "coverage": 0.9,
+}  # fmt: skip
+
+
+def calibrated_archive(folder: Path) -> Path:
+    """The archive with calibrated columns, whose second segment the calibration leaves unanswered."""
+    scores = archive(folder)
+    manifest = json.loads(scores.with_suffix(".run.json").read_text())
+    cells = ("calibrated,interval_lo,interval_hi,abstained", "3.000,1.000,5.000,0", ",,,1", ",,,", ",,,1")
+    lines = [f"{line},{more}" for line, more in zip(scores.read_text().splitlines(), cells, strict=True)]
+    scores.write_text("\n".join(lines) + "\n")
+    manifest["calibration"] = CALIBRATION
+    manifest["table"]["sha256"] = hashlib.sha256(scores.read_bytes()).hexdigest()
+    scores.with_suffix(".run.json").write_text(json.dumps(manifest))
+    return scores
+
+
 def to_fhir(avpenet: Avpenet, scores: Path, *options: str | Path) -> dict[str, Any]:
     out = scores.with_name("bundle.json")
     done = avpenet("export", scores, "--to", "fhir", *options, "--out", out)
@@ -68,7 +87,8 @@ def test_a_bundle_has_scores_device_and_provenance(avpenet_here: Avpenet, tmp_pa
     assert values(first) == {
         "mean-score": 5.5, "peak-score": 9.0, "share-high": 0.5, "segments": 2, "scored-segments": 2
     }  # fmt: skip
-    assert first["subject"]["identifier"]["value"] == "P1" and odd["identifier"][0]["value"] == "=cmd|calc.mp4"
+    assert first["subject"]["type"] == "Patient" and first["subject"]["identifier"]["value"] == "P1"
+    assert odd["identifier"][0]["value"] == "=cmd|calc.mp4"
     assert first["effectiveDateTime"] == "2026-03-01T10:00:00+01:00" and "effectiveDateTime" not in dark
     assert first["status"] == "preliminary" and "dataAbsentReason" not in first
     assert dark["status"] == broken["status"] == "cancelled"
@@ -83,6 +103,51 @@ def test_a_bundle_has_scores_device_and_provenance(avpenet_here: Avpenet, tmp_pa
     digests = [entity["what"]["identifier"]["value"] for entity in provenance["entity"]]
     files = (scores, scores.with_suffix(".run.json"))
     assert digests == [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+
+
+def test_calibrated_scores_stand_beside_the_raw_ones_with_their_calibration(
+    avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    scores = calibrated_archive(tmp_path)
+    bundle = to_fhir(avpenet_here, scores)
+    first, dark, odd, broken = resources(bundle, "Observation")
+    names = ("mean-score", "mean-calibrated", "calibrated-segments", "abstained-segments")
+    assert [values(first)[name] for name in names] == [5.5, 3.0, 1, 1]
+    assert [values(dark)[name] for name in names] == [None, None, 0, 0]
+    assert [values(odd)[name] for name in names] == [4.5, None, 0, 1]
+    assert "mean-calibrated" not in values(broken)
+    (unanswered,) = [part for part in odd["component"] if part["code"]["coding"][0]["code"] == "mean-calibrated"]
+    assert unanswered["dataAbsentReason"]["text"] == "no segment has a calibrated score"
+    (device,) = resources(bundle, "Device")
+    assert {row["type"]["text"]: row["value"] for row in device["version"]}["calibration-digest"] == "ab" * 32
+    out = tmp_path / "import.csv"
+    done = avpenet_here("export", scores, "--to", "redcap", "--subjects", tmp_path / "subjects.csv", "--out", out)
+    assert done.code == 0 and "means calibrated by abababababab" in done.out
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    cells = [(row["avp_mean"], row["avp_calibrated_mean"], row["avp_calibrated"], row["avp_abstained"]) for row in rows]
+    assert cells == [("5.500", "3.000", "1", "1"), ("", "", "0", "0"), ("4.500", "", "0", "1"), ("", "", "", "")]
+    assert {row["avp_calibration"] for row in rows} == {"ab" * 32}
+
+
+def test_a_recording_of_the_same_name_from_elsewhere_replaces_nothing(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    scores = archive(tmp_path)
+
+    def identifier(sha256: str) -> str:
+        manifest = json.loads(scores.with_suffix(".run.json").read_text())
+        manifest["recordings"][0]["file"] = {"size_bytes": 1, "modified": "", "sha256": sha256}
+        scores.with_suffix(".run.json").write_text(json.dumps(manifest))
+        return str(resources(to_fhir(avpenet_here, scores), "Observation")[0]["id"])
+
+    here = identifier("1" * 64)
+    assert here == identifier("1" * 64) != identifier("2" * 64)
+
+
+def test_names_of_files_stay_out_of_the_bundle(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    scores = archive(tmp_path)
+    scores.with_suffix(".run.json").rename(tmp_path / "miller.run.json")
+    bundle = to_fhir(avpenet_here, scores.rename(tmp_path / "miller.csv"))
+    assert "miller" not in json.dumps(bundle)
 
 
 def test_labels_codes_and_references(avpenet_here: Avpenet, tmp_path: Path) -> None:
@@ -125,6 +190,8 @@ def test_demonstration_weights_are_refused_or_marked_as_test_data(avpenet_here: 
     bundle = to_fhir(avpenet_here, tmp_path / "scores.csv", "--allow-demonstration")
     assert labels(bundle) == [AIAST, HTEST]
     assert all(HTEST in labels(entry["resource"]) for entry in bundle["entry"])
+    for resource in (*resources(bundle, "Observation"), *resources(bundle, "Device")):
+        assert any("DEMONSTRATION WEIGHTS: not trained on patients" in note["text"] for note in resource["note"])
     (device,) = resources(bundle, "Device")
     assert device["property"][0]["valueCode"][0]["text"] == "demonstration"
 
