@@ -232,6 +232,12 @@ def _summary(document: ReportDocument, request: ReportRequest) -> list[str]:
         lines.append(
             f"sample {sample.digest[:12]}, as fixed beforehand: {sample.found} of {sample.planned} planned ratings"
         )
+        if not sample.equal_fractions:
+            lines += [
+                "the figures above are of this sample; weighted, for the archive:",
+                f"  {'bias':26} {_estimate(sample.weighted_bias)}",
+                f"  {'mean absolute error':26} {_estimate(sample.weighted_mae)}",
+            ]
     unmatched = document.pairing.unmatched_ratings.count if document.pairing else 0
     if unmatched:
         verb = "matches" if unmatched == 1 else "match"

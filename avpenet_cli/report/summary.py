@@ -11,6 +11,7 @@ from avpenet_cli.report.document.provenance import RatingsFile
 from avpenet_cli.stats.agreement import Limits
 
 _HOW_OFTEN = " This holds for about 95 of 100 segments."
+_HOW_OFTEN_IN_SAMPLE = " This holds for about 95 of 100 segments of the sample, whose mix is not the archive's."
 _UNRATED = "There are no human ratings in this report. Nothing on this page says how right or wrong the scores are."
 # Names of raters that say who rated, and the rating in words for one such rater and for several.
 _KINDS = (
@@ -50,7 +51,9 @@ def rating_in_words(reference: RatingsFile) -> str:
 def _against_ratings(document: ReportDocument, agreement: AgreementSection, rating: str) -> str:
     limits = agreement.limits
     if _known(limits):
-        return _distance(limits, _segment(document), "the score", rating) + _HOW_OFTEN
+        of_archive = document.sample is None or document.sample.equal_fractions
+        how_often = _HOW_OFTEN if of_archive else _HOW_OFTEN_IN_SAMPLE
+        return _distance(limits, _segment(document), "the score", rating) + how_often
     if limits.n_subjects > 1 or document.error is None:
         return f"How far a single score may lie from {rating} is not known: {limits.lower.reason}."
     mae = document.error.accuracy.mae

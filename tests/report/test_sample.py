@@ -98,7 +98,11 @@ def test_a_table_with_another_column_or_format_has_the_same_scores(tmp_path: Pat
 
 def test_weights_bring_the_bias_of_the_sample_to_that_of_the_archive(avpenet_here: Avpenet, tmp_path: Path) -> None:
     drawn(tmp_path, n=240)
-    assert report(avpenet_here, tmp_path).code == 0
+    done = report(avpenet_here, tmp_path)
+    assert done.code == 0 and "the figures above are of this sample; weighted, for the archive:" in done.out
+    page = (tmp_path / "r.html").read_text()
+    assert "95 of 100 segments of the sample, whose mix is not the archive&#39;s" in page
+    assert "Weighted for the archive: " in page
     document = json.loads((tmp_path / "r.json").read_text())
     scores = np.array([float(row["score"]) for row in rows_of(tmp_path / "scores.csv")])
     of_archive = float(np.mean(scores - [truth(score) for score in scores]))
