@@ -63,13 +63,13 @@ _COMMANDS: dict[str, tuple[tuple[str, Callable[..., int] | typer.Typer, str], ..
         ("explain", explain.explain, "Show what the network used for the scores of some segments."),
     ),
     "Audit": (
-        ("ratings", ratings.app, "Draw samples for raters, import their ratings, measure agreement."),
+        ("ratings", ratings.app, "Draw samples for raters, import ratings, measure agreement."),
         ("report", report.report, "Compare scores with human ratings, on a page to sign."),
         ("verify", verify.verify, "Check digests and histories from outputs back to their inputs."),
     ),
     "Site": (
-        ("calibrate", calibrate.calibrate, "Calibrate scores to a site's ratings, with intervals for new patients."),
-        ("monitor", monitor.monitor, "Say what changed in new scores since a baseline; exit 4 on an alarm."),
+        ("calibrate", calibrate.calibrate, "Fit scores to a site's ratings, with intervals for new patients."),
+        ("monitor", monitor.monitor, "Say what changed since a baseline; exit 4 on an alarm."),
         ("export", export.export, "Hand scores on to a patient record (FHIR) or to REDCap."),
         ("weights", weights.app, "List, verify, install, import and pack weights."),
         ("phantom", phantom.app, "Make synthetic patients; check the installation with them."),

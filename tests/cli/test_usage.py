@@ -179,3 +179,11 @@ def test_version_and_help_are_printed(run_avpenet: RunAvpenet) -> None:
     assert listed.returncode == 0
     assert "Usage: avpenet score" in listed.stdout
     assert "\x1b" not in listed.stdout
+
+
+def test_help_has_one_line_for_every_command_under_who_uses_it(avpenet_here: Avpenet) -> None:
+    sections = [section.splitlines() for section in avpenet_here("--help").out.strip().split("\n\n")]
+    groups = {head: lines for head, *lines in sections if lines and head.endswith(":") and head != "Options:"}
+    assert list(groups) == ["Score:", "Audit:", "Site:", "Research:"]
+    for line in (line for lines in groups.values() for line in lines):
+        assert line.endswith(".") and line[2] != " " and len(line) <= 80, line
