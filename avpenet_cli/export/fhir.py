@@ -3,7 +3,7 @@
 One Observation for each recording, one Device (program and weights), one Provenance, and the CodeSystem of the local
 codes: a score by software is no pain severity that a patient reported, so no LOINC code of that is used. Bundle and
 Observations have the security label AIAST, "Artificial Intelligence asserted" (HL7 v3 ObservationValue); where the
-weights are not for patients, every resource has HTEST, "test health data" (v3 ActReason).
+weights are not for patients, everything but the codes has HTEST, "test health data" (v3 ActReason).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def fhir_bundle(handover: Handover) -> Resource:
     calibration = "" if handover.calibration is None else handover.calibration.digest
     device_id = _identifier("device", weights.digest, handover.program_version, calibration)
     observations = [_observation(row, handover, device_id) for row in handover.recordings]
-    resources = [_code_system(handover), _device(handover, device_id), *observations]
+    resources = [_code_system(), _device(handover, device_id), *observations]
     resources.append(_provenance(handover, device_id, [row["id"] for row in observations]))
     return {
         "resourceType": "Bundle",
@@ -162,7 +162,11 @@ def _device(handover: Handover, device_id: str) -> Resource:
         "version": [{"type": {"text": name}, "value": _text(text)} for name, text in versions.items() if text],
     }
     status = weights.status or "not stated"
-    device["property"] = [{"type": {"text": "status of the weights"}, "valueCode": [{"text": _text(status)}]}]
+    high = {"value": weights.cut_points[1], "unit": "points of 0 to 10", "system": _UCUM, "code": "{score}"}
+    device["property"] = [
+        {"type": {"text": "status of the weights"}, "valueCode": [{"text": _text(status)}]},
+        {"type": {"text": "a score above this is high"}, "valueQuantity": [high]},
+    ]
     device["note"] = [{"text": _text(text)} for text in [handover.notice, _NOT_A_DEVICE, *notes] if text]
     return device
 
@@ -190,11 +194,11 @@ def _provenance(handover: Handover, device_id: str, observations: list[str]) -> 
     }
 
 
-def _code_system(handover: Handover) -> Resource:
+def _code_system() -> Resource:
+    """The local codes: the same for patients and for test data, and so without a label."""
     return {
         "resourceType": "CodeSystem",
         "id": _identifier("code system"),
-        **_labels(handover),
         "url": CODE_SYSTEM,
         "name": "AvpenetPainScores",
         "title": "Local codes of avpenet's pain scores",
