@@ -34,7 +34,7 @@ from avpenet_cli.stats.calibration_fit import FOLDS
 from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.study.pairing import HOLD_S, Pairing, pair
 from avpenet_cli.study.ratings import Ratings, read_ratings
-from avpenet_cli.study.score_tables import Scores, read_scores
+from avpenet_cli.study.score_tables import Scores, read_scores, scores_digest
 from avpenet_cli.study.sheets import quoted
 from avpenet_cli.study.subjects import Subjects, read_subjects
 from avpenet_cli.study.tables import Inputs, match_tables, summarise_weights
@@ -231,7 +231,10 @@ def _fitted_on(
     groups: tuple[FittedGroup, ...],
 ) -> FittedOn:
     dates = sorted(text[:10] for text in rows["recorded_at"] if isinstance(text, str) and text)
-    files = [InputFile("scores", source.name, source.sha256, source.rows) for source in scores.sources]
+    files = [
+        InputFile("scores", source.name, source.sha256, source.rows, scores_digest(scores, place))
+        for place, source in enumerate(scores.sources)
+    ]
     files.append(InputFile("ratings", ratings.file.name, ratings.file.sha256, ratings.file.rows))
     files.append(InputFile("subjects", subjects.file.name, subjects.file.sha256, subjects.file.rows))
     score, reference = rows["score"], rows["reference"]

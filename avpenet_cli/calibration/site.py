@@ -40,12 +40,15 @@ class InputFile:
         name: without its folder.
         sha256: of its bytes, hexadecimal.
         rows: number of rows.
+        scores_digest: of scores: SHA-256 over recording, times and score of every segment, which stays the same when
+            the table gets further columns, such as those of this calibration; empty for other tables.
     """
 
     role: Role
     name: str
     sha256: str
     rows: int
+    scores_digest: str = ""
 
 
 @dataclass(frozen=True)

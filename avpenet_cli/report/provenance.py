@@ -20,7 +20,7 @@ from avpenet_cli.report.document.provenance import (
     SubjectsFile,
 )
 from avpenet_cli.runs.history import ReadFile
-from avpenet_cli.study.score_tables import Scores, ScoreSource
+from avpenet_cli.study.score_tables import Scores, ScoreSource, scores_digest
 from avpenet_cli.study.tables import Inputs
 from avpenet_cli.version import __version__
 
@@ -95,8 +95,9 @@ def _scores_files(scores: Scores) -> tuple[ScoresFile, ...]:
             source.manifest_state,
             source.manifest_sha256,
             _run_summary(source),
+            scores_digest(scores, place),
         )
-        for source in scores.sources
+        for place, source in enumerate(scores.sources)
     )
 
 

@@ -30,10 +30,13 @@ class PackFile:
     Attributes:
         name: without its folder.
         sha256: of its bytes, hexadecimal.
+        scores_digest: of a score table: SHA-256 over recording, times and score of its segments, see
+            `score_tables.scores_digest`; empty for another table.
     """
 
     name: str
     sha256: str
+    scores_digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -116,12 +116,15 @@ def read_scores(tables: Sequence[Table]) -> Scores:
     return Scores(segments, sources, weights, cut_points)
 
 
-def scores_digest(scores: Scores) -> str:
+def scores_digest(scores: Scores, source: int | None = None) -> str:
     """SHA-256, hexadecimal, over recording, times and score of every segment, whatever else the files hold.
 
     It stays the same when a table gets further columns, another format or another order of rows.
+
+    Args:
+        source: the index in `sources` of the table whose segments count; None: all.
     """
-    segments = scores.segments
+    segments = scores.segments if source is None else scores.segments[scores.segments["source"] == source]
     columns = (segments[name] for name in ("recording", "start_s", "end_s", "score"))
     lines = [f"{name}\t{start:.3f}\t{end:.3f}\t{score:.3f}" for name, start, end, score in zip(*columns, strict=True)]
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()

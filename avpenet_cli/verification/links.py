@@ -23,11 +23,14 @@ class Link:
         content: what it is.
         name: without its folder; empty where it is not stated.
         sha256: digest, hexadecimal.
+        scores_digest: of a score table: over its scores alone, as the document states it; of its manifest: the same;
+            empty where none is stated.
     """
 
     content: str
     name: str
     sha256: str
+    scores_digest: str = ""
 
 
 def read_document(path: Path) -> dict[str, Any] | None:
@@ -59,9 +62,10 @@ def _links(value: Any, place: str) -> Iterator[Link]:
     name = value.get("name", value.get("file"))
     if isinstance(name, str) and name and _is_digest(value.get("sha256")):
         content = str(value.get("role") or value.get("content") or place)
-        yield Link(_CONTENTS.get(content, content), Path(name).name, value["sha256"])
+        scores = value["scores_digest"] if _is_digest(value.get("scores_digest")) else ""
+        yield Link(_CONTENTS.get(content, content), Path(name).name, value["sha256"], scores)
         if _is_digest(value.get("manifest_sha256")):
-            yield Link("manifest", Path(name).with_suffix(".run.json").name, value["manifest_sha256"])
+            yield Link("manifest", Path(name).with_suffix(".run.json").name, value["manifest_sha256"], scores)
     for key, item in value.items():
         if key == "files" and isinstance(item, dict):
             yield from (Link("file", file, digest) for file, digest in item.items() if _is_digest(digest))

@@ -11,7 +11,7 @@ from typing import Any
 from avpenet_cli.errors import OutputError, SettingsError, WeightsError, reason
 from avpenet_cli.runs.history import HistoryHead, HistoryLine, history_path
 from avpenet_cli.runs.history_chain import Chain, chain_at
-from avpenet_cli.verification.documents import content_problem, is_self_certified
+from avpenet_cli.verification.documents import content_problem, digest_of_scores, is_self_certified
 from avpenet_cli.verification.histories import check_history, head_problem, stated_head
 from avpenet_cli.verification.links import Link, links_in, read_document
 from avpenet_cli.verification.nodes import Node, State
@@ -49,6 +49,7 @@ class Verifier:
     def __init__(self, folders: Sequence[Path], recordings: RecordingFolder | None = None) -> None:
         self._folders, self._recordings = tuple(dict.fromkeys(folders)), recordings
         self._digests: dict[Path, str] = {}
+        self._scores_digests: dict[Path, str] = {}
         self._chains: dict[Path, Chain] = {}
         self._begun: set[Path] = set()
         self._done: dict[Path, Node] = {}
@@ -100,13 +101,13 @@ class Verifier:
         if key in self._done:
             node = self._done[key]
             detail = node.detail if node.state != "intact" or not node.links else "its links stand above"
-            return _as_linked(replace(node, links=(), detail=detail), link, self.digest(path), stated_in)
+            return self._as_linked(replace(node, links=(), detail=detail), path, link, stated_in)
         self._begun.add(key)
         evidence = self._evidence(path)
         state, detail = self._judge(path, evidence, is_linked=link is not None)
         node = Node(_content_of(path, link), path.name, state, detail, tuple(self._links(path, evidence)))
         self._done[key] = node
-        return _as_linked(node, link, self.digest(path), stated_in)
+        return self._as_linked(node, path, link, stated_in)
 
     def _evidence(self, path: Path) -> _Evidence:
         document_path: Path | None = None
@@ -193,6 +194,52 @@ class Verifier:
             if (link.name, link.sha256) not in seen:
                 yield from self._link(path, link, chain.path.name)
 
+    def _as_linked(self, node: Node, path: Path, link: Link | None, stated_in: str) -> Node:
+        """The node as its link sees it: altered where it has another digest, unless it was rewritten with its scores.
+
+        Args:
+            path: of the node's file.
+            stated_in: the file that states the link.
+        """
+        if link is None or link.sha256 in ("", self.digest(path)):
+            return node
+        if node.state == "intact" and (line := self._rewritten_by(path, link)):
+            scores = "scores" if path.suffix in _TABLES else "scores of its table"
+            detail = f"the {scores} that {stated_in} states; line {line} rewrote the rest"
+            return replace(node, content=link.content, detail=f"{node.detail}; {detail}" if node.detail else detail)
+        detail = f"{stated_in} has another digest of it"
+        if node.state == "altered":
+            detail = f"{node.detail}; {detail}"
+        return replace(node, content=link.content, state="altered", detail=detail)
+
+    def _rewritten_by(self, path: Path, link: Link) -> int:
+        """The line by which a later run of the same output rewrote a score table, or its manifest, without another score.
+
+        So `score` does with `--calibration`, `--baseline` or `--recorded-at` on a finished table. It counts only if the
+        history has both what the link states and what is there now, and if the scores have the digest that the link
+        states: the history alone could have been written again.
+
+        Returns:
+            0 where that is not so.
+        """
+        chain = self._chain_of(path)
+        if chain is None or not link.scores_digest:
+            return 0
+        wrote = [line.line for line in chain.lines if (path.name, link.sha256) in _written(line)]
+        latest = chain.latest().get(path.name)
+        if not wrote or latest is None or latest[0].sha256 != self.digest(path):
+            return 0
+        return latest[1] if self._scores_digest(path) == link.scores_digest else 0
+
+    def _scores_digest(self, path: Path) -> str:
+        """The digest over the scores of a table, or of the table of a manifest; empty where it cannot be read."""
+        if path.suffix not in _TABLES:
+            table = (read_document(path) or {}).get("table")
+            path = path.with_name(Path(str(table["file"])).name) if isinstance(table, dict) and "file" in table else path
+        if path not in self._scores_digests:
+            self._scores_digests[path] = digest_of_scores(path)
+        return self._scores_digests[path]
+
     def _followed(self, path: Path) -> Iterator[Node]:
         if path.resolve() not in self._begun or path.resolve() in self._done:
             yield self._file(path, Link("manifest" if path.name.endswith(".run.json") else "document", path.name, ""))
@@ -216,7 +263,8 @@ class Verifier:
         if key not in self._begun or key in self._done:
             yield self._file(target, link, stated_in)
         elif self.digest(target) != link.sha256 and source != _manifest_path(target):
-            yield _as_linked(Node(link.content, link.name, "intact"), link, self.digest(target), stated_in)
+            state, detail = self._judge(target, self._evidence(target), is_linked=True)
+            yield self._as_linked(Node(link.content, link.name, state, detail), target, link, stated_in)
 
     def _of_manifest(self, path: Path, document: dict[str, Any]) -> Iterator[Node]:
         """The weights and the recordings of a document that states them."""
@@ -279,16 +327,6 @@ class _Beside:
 def _manifest_path(table: Path) -> Path:
     # As `runs.manifest.manifest_path`, which would import what a manifest is made of.
     return table.with_suffix(".run.json")
-
-
-def _as_linked(node: Node, link: Link | None, digest: str, stated_in: str) -> Node:
-    """The node as its link sees it: altered where it has another digest."""
-    if link is None or link.sha256 in ("", digest):
-        return node
-    detail = f"{stated_in} has another digest of it"
-    if node.state == "altered":
-        detail = f"{node.detail}; {detail}"
-    return replace(node, content=link.content, state="altered", detail=detail)
 
 
 def _problem_with_head(chain: Chain, head: HistoryHead | None, document: Path) -> str:

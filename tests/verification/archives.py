@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from avpenet_cli.inputs import Inputs, LeftAside, Recording
 from avpenet_cli.records import Balance, Quality, RecordingOutcome, SegmentScore, Status
@@ -71,7 +72,14 @@ def nodes(result: Verification) -> dict[str, Node]:
     return found
 
 
-def score(archive: Archive, points: float = 0.0, *, pseudonymised: bool = False, subjects: bool = False) -> None:
+def score(
+    archive: Archive,
+    points: float = 0.0,
+    *,
+    pseudonymised: bool = False,
+    subjects: bool = False,
+    baseline: Literal["quiet"] | None = None,
+) -> None:
     """A run of `avpenet score` on the archive's recordings, from its journal on."""
     recordings = tuple(
         Recording(path, f"rec-{path.stem}" if pseudonymised else path.name, f"key of {path.name}")
@@ -85,6 +93,7 @@ def score(archive: Archive, points: float = 0.0, *, pseudonymised: bool = False,
         RunSettings(),
         pseudonymised=pseudonymised,
         subjects=archive.folder / "subjects.csv" if subjects else None,
+        baseline=baseline,
         command="avpenet score [12 inputs] --out scores.csv",
     )
     archive.scores.with_name("scores.csv.journal").unlink(missing_ok=True)

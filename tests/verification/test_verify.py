@@ -130,6 +130,26 @@ def test_history_survives_another_run_and_says_which_bytes_are_whose(archive: Ar
     assert archive.faults(archive.scores)["scores.csv"][1] == "line 1 wrote these bytes, but line 2 wrote others later"
 
 
+def test_table_that_got_columns_has_the_scores_that_the_report_states(archive: Archive) -> None:
+    before = archive.scores.read_bytes()
+    score(archive, baseline="quiet")
+    assert archive.scores.read_bytes() != before
+    assert archive.faults() == {}
+    details = [node.detail for root in archive.verify().files for node in root.walk()]
+    for scores in ("scores", "scores of its table"):
+        end = f"the {scores} that report.json states; line 2 rewrote the rest"
+        assert any(detail.endswith(end) for detail in details), end
+    # The history alone is no witness: it does not say what was scored.
+    text = archive.scores.read_text()
+    score(archive, 1.0, baseline="quiet")
+    assert archive.scores.read_text() != text
+    assert archive.faults().keys() == {"scores.csv", "scores.run.json"}
+    # Nor are equal scores, without a run that wrote what the report was made from.
+    score(archive, baseline="quiet")
+    remove_lines(history_path(archive.scores), 1, 1)
+    assert archive.faults().keys() == {"scores.csv", "scores.run.json", "scores.csv.history.jsonl"}
+
+
 def test_lines_that_are_removed_show(archive: Archive) -> None:
     for points in (1.0, 2.0, 3.0):
         score(archive, points)
