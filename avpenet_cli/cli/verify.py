@@ -31,7 +31,7 @@ def verify(
     ] = None,
     inputs: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FOLDER", help="Look for inputs here, too; may be repeated."),
+        typer.Option(metavar="FOLDER", help="Look for inputs here and in its subfolders, too; may be repeated."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     debug: Debug = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,14 +17,14 @@ def verify_files(files: Sequence[Path], inputs: Sequence[Path] = (), recordings:
 
     Args:
         files: reports, score tables, pages, documents or histories of avpenet.
-        inputs: folders in which inputs are looked for, besides those of `files`.
+        inputs: folders in which inputs are looked for, with their subfolders, besides those of `files`.
         recordings: a folder with the recordings, or with subfolders of them; None: recordings are not checked.
 
     Raises:
         SettingsError: a file or a folder that is not there.
         OutputError: a file that cannot be read.
     """
-    folders = [*(path.parent for path in files), *inputs]
+    folders = [*(path.parent for path in files), *(folder for path in inputs for folder in _with_subfolders(path))]
     verifier = Verifier(folders, None if recordings is None else RecordingFolder(recordings))
     nodes = tuple(verifier.verify(path) for path in files)
     counts = Counter(node.state for root in nodes for node in root.walk())
@@ -34,3 +35,8 @@ def verify_files(files: Sequence[Path], inputs: Sequence[Path] = (), recordings:
         {state: counts[state] for state in states},
         nodes,
     )
+
+
+def _with_subfolders(folder: Path) -> list[Path]:
+    """A folder and all below it, in a fixed order; links to folders are not followed."""
+    return sorted(Path(parent) for parent, _, _ in os.walk(folder)) or [folder]
