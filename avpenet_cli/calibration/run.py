@@ -131,7 +131,7 @@ def run_calibrate(request: CalibrateRequest) -> tuple[SiteCalibration, tuple[str
     with locked_history(request.out) as history:
         site = sealed(replace(site, history=history.head))
         write_site(request.out, site)
-        read = [ReadFile(file.role, file.name, file.sha256) for file in site.fitted_on.inputs]
+        read = [ReadFile(file.role, file.name, file.sha256, file.scores_digest) for file in site.fitted_on.inputs]
         history.append("calibrate", written=[request.out], read=read, command=request.command, started=started)
     return site, inputs.notices
 

@@ -103,7 +103,10 @@ def analyse(archive: Archive, options: MonitorOptions) -> MonitorDocument:
         charts=tuple(_chart(archive, charted[result.column], result) for result in results),
         not_charted=not_charted,
         accuracy=tuple(_accuracy(archive)),
-        files=tuple(MonitorFile(file.name, content, file.sha256, file.rows) for file, content in archive.sources),
+        files=tuple(
+            MonitorFile(file.name, content, file.sha256, file.rows, archive.scores_digests.get(file.sha256, ""))
+            for file, content in archive.sources
+        ),
     )
 
 

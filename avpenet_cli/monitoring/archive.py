@@ -23,7 +23,7 @@ from avpenet_cli.report.notices import manifest_notices, weights_notice
 from avpenet_cli.stats.patient_ranks import Patients
 from avpenet_cli.study.pairing import pair
 from avpenet_cli.study.ratings import Ratings, read_ratings
-from avpenet_cli.study.score_tables import Scores, read_scores, weights_identity
+from avpenet_cli.study.score_tables import Scores, digest_of_table, read_scores, scores_digest, weights_identity
 from avpenet_cli.study.sheets import SourceFile
 from avpenet_cli.study.subjects import NOT_STATED, Subjects, read_subjects
 from avpenet_cli.study.tables import match_tables
@@ -71,6 +71,7 @@ class Archive:
         other_weights: of new tables, as they state them, where they differ.
         cut_points: upper ends of the classes low and moderate, points.
         sources: files that were read, each with its content in words.
+        scores_digests: `score_tables.scores_digest` of each score table, by the SHA-256 of its file.
         notices: what a reader must know before any number.
     """
 
@@ -83,6 +84,7 @@ class Archive:
     other_weights: tuple[str, ...]
     cut_points: tuple[float, float]
     sources: tuple[tuple[SourceFile, str], ...]
+    scores_digests: dict[str, str]
     notices: tuple[Notice, ...]
 
     @property
@@ -148,6 +150,7 @@ def read_archive(files: Files) -> Archive:
         other_weights=other,
         cut_points=old.cut_points,
         sources=tuple((SourceFile(file.name, file.sha256, file.rows), content) for file, content in sources),
+        scores_digests=_scores_digests([old, *groups]),
         notices=tuple(notices),
     )
 
@@ -174,10 +177,17 @@ def _baseline_tables(baseline: Sequence[Path]) -> tuple[list[Path], list[SourceF
             remedy = "put it there, or give the score tables of the baseline"
             if not table.is_file():
                 raise SettingsError(f"{path} was fitted on {shown(item.name)}, which is not beside it", remedy)
-            if hashlib.sha256(table.read_bytes()).hexdigest() != item.sha256:
-                raise SettingsError(f"{table} was changed after {path.name} was fitted on it", remedy)
+            # With the columns of the calibration itself, it has other bytes.
+            if digest_of_table(table) != item.scores_digest:
+                raise SettingsError(f"the scores of {table} were changed after {path.name} was fitted on them", remedy)
             tables.append(table)
     return tables, calibrations
+
+
+def _scores_digests(tables: Sequence[Scores]) -> dict[str, str]:
+    return {
+        source.sha256: scores_digest(scores, place) for scores in tables for place, source in enumerate(scores.sources)
+    }
 
 
 def _by_weights(tables: Sequence[Path]) -> list[Scores]:

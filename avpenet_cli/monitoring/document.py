@@ -24,12 +24,14 @@ class MonitorFile:
         content: what it holds, in words.
         sha256: of its bytes, hexadecimal.
         rows: below the header.
+        scores_digest: of a score table: SHA-256 over recording, times and score of every segment; else empty.
     """
 
     name: str
     content: str
     sha256: str
     rows: int
+    scores_digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,6 @@ def run_monitor(request: MonitorRequest) -> MonitorDocument:
         write_json(json_path, to_json(document))
         with atomic_write(page_path) as file:
             file.write(page.encode("utf-8", "backslashreplace"))
-        read = [ReadFile(file.content, file.name, file.sha256) for file in document.files]
+        read = [ReadFile(file.content, file.name, file.sha256, file.scores_digest) for file in document.files]
         history.append("monitor", written=request.outputs, read=read, command=document.command, started=started)
     return document

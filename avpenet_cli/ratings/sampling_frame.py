@@ -80,7 +80,8 @@ def read_frame(sources: Sequence[str], subjects: Path | None, stratify: Sequence
     inputs = match_tables(read_scores(tables), subjects=people)
     scores, people = inputs.scores, inputs.subjects
     files = tuple(
-        PackFile(source.name, source.sha256, scores_digest(scores, place)) for place, source in enumerate(scores.sources)
+        PackFile(source.name, source.sha256, scores_digest(scores, place))
+        for place, source in enumerate(scores.sources)
     )
     segments = scores.segments[["recording", "start_s", "end_s", "score", "status"]]
     segments = segments.assign(recording=segments["recording"].astype(str))

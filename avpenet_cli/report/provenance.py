@@ -69,7 +69,7 @@ def read_files(inputs: InputsSection) -> list[ReadFile]:
     files = []
     for content, tables in (("scores", inputs.scores), ("other scores", inputs.compare or ())):
         for table in tables:
-            files.append(ReadFile(content, table.name, table.sha256))
+            files.append(ReadFile(content, table.name, table.sha256, table.scores_digest))
             if table.manifest_sha256:
                 files.append(ReadFile("manifest", f"{table.name.rpartition('.')[0]}.run.json", table.manifest_sha256))
     others = {

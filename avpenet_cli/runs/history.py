@@ -68,11 +68,14 @@ class ReadFile:
         content: what it is: `scores`, `ratings`, `subjects`, ...
         file: its name without its folder; empty under pseudonyms, and for a table in memory.
         sha256: digest of its bytes, hexadecimal.
+        scores_digest: of a score table: SHA-256 over recording, times and score of every segment, which stays the same
+            when the table gets further columns; empty for other files, and where it was not computed.
     """
 
     content: str
     file: str
     sha256: str
+    scores_digest: str = ""
 
 
 @dataclass(frozen=True)

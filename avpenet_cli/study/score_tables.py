@@ -130,6 +130,14 @@ def scores_digest(scores: Scores, source: int | None = None) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def digest_of_table(path: Path) -> str:
+    """`scores_digest` of the score table in a file; empty where it cannot be read as one."""
+    try:
+        return scores_digest(read_scores([path]))
+    except SettingsError:
+        return ""
+
+
 def _checked(table: Table) -> Sheet:
     sheet = read_sheet(table, [column.name for column in COLUMNS], _DESCRIPTION)
     sheet.require(REQUIRED, _DESCRIPTION, "give a table that `avpenet score` wrote")

@@ -39,12 +39,16 @@ MOST_ROWS = 12
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that was read: its name without its folder, content in words, SHA-256, and rows below its header."""
+    """A file that was read: its name without its folder, content in words, SHA-256, and rows below its header.
+
+    Of a score table also `score_tables.scores_digest`.
+    """
 
     name: str
     content: str
     sha256: str = ""
     rows: int | None = None
+    scores_digest: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from avpenet_cli.runs.history import ReadFile, record_run, refuse_unusable_histo
 from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting, refuse_unwritable_file
 from avpenet_cli.stats.estimate import Estimate, absent
 from avpenet_cli.study.ratings import read_events, read_ratings
-from avpenet_cli.study.score_tables import Scores, read_scores
+from avpenet_cli.study.score_tables import Scores, read_scores, scores_digest
 from avpenet_cli.study.subjects import read_subjects
 from avpenet_cli.study.tables import match_tables
 from avpenet_cli.tables import SUFFIXES, Row, write_table
@@ -325,7 +325,11 @@ class _Run:
         writers[request.format]()
         if request.alerts is not None:
             write_table(request.outputs[1], self._alerts, ALERT_COLUMNS, byte_order_mark=request.csv_bom)
-        read = [ReadFile(source.content, source.name, source.sha256) for source in self._sources() if source.sha256]
+        read = [
+            ReadFile(source.content, source.name, source.sha256, source.scores_digest)
+            for source in self._sources()
+            if source.sha256
+        ]
         written, command = request.outputs, request.command
         record_run(request.out, "trajectory", written=written, read=read, command=command, started=self._started)
         return TrajectorySummary(tuple(self._summaries), self._accuracy(), tuple(self._failed), request.outputs)
@@ -354,8 +358,9 @@ class _Run:
 
         inputs = self._inputs
         if self._request.tables:
-            for source in inputs.scores.sources:
-                yield SourceFile(source.name, "scores", source.sha256, source.rows)
+            for place, source in enumerate(inputs.scores.sources):
+                digest = scores_digest(inputs.scores, place)
+                yield SourceFile(source.name, "scores", source.sha256, source.rows, digest)
         else:
             for name in self._reader.recordings:
                 yield SourceFile(name, "recording, scored for this page")

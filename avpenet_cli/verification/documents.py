@@ -1,4 +1,4 @@
-"""Digests over content: of calibrations and packs, which state their own, and of the scores of a table."""
+"""Documents that state a digest over their own content: calibrations of a site, and packs of a sample."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from avpenet_cli.calibration.site import KIND, read_site
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.study.pack import read_pack
-from avpenet_cli.study.score_tables import read_scores, scores_digest
 
 _OF_A_PACK = {"design", "frame", "segments", "digest"}
 
@@ -30,11 +29,3 @@ def content_problem(path: Path, document: dict[str, Any]) -> str:
     except SettingsError as error:
         return error.message.replace(str(path), path.name)
     return ""
-
-
-def digest_of_scores(table: Path) -> str:
-    """`scores_digest` of a score table; empty where it cannot be read as one."""
-    try:
-        return scores_digest(read_scores([table]))
-    except SettingsError:
-        return ""

@@ -11,7 +11,8 @@ from typing import Any
 from avpenet_cli.errors import OutputError, SettingsError, WeightsError, reason
 from avpenet_cli.runs.history import HistoryHead, HistoryLine, history_path
 from avpenet_cli.runs.history_chain import Chain, chain_at
-from avpenet_cli.verification.documents import content_problem, digest_of_scores, is_self_certified
+from avpenet_cli.study.score_tables import digest_of_table
+from avpenet_cli.verification.documents import content_problem, is_self_certified
 from avpenet_cli.verification.histories import check_history, head_problem, stated_head
 from avpenet_cli.verification.links import Link, links_in, read_document
 from avpenet_cli.verification.nodes import Node, State
@@ -188,7 +189,7 @@ class Verifier:
         line = next(line for line in chain.lines if line.line == chain.latest()[path.name][1])
         others = {path.name, document_path.name if document_path else path.name}
         together = [Link("file", file.file, file.sha256) for file in line.written if file.file not in others]
-        read = [Link(file.content, file.file, file.sha256) for file in line.read]
+        read = [Link(file.content, file.file, file.sha256, file.scores_digest) for file in line.read]
         seen = {(link.name, link.sha256) for link in stated}
         for link in [*read, *together]:
             if (link.name, link.sha256) not in seen:
@@ -213,14 +214,11 @@ class Verifier:
         return replace(node, content=link.content, state="altered", detail=detail)
 
     def _rewritten_by(self, path: Path, link: Link) -> int:
-        """The line by which a later run of the same output rewrote a score table, or its manifest, without another score.
+        """The line by which a later run rewrote a score table, or its manifest, with the same scores; 0 if none did.
 
         So `score` does with `--calibration`, `--baseline` or `--recorded-at` on a finished table. It counts only if the
         history has both what the link states and what is there now, and if the scores have the digest that the link
         states: the history alone could have been written again.
-
-        Returns:
-            0 where that is not so.
         """
         chain = self._chain_of(path)
         if chain is None or not link.scores_digest:
@@ -235,9 +233,11 @@ class Verifier:
         """The digest over the scores of a table, or of the table of a manifest; empty where it cannot be read."""
         if path.suffix not in _TABLES:
             table = (read_document(path) or {}).get("table")
-            path = path.with_name(Path(str(table["file"])).name) if isinstance(table, dict) and "file" in table else path
+            path = (
+                path.with_name(Path(str(table["file"])).name) if isinstance(table, dict) and "file" in table else path
+            )
         if path not in self._scores_digests:
-            self._scores_digests[path] = digest_of_scores(path)
+            self._scores_digests[path] = digest_of_table(path)
         return self._scores_digests[path]
 
     def _followed(self, path: Path) -> Iterator[Node]:

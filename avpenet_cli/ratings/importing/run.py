@@ -28,6 +28,7 @@ from avpenet_cli.ratings.importing.recordings import Recordings, read_recordings
 from avpenet_cli.ratings.importing.source import Source
 from avpenet_cli.runs.history import read_file, record_run
 from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting, refuse_unwritable_file
+from avpenet_cli.study.score_tables import digest_of_table
 from avpenet_cli.tables import Column, Row, check_format, write_table
 
 Format = Literal["boris", "elan", "redcap", "csv"]
@@ -177,8 +178,9 @@ def import_ratings(request: ImportRequest) -> ImportSummary:
     if request.left_out is not None:
         rows = map(_left_out_row, left_out)
         write_table(request.left_out, rows, LEFT_OUT_COLUMNS, byte_order_mark=request.csv_bom)
-    read = {"ratings": request.files, "map": [request.map], "scores": request.recordings}
-    files = [read_file(content, path) for content, paths in read.items() for path in paths if path is not None]
+    read = {"ratings": request.files, "map": [request.map] if request.map else []}
+    files = [read_file(content, path) for content, paths in read.items() for path in paths]
+    files += [replace(read_file("scores", path), scores_digest=digest_of_table(path)) for path in request.recordings]
     record_run(request.out, "ratings import", written=request.outputs, read=files, command=request.command)
     rated = dict.fromkeys(rating.recording for rating in ratings)
     return ImportSummary(

@@ -64,8 +64,8 @@ class ScoresFile:
         manifest_state: verified: the manifest holds the file's digest; altered: it holds another one.
         manifest_sha256: digest of the manifest; empty where it cannot be read.
         run: from the manifest; null where it is absent or unreadable.
-        scores_digest: SHA-256 over recording, times and score of every segment, which stays the same when the table gets
-            further columns.
+        scores_digest: SHA-256 over recording, times and score of every segment, which stays the same when the table
+            gets further columns.
     """
 
     name: str
