@@ -233,9 +233,8 @@ class Verifier:
         """The digest over the scores of a table, or of the table of a manifest; empty where it cannot be read."""
         if path.suffix not in _TABLES:
             table = (read_document(path) or {}).get("table")
-            path = (
-                path.with_name(Path(str(table["file"])).name) if isinstance(table, dict) and "file" in table else path
-            )
+            if isinstance(table, dict) and isinstance(table.get("file"), str):
+                path = path.with_name(Path(table["file"]).name)
         if path not in self._scores_digests:
             self._scores_digests[path] = digest_of_table(path)
         return self._scores_digests[path]

@@ -191,8 +191,10 @@ def test_a_calibration_stands_for_the_tables_it_was_fitted_on(avpenet_here: Avpe
     for name in ("old", "new"):
         table = pd.read_csv(tmp_path / f"{name}.csv")
         table["interval_lo"], table["interval_hi"] = table["score"] - 3.0, table["score"] + 3.0
-        table["abstained"] = 0
-        table.to_csv(tmp_path / f"{name}{'-with' if name == 'old' else ''}.csv", index=False)
+        if name == "new":
+            table["abstained"] = 0
+        # As score --calibration does: the baseline's table has other bytes than when the calibration was fitted.
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
     document = monitor(avpenet_here, tmp_path, files.new, "--baseline", site, *rated, code=4)
     assert document["baseline"]["patients"] == 48
     assert {(file["name"], file["content"]) for file in document["files"]} >= {
@@ -204,7 +206,7 @@ def test_a_calibration_stands_for_the_tables_it_was_fitted_on(avpenet_here: Avpe
     assert "abstentions" in {row["measure"] for row in document["not_charted"]}
     pd.read_csv(files.old).head(200).to_csv(files.old, index=False)
     done = avpenet_here("monitor", files.new, "--baseline", site, *rated, "--out", tmp_path / "monitor.html")
-    assert (done.code, "was changed after site.json was fitted" in done.err) == (2, True)
+    assert (done.code, "were changed after site.json was fitted" in done.err) == (2, True)
     files.old.unlink()
     done = avpenet_here("monitor", files.new, "--baseline", site, *rated, "--out", tmp_path / "monitor.html")
     assert (done.code, "not beside it" in done.err) == (2, True)
