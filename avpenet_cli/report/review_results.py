@@ -54,7 +54,7 @@ def review_results(
     differences = targeted["difference"].dropna()
     return FilledReview(
         tolerance_points=tolerance,
-        tolerance_source=_TOLERANCE_SOURCE if limit_points is None else "the accepted difference (--limit)",
+        tolerance_source=_TOLERANCE_SOURCE if limit_points is None else "the accepted difference of this report",
         targeted=_counts(targeted),
         targeted_mean_difference=float(differences.mean()) if len(differences) else None,
         control=_counts(control),

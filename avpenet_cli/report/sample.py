@@ -146,11 +146,13 @@ def sample_section(
     rated = np.bincount(stratum[found > 0], minlength=len(pack.strata))
     probability = np.array([segment.probability for segment in pack.segments])
     segments = pairing.segments.assign(place=of_segment)
-    pairs_of_sample = segments[(segments["status"] == "scored") & segments["reference"].notna()]
+    drawn = segments[(segments["status"] == "scored") & (segments["place"] >= 0)]
+    has_rating = drawn["reference"].notna().to_numpy()
     weighted_bias = weighted_mae = absent("no pairs")
-    if len(pairs_of_sample):
-        weight = 1 / probability[pairs_of_sample["place"].to_numpy(np.int64)]
-        weighted_bias, weighted_mae = weighted_errors(pairs_of(pairs_of_sample), weight, resampling)
+    if has_rating.any():
+        place = drawn["place"].to_numpy(np.int64)
+        weight = weights_of_rated(1 / probability[place], stratum[place], has_rating)
+        weighted_bias, weighted_mae = weighted_errors(pairs_of(drawn[has_rating]), weight, resampling)
     return SampleSection(
         digest=pack.digest,
         drawn_from=tuple(file.name for file in pack.scores),
@@ -183,13 +185,35 @@ def sample_section(
     )
 
 
+def weights_of_rated(
+    weight: NDArray[np.float64], stratum: Indices, has_rating: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Weights of the rated segments, which stand for those of their stratum that nobody rated.
+
+    They are weighting classes (Oh and Scheuren 1983, in Incomplete Data in Sample Surveys 2, p. 143).
+
+    Args:
+        weight: (n,) inverse of the chance of each sampled segment to be drawn.
+        stratum: (n,) of each, from 0.
+        has_rating: (n,) whether it was rated.
+
+    Returns:
+        (rated,) weights, which sum in each stratum with a rating to those of all its sampled segments.
+    """
+    of_all = np.bincount(stratum, weight)
+    of_rated = np.bincount(stratum, weight * has_rating, len(of_all))
+    rated = stratum[has_rating]
+    adjusted: NDArray[np.float64] = weight[has_rating] * of_all[rated] / of_rated[rated]
+    return adjusted
+
+
 def weighted_errors(pairs: Pairs, weight: NDArray[np.float64], resampling: Resampling) -> tuple[Estimate, Estimate]:
     """Bias and mean absolute error of the archive, points, from a sample's pairs; intervals by the subject bootstrap.
 
     Args:
         pairs: of the sample.
-        weight: (n,) inverse of the chance of each pair's segment to be drawn; the estimates are ratios of weighted
-            sums (Hajek 1971, in Foundations of Statistical Inference, p. 236).
+        weight: (n,) from `weights_of_rated`; the estimates are ratios of weighted sums (Hajek 1971, in Foundations of
+            Statistical Inference, p. 236).
         resampling: for the intervals.
     """
     sums = pairs.per_subject(weight, weight * pairs.difference, weight * np.abs(pairs.difference))

@@ -111,6 +111,25 @@ def test_weights_bring_the_bias_of_the_sample_to_that_of_the_archive(avpenet_her
     assert weighted == pytest.approx(of_archive, abs=0.06)
 
 
+def test_rated_segments_stand_for_the_unrated_ones_of_their_stratum(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    drawn(tmp_path, n=240)
+    score_of = {
+        (row["recording"], float(row["start_s"])): float(row["score"]) for row in rows_of(tmp_path / "scores.csv")
+    }
+    rows = rows_of(tmp_path / "ratings.csv")
+    low = [row for row in rows if score_of[row["recording"], float(row["start_s"])] <= 3]
+    segments = sorted({(row["recording"], row["start_s"]) for row in low})
+    lost = set(segments[::4] + segments[1::4] + segments[2::4])
+    write_rows(tmp_path / "ratings.csv", [row for row in rows if (row["recording"], row["start_s"]) not in lost])
+    assert report(avpenet_here, tmp_path).code == 0
+    of_archive = float(np.mean([score - truth(score) for score in score_of.values()]))
+    section = json.loads((tmp_path / "r.json").read_text())["sample"]
+    assert section["unrated_segments"] == len(lost) > 50
+    # 1.5 where the missing ratings of low scores only lower their weight.
+    assert section["weighted_bias"]["value"] == pytest.approx(of_archive, abs=0.1)
+    assert "Rated segments stand for the unrated ones of their stratum" in (tmp_path / "r.html").read_text()
+
+
 def test_missing_ratings_are_counted_and_listed(avpenet_here: Avpenet, tmp_path: Path) -> None:
     drawn(tmp_path)
     rows = rows_of(tmp_path / "ratings.csv")

@@ -67,7 +67,8 @@ class SampleSection:
         missing_segments: sampled segments with fewer raters than planned.
         missing: the first 20 of those.
         equal_fractions: whether every segment had the same chance to be drawn.
-        weighted_bias: mean of score minus rating, each pair weighted by the inverse of its segment's chance, points.
+        weighted_bias: mean of score minus rating, each pair weighted by the inverse of its segment's chance, points;
+            rated segments stand for the unrated ones of their stratum too.
         weighted_mae: mean absolute difference, weighted likewise, points.
     """
 
