@@ -31,11 +31,12 @@ def project(sheet: pd.DataFrame, truth: pd.DataFrame, rater: str, random: np.ran
     for name, segments in sheet.groupby("recording", sort=False):
         true = truth[truth["recording"] == name]
         events: list[list[object]] = []
-        for segment in segments.sort_values("start_s").itertuples():
-            within = true[(true["end_s"] > segment.start_s) & (true["start_s"] < segment.end_s)]
+        spans = segments[["start_s", "end_s"]].astype(float).sort_values("start_s")
+        for start_s, end_s in spans.to_numpy().tolist():
+            within = true[(true["end_s"] > start_s) & (true["start_s"] < end_s)]
             seen = within["value"].mean() + bias + random.normal(0.0, MOMENT_SD)
             value = str(int(np.clip(np.round(seen), 0, 10)))
-            events += [[float(time), "", "NRS", value, ""] for time in (segment.start_s, segment.end_s)]
+            events += [[time_s, "", "NRS", value, ""] for time_s in (start_s, end_s)]
         observations[f"{Path(str(name)).stem} {rater}"] = {
             "type": "MEDIA",
             "file": {"1": [name]},
