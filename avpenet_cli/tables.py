@@ -20,6 +20,9 @@ from avpenet_cli.storage import atomic_write
 if TYPE_CHECKING:
     import pyarrow as pa
 
+EMBEDDINGS_WEIGHTS_KEY = b"avpenet.weights"
+"""In the schema metadata of a file of embeddings: the weights, as the score table's column `weights` names them."""
+
 Value = str | int | float | None
 Row = dict[str, Value]
 

@@ -66,10 +66,13 @@ def analyse(archive: Archive, options: MonitorOptions) -> MonitorDocument:
         SettingsError: the baseline has too few patients or periods; a false-alarm rate that cannot be kept.
     """
     _check_baseline(archive)
-    every = options.false_alarm_every or float(FALSE_ALARM_EVERY[archive.kind])
+    every = options.false_alarm_every
+    if every is None:
+        every = float(FALSE_ALARM_EVERY[archive.kind])
     if not 2.0 <= every <= options.runs / 10:
         raise SettingsError(
-            f"a false alarm every {every:g} {PLURALS[archive.kind]} cannot be kept", f"give 2 to {options.runs / 10:g}"
+            f"a false alarm every {every:g} {PLURALS[archive.kind]} cannot be kept with {options.runs} runs",
+            f"give --false-alarm-every 2 to {options.runs / 10:g}, or more --runs",
         )
     charted = _charted(archive)
     columns, not_charted = _columns(charted)
@@ -275,15 +278,12 @@ def _summary(part: Part, kind: Kind, weights: tuple[str, ...]) -> PartSummary:
 def _accuracy(archive: Archive) -> Iterator[AccuracyRow]:
     for name, part in (("baseline", archive.baseline), ("new", archive.new)):
         for weights, segments in part.segments.groupby("weights", sort=True):
-            means = segments.groupby("subject")[[MEASURES[INDEX[item]].name for item in ("bias", "coverage")]].mean()
-            if means["bias"].notna().any():
-                yield AccuracyRow(
-                    name,
-                    str(weights),
-                    int(means["bias"].notna().sum()),
-                    _mean(means["bias"].dropna().to_numpy(), (-10.0, 10.0)),
-                    _mean(means["coverage"].dropna().to_numpy(), (0.0, 1.0)),
-                )
+            means = segments.groupby("subject")[["bias", "calibrated_bias", "coverage"]].mean()
+            bias, calibrated, coverage = (
+                _mean(means[measure].dropna().to_numpy(), MEASURES[INDEX[measure]].bounds) for measure in means.columns
+            )
+            if bias.n:
+                yield AccuracyRow(name, str(weights), bias.n, bias, calibrated, coverage)
 
 
 def _mean(values: Floats, bounds: tuple[float, float]) -> Estimate:

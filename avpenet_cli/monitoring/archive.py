@@ -18,6 +18,7 @@ from avpenet_cli.monitoring.embeddings import Embeddings, distances, read_embedd
 from avpenet_cli.monitoring.measures import INDEX, MEASURES, segment_measures
 from avpenet_cli.monitoring.periods import Kind, TimeSource, all_periods, check_length, periods_of, time_source
 from avpenet_cli.phrasing import plural
+from avpenet_cli.records import Status
 from avpenet_cli.report.document.review import Notice
 from avpenet_cli.report.notices import manifest_notices, weights_notice
 from avpenet_cli.stats.patient_ranks import Patients
@@ -104,7 +105,11 @@ def read_archive(files: Files) -> Archive:
     ratings = None if files.reference is None else read_ratings(files.reference)
     old = read_scores(baseline_tables)
     groups = _by_weights(files.new)
-    notices = [*_table_notices(old, *groups), *(Notice("warning", text) for text in subjects.notices)]
+    notices = [
+        *_table_notices(old, *groups),
+        *_other_calibrations(old, groups),
+        *(Notice("warning", text) for text in subjects.notices),
+    ]
     columns = tuple(column for column in subjects.columns if column.lower() in LEVEL_COLUMNS)
     time = time_source(pd.concat([group.segments[["recorded_at"]] for group in groups]), subjects)
     baseline = _part(old, ratings, subjects, time, columns, notices, "the baseline")
@@ -137,7 +142,7 @@ def read_archive(files: Files) -> Archive:
     sources.append((subjects.file, "subjects"))
     if ratings is not None:
         sources.append((ratings.file, "ratings"))
-    new_embeddings, old_embeddings = _read_embeddings(files, sources)
+    new_embeddings, old_embeddings = _read_embeddings(files, old, groups, sources)
     identity = weights_identity(old.weights)
     other = tuple(group.weights for group in groups if weights_identity(group.weights) != identity)
     return Archive(
@@ -207,6 +212,26 @@ def _table_notices(*tables: Scores) -> list[Notice]:
     return list(found)
 
 
+def _other_calibrations(old: Scores, groups: Sequence[Scores]) -> list[Notice]:
+    """A warning where calibrations differ, as far as the manifests beside the tables state them."""
+    before, after = (
+        {
+            str(entry.get("digest"))
+            for scores in tables
+            for source in scores.sources
+            if source.manifest is not None and isinstance(entry := source.manifest.get("calibration"), dict)
+        }
+        for tables in ([old], groups)
+    )
+    if not before or not after or before == after:
+        return []
+    text = (
+        "Baseline and new scores were not calibrated by the same calibration: calibrated scores, intervals and "
+        "abstentions may differ for that alone. Score both with the same --calibration."
+    )
+    return [Notice("warning", text)]
+
+
 def _part(
     scores: Scores,
     ratings: Ratings | None,
@@ -255,19 +280,29 @@ def _check_once(parts: Sequence[pd.DataFrame]) -> None:
 
 
 def _read_embeddings(
-    files: Files, sources: list[tuple[SourceFile, str]]
+    files: Files, old: Scores, groups: Sequence[Scores], sources: list[tuple[SourceFile, str]]
 ) -> tuple[Embeddings | None, Embeddings | None]:
-    """Embeddings of the new part and of the baseline."""
+    """Embeddings of the new part and of the baseline.
+
+    Raises:
+        SettingsError: they cannot be read, or are of other weights or segments than the scores.
+    """
     if files.embeddings is None or files.baseline_embeddings is None:
         return None, None
-    new, old = read_embeddings(files.embeddings), read_embeddings(files.baseline_embeddings)
-    if new.dimensions != old.dimensions:
-        raise SettingsError(
-            f"{new.file.name} has embeddings of {new.dimensions} numbers, {old.file.name} of {old.dimensions}",
-            "they are of other weights; make both with the same",
-        )
-    sources += [(new.file, "new embeddings"), (old.file, "baseline embeddings")]
-    return new, old
+    new, earlier = read_embeddings(files.embeddings), read_embeddings(files.baseline_embeddings)
+    for embeddings, tables, where in ((new, groups, "new"), (earlier, [old], "baseline")):
+        identity = weights_identity(embeddings.weights)
+        of_weights = [scores.segments for scores in tables if weights_identity(scores.weights) == identity]
+        if not of_weights:
+            others = " and ".join(shown(weights_identity(scores.weights)) or "weights not named" for scores in tables)
+            raise SettingsError(
+                f"{embeddings.file.name} is of {shown(identity)}, the {where} scores of {others}",
+                "give embeddings and scores of the same run",
+            )
+        for segments in of_weights:
+            embeddings.check_of_scores(segments[segments["status"] == Status.SCORED.value])
+    sources += [(new.file, "new embeddings"), (earlier.file, "baseline embeddings")]
+    return (new if weights_identity(new.weights) == weights_identity(earlier.weights) else None), earlier
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,7 +352,8 @@ def _grouped(part: Part, column: str | None) -> pd.DataFrame:
     level = segments[column] if column is not None else pd.Series("", index=segments.index)
     keys = ["subject", "period", "_level", "weights"]
     groups = segments.assign(_level=level).groupby(keys, sort=True)
-    table: pd.DataFrame = groups[[measure.name for measure in MEASURES]].mean()
+    # Equal values stay equal, whatever the order or number of the segments they are means of.
+    table: pd.DataFrame = groups[[measure.name for measure in MEASURES]].mean().round(9)
     table["_recordings"] = groups["recording"].unique()
     return table.reset_index()
 

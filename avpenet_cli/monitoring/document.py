@@ -196,6 +196,7 @@ class AccuracyRow:
         weights: of the scores.
         rated_patients: number.
         bias: mean of the patients' mean score minus rating, points.
+        calibrated_bias: the same of the calibrated score.
         coverage: mean of the patients' share of ratings within the calibrated intervals, 0 to 1.
     """
 
@@ -203,6 +204,7 @@ class AccuracyRow:
     weights: str
     rated_patients: int
     bias: Estimate
+    calibrated_bias: Estimate
     coverage: Estimate
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,13 +16,13 @@ from avpenet_cli.monitoring.periods import all_periods, period_words
 from avpenet_cli.phrasing import plural
 from avpenet_cli.stats.control_charts import Change, ChartResult, find_change
 from avpenet_cli.stats.estimate import NAN, NO_INTERVAL, Estimate, absent
-from avpenet_cli.stats.mean_difference import welch_test
+from avpenet_cli.stats.mean_difference import bounded_difference
 from avpenet_cli.stats.patient_ranks import ALL, is_known, scores_against
 from avpenet_cli.study.score_tables import weights_identity
 from avpenet_cli.study.subjects import NOT_STATED
 
-_CLEAR, _HINT = 2.576, 1.645
-"""Normal quantiles: a level differs (two-sided 1 %); the others might (two-sided 10 %)."""
+_CLEAR, _HINT, _APART = 2.576, 1.645, 1.960
+"""Normal quantiles: a level changed (two-sided 1 %); the others might have (two-sided 10 %); they differ (5 %)."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -136,12 +135,13 @@ def _drift(
 ) -> Alarm:
     place = _confined(charted, measure, change, chart)
     before, after = _values(charted, measure, change, place)
-    difference = _difference(before, after)
+    difference = _difference(measure, before, after)
     periods = archive.periods
     until, last = periods[change.until], int(np.flatnonzero(chart.n)[-1])
     ongoing = change.until >= last
     unit = measure.unit
-    text = _sentence(archive, measure, change, place, (before, after), difference, ongoing=ongoing)
+    several = _with_several_levels(charted, measure, change)
+    text = _sentence(archive, measure, change, place, several, (before, after), difference, ongoing=ongoing)
     return Alarm(
         kind="drift",
         measure=measure.name,
@@ -167,7 +167,7 @@ def _since(units: Units, change: Change) -> Mask:
 
 
 def _confined(charted: Sequence[Charted], measure: Measure, change: Change, chart: ChartResult) -> _Place:
-    """The levels that changed, if the others together did not."""
+    """The levels that changed, if the others together did not; few others that tell neither are not counted as such."""
     number_, sign = MEASURES.index(measure), 1.0 if change.rising else -1.0
     for column, item in enumerate(charted):
         units = item.units
@@ -179,14 +179,28 @@ def _confined(charted: Sequence[Charted], measure: Measure, change: Change, char
             if scores.size:
                 sums[level] = (float(scores.sum()), scores.size)
         clear = {level for level, (total, n) in sums.items() if total >= _CLEAR * np.sqrt(n)}
-        if not clear and column == chart.column and chart.level != ALL:
+        if not clear and column == chart.column and chart.level in sums:
             clear = {chart.level}
         others = [pair for level, pair in sums.items() if level not in clear]
         if clear and others:
             total, n = (sum(part) for part in zip(*others, strict=True))
-            if total < _HINT * np.sqrt(n):
+            changed, n_changed = (
+                sum(part) for part in zip(*(sums[level] for level in clear & sums.keys()), strict=True)
+            )
+            apart = changed / n_changed - total / n >= _APART * np.sqrt(1.0 / n + 1.0 / n_changed)
+            if apart and total < _HINT * np.sqrt(n):
                 return _Place(item.column, tuple(units.levels[level] for level in sorted(clear)))
     return _Place()
+
+
+def _with_several_levels(charted: Sequence[Charted], measure: Measure, change: Change) -> list[str]:
+    """Columns that have several levels among the patients with a value since the change."""
+    columns = []
+    for item in charted:
+        rows = _since(item.units, change) & np.isfinite(item.units.new.values[:, MEASURES.index(measure)])
+        if item.column and len(np.unique(item.units.new.level[rows])) > 1:
+            columns.append(item.column)
+    return columns
 
 
 def _values(
@@ -216,15 +230,10 @@ def _by_patient(patient: npt.NDArray[np.int64], values: npt.NDArray[np.float64])
     return means
 
 
-def _difference(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> Estimate:
-    value = float(after.mean() - before.mean())
+def _difference(measure: Measure, before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> Estimate:
     if after.size < 2:
-        return Estimate(value, NO_INTERVAL, after.size, "one patient")
-    with warnings.catch_warnings():
-        # A share that is 1 in all patients on one side has no spread there, which is no loss of precision.
-        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
-        result = welch_test(after, before, 1).difference
-    return Estimate(result.value, result.ci, after.size, result.reason)
+        return Estimate(float(after.mean() - before.mean()), NO_INTERVAL, after.size, "one patient")
+    return bounded_difference(after, before, measure.bounds)
 
 
 def amount(measure: Measure, value: float, *, signed: bool = False, with_unit: bool = True) -> str:
@@ -241,6 +250,7 @@ def _sentence(
     measure: Measure,
     change: Change,
     place: _Place,
+    several: Sequence[str],
     values: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
     difference: Estimate,
     *,
@@ -264,8 +274,8 @@ def _sentence(
     where = ""
     if place.levels:
         where = f", only at {' and '.join(f'{place.column} {level}' for level in place.levels)}"
-    elif archive.columns:
-        where = f", not confined to one {' or '.join(archive.columns)}"
+    elif several:
+        where = f", not seen to be confined to one {' or '.join(several)}"
     still = "" if ongoing else f" It was last beyond its limits in {period_words(kind, periods[change.until])}."
     label = measure.label[0].upper() + measure.label[1:]
     return (

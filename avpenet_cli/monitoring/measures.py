@@ -65,6 +65,14 @@ MEASURES: tuple[Measure, ...] = (
         "Distance of the patient's mean embedding to those of the three most similar baseline patients.",
     ),
     Measure("bias", "score minus rating", "points", (-10.0, 10.0), True, "Mean of score minus rating."),
+    Measure(
+        "calibrated_bias",
+        "calibrated score minus rating",
+        "points",
+        (-10.0, 10.0),
+        True,
+        "Mean of calibrated score minus rating.",
+    ),
     Measure("coverage", "ratings within the interval", "%", _SHARE, True, "Share of the ratings within the intervals."),
 )
 INDEX = {measure.name: place for place, measure in enumerate(MEASURES)}
@@ -81,8 +89,8 @@ def segment_measures(segments: pd.DataFrame) -> pd.DataFrame:
     """The measures of each segment that the score table and the ratings give; all columns of `MEASURES`.
 
     Args:
-        segments: as `study.pairing.pair` returns them, with `reference`; `interval_lo`, `interval_hi` and `abstained`
-            where the table has them.
+        segments: as `study.pairing.pair` returns them, with `reference`; `calibrated`, `interval_lo`,
+            `interval_hi` and `abstained` where the table has them.
 
     Returns:
         On the same index, float64, NaN where there is none.
@@ -97,6 +105,10 @@ def segment_measures(segments: pd.DataFrame) -> pd.DataFrame:
     columns["abstained"] = segments["abstained"].to_numpy(dtype=np.float64) if "abstained" in segments else nothing
     reference = segments["reference"].to_numpy(dtype=np.float64)
     columns["bias"] = columns["score"] - reference
+    has_calibrated = "calibrated" in segments
+    columns["calibrated_bias"] = (
+        segments["calibrated"].to_numpy(dtype=np.float64) - reference if has_calibrated else nothing
+    )
     if {"interval_lo", "interval_hi"} <= set(segments.columns):
         low, high = (segments[name].to_numpy(dtype=np.float64) for name in ("interval_lo", "interval_hi"))
         known = np.isfinite(low) & np.isfinite(high) & np.isfinite(reference)

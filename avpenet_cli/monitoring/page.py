@@ -24,6 +24,7 @@ SOURCES = (
     "Jensen WA, Jones-Farmer LA, Champ CW, Woodall WH (2006). J Qual Technol 38:349. Estimated parameters.",
     "Samuel TR, Pignatiello JJ, Calvin JA (1998). Qual Eng 10:521. Time of a change.",
     "Hansen BE (2000). Econometrica 68:575. Interval of that time.",
+    "Newcombe RG (1998). Stat Med 17:873. Difference of shares.",
 )
 
 

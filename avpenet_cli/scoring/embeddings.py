@@ -25,6 +25,7 @@ from avpenet_cli.runs.journal import guarded, journal_path, open_database, trans
 from avpenet_cli.runs.manifest import TableEntry
 from avpenet_cli.settings import describe_differences
 from avpenet_cli.storage import atomic_write
+from avpenet_cli.tables import EMBEDDINGS_WEIGHTS_KEY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,9 +39,6 @@ _DTYPE = np.dtype("<f4")
 
 COLUMNS = ("recording", "segment", "start_s", "embedding")
 """Columns of the file: text, int64, float64 s, and a list of float32, equally long in every row."""
-
-WEIGHTS_KEY = b"avpenet.weights"
-"""Key in the file's schema metadata: the weights, as the score table's column `weights` names them."""
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS run (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -90,7 +88,7 @@ def _is_of_embeddings(path: Path) -> bool:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException):
         return False
-    return tuple(schema.names) == COLUMNS and WEIGHTS_KEY in (schema.metadata or {})
+    return tuple(schema.names) == COLUMNS and EMBEDDINGS_WEIGHTS_KEY in (schema.metadata or {})
 
 
 def _owner(store: Path) -> str | None:
@@ -243,7 +241,8 @@ def write_embeddings(
         path: appears whole, readable by its owner only.
         store: holds every recording that has scored segments.
         outcomes: of the run's recordings; consumed one by one.
-        weights: as the score table names them; in the file's schema metadata under `WEIGHTS_KEY`.
+        weights: as the score table names them; in the file's schema metadata under
+            `EMBEDDINGS_WEIGHTS_KEY`.
 
     Returns:
         What the manifest states of it.
@@ -255,7 +254,7 @@ def write_embeddings(
     import pyarrow.parquet as pq
 
     types = (pa.string(), pa.int64(), pa.float64(), pa.list_(pa.float32()))
-    schema = pa.schema(list(zip(COLUMNS, types, strict=True)), metadata={WEIGHTS_KEY: weights.encode()})
+    schema = pa.schema(list(zip(COLUMNS, types, strict=True)), metadata={EMBEDDINGS_WEIGHTS_KEY: weights.encode()})
     rows = 0
     with atomic_write(path) as file:
         # Not for the embeddings, whose values hardly repeat.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from avpenet_cli.stats.bootstrap import LEVEL
-from avpenet_cli.stats.estimate import NAN, NO_INTERVAL, Estimate
+from avpenet_cli.stats.estimate import NAN, NO_INTERVAL, Estimate, Interval
 from avpenet_cli.stats.pairs import Array
 
 _NO_SPREAD = "the same in every subject: there is no spread to test against"
@@ -51,6 +52,55 @@ def welch_test(first: Array, second: Array, n_comparisons: int) -> MeanDifferenc
         return _without_test(Estimate(difference, NO_INTERVAL, n, _NO_SPREAD), NAN, n_comparisons)
     result = stats.ttest_ind(first, second, equal_var=False)
     return _tested(result, difference, n, float(result.df), n_comparisons)
+
+
+def bounded_difference(first: Array, second: Array, bounds: Interval) -> Estimate:
+    """Difference between two means of values that have bounds, with an interval that stays within what is possible.
+
+    It is Welch's where both sides have spread. A side without any would count as known exactly: Wilson's interval
+    (1927, J Am Stat Assoc 22:209) of as many patients stands for it, since no values within the bounds have more
+    variance than those that lie on them. Both sides are joined as Newcombe (1998, Stat Med 17:873) joins two
+    proportions.
+
+    Args:
+        first, second: (subjects,) one mean per subject, at least two on each side; no subject on both sides.
+        bounds: smallest and largest possible value; without finite ones, the interval is Welch's.
+
+    Returns:
+        First mean minus second; `n` counts the subjects of the first.
+    """
+    low, high = bounds
+    difference = float(first.mean() - second.mean())
+    spread = [bool(np.ptp(side) >= 1e-12) for side in (first, second)]
+    if all(spread) or not np.isfinite(high - low):
+        with warnings.catch_warnings():
+            # Of a side without spread.
+            warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+            result = welch_test(first, second, 1).difference
+        ends = tuple(float(np.clip(end, low - high, high - low)) for end in result.ci)
+        return Estimate(difference, (ends[0], ends[1]), len(first), result.reason)
+    margins = []
+    for side, varies in zip((first, second), spread, strict=True):
+        mean, n = float(side.mean()), len(side)
+        if varies:
+            half = float(stats.t.ppf((1.0 + LEVEL) / 2.0, n - 1) * side.std(ddof=1) / np.sqrt(n))
+            margins.append((min(half, mean - low), min(half, high - mean)))
+        else:
+            share = min(max((mean - low) / (high - low), 0.0), 1.0)
+            z = float(stats.norm.ppf((1.0 + LEVEL) / 2.0)) / np.sqrt(n)
+            centre = (share + z**2 / 2.0) / (1.0 + z**2)
+            half = z * float(np.sqrt(share * (1.0 - share) + z**2 / 4.0)) / (1.0 + z**2)
+            below, above = max(share - centre + half, 0.0), max(centre + half - share, 0.0)
+            margins.append(((high - low) * below, (high - low) * above))
+    (first_below, first_above), (second_below, second_above) = margins
+    return Estimate(
+        difference,
+        (
+            difference - float(np.hypot(first_below, second_above)),
+            difference + float(np.hypot(first_above, second_below)),
+        ),
+        len(first),
+    )
 
 
 def paired_test(first: Array, second: Array, n_comparisons: int) -> MeanDifference:

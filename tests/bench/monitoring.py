@@ -30,6 +30,7 @@ import pandas as pd
 from avpenet_cli.monitoring.analysis import MonitorOptions, analyse
 from avpenet_cli.monitoring.archive import Files, read_archive
 from avpenet_cli.monitoring.document import MonitorDocument
+from tests.monitoring.archives import write_embeddings
 
 SEED = 1
 START_S, LENGTH_S = 6.0, 9.0
@@ -164,9 +165,11 @@ def write_archive(folder: Path, usual: Scored, altered: Scored | None, rng: np.r
     columns = ["recording", "subject", "site"]
     pd.concat([part.subjects[columns] for part in parts]).to_csv(folder / "subjects.csv", index=False)
     of_baseline = usual.embeddings["recording"].isin(baseline)
-    usual.embeddings[of_baseline].to_parquet(folder / "baseline.parquet")
-    embeddings = [usual.embeddings[~of_baseline], *(part.embeddings for part in parts[1:])]
-    pd.concat(embeddings).to_parquet(folder / "new.parquet")
+    mark = usual.table["weights"].iloc[0]
+    write_embeddings(folder / "baseline.parquet", usual.embeddings[of_baseline], mark)
+    # Those of other weights would not be compared.
+    others = [part.embeddings for part in parts[1:] if part.table["weights"].iloc[0] == mark]
+    write_embeddings(folder / "new.parquet", pd.concat([usual.embeddings[~of_baseline], *others]), mark)
     return Files(
         tuple(new),
         (folder / "baseline.csv",),

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from avpenet_cli.tables import COLUMNS
+from avpenet_cli.tables import COLUMNS, EMBEDDINGS_WEIGHTS_KEY
 
 MARK = "mine@0123456789ab"
 OTHER_MARK = "mine@ba9876543210"
@@ -103,6 +105,16 @@ def make_archive(
         folder / "ratings.csv", index=False
     )
     return ArchiveFiles(folder)
+
+
+def write_embeddings(path: Path, table: pd.DataFrame, weights: str = MARK) -> None:
+    """Write the columns recording, segment and embedding as `avpenet score --embeddings` writes them."""
+    schema = pa.schema(
+        [("recording", pa.string()), ("segment", pa.int64()), ("embedding", pa.list_(pa.float32()))],
+        metadata={EMBEDDINGS_WEIGHTS_KEY: weights.encode()},
+    )
+    content = {name: table[name].tolist() for name in schema.names}
+    pq.write_table(pa.table(content, schema=schema), path)
 
 
 def _segments(patient: Patient, name: str, start: datetime.datetime | None) -> list[dict[str, object]]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from avpenet_cli.schemas import schemas
-from tests.monitoring.archives import OTHER_MARK, Change, Patient, make_archive
+from tests.monitoring.archives import MARK, OTHER_MARK, Change, Patient, make_archive, write_embeddings
 from tests.support.browser import render_in_browser
 from tests.support.reports import Avpenet, strict_json
 
@@ -93,6 +93,23 @@ def test_a_failing_device_is_found_and_placed(
         assert first <= "2026-04-27", "found within three weeks"
 
 
+def test_a_share_of_all_patients_alike_has_an_interval_within_what_is_possible(
+    avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    def covered(patient: Patient) -> None:
+        patient.face_rate, patient.site = -1.0, "north"
+
+    files = make_archive(tmp_path, covered, at=10)
+    document = monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
+    alarms = {alarm["measure"]: alarm for alarm in document["alarms"]}
+    for measure in ("unscorable", "face_rate"):
+        low, high = sorted(abs(end) for end in alarms[measure]["difference"]["ci"])
+        assert 0.5 < low < abs(alarms[measure]["difference"]["value"]) <= high <= 1.0
+    # Nobody knows of the other site, which has no recording since.
+    assert "confined" not in alarms["face_rate"]["text"]
+    assert "only at" not in alarms["face_rate"]["text"]
+
+
 def test_ratings_show_that_scores_drift(avpenet_here: Avpenet, tmp_path: Path) -> None:
     files = make_archive(tmp_path, drifting_scores)
     document = monitor(avpenet_here, tmp_path, *files.arguments("--reference", files.ratings), code=4)
@@ -132,12 +149,12 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
     files = make_archive(tmp_path)
     rng = np.random.default_rng(1)
     late = set(pd.read_csv(files.new).query("recorded_at >= '2026-04-13'")["recording"])
+    made = {}
     for table in ("old", "new"):
-        names = pd.read_csv(tmp_path / f"{table}.csv")["recording"]
-        centre = {name: rng.normal(size=8) + (4.0 * (name in late)) for name in names.unique()}
-        rows = [(centre[name] + 0.1 * rng.normal(size=8)).tolist() for name in names]
-        content = {"recording": names.tolist(), "embedding": pa.array(rows, pa.list_(pa.float32()))}
-        pq.write_table(pa.table(content), tmp_path / f"{table}.parquet")
+        rows = pd.read_csv(tmp_path / f"{table}.csv").query("status == 'scored'")
+        centre = {name: rng.normal(size=8) + (4.0 * (name in late)) for name in rows["recording"].unique()}
+        made[table] = rows.assign(embedding=[centre[name] + 0.1 * rng.normal(size=8) for name in rows["recording"]])
+        write_embeddings(tmp_path / f"{table}.parquet", made[table])
     embeddings: list[str | Path] = [
         "--embeddings",
         tmp_path / "new.parquet",
@@ -149,9 +166,19 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
     done = avpenet_here("monitor", *files.arguments(*embeddings[:2]), "--out", tmp_path / "monitor.html")
     assert done.code == 2
     assert "--baseline-embeddings" in done.err
-    pq.write_table(pa.table({"recording": ["a"]}), tmp_path / "new.parquet")
-    done = avpenet_here("monitor", *files.arguments(*embeddings), "--out", tmp_path / "monitor.html")
-    assert (done.code, "no column embedding" in done.err) == (2, True)
+    new = tmp_path / "new.parquet"
+    swapped = made["new"].assign(segment=made["new"]["segment"] + 100)
+    for wrong, expected in (
+        (lambda: pq.write_table(pa.table({"recording": ["a"], "segment": [1]}), new), "no column embedding"),
+        (lambda: made["new"][["recording", "segment", "embedding"]].to_parquet(new), "does not say which weights"),
+        (lambda: write_embeddings(new, made["new"], OTHER_MARK), f"is of {OTHER_MARK}, the new scores of {MARK}"),
+        (lambda: write_embeddings(new, made["new"].iloc[3:]), "has 6 scored segments and 3 embeddings"),
+        (lambda: write_embeddings(new, swapped), "6 embeddings, of other segments"),
+        (lambda: write_embeddings(new, made["old"]), "and 0 embeddings"),
+    ):
+        wrong()
+        done = avpenet_here("monitor", *files.arguments(*embeddings), "--out", tmp_path / "monitor.html")
+        assert (done.code, len(done.err.splitlines()), expected in done.err) == (2, 1, True), done.err
 
 
 def test_batches_are_in_the_order_of_their_numbers(avpenet_here: Avpenet, tmp_path: Path) -> None:
@@ -191,6 +218,7 @@ def test_a_calibration_stands_for_the_tables_it_was_fitted_on(avpenet_here: Avpe
     for name in ("old", "new"):
         table = pd.read_csv(tmp_path / f"{name}.csv")
         table["interval_lo"], table["interval_hi"] = table["score"] - 3.0, table["score"] + 3.0
+        table["calibrated"] = table["score"] - 2.5
         if name == "new":
             table["abstained"] = 0
         # As score --calibration does: the baseline's table has other bytes than when the calibration was fitted.
@@ -203,6 +231,7 @@ def test_a_calibration_stands_for_the_tables_it_was_fitted_on(avpenet_here: Avpe
     }
     new = next(row for row in document["accuracy"] if row["part"] == "new")
     assert new["coverage"]["value"] < 0.8
+    assert new["calibrated_bias"]["value"] == pytest.approx(new["bias"]["value"] - 2.5)
     assert "abstentions" in {row["measure"] for row in document["not_charted"]}
     pd.read_csv(files.old).head(200).to_csv(files.old, index=False)
     done = avpenet_here("monitor", files.new, "--baseline", site, *rated, "--out", tmp_path / "monitor.html")
@@ -234,6 +263,7 @@ def test_what_is_refused(avpenet_here: Avpenet, tmp_path: Path) -> None:
         ([files.old, "--baseline", files.old, "--subjects", files.subjects], "no recording is new"),
         ([files.new, "--baseline", files.subjects, "--subjects", files.subjects], "is not a score table"),
         ([*files.arguments(), "--false-alarm-every", "0.5"], "cannot be kept"),
+        ([*files.arguments(), "--false-alarm-every", "0"], "cannot be kept"),
     ):
         done = avpenet_here("monitor", *arguments, *out)
         assert done.code == 2

@@ -17,6 +17,7 @@ import pytest
 
 from tests.bench.monitoring import KINDS
 from tests.conftest import REPOSITORY
+from tests.monitoring.archives import write_embeddings
 from tests.support.reports import Avpenet
 
 SECONDS = 3
@@ -47,11 +48,15 @@ def patients(folder: Path, kind: str, first: int, weeks: range, rng: np.random.G
     made = []
     for number in range(len(weeks) * WEEKLY):
         week = weeks[number // WEEKLY]
+        vectors = {
+            number: vector * rng.normal(1, 0.1, len(vector))
+            for number, vector in zip(embeddings["segment"], embeddings["embedding"], strict=True)
+        }
         rows = table.assign(
             recording=f"P{first + number}.mp4",
             recorded_at=f"{START + datetime.timedelta(weeks=week)}T10:00:00",
             **{name: table[name] * rng.normal(1, 0.1, len(table)) for name in VARYING},
-            embedding=[vector * rng.normal(1, 0.1, len(vector)) for vector in embeddings["embedding"]],
+            embedding=[vectors.get(number) for number in table["segment"]],
         )
         for name in ("face_rate", "face_confidence", "voiced"):
             rows[name] = rows[name].clip(0, 1)
@@ -62,7 +67,7 @@ def patients(folder: Path, kind: str, first: int, weeks: range, rng: np.random.G
 def monitored(avpenet_here: Avpenet, folder: Path, baseline: pd.DataFrame, new: pd.DataFrame) -> tuple[int, Any]:
     for name, part in (("baseline", baseline), ("new", new)):
         part.drop(columns="embedding").to_csv(folder / f"{name}.csv", index=False)
-        part[["recording", "embedding"]].to_parquet(folder / f"{name}.parquet")
+        write_embeddings(folder / f"{name}.parquet", part[part["status"] == "scored"], part["weights"].iloc[0])
     recordings = pd.concat([baseline, new])["recording"].unique()
     subjects = pd.DataFrame({"recording": recordings, "subject": [name.removesuffix(".mp4") for name in recordings]})
     subjects.to_csv(folder / "subjects.csv", index=False)
