@@ -28,7 +28,8 @@ from avpenet_cli.report.figures.style import (
 )
 
 _HEIGHT_IN = 3.1
-_MOST_LABELS = 3
+_MOST_LABELS, _SHORT = 3, 7
+"""Labels of an axis: so many of at most so many characters, otherwise two."""
 _SIGNAL = {"marker": "D", "color": ORANGE, "markersize": 5.0, "linestyle": "none", "zorder": 5}
 
 
@@ -55,7 +56,8 @@ def control_chart(chart: Chart, kind: PeriodKind, *, name: str) -> Figure:
     _draw_average(averages, places, statistic, lower, upper, signal)
     for axes in (values, averages):
         axes.set_xlim(-0.6, max(len(places) - 0.4, 0.6))
-        shown = np.unique(np.linspace(0, len(places) - 1, min(len(places), _MOST_LABELS)).round().astype(int))
+        most = _MOST_LABELS if all(len(point.period) <= _SHORT for point in chart.points) else 2
+        shown = np.unique(np.linspace(0, len(places) - 1, min(len(places), most)).round().astype(int))
         axes.set_xticks(shown, [chart.points[place].period[:12] for place in shown] if axes is averages else [])
         labels = axes.get_xticklabels()
         # The outer ones would reach into the neighbouring figure.

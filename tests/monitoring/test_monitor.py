@@ -153,7 +153,8 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
     for table in ("old", "new"):
         rows = pd.read_csv(tmp_path / f"{table}.csv").query("status == 'scored'")
         centre = {name: rng.normal(size=8) + (4.0 * (name in late)) for name in rows["recording"].unique()}
-        made[table] = rows.assign(embedding=[centre[name] + 0.1 * rng.normal(size=8) for name in rows["recording"]])
+        vectors = [centre[name] + 0.1 * rng.normal(size=8) for name in rows["recording"]]
+        made[table] = rows.assign(embedding=pd.Series(vectors, rows.index))
         write_embeddings(tmp_path / f"{table}.parquet", made[table])
     embeddings: list[str | Path] = [
         "--embeddings",

@@ -56,7 +56,7 @@ def patients(folder: Path, kind: str, first: int, weeks: range, rng: np.random.G
             recording=f"P{first + number}.mp4",
             recorded_at=f"{START + datetime.timedelta(weeks=week)}T10:00:00",
             **{name: table[name] * rng.normal(1, 0.1, len(table)) for name in VARYING},
-            embedding=[vectors.get(number) for number in table["segment"]],
+            embedding=table["segment"].map(vectors),
         )
         for name in ("face_rate", "face_confidence", "voiced"):
             rows[name] = rows[name].clip(0, 1)
