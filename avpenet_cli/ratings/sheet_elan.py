@@ -6,7 +6,7 @@ Format: ELAN Annotation Format, EAF 3.0 (Max Planck Institute for Psycholinguist
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from avpenet_cli.phrasing import printable
@@ -37,7 +37,7 @@ def write_elan(
         folder: created.
         rater: the tier's annotator and participant.
         places: recording, start_s and end_s of each segment, in the rater's order.
-        scale: of the ratings, stated in the document's properties.
+        scale: of the ratings, stated in the document's properties, as is the document's place in the rater's order.
         pack_id: start of the pack's digest, likewise.
 
     Raises:
@@ -49,14 +49,15 @@ def write_elan(
         by_recording.setdefault(recording, []).append((start_s, end_s))
     digits = max(3, len(str(len(by_recording))))
     for number, (recording, segments) in enumerate(by_recording.items(), 1):
-        tree = _document(recording, rater, sorted(segments), scale, pack_id)
+        stated = {"scale": scale_cell(scale), "rater": rater, "order": str(number), "pack": pack_id}
+        tree = _document(recording, rater, sorted(segments), stated)
         with atomic_write(folder / f"{number:0{digits}}.eaf") as file:
             tree.write(file, encoding="UTF-8", xml_declaration=True)
             file.write(b"\n")
 
 
 def _document(
-    recording: str, rater: str, segments: Sequence[tuple[float, float]], scale: Scale, pack_id: str
+    recording: str, rater: str, segments: Sequence[tuple[float, float]], stated: Mapping[str, str]
 ) -> ET.ElementTree[ET.Element]:
     ET.register_namespace("xsi", _XSI)
     root = ET.Element(
@@ -74,7 +75,7 @@ def _document(
     # XML has no control characters.
     address = f"./{printable(recording)}"
     ET.SubElement(header, "MEDIA_DESCRIPTOR", {"MEDIA_URL": address, "MIME_TYPE": kind, "RELATIVE_MEDIA_URL": address})
-    for name, value in (("scale", scale_cell(scale)), ("rater", rater), ("pack", pack_id)):
+    for name, value in stated.items():
         ET.SubElement(header, "PROPERTY", {"NAME": name}).text = value
     times = ET.SubElement(root, "TIME_ORDER")
     tier = ET.Element("TIER", {"ANNOTATOR": rater, "LINGUISTIC_TYPE_REF": TIER, "PARTICIPANT": rater, "TIER_ID": TIER})

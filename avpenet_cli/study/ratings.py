@@ -10,6 +10,7 @@ import pandas as pd
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import match_names, merge_spellings, shown, tidy
+from avpenet_cli.phrasing import plural
 from avpenet_cli.study.readers import read_sheet
 from avpenet_cli.study.scales import HIGHEST_POINTS, Scale, ScaleError, parse_scale
 from avpenet_cli.study.sheets import Floats, Sheet, SourceFile, Table
@@ -158,7 +159,11 @@ def _raters(sheet: Sheet) -> tuple[pd.Series[str], tuple[str, ...]]:
         return pd.Series([DEFAULT_RATER] * sheet.rows, dtype="str"), ()
     written = sheet.strings("rater").fillna(DEFAULT_RATER)
     spellings = merge_spellings(written)
-    return written.map(spellings.names).astype("str"), spellings.notice(sheet.path.name, "rater")
+    notices = spellings.notice(sheet.path.name, "rater")
+    unnamed = int(sheet.strings("rater").isna().sum())
+    if 0 < unnamed < sheet.rows:
+        notices += (f"{sheet.path.name}: {plural(unnamed, 'row')} without a rater, who counts as {DEFAULT_RATER!r}",)
+    return written.map(spellings.names).astype("str"), notices
 
 
 def _times(sheet: Sheet) -> tuple[Floats, Floats]:

@@ -180,13 +180,14 @@ def _padded(path: Path, content: CsvText, known: Collection[str], required: Coll
     """A table of `n_rows` of different lengths, where what is missing or too much is empty cells at a row's end.
 
     Raises:
-        SettingsError: a row lacks a required cell, or has a cell too much that is not empty.
+        SettingsError: a row lacks a required cell, or has a cell too much that is not empty; the last one is cut off.
     """
     header = content.header
     names = [normalise_header(name, known) for name in header]
     fewest = max((place + 1 for place, name in enumerate(names) if required is None or name in required), default=0)
     rows: list[list[str]] = []
     wrong: list[tuple[int, int]] = []
+    line, cells = 0, header
     for line, cells in content.rows():
         blank = not any(cell.strip() for cell in cells)
         if not blank and (len(cells) < fewest or any(cell.strip() for cell in cells[len(header) :])):
@@ -199,6 +200,10 @@ def _padded(path: Path, content: CsvText, known: Collection[str], required: Coll
             f"{path}: {where}, the header {len(header)} ({plural(max(len(wrong), 1), 'such row')})",
             "check its separators and quotes",
         )
+    # A copy that broke off: the last row may lack its rater or scale, and would get another one.
+    if len(cells) < len(header) and not content.text.endswith(("\n", "\r")):
+        problem = f"line {line}, the last, has {plural(len(cells), 'cell')}, the header {len(header)}, and no end"
+        raise SettingsError(f"{path}: {problem}", "check that the file is whole; end its last line if it is")
     columns = [pa.array([cell or None for cell in column], pa.string()) for column in zip(*rows, strict=True)]
     return pa.table(columns, names=header)
 

@@ -199,7 +199,11 @@ def test_what_is_no_project_is_refused(tmp_path: Path, content: bytes, message: 
             "rater rated rec-1.mp4 twice at times that overlap: 5 to 15 s (a.boris observation 'one', event 1)",
         ),
         ([(5.0, "", "NIPS", "3", "")], 'start = "Time"\n', "the map gives start, but files of this format state times"),
-        ([(5.0, "", "NIPS", "3", "")], BY_OBSERVER, "no column 'observer' (its columns: 'Observation id', 'Subject'"),
+        (
+            [(5.0, "", "NIPS", "3", "")],
+            BY_OBSERVER,
+            "no column 'observer' (its columns: 'Observation id', 'Observation date'",
+        ),
         (
             [(5.0, "", "NIPS", "3", "")],
             '[[ratings]]\nvalue = "Modifier #1"\nscale = "PAINLESS"\n',

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from avpenet_cli.ratings.importing.run import import_ratings
+from avpenet_cli.ratings.importing.times import TimeError, parse_clock
 from avpenet_cli.study.ratings import read_ratings
 from tests.ratings.formats import CARMA_MAP, Avpenet, carma, imported, refusal, request, run, write_rows
 
@@ -103,6 +105,26 @@ def test_a_clock_time_without_zone_needs_one_where_starts_are_in_utc(tmp_path: P
     assert table["time_s"].tolist() == [30.0]
 
 
+@pytest.mark.parametrize(
+    ("began", "at", "seconds"),
+    [
+        ("2026-10-24T23:00:00+02:00", "04:00", 6 * 3600),  # clocks are put back at 3:00
+        ("2026-03-28T23:00:00+01:00", "04:00", 4 * 3600),  # clocks are put forward at 2:00
+        ("2026-10-24T01:00:00+02:00", "02:30", 5400),
+        ("2026-10-25T01:00:00+02:00", "2026-10-25T02:30:00+01:00", 9000),
+        ("2026-10-25T01:00:00+02:00", "02:30+01:00", 9000),
+    ],
+)
+def test_clock_times_where_clocks_are_changed(began: str, at: str, seconds: float) -> None:
+    assert parse_clock(at, "", datetime.fromisoformat(began), "Europe/Berlin") == seconds
+
+
+@pytest.mark.parametrize(("began", "at"), [("2026-10-25T01:00:00+02:00", "02:30"), ("2026-03-29T01:00:00Z", "02:30")])
+def test_a_clock_time_that_was_there_twice_or_never_is_refused(began: str, at: str) -> None:
+    with pytest.raises(TimeError, match="is not one moment in Europe/Berlin: clocks were changed on 2026-"):
+        parse_clock(at, "", datetime.fromisoformat(began), "Europe/Berlin")
+
+
 def test_carma_files_of_two_raters_become_one_table(avpenet_here: Avpenet, tmp_path: Path) -> None:
     (tmp_path / "map.toml").write_text(CARMA_MAP)
     for rater, values in (("AP", [1, 2.5, "NaN"]), ("JG", [2, 3, 4])):
@@ -179,7 +201,7 @@ def test_a_sheet_of_the_reports_own_columns_needs_no_map(tmp_path: Path) -> None
     assert table.to_dict("records") == [
         {
             **{"recording": "a.mp4", "start_s": 0.0, "end_s": 3.0, "value": 4.0, "rater": "anna", "scale": "NIPS"},
-            **{"rated_at": "2026-03-04T10:00", "pack": "abc"},
+            **{"rated_at": "2026-03-04T10:00", "order": 1, "pack": "abc"},
         }
     ]
 

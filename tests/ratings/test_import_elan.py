@@ -77,7 +77,7 @@ def test_filled_documents_of_a_sample_keep_scale_rater_and_pack(tmp_path: Path) 
     text = file.read_text().replace("<ANNOTATION_VALUE />", "<ANNOTATION_VALUE>5</ANNOTATION_VALUE>", 1)
     file.write_text(text)
     table = imported(file, "elan")
-    assert table.to_numpy().tolist() == [["north/a.mp4", 3.0, 6.0, 5.0, "anna", "NIPS", "ab12"]]
+    assert table.to_numpy().tolist() == [["north/a.mp4", 3.0, 6.0, 5.0, "anna", "NIPS", 1, "ab12"]]
 
 
 ONE: list[Tier] = [("NRS", "anna", [(0, 10_000, "3")])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,8 +58,8 @@ MAP = 'recording = "Video"\nstart = "From"\nend = "To"\n[[ratings]]\nvalue = "Pa
 HEADER = ("Video", "From", "To", "Pain")
 
 
-def scores(tmp_path: Path, *names: str) -> Path:
-    rows = [("recording", "start_s", "end_s"), *((name, 0, 60) for name in names)]
+def scores(tmp_path: Path, *names: str, end_s: float = 60) -> Path:
+    rows = [("recording", "start_s", "end_s"), *((name, 0, end_s) for name in names)]
     return write_rows(tmp_path / "scores.csv", rows)
 
 
@@ -146,7 +147,7 @@ def test_counts_add_up_and_the_table_is_what_the_rows_say(tmp_path: Path, seed: 
             expected.append((name, start, start + 10, float(value)))
     expected.append(("rec-1.mp4", 1000.0, 1010.0, 5.0))
     file = write_rows(tmp_path / "a.csv", [HEADER, *rows, ("rec-1", "0:16:40", "1010", "5")])
-    known = scores(tmp_path, "rec-1.mp4", "rec-2.mp4")
+    known = scores(tmp_path, "rec-1.mp4", "rec-2.mp4", end_s=1010)
     table = imported(file, "csv", MAP, recordings=(known,))
     assert [tuple(row) for row in table[["recording", "start_s", "end_s", "value"]].to_numpy()] == expected
     (tmp_path / "out.csv").unlink()
@@ -154,3 +155,49 @@ def test_counts_add_up_and_the_table_is_what_the_rows_say(tmp_path: Path, seed: 
     (count,) = summary.files
     assert count.rows == len(rows) + 1 == count.imported + sum(count.left_out.values())
     assert count.imported == summary.ratings == len(expected)
+
+
+FOLDERS = [HEADER, ("C:\\ward 1\\Mü.mp4", 0, 10, 3), ("C:\\ward 2\\Mü.mp4", 10, 20, 9)]
+
+
+@pytest.mark.parametrize("known", [None, "ward 1/Mü.mp4", "Mü.mp4"])
+def test_two_files_of_one_name_never_become_one_recording(tmp_path: Path, known: str | None) -> None:
+    file = write_rows(tmp_path / "a.csv", FOLDERS)
+    tables: dict[str, Any] = {} if known is None else {"recordings": (scores(tmp_path, known),)}
+    line = refusal(file, "csv", MAP, **tables)
+    assert "rater rated C:\\ward 1\\Mü.mp4 (a.csv line 2) and C:\\ward 2\\Mü.mp4 (a.csv line 3), which would" in line
+    known_apart = scores(tmp_path, "ward 1/Mu\u0308.mp4", "ward 2/Mü.mp4")
+    table = imported(file, "csv", MAP, recordings=(known_apart,))
+    assert table["recording"].tolist() == ["ward 1/Mu\u0308.mp4", "ward 2/Mü.mp4"]
+
+
+def test_copies_of_two_raters_are_one_recording(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = [
+        write_rows(tmp_path / f"a_{rater}.csv", [HEADER, (f"/home/{rater}/north/rec.mp4", 0, 10, 3)])
+        for rater in ("anna", "ben")
+    ]
+    (tmp_path / "map.toml").write_text("rater_from_file = '_(.*)$'\n" + MAP)
+    known, out = scores(tmp_path, "south/rec.mp4"), tmp_path / "out.csv"
+    settings = ("--from", "csv", "--map", tmp_path / "map.toml", "--recordings", known, "--out", out)
+    answer = avpenet_here("ratings", "import", *files, *settings)
+    assert answer.code == 0, answer.err
+    assert read_ratings(out).raters == ("anna", "ben")
+    note = "note: the files: matched in spite of other folders: /home/anna/north/rec.mp4 as south/rec.mp4, "
+    assert note in answer.out
+
+
+def test_times_in_another_unit_are_seen_by_the_recordings_end(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "a.csv", [HEADER, ("rec.mp4", 0, 10_000, 3), ("rec.mp4", 10_000, 20_000, 3)])
+    answer, out = run(avpenet_here, file, "csv", MAP, "--recordings", scores(tmp_path, "rec.mp4"))
+    assert answer.code == 0, answer.err
+    assert "  1 after the recording's end" in answer.out
+    assert "note: a.csv: 1 rating ending after the recording's end, by up to 9940.0 s: check the times" in answer.out
+    assert len(read_ratings(out).rows) == 1
+
+
+def test_files_without_a_rater_say_that_they_count_as_one(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = [write_rows(tmp_path / f"{name}.csv", [HEADER, (f"{name}.mp4", 0, 10, 3)]) for name in "ab"]
+    (tmp_path / "map.toml").write_text(MAP)
+    settings = ("--from", "csv", "--map", tmp_path / "map.toml", "--out", tmp_path / "out.csv")
+    answer = avpenet_here("ratings", "import", *files, *settings)
+    assert "note: the files: no file says who rated: all ratings count as one rater's; name raters" in answer.out

@@ -103,3 +103,13 @@ def test_what_is_no_table_in_unicode_is_refused_with_its_kind(tmp_path: Path, co
     with pytest.raises(SettingsError) as caught:
         read_ratings(written(tmp_path, content))
     assert message in str(caught.value)
+
+
+def test_a_file_that_breaks_off_is_refused_and_its_last_row_gets_no_other_rater(tmp_path: Path) -> None:
+    rows = "recording,start_s,end_s,value,scale,rater\na.mp4,0,10,3,VAS,anna\n"
+    cut = written(tmp_path, rows + "a.mp4,10,20,7")
+    with pytest.raises(SettingsError, match="line 3, the last, has 4 cells, the header 6, and no end"):
+        read_ratings(cut)
+    assert read_ratings(written(tmp_path, rows + "a.mp4,10,20,7\n")).notices == (
+        "t.csv: 1 row without a rater, who counts as 'rater'",
+    )

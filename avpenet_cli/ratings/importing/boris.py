@@ -27,7 +27,7 @@ from avpenet_cli.study.sheets import quoted
 from avpenet_cli.textfiles import decode_text
 
 OBSERVATION, SUBJECT, BEHAVIOR, COMMENT = "Observation id", "Subject", "Behavior", "Comment"
-MODIFIER = "Modifier #1"
+MODIFIER, DATE = "Modifier #1", "Observation date"
 _START, _STOP, _TIME = "Start (s)", "Stop (s)", "Time"
 _KINDS = ("Behavior type", "Status", "Type")
 """Columns that tell a point from the begin and the end of a state, in different versions."""
@@ -142,13 +142,14 @@ def _read_project(path: Path) -> Source:
         if "state" in str(behavior.get("type", "")).lower()
     }
     rows: list[SourceRow] = []
-    columns = dict.fromkeys((OBSERVATION, SUBJECT, BEHAVIOR, MODIFIER, COMMENT))
+    columns = dict.fromkeys((OBSERVATION, DATE, SUBJECT, BEHAVIOR, MODIFIER, COMMENT))
     for name, observation in observations.items():
         where = f"observation {quoted(name)}"
         if not isinstance(observation, dict) or not isinstance(observation.get("events"), list):
             raise SettingsError(f"{path}: {where} has no list of events", _REMEDY)
         variables = observation.get("independent_variables")
-        stated = variables if isinstance(variables, dict) else {}
+        # A person may have set the date to that of the recording: only a map says that it is when it was rated.
+        stated = {DATE: observation.get("date", ""), **(variables if isinstance(variables, dict) else {})}
         queue = _project_queue(path, where, observation)
         events = [
             _project_event(path, f"{where}, event {number}", name, event, stated, states, queue)

@@ -82,13 +82,14 @@ def _source(table: TextTable, chosen: RatingMap | None) -> Source:
 def _own_names(table: TextTable) -> RatingMap:
     keys = {column_key(name) for name in table.columns}
     (block,) = _OWN_NAMES.ratings
-    there = {name: name if name in keys else None for name in ("scale", "rater", "rated_at", "pack")}
+    there = {name: name if name in keys else None for name in ("scale", "rater", "rated_at", "order", "pack")}
     block = replace(block, scale_column=there["scale"])
     chosen = replace(
         _OWN_NAMES,
         ratings=(block,),
         rater_column=there["rater"],
         rated_at=there["rated_at"],
+        order=there["order"],
         pack=there["pack"],
     )
     if "time_s" in keys and not {"start_s", "end_s"} & keys:

@@ -19,7 +19,7 @@ from avpenet_cli.study.scales import ScaleError, parse_scale
 from avpenet_cli.study.sheets import quoted
 
 TIER, TYPE, ANNOTATOR, PARTICIPANT, RATER, VALUE = "Tier", "Type", "Annotator", "Participant", "Rater", "Value"
-PACK = "Pack"
+PACK, ORDER = "Pack", "Order"
 SHEET_TIER = "rating"
 """Tier of the documents of `avpenet ratings sample`."""
 _COLUMNS = (TIER, TYPE, ANNOTATOR, PARTICIPANT, RATER, VALUE)
@@ -95,9 +95,13 @@ def read_elan_source(path: Path, chosen: RatingMap | None) -> Source:
         raise SettingsError(f"{path}: it has no annotation", "rate in ELAN first, or give another file")
     by_name = {annotation.identifier: annotation for annotation in document.annotations}
     rows = tuple(_row(path, document, by_name, annotation, media) for annotation in document.annotations)
-    pack = document.properties.get("pack", "")
-    chosen = replace(chosen, pack=chosen.pack or (PACK if pack else None))
-    source = Source(path, rows, _COLUMNS, chosen, {column_key(PACK): pack} if pack else {})
+    # Those of the documents of `ratings sample`, which are rated in the order of their numbers.
+    pack, order = (document.properties.get(name, "") for name in ("pack", "order"))
+    stated = {column_key(name): text for name, text in ((PACK, pack), (ORDER, order)) if text}
+    chosen = replace(
+        chosen, pack=chosen.pack or (PACK if pack else None), order=chosen.order or (ORDER if order else None)
+    )
+    source = Source(path, rows, _COLUMNS, chosen, stated)
     source.require_columns()
     return source
 

@@ -100,6 +100,8 @@ class RatingMap:
     """Regular expression whose group is the rater's name in the file's name without its suffix."""
     rated_at: Text | None = None
     """Column of when it was rated, which the table keeps as it is written."""
+    order: Text | None = None
+    """Column of the place in the rater's order of rating, a number."""
     pack: Text | None = None
     """Column, or label of a line above the header, with the sample's mark in sheets of `avpenet ratings sample`."""
     missing: tuple[Text, ...] = ("NA", "NaN")

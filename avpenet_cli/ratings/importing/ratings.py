@@ -19,7 +19,7 @@ from avpenet_cli.study.sheets import quoted
 
 TOLERANCE_S = 0.001
 """Times are written to a millisecond; ratings that overlap by less follow one another."""
-_LATE_S = 1.0
+LATE_S = 1.0
 """A time may be this much after the end that its media file states, s, because lengths are measured in several ways."""
 
 NOT_ASKED = "of another kind than the ratings"
@@ -45,7 +45,9 @@ class ImportedRating:
         value: on its own scale.
         rater: who rated.
         scale: as the table names it, see `study.scales.scale_cell`.
+        media: what the file names as its recording.
         rated_at: when it was rated, as the file states it; empty where it does not.
+        order: place in the rater's order of rating; None where the file states none.
         pack: of the sample that was rated (`study.pack`); empty where the file names none.
     """
 
@@ -57,7 +59,9 @@ class ImportedRating:
     value: float
     rater: str
     scale: str
+    media: str
     rated_at: str = ""
+    order: int | None = None
     pack: str = ""
 
     @property
@@ -128,7 +132,10 @@ def _interpreted(
         raise source.fault(row, problem, "fix the value, or name its scale in the map")
     if not media:
         return LeftOut(source, row, NO_RECORDING)
-    matched = [(item, match.recording) for item in media if (match := recordings.match(item.name)).recording]
+    matches = [(item, match) for item in media if (match := recordings.match(item.name)).recording]
+    # Of a video and its audio track, the one that was scored has the times.
+    matches.sort(key=lambda pair: pair[1].without_suffix)
+    matched = [(item, match.recording) for item, match in matches]
     if not matched:
         several = any(recordings.match(item.name).candidates for item in media)
         return LeftOut(source, row, SEVERAL_RECORDINGS if several else UNKNOWN_RECORDING, written)
@@ -141,8 +148,20 @@ def _interpreted(
     if isinstance(times, str):
         return LeftOut(source, row, times, written)
     rater = _rater(source, row, block, rater_of_file)
-    extra = [source.text(row, column) if column else "" for column in (source.chosen.rated_at, source.chosen.pack)]
-    return ImportedRating(source, row, recording, *times, value, rater, scale_cell(scale), *extra)
+    chosen = source.chosen
+    rated_at, pack = (source.text(row, column) if column else "" for column in (chosen.rated_at, chosen.pack))
+    order = _order(source, row)
+    known = (rater, scale_cell(scale), item.name, rated_at, order, pack)
+    return ImportedRating(source, row, recording, *times, value, *known)
+
+
+def _order(source: Source, row: SourceRow) -> int | None:
+    text = source.text(row, source.chosen.order) if source.chosen.order else ""
+    number = parse_number(text, decimal_comma=source.decimal_comma) if text else None
+    if text and (number is None or not number.is_integer()):
+        problem = f"{source.chosen.order} is {quoted(text)}, not a whole number"
+        raise source.fault(row, problem, "give the place in the rater's order, from 1")
+    return None if number is None else int(number)
 
 
 def _named_media(source: Source, row: SourceRow) -> tuple[Media, ...]:
@@ -221,8 +240,7 @@ def _times(
         if row.times is None and source.chosen.unit != "clock":
             raise source.fault(row, f"time {start_s:g} s is negative", "seconds after the recording's start")
         return BEFORE_START
-    is_shifted = row.times is not None or source.chosen.unit == "clock"
-    if is_shifted and start_s > length_s + _LATE_S:
+    if start_s > length_s + LATE_S:
         return AFTER_END
     return start_s, end_s
 

@@ -31,11 +31,13 @@ class Match:
         recording: the recording's name; empty if none or several could be meant.
         candidates: the first of several that could be meant.
         without_suffix: the two differ in their suffixes, as a copy in another format does.
+        other_folder: both have a folder, and these differ.
     """
 
     recording: str = ""
     candidates: tuple[str, ...] = ()
     without_suffix: bool = False
+    other_folder: bool = False
 
 
 @dataclass
@@ -81,6 +83,11 @@ class Recordings:
         """Names that were matched in spite of another suffix, as of a copy in another format, with their recordings."""
         return {name: match.recording for name, match in self._matched.items() if match.without_suffix}
 
+    @property
+    def in_other_folders(self) -> dict[str, str]:
+        """Names that were matched in spite of another folder, as of a copy elsewhere, with their recordings."""
+        return {name: match.recording for name, match in self._matched.items() if match.other_folder}
+
     def _find(self, written: str) -> Match:
         parts = _parts(written)
         if not parts:
@@ -94,7 +101,9 @@ class Recordings:
                 fitting = self._by_tail.get((with_suffix, _tail(parts[first:], with_suffix=with_suffix)), set())
                 whole = {name for name in fitting if first or len(_parts(name)) == len(parts)} or fitting
                 if len(whole) == 1:
-                    return Match(next(iter(whole)), without_suffix=not with_suffix)
+                    name = next(iter(whole))
+                    other_folder = first > 0 and len(_parts(name)) > len(parts) - first
+                    return Match(name, without_suffix=not with_suffix, other_folder=other_folder)
                 if whole:
                     return Match(candidates=tuple(sorted(whole)))
         return Match()
@@ -168,6 +177,13 @@ def _parts(written: str) -> list[str]:
     if text.startswith("file:"):
         text = unquote(text.removeprefix("file:"))
     return [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
+
+
+def may_be_one_file(first: str, second: str) -> bool:
+    """Whether two names may be of one media file: one's folders are the last of the other's."""
+    tails = [_tail(parts, with_suffix=False).split("/") for name in (first, second) if (parts := _parts(name))]
+    shared = min(map(len, tails))
+    return len({tuple(tail[-shared:]) for tail in tails}) == 1
 
 
 def _is_absolute(written: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,15 +9,15 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.keys import find_look_alikes, look_alike_error, merge_spellings, nearly_alike, shown
+from avpenet_cli.keys import find_look_alikes, look_alike_error, merge_spellings, nearly_alike
 from avpenet_cli.phrasing import plural
 from avpenet_cli.ratings.importing.boris import read_boris_source
+from avpenet_cli.ratings.importing.checks import check_overlaps, check_same_files, notices_of
 from avpenet_cli.ratings.importing.csv_source import read_csv_source, read_redcap_source
 from avpenet_cli.ratings.importing.elan import read_elan_source
 from avpenet_cli.ratings.importing.rating_map import RatingMap, read_map
 from avpenet_cli.ratings.importing.ratings import (
     SEVERAL_RECORDINGS,
-    TOLERANCE_S,
     UNKNOWN_RECORDING,
     ImportedRating,
     LeftOut,
@@ -57,6 +56,7 @@ TIME_COLUMNS: tuple[Column, ...] = (
 """Of a table of ratings that have one time."""
 _STATED_COLUMNS = (
     Column("rated_at", "text", "when it was rated, as the file states it"),
+    Column("order", "integer", "place in the rater's order, as the file states it"),
     Column("pack", "text", "mark of the sample that was rated"),
 )
 """Present where a file states them."""
@@ -171,9 +171,15 @@ def import_ratings(request: ImportRequest) -> ImportSummary:
     if not ratings:
         raise _nothing(request, recordings, counts, unmatched)
     ratings, notices = _one_spelling(ratings, request, recordings)
+    check_same_files(ratings)
     ratings, columns = _one_form(ratings, chosen, request)
     check_overlaps(ratings)
-    columns += tuple(column for column in _STATED_COLUMNS if any(getattr(rating, column.name) for rating in ratings))
+    notices += notices_of(ratings, recordings, request.files)
+    columns += tuple(
+        column
+        for column in _STATED_COLUMNS
+        if any(getattr(rating, column.name) not in ("", None) for rating in ratings)
+    )
     write_table(request.out, map(_row, ratings), columns, byte_order_mark=request.csv_bom)
     if request.left_out is not None:
         rows = map(_left_out_row, left_out)
@@ -278,11 +284,6 @@ def _one_spelling(
     ]
     notices = raters.notice(where, "rater") + names.notice(where, "recording")
     notices += nearly_alike(dict.fromkeys(raters.names.values()), where, "rater")
-    others = recordings.without_suffix
-    if others:
-        listed = ", ".join(f"{shown(name)} as {shown(recording)}" for name, recording in list(others.items())[:3])
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        notices += (f"{where}: matched without their suffixes: {listed}{more}",)
     return merged, notices
 
 
@@ -312,34 +313,6 @@ def _one_form(
     return ratings, INTERVAL_COLUMNS
 
 
-def check_overlaps(ratings: Sequence[ImportedRating]) -> None:
-    """Check that no rater rated a recording twice at a time.
-
-    Raises:
-        SettingsError: one did; names both rows.
-    """
-    ordered = sorted(ratings, key=lambda rating: (rating.recording, rating.rater, rating.start_s))
-    for rating, other in itertools.pairwise(ordered):
-        if (rating.recording, rating.rater) != (other.recording, other.rater):
-            continue
-        point = rating.end_s is None
-        until_s = rating.start_s + TOLERANCE_S if rating.end_s is None else rating.end_s - TOLERANCE_S
-        if other.start_s >= until_s:
-            continue
-        first, second = f"{_times(rating)} ({rating.place})", f"{_times(other)} ({other.place})"
-        remedy = "keep one of them, or name the raters in a map"
-        if rating.scale != other.scale:
-            remedy = "import one scale at a time, since a table has one rating for each rater and time"
-        what = "twice at the same time" if point else "twice at times that overlap"
-        raise SettingsError(
-            f"{shown(rating.rater)} rated {shown(rating.recording)} {what}: {first} and {second}", remedy
-        )
-
-
-def _times(rating: ImportedRating) -> str:
-    return f"{rating.start_s:g} s" if rating.end_s is None else f"{rating.start_s:g} to {rating.end_s:g} s"
-
-
 def _row(rating: ImportedRating) -> Row:
     return {
         "recording": rating.recording,
@@ -350,6 +323,7 @@ def _row(rating: ImportedRating) -> Row:
         "rater": rating.rater,
         "scale": rating.scale,
         "rated_at": rating.rated_at or None,
+        "order": rating.order,
         "pack": rating.pack or None,
     }
 

@@ -81,7 +81,7 @@ class Source:
 
     def require_columns(self) -> None:
         """Check that the columns of the map exist, or lines above the header with that label; raises as `require`."""
-        self.require(self.chosen.rater_column, self.chosen.rated_at, self.chosen.pack)
+        self.require(self.chosen.rater_column, self.chosen.rated_at, self.chosen.order, self.chosen.pack)
         for block in self.chosen.ratings:
             names = (block.value, block.scale_column, block.rater_column, block.lowest, block.highest)
             self.require(*names, *block.where)

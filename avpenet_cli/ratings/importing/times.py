@@ -14,7 +14,6 @@ from avpenet_cli.study.sheets import quoted
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _HOURS = re.compile(r"([0-9]{1,3}):([0-5]?[0-9]):([0-5]?[0-9](?:[.,][0-9]+)?)")
 _MINUTES = re.compile(r"([0-9]{1,4}):([0-5]?[0-9](?:[.,][0-9]+)?)")
-_HALF_DAY = timedelta(hours=12)
 
 
 class TimeError(ValueError):
@@ -79,39 +78,54 @@ def parse_clock(text: str, day: str, began: datetime, zone: str | None) -> float
         zone: of a clock time without an offset from UTC; by default that of `began`.
 
     Raises:
-        TimeError: text that is neither; a time zone that has to be known and is not.
+        TimeError: text that is neither; a time zone that has to be known and is not; a time that was there twice, or
+            never, when clocks were changed.
     """
     moment = parse_date_time(text)
     of_day = None if moment is not None else _time_of_day(text)
     if moment is None and of_day is None:
         remedy = "write it like 2026-03-04T10:15:00 or 10:15:00"
         raise TimeError(f"clock time {quoted(text)} is neither a date with time nor a time of day", remedy)
-    given_day = _date(day) if day and of_day is not None else None
-    # The start as the clock on the wall showed it.
-    local = began.astimezone(ZoneInfo(zone)) if zone and began.tzinfo else began
     if moment is None:
         assert of_day is not None
-        moment = datetime.combine(given_day or local.date(), of_day)
-    if moment.tzinfo is None and began.tzinfo is not None:
-        if zone is None and not began.utcoffset():
-            raise TimeError(
-                f"clock time {quoted(text)} has no time zone, and the recording's start is in UTC",
-                'add the zone of the clock times to the map, such as zone = "Europe/Berlin"',
-            )
-        moment = moment.replace(tzinfo=ZoneInfo(zone) if zone else began.tzinfo)
-    elif moment.tzinfo is not None and began.tzinfo is None:
+        moment = datetime.combine(_date(day), of_day) if day else _nearest(of_day, began, zone)
+    return (_placed(moment, text, began, zone) - began).total_seconds()
+
+
+def _nearest(of_day: time, began: datetime, zone: str | None) -> datetime:
+    """The time of day that is nearest to a recording's start: past midnight it is the next day's."""
+    # The start as the clock on the wall showed it, where the time of day is that clock's, too.
+    local = began.astimezone(ZoneInfo(zone)) if zone and began.tzinfo else began
+    start = began if of_day.tzinfo and began.tzinfo else local.replace(tzinfo=None)
+    moments = [datetime.combine(local.date() + timedelta(days=shift), of_day) for shift in (1, 0, -1)]
+    if start.tzinfo is None:
+        return min(moments, key=lambda moment: abs(moment.replace(tzinfo=None) - start))
+    return min(moments, key=lambda moment: abs(moment - start))
+
+
+def _placed(moment: datetime, text: str, began: datetime, zone: str | None) -> datetime:
+    """A clock time with the offset from UTC that the recording's start needs; raises as `parse_clock`."""
+    if moment.tzinfo is not None and began.tzinfo is None:
         raise TimeError(
             f"clock time {quoted(text)} has an offset from UTC, and the recording's start has none",
             "state the start with its offset (--recorded-at)",
         )
-    after = moment - began
-    if of_day is not None and given_day is None:
-        # Past midnight the time of day is the next day's.
-        while after < -_HALF_DAY:
-            after += 2 * _HALF_DAY
-        while after >= _HALF_DAY:
-            after -= 2 * _HALF_DAY
-    return after.total_seconds()
+    if moment.tzinfo is not None or began.tzinfo is None:
+        return moment
+    if zone is None:
+        if not began.utcoffset():
+            raise TimeError(
+                f"clock time {quoted(text)} has no time zone, and the recording's start is in UTC",
+                'add the zone of the clock times to the map, such as zone = "Europe/Berlin"',
+            )
+        return moment.replace(tzinfo=began.tzinfo)
+    placed = moment.replace(tzinfo=ZoneInfo(zone))
+    if placed.utcoffset() != placed.replace(fold=1).utcoffset():
+        raise TimeError(
+            f"clock time {quoted(text)} is not one moment in {zone}: clocks were changed on {moment.date()}",
+            "write it with its offset from UTC, like 2026-10-25T02:30:00+02:00",
+        )
+    return placed
 
 
 def _time_of_day(text: str) -> time | None:
