@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from avpenet_cli.ratings.importing.run import FileCount, ImportSummary
 
 app = typer.Typer(
-    help="Import human ratings; draw samples for raters; measure how well raters agree.", no_args_is_help=True
+    help="Human ratings: draw a sample for raters, read what raters filled in, and see how well they agree.\n\n"
+    "Sheets of avpenet ratings sample as CSV: join. What another program wrote (BORIS, ELAN, REDCap, CARMA): import. "
+    "Both write the table that report, calibrate and monitor take as --reference.",
+    no_args_is_help=True,
 )
-app.command("sample")(sample)
-app.command("join")(join)
-app.command("agreement")(agreement)
+app.command("sample", short_help="Draw a blinded sample of segments for raters.")(sample)
 
 _SHOWN = 8
 """Names that a line lists; the others are counted."""
 
 
-@app.command("import")
+@app.command("import", short_help="Read files of BORIS, ELAN, REDCap, CARMA, any CSV.")
 def import_ratings(
     context: typer.Context,
     files: Annotated[
@@ -58,7 +59,10 @@ def import_ratings(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Import ratings from BORIS, ELAN, REDCap or CSV files as a table for avpenet report --reference."""
+    """Import ratings from BORIS, ELAN, REDCap or CSV files as a table for avpenet report --reference.
+
+    CSV sheets of avpenet ratings sample need no import: avpenet ratings join reads them.
+    """
     from avpenet_cli.ratings.importing.run import FORMATS, ImportRequest
     from avpenet_cli.ratings.importing.run import import_ratings as run
 
@@ -81,6 +85,10 @@ def import_ratings(
     if not quiet:
         for line in _import_lines(summary):
             typer.echo(printable(line))
+
+
+app.command("join", short_help="Join filled-in CSV sheets of a sample into one table.")(join)
+app.command("agreement", short_help="Measure raters' agreement: ICC, kappa, drift.")(agreement)
 
 
 def _import_lines(summary: ImportSummary) -> list[str]:

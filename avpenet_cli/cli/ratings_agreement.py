@@ -41,12 +41,13 @@ def agreement(
     """Measure how well raters agree: ICC, kappa, limits of agreement, drift; on whole scales and on items."""
     from avpenet_cli.ratings.agreement import AgreementRequest, measure_agreement
     from avpenet_cli.ratings.agreement_files import check_out, write_agreement
-    from avpenet_cli.runs.history import read_file, record_run
+    from avpenet_cli.runs.history import read_file, record_run, refuse_unusable_history
     from avpenet_cli.runs.outputs import refuse_overwriting
     from avpenet_cli.stats.bootstrap import Resampling
 
     if out is not None:
         check_out(out)
+        refuse_unusable_history(out)
         refuse_overwriting([out], [*ratings, subjects])
     document = measure_agreement(AgreementRequest(tuple(ratings), subjects, Resampling(bootstrap, seed)))
     if out is not None:

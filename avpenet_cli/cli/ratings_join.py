@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import Debug, Quiet
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode
@@ -14,6 +15,7 @@ from avpenet_cli.phrasing import plural
 
 
 def join(
+    context: typer.Context,
     sheets: Annotated[
         list[Path], typer.Argument(metavar="SHEETS...", help="Filled-in rating sheets, or tables of ratings.")
     ],
@@ -22,10 +24,13 @@ def join(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Join the filled-in sheets of several raters into one table for avpenet report --reference."""
+    """Join the filled-in sheets of several raters into one table for avpenet report --reference.
+
+    For CSV sheets of avpenet ratings sample, and tables of avpenet ratings import. Files of other programs: import.
+    """
     from avpenet_cli.ratings.sheet_join import join_sheets
 
-    joined = join_sheets(sheets, out, overwrite=overwrite)
+    joined = join_sheets(sheets, out, overwrite=overwrite, command=recorded_command(context, private=False))
     if not quiet:
         for notice in joined.notices:
             typer.echo(printable(f"note: {notice}"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import Debug, Quiet
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode, SettingsError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def sample(
+    context: typer.Context,
     sources: Annotated[
         list[str],
         typer.Argument(metavar="SCORES|RECORDINGS...", help="Score tables, or recordings and folders of recordings."),
@@ -65,6 +67,7 @@ def sample(
         limit_points=limit,
         limit_source=limit_source,
         allow_empty_strata=allow_empty_strata,
+        command=recorded_command(context, private=False),
     )
     drawn = draw_sample(request)
     for notice in drawn.notices:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from avpenet_cli.phrasing import plural
 from avpenet_cli.ratings.sampling_draw import ALLOCATION, Draw, deal, draw
 from avpenet_cli.ratings.sampling_frame import Frame, read_frame
 from avpenet_cli.ratings.sheet_files import SheetRow, write_rater_folder
+from avpenet_cli.runs.history import ReadFile, locked_history
 from avpenet_cli.runs.outputs import prepare_output_directory
 from avpenet_cli.storage import storage_fault
 from avpenet_cli.study.pack import (
@@ -55,6 +57,7 @@ class SampleRequest:
         limit_points: acceptance limit to fix with the sample, points; None for none.
         limit_source: where it comes from.
         allow_empty_strata: draw although some combinations of levels have no segment.
+        command: for the history, without folders; empty from the library.
 
     Raises:
         SettingsError: a value out of its range, or a limit without a source.
@@ -72,6 +75,7 @@ class SampleRequest:
     limit_points: float | None = None
     limit_source: str = ""
     allow_empty_strata: bool = False
+    command: str = ""
 
     def __post_init__(self) -> None:
         limit = self.limit_points
@@ -120,12 +124,14 @@ class Sample:
 
 
 def draw_sample(request: SampleRequest) -> Sample:
-    """Draw a sample and write `pack.json` and a folder for every rater; the same request gives the same bytes.
+    """Draw a sample and write `pack.json` and a folder for every rater; the same request gives the same bytes, but for
+    the history of `pack.json`, which states when it was drawn.
 
     Raises:
         SettingsError: the tables cannot be used, strata without a segment, or more segments asked for than there are.
         OutputError, EnvironmentUnavailableError: the folder is not empty or cannot be written.
     """
+    started = datetime.now(UTC)
     frame = read_frame(request.sources, request.subjects, request.stratify)
     _check_strata(frame, request)
     rng = np.random.default_rng(request.seed)
@@ -143,15 +149,25 @@ def draw_sample(request: SampleRequest) -> Sample:
             orders[segment][name] = place
     pack = _pack(request, frame, drawn, subject, orders, raters)
     prepare_output_directory(request.out, lambda name: False)
+    tables = (*(("scores", file) for file in pack.scores), *((("subjects", pack.subjects),) if pack.subjects else ()))
+    read = [ReadFile(content, file.name, file.sha256, file.scores_digest) for content, file in tables]
+    path = request.out / PACK_FILE
+    with locked_history(path) as history:
+        _write(request, pack, sheets)
+        history.append("ratings sample", written=[path], read=read, command=request.command, started=started)
+    return Sample(pack, frame.notices)
+
+
+def _write(request: SampleRequest, pack: Pack, sheets: Sequence[Sequence[int]]) -> None:
+    """Write the pack, and for every rater the segments of a sheet in its order."""
     with _appearing_at_end(request.out) as folder:
-        for name, sequence in zip(raters, sheets, strict=True):
+        for name, sequence in zip(pack.design.raters, sheets, strict=True):
             rows = [
                 SheetRow(place, segment.recording, segment.start_s, segment.end_s)
                 for place, segment in enumerate((pack.segments[index] for index in sequence), 1)
             ]
             write_rater_folder(folder / name, name, rows, request.parsed_scale, pack.pack_id)
         write_pack(folder / PACK_FILE, pack)
-    return Sample(pack, frame.notices)
 
 
 def _check_strata(frame: Frame, request: SampleRequest) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.ratings.agreement_tables import RatedRows, read_rated_rows
+from avpenet_cli.runs.history import ReadFile, locked_history, refuse_unusable_history
 from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting
 from avpenet_cli.tables import Column, Row, check_format, write_table
 
@@ -45,13 +47,14 @@ class JoinedSheets:
     notices: tuple[str, ...]
 
 
-def join_sheets(paths: Sequence[Path], out: Path, *, overwrite: bool = False) -> JoinedSheets:
+def join_sheets(paths: Sequence[Path], out: Path, *, overwrite: bool = False, command: str = "") -> JoinedSheets:
     """Write one table of the rows that have a value.
 
     Args:
         paths: sheets or tables of ratings, at least one.
         out: .csv, .parquet or .jsonl.
         overwrite: replace an existing file.
+        command: for the history, without folders; empty from the library.
 
     Raises:
         SettingsError: a table that cannot be used, both forms of time, a rating twice, or `out` is one of the tables.
@@ -61,6 +64,8 @@ def join_sheets(paths: Sequence[Path], out: Path, *, overwrite: bool = False) ->
     refuse_overwriting([out], paths)
     if not overwrite:
         refuse_existing(out, "choose another --out, or give --overwrite")
+    refuse_unusable_history(out)
+    started = datetime.now(UTC)
     table = read_rated_rows(paths)
     at_once = table.rows["end_s"].isna()
     if at_once.any() and not at_once.all():
@@ -70,7 +75,10 @@ def join_sheets(paths: Sequence[Path], out: Path, *, overwrite: bool = False) ->
     items = (_ITEM,) if table.rows["item"].ne("").any() else ()
     times = _TIME if at_once.all() else _TIMES
     columns = (Column("recording", "text", "as in the score table"), *times, *items, *_LAST)
-    write_table(out, _rows(table), columns)
+    read = [ReadFile("ratings", file.name, file.sha256) for file in table.files]
+    with locked_history(out) as history:
+        write_table(out, _rows(table), columns)
+        history.append("ratings join", written=[out], read=read, command=command, started=started)
     counts = table.rows["rater"].value_counts(sort=False)
     by_rater = dict(zip(map(str, counts.index), map(int, counts), strict=True))
     return JoinedSheets(len(table.rows), by_rater, table.empty, table.notices)

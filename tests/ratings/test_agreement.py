@@ -217,6 +217,25 @@ def test_a_time_of_rating_that_is_none_is_refused_with_its_line(tmp_path: Path) 
         measured(table(tmp_path / "r.csv", rows, HEADER + ",rated_at"))
 
 
+def test_import_join_and_agreement_leave_lines_that_verify_follows(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.csv"
+    rows = [f"r{place}.mp4,0,3,{place % 5},{rater}" for place in range(4) for rater in ("anna", "ben")]
+    sheet.write_text("recording,start_s,end_s,value,rater\n" + "\n".join(rows) + "\n")
+    imported, joined, document = (tmp_path / name for name in ("imported.csv", "joined.csv", "agreement.json"))
+    for command in (
+        ("import", sheet, "--from", "csv", "--out", imported),
+        ("join", imported, "--out", joined),
+        ("agreement", joined, "--out", document),
+    ):
+        answer = avpenet_here("ratings", *command)
+        assert answer.code == 0, answer.err
+    answer = avpenet_here("verify", document)
+    assert answer.code == 0, answer.out
+    assert "ratings sheet.csv: intact" in answer.out
+    sheet.write_text(sheet.read_text().replace(",0,anna", ",1,anna"))
+    assert avpenet_here("verify", document).code == 4
+
+
 def test_joined_sheets_are_a_table_for_the_report(avpenet_here: Avpenet, tmp_path: Path) -> None:
     header = f"{HEADER},order,rated_at,pack,comment"
     sheets = []

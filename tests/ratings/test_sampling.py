@@ -37,6 +37,9 @@ def tables(folder: Path, rotated: int = 0) -> tuple[Path, Path]:
     return table, folder / "subjects.csv"
 
 
+HISTORY = "pack.json.history.jsonl"
+
+
 def sample(folder: Path, table: Path, subjects: Path | None, **changes: object) -> Sample:
     settings: dict[str, object] = {"n": 60, "stratify": ("score", "site"), "overlap": 0.5} | changes
     return draw_sample(SampleRequest((str(table),), out=folder, subjects=subjects, **settings))  # type: ignore[arg-type]
@@ -50,8 +53,14 @@ def test_the_same_inputs_and_seed_give_the_same_bytes_and_another_seed_does_not(
     table, subjects = tables(tmp_path / "in")
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         sample(tmp_path / name, table, subjects, seed=seed)
-    first = files(tmp_path / "a")
-    assert first == files(tmp_path / "b")
+    first, second = files(tmp_path / "a"), files(tmp_path / "b")
+    # The history states when it was drawn.
+    for written in (first, second):
+        (line,) = written.pop(HISTORY).splitlines()
+        entry = json.loads(line)
+        assert (entry["event"], [file["file"] for file in entry["written"]]) == ("ratings sample", ["pack.json"])
+        assert [file["content"] for file in entry["read"]] == ["scores", "subjects"]
+    assert first == second
     assert first["rater-1/ratings.csv"] != files(tmp_path / "c")["rater-1/ratings.csv"]
     assert all(stat.S_IMODE((tmp_path / "a" / name).stat().st_mode) == 0o600 for name in first)
 
@@ -64,6 +73,7 @@ def test_what_raters_get_does_not_depend_on_the_scores(tmp_path: Path) -> None:
         drawn = sample(tmp_path / name, table, subjects, stratify=())
         written = files(tmp_path / name)
         assert written.pop("pack.json")
+        assert written.pop(HISTORY)
         folders.append({file: text.replace(drawn.pack.pack_id.encode(), b"") for file, text in written.items()})
     assert folders[0] == folders[1]
 
@@ -71,7 +81,8 @@ def test_what_raters_get_does_not_depend_on_the_scores(tmp_path: Path) -> None:
 def test_raters_get_neither_strata_nor_scores_and_their_orders_differ(tmp_path: Path) -> None:
     table, subjects = tables(tmp_path / "in")
     pack = sample(tmp_path / "pack", table, subjects).pack
-    assert {path.name for path in (tmp_path / "pack").iterdir()} == {"pack.json", "rater-1", "rater-2", "rater-3"}
+    names = {path.name for path in (tmp_path / "pack").iterdir()}
+    assert names == {"pack.json", HISTORY, "rater-1", "rater-2", "rater-3"}
     sheets = []
     for rater in pack.design.raters:
         for name, content in files(tmp_path / "pack" / rater).items():

@@ -150,9 +150,19 @@ def _interpreted(
     rater = _rater(source, row, block, rater_of_file)
     chosen = source.chosen
     rated_at, pack = (source.text(row, column) if column else "" for column in (chosen.rated_at, chosen.pack))
-    order = _order(source, row)
-    known = (rater, scale_cell(scale), item.name, rated_at, order, pack)
-    return ImportedRating(source, row, recording, *times, value, *known)
+    return ImportedRating(
+        source,
+        row,
+        recording,
+        *times,
+        value,
+        rater=rater,
+        scale=scale_cell(scale),
+        media=item.name,
+        rated_at=rated_at,
+        order=_order(source, row),
+        pack=pack,
+    )
 
 
 def _order(source: Source, row: SourceRow) -> int | None:

@@ -25,7 +25,7 @@ from avpenet_cli.ratings.importing.ratings import (
 )
 from avpenet_cli.ratings.importing.recordings import Recordings, read_recordings, refuse_unmatched
 from avpenet_cli.ratings.importing.source import Source
-from avpenet_cli.runs.history import read_file, record_run
+from avpenet_cli.runs.history import read_file, record_run, refuse_unusable_history
 from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting, refuse_unwritable_file
 from avpenet_cli.study.score_tables import digest_of_table
 from avpenet_cli.tables import Column, Row, check_format, write_table
@@ -184,8 +184,9 @@ def import_ratings(request: ImportRequest) -> ImportSummary:
     if request.left_out is not None:
         rows = map(_left_out_row, left_out)
         write_table(request.left_out, rows, LEFT_OUT_COLUMNS, byte_order_mark=request.csv_bom)
-    read = {"ratings": request.files, "map": [request.map] if request.map else []}
-    files = [read_file(content, path) for content, paths in read.items() for path in paths]
+    read = [("map", request.map), ("recording times", request.recorded_at)]
+    files = [read_file("ratings", path) for path in request.files]
+    files += [read_file(content, path) for content, path in read if path is not None]
     files += [replace(read_file("scores", path), scores_digest=digest_of_table(path)) for path in request.recordings]
     record_run(request.out, "ratings import", written=request.outputs, read=files, command=request.command)
     rated = dict.fromkeys(rating.recording for rating in ratings)
@@ -208,6 +209,7 @@ def _check_outputs(request: ImportRequest) -> None:
         refuse_unwritable_file(output)
     inputs = (*request.files, request.map, *request.recordings, request.recorded_at)
     refuse_overwriting(request.outputs, inputs)
+    refuse_unusable_history(request.out)
     if request.left_out is not None and request.left_out.resolve() == request.out.resolve():
         raise SettingsError(f"--left-out {request.left_out}: is the same file as --out", "give another name")
     for output in () if request.overwrite else request.outputs:
