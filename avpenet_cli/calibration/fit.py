@@ -153,24 +153,36 @@ def fit_site(
         fit, entry = _fit_group(level, np.flatnonzero(groups == level), pairs, settings)
         fits += [] if fit is None else [fit]
         levels.append(entry)
+    abstention, intervals = _answer(fits, pairs, settings, risk, evidence)
+    while any(interval is None for interval in intervals):
+        if intervals[0] is None:
+            raise _too_few_answered()
+        # Without its own curve a group has other errors, by which the threshold is chosen anew.
+        dropped = {fit.group for fit, interval in zip(fits, intervals, strict=True) if interval is None}
+        why = f"fewer than {FEWEST_PATIENTS} patients with an answered segment"
+        levels = [_pooled(entry, why) if entry.group in dropped else entry for entry in levels]
+        fits = [fit for fit in fits if fit.group not in dropped]
+        abstention, intervals = _answer(fits, pairs, settings, risk, evidence)
+    resampling = Resampling(settings.replicates, settings.seed)
+    curves = [
+        _described(fit, interval, settings, resampling)
+        for fit, interval in zip(fits, intervals, strict=True)
+        if interval is not None
+    ]
+    _refuse_worse(curves[0], settings)
+    return Fitted(tuple(curves), tuple(levels), abstention, tuple(_notices(curves, levels, settings)))
+
+
+def _answer(
+    fits: list[_CurveFit], pairs: Pairs, settings: FitSettings, risk: RiskLimit | None, evidence: Evidence | None
+) -> tuple[Abstention | None, list[ConformalInterval | None]]:
+    """The rule of abstention, if any, and the interval of each curve for the segments that are answered."""
     answered = np.ones(pairs.n, dtype=bool)
     abstention = None
     if risk is not None and evidence is not None:
         abstention = _abstention(_errors(fits, pairs), pairs, risk, evidence)
         answered = evidence.badness <= abstention.threshold * (1 if evidence.higher_is_worse else -1)
-    resampling = Resampling(settings.replicates, settings.seed)
-    curves = []
-    for fit in fits:
-        interval = _interval(fit, answered[fit.rows], settings.coverage)
-        if interval is None and fit.group:
-            why = f"fewer than {FEWEST_PATIENTS} patients with an answered segment"
-            levels = [_pooled(entry, why) if entry.group == fit.group else entry for entry in levels]
-        elif interval is None:
-            raise _too_few_answered()
-        else:
-            curves.append(_described(fit, interval, settings, resampling))
-    _refuse_worse(curves[0], settings)
-    return Fitted(tuple(curves), tuple(levels), abstention, tuple(_notices(curves, levels, settings)))
+    return abstention, [_interval(fit, answered[fit.rows], settings.coverage) for fit in fits]
 
 
 def _check_enough(n_subjects: int, coverage: float) -> None:

@@ -169,7 +169,7 @@ def fit_tables(inputs: Inputs, request: CalibrateRequest) -> SiteCalibration:
             fitted_on=_fitted_on(rows, pairing, scores, ratings, subjects, fitted.groups),
             curves=fitted.curves,
             abstention=fitted.abstention,
-            notices=(*_source_notices(scores, weights), *fitted.notices),
+            notices=(*_source_notices(scores, weights), *_rating_notices(ratings), *fitted.notices),
         )
     )
 
@@ -268,6 +268,15 @@ def _stride_s(segments: pd.DataFrame) -> float | None:
     if not medians or max(medians) - min(medians) > _SAME_STRIDE_S:
         return None
     return round(medians[0], 3)
+
+
+def _rating_notices(ratings: Ratings) -> list[str]:
+    if not ratings.packs:
+        return []
+    return [
+        "the rated segments are a sample of the archive: the intervals hold for segments in the mix of that sample, "
+        "and errors are those of the sample"
+    ]
 
 
 def _source_notices(scores: Scores, weights: FittedWeights) -> list[str]:

@@ -11,7 +11,7 @@ from avpenet_cli.calibration.apply import apply
 from avpenet_cli.calibration.fit import Evidence, Fitted, RiskLimit, fit_site
 from avpenet_cli.calibration.site import FitSettings
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.stats.calibration_fit import patient_weights
+from avpenet_cli.stats.calibration_fit import cross_fitted, patient_weights
 from avpenet_cli.stats.pairs import Pairs
 from tests.stats.simulated_patients import Site, simulate
 from tests.support.sites import site
@@ -145,6 +145,25 @@ def test_intervals_hold_for_the_answered_segments_of_new_patients() -> None:
     assert 0.88 <= np.mean(covered) <= 0.93
     assert len(risks) > 15
     assert sum(risk > 1.7 for risk in risks) <= 4  # 5 % of 25 on average
+
+
+def test_a_group_that_is_hardly_answered_takes_the_pooled_curve_also_in_the_risk() -> None:
+    pairs, groups = shrunk(120, groups=2)
+    adult, answered = groups == "adult", (groups == "adult") | (pairs.subject % 12 == 1)
+    noise = np.where(answered, 0.0, np.random.default_rng(3).normal(0, 4, pairs.n))
+    reference = pairs.reference + np.where(adult, 0.0, 1.5) + noise
+    pairs = dataclasses.replace(pairs, reference=np.clip(reference, 0, 10))
+    evidence = Evidence("score_sd", np.where(answered, 0.5, 2.0), True)
+    fitted = fit_site(pairs, groups, GROUPED, RiskLimit("mean absolute error", 1.5), evidence)
+    assert [curve.group for curve in fitted.curves] == ["", "adult"]
+    assert fitted.groups[1].reason == "fewer than 20 patients with an answered segment"
+    assert fitted.abstention is not None
+    calibrated = cross_fitted(pairs, "monotone", SETTINGS.seed, SETTINGS.folds)
+    adults = Pairs.of(pairs.model[adult], pairs.reference[adult], pairs.subject[adult])
+    calibrated[adult] = cross_fitted(adults, "monotone", SETTINGS.seed, SETTINGS.folds)
+    error = np.abs(calibrated - pairs.reference)
+    risk = np.average(error[answered], weights=patient_weights(pairs)[answered])
+    assert fitted.abstention.curve[0].risk == pytest.approx(risk)
 
 
 def test_abstention_by_the_share_of_large_errors() -> None:

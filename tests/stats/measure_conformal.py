@@ -6,6 +6,7 @@ Each prints a table from so many simulated sites of each kind and size; `test_co
 - `... groups 100`: the same of two groups, with intervals of their own and with pooled ones;
 - `... band 100`: coverage of the curve's 95 % intervals;
 - `... abstention 300`: how often the risk beyond a chosen threshold is over its limit;
+- `... answered 200`: coverage in the answered segments, with the chosen threshold and with a fixed one;
 - `... phantoms PREDICTIONS INDEX 20`: coverage on held-out patients, in the tables of predictions of `avpenet
   experiment`, with the age groups of the store's `index.parquet`.
 """
@@ -130,6 +131,31 @@ def abstention_failures(n_patients: int, repeats: int, limit: float) -> tuple[fl
     return over / repeats, found / repeats
 
 
+Segments = tuple[Array, Array, NDArray[np.int64]]
+
+
+def share_covered(fitted: Segments, new: Segments, threshold: float) -> float:
+    """Of new patients' answered segments, each patient with equal weight; segments as `simulated_losses`."""
+    (loss, badness, subject), (new_loss, new_badness, new_subject) = fitted, new
+    kept, new_kept = badness <= threshold, new_badness <= threshold
+    patients, code = np.unique(subject[kept], return_inverse=True)
+    half_width = conformal_half_width(loss[kept], code, len(patients), COVERAGE)
+    new_code = np.unique(new_subject[new_kept], return_inverse=True)[1]
+    return float((np.bincount(new_code, new_loss[new_kept] <= half_width) / np.bincount(new_code)).mean())
+
+
+def answered_coverage(n_patients: int, repeats: int, limit: float, fixed: float = 1.0) -> tuple[float, float]:
+    """Coverage in the answered segments, with the threshold chosen on the same patients, and with a fixed one."""
+    chosen, as_fixed = [], []
+    for number in range(repeats):
+        rng = np.random.default_rng([7, n_patients, number])
+        fitted, new = simulated_losses(n_patients, rng), simulated_losses(5 * NEW_PATIENTS, rng)
+        accepted = [point for point in choose_threshold(*fitted, n_patients, limit) if point.accepted]
+        chosen += [share_covered(fitted, new, accepted[-1].threshold)] if accepted else []
+        as_fixed.append(share_covered(fitted, new, fixed))
+    return float(np.mean(chosen)), float(np.mean(as_fixed))
+
+
 def phantoms(predictions: Path, index: Path, repeats: int, n_fit: int = 60) -> None:
     """Print coverage on held-out patients: of all, naive, width; of each age group with its own curve and interval."""
     import pandas as pd
@@ -180,6 +206,11 @@ def main(what: str, *arguments: str) -> None:
             for limit in (0.6, 0.7, 0.8):
                 over, some = abstention_failures(n_patients, int(arguments[0]), limit)
                 print(f"{n_patients:4} {limit} over {over:.3f} found {some:.3f}", flush=True)
+    elif what == "answered":
+        for n_patients in (30, 60, 120):
+            for limit in (0.6, 0.7, 0.8):
+                shares = answered_coverage(n_patients, int(arguments[0]), limit)
+                print(f"{n_patients:4} {limit} chosen {shares[0]:.3f} fixed {shares[1]:.3f}", flush=True)
     else:
         phantoms(Path(arguments[0]), Path(arguments[1]), int(arguments[2]))
 
