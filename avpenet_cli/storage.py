@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import os
@@ -23,6 +24,13 @@ def write_json(path: Path, plain: dict[str, Any]) -> None:
         json.dump(plain, text, indent=1, ensure_ascii=False)
         text.write("\n")
         text.detach()
+
+
+def content_digest(content: dict[str, Any]) -> str:
+    """SHA-256, hexadecimal, over canonical JSON (sorted keys, no blanks, UTF-8) without the key `digest`."""
+    plain = {name: value for name, value in content.items() if name != "digest"}
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ calibration was edited by hand, it is refused.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, Literal
 from avpenet_cli.errors import SettingsError, reason
 from avpenet_cli.runs.history import HistoryHead
 from avpenet_cli.stats.estimate import NAN, Estimate, to_json
-from avpenet_cli.storage import write_json
+from avpenet_cli.storage import content_digest, write_json
 from avpenet_cli.study.score_tables import weights_identity
 
 SITE_VERSION = 1
@@ -356,13 +355,6 @@ class SiteCalibration:
                 f"{self.weights.mark or 'weights that its tables did not name'}",
                 "fit a calibration for these weights with `avpenet calibrate`",
             )
-
-
-def content_digest(content: dict[str, Any]) -> str:
-    """SHA-256, hexadecimal, of a JSON object without its `digest`: UTF-8, keys sorted, no white space."""
-    rest = {key: value for key, value in content.items() if key != "digest"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def sealed(site: SiteCalibration) -> SiteCalibration:

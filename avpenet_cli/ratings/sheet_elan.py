@@ -78,18 +78,26 @@ def _document(
     for name, value in stated.items():
         ET.SubElement(header, "PROPERTY", {"NAME": name}).text = value
     times = ET.SubElement(root, "TIME_ORDER")
-    tier = ET.Element("TIER", {"ANNOTATOR": rater, "LINGUISTIC_TYPE_REF": TIER, "PARTICIPANT": rater, "TIER_ID": TIER})
+    who = {"ANNOTATOR": rater, "LINGUISTIC_TYPE_REF": TIER, "PARTICIPANT": rater}
+    tiers: list[ET.Element] = []
+    ends_s: list[float] = []
     for place, (start_s, end_s) in enumerate(segments, 1):
+        # Annotations of a tier cannot overlap: segments that do have tiers of their own.
+        row = next((row for row, until_s in enumerate(ends_s) if until_s <= start_s), len(tiers))
+        if row == len(tiers):
+            tiers.append(ET.Element("TIER", who | {"TIER_ID": f"{TIER}-{row + 1}" if row else TIER}))
+            ends_s.append(end_s)
+        ends_s[row] = end_s
         slots = (f"ts{2 * place - 1}", f"ts{2 * place}")
         for slot, time_s in zip(slots, (start_s, end_s), strict=True):
             ET.SubElement(times, "TIME_SLOT", {"TIME_SLOT_ID": slot, "TIME_VALUE": str(round(1000 * time_s))})
         annotation = ET.SubElement(
-            ET.SubElement(tier, "ANNOTATION"),
+            ET.SubElement(tiers[row], "ANNOTATION"),
             "ALIGNABLE_ANNOTATION",
             {"ANNOTATION_ID": f"a{place}", "TIME_SLOT_REF1": slots[0], "TIME_SLOT_REF2": slots[1]},
         )
         ET.SubElement(annotation, "ANNOTATION_VALUE")
-    root.append(tier)
+    root.extend(tiers)
     ET.SubElement(
         root, "LINGUISTIC_TYPE", {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": TIER, "TIME_ALIGNABLE": "true"}
     )

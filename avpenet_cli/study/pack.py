@@ -6,10 +6,9 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.storage import write_json
+from avpenet_cli.storage import content_digest, write_json
 
 PACK_VERSION = 1
 PACK_FILE = "pack.json"
@@ -171,13 +170,6 @@ class Pack:
 def sealed(pack: Pack) -> Pack:
     """The same pack with its digest."""
     return replace(pack, digest=content_digest(asdict(pack)))
-
-
-def content_digest(content: dict[str, Any]) -> str:
-    """SHA-256, hexadecimal, over canonical JSON (sorted keys, no blanks, UTF-8) without the key `digest`."""
-    plain = {name: value for name, value in content.items() if name != "digest"}
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def write_pack(path: Path, pack: Pack) -> None:

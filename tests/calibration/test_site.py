@@ -10,9 +10,10 @@ import jsonschema
 import pytest
 
 from avpenet_cli import schemas
-from avpenet_cli.calibration.site import content_digest, read_site, write_site
+from avpenet_cli.calibration.site import read_site, write_site
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.stats.estimate import to_json
+from avpenet_cli.storage import content_digest
 from tests.support.sites import MARK, curve, site
 
 SCHEMA = json.loads((Path(schemas.__file__).parent / "site.schema.json").read_text(encoding="utf-8"))

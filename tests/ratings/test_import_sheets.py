@@ -58,3 +58,22 @@ def test_filled_elan_documents_need_no_map(tmp_path: Path) -> None:
         ["north/b.mp4", 6.0, 9.0, 3.0],
     ]
     assert ratings.packs == ("ab12",)
+
+
+OVERLAPPING = (SheetRow(1, "b.mp4", 1.0, 4.0), SheetRow(2, "b.mp4", 2.0, 5.0), SheetRow(3, "b.mp4", 0.0, 3.0))
+
+
+def test_segments_of_a_sample_that_overlap_are_rated_in_each_form(tmp_path: Path) -> None:
+    """Scores of a stride of 1 s have such segments; a tier of ELAN cannot."""
+    folder = tmp_path / "pack"
+    write_rater_folder(folder, "anna", OVERLAPPING, parse_scale("NRS"), "ab12")
+    document = folder / "elan" / "001.eaf"
+    text = document.read_text(encoding="utf-8")
+    assert [text.count(f'TIER_ID="{name}"') for name in ("rating", "rating-2", "rating-3")] == [1, 1, 1]
+    document.write_text(text.replace("<ANNOTATION_VALUE />", "<ANNOTATION_VALUE>3</ANNOTATION_VALUE>"))
+    sheet = folder / "ratings.csv"
+    sheet.write_text(sheet.read_text().replace(",,NRS", ",3,NRS"))
+    for file, kind in ((document, "elan"), (sheet, "csv"), (sheet, "redcap")):
+        table = imported(file, kind)  # type: ignore[arg-type]
+        assert sorted(table["start_s"]) == [0.0, 1.0, 2.0]
+        (file.parent / "out.csv").unlink()

@@ -40,6 +40,8 @@ def check_same_files(ratings: Sequence[ImportedRating]) -> None:
 def check_overlaps(ratings: Sequence[ImportedRating]) -> None:
     """Check that no rater rated a recording twice at a time.
 
+    Segments of a sample may overlap, as those of scores with a stride below their length do, and each has its rating.
+
     Raises:
         SettingsError: one did; names both rows.
     """
@@ -50,6 +52,8 @@ def check_overlaps(ratings: Sequence[ImportedRating]) -> None:
         point = rating.end_s is None
         until_s = rating.start_s + TOLERANCE_S if rating.end_s is None else rating.end_s - TOLERANCE_S
         if other.start_s >= until_s:
+            continue
+        if rating.pack and rating.pack == other.pack and _times(rating) != _times(other):
             continue
         first, second = f"{_times(rating)} ({rating.place})", f"{_times(other)} ({other.place})"
         remedy = "keep one of them, or name the raters in a map"

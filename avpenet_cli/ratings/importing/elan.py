@@ -21,7 +21,7 @@ from avpenet_cli.study.sheets import quoted
 TIER, TYPE, ANNOTATOR, PARTICIPANT, RATER, VALUE = "Tier", "Type", "Annotator", "Participant", "Rater", "Value"
 PACK, ORDER = "Pack", "Order"
 SHEET_TIER = "rating"
-"""Tier of the documents of `avpenet ratings sample`."""
+"""Tier of the documents of `avpenet ratings sample`; for segments that overlap there are `rating-2` and so on."""
 _COLUMNS = (TIER, TYPE, ANNOTATOR, PARTICIPANT, RATER, VALUE)
 _REMEDY = "give an annotation file that ELAN saved (.eaf)"
 _LONGEST_MS = 10**12
@@ -196,7 +196,7 @@ def _by_scale(document: _Document) -> tuple[RatingColumns, ...]:
     blocks: dict[str, RatingColumns] = {}
     for tier in document.tiers:
         name = tier.get("TIER_ID", "")
-        stated = document.properties.get("scale", "") if name == SHEET_TIER else ""
+        stated = document.properties.get("scale", "") if name.partition("-")[0] == SHEET_TIER else ""
         for candidate in (stated, name.split("@")[0], tier.get("LINGUISTIC_TYPE_REF", "")):
             try:
                 parse_scale(tidy(candidate) or "?")
