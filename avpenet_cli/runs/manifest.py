@@ -401,6 +401,15 @@ def read_table_name(path: Path) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def read_derived(path: Path) -> tuple[str, ...]:
+    """Which of `baseline` and `calibration` the table has columns of, as its manifest states it; empty without one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ()
+    return tuple(name for name in ("baseline", "calibration") if isinstance(content, dict) and content.get(name))
+
+
 @dataclass
 class Totals:
     """Sums over a run's recordings, added up as they finish.

@@ -25,6 +25,7 @@ from avpenet_cli.runs.manifest import (
     Totals,
     file_entry,
     manifest_path,
+    read_derived,
     recording_entry,
     weights_mark,
     write_manifest,
@@ -35,7 +36,17 @@ from avpenet_cli.scoring.patient_change import PatientChanges, patient_changes
 from avpenet_cli.scoring.recorded_at import NOWHERE, StartTimes, iso, start_times
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS, Summary, recording_row, subject_row
 from avpenet_cli.storage import storage_fault
-from avpenet_cli.tables import COLUMNS, Column, Row, escape_cell, rounded, row, write_table
+from avpenet_cli.tables import (
+    CALIBRATED_COLUMNS,
+    CHANGE_COLUMNS,
+    COLUMNS,
+    Column,
+    Row,
+    escape_cell,
+    rounded,
+    row,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from avpenet_cli.scoring.calibrated import Calibration
@@ -160,6 +171,8 @@ class Results:
         written = tables_of(request.out) + (() if request.embeddings is None else (request.embeddings,))
         refuse_overwriting(written, [times, request.subjects, request.calibration])
         self._notices = self.starts.notices
+        asked = {"baseline": request.baseline, "calibration": request.calibration}
+        self._dropped = [name for name in read_derived(manifest_path(request.out)) if asked[name] is None]
         self._subject_of: Mapping[str, str] = {}
         self._read = [] if times is None else [self._read_entry("recording times", times, self.starts.sha256)]
         subjects: Subjects | None = None
@@ -236,6 +249,12 @@ class Results:
         self._report_names(written, callbacks)
         for notice in (*(changes.notices if changes else ()), *(calibrated.notices() if calibrated else ())):
             callbacks.info(notice)
+        for name in self._dropped:
+            columns = CHANGE_COLUMNS if name == "baseline" else CALIBRATED_COLUMNS
+            callbacks.warning(
+                f"{request.out.name} lost {', '.join(column.name for column in columns)}, which an earlier run wrote: "
+                f"give --{name} again to keep them"
+            )
         left = subjects_path(request.out)
         if request.subjects is None and left.exists() and _begins_with(left, SUBJECT_COLUMNS):
             callbacks.warning(f"{left.name} is of an earlier run: give --subjects to renew it, or remove it")

@@ -117,7 +117,13 @@ def test_columns_are_there_only_when_asked_for(journal: Journal, tmp_path: Path)
     assert "1 segment with a score outside 1 to 9" in "\n".join(lines)
     assert "DEMONSTRATION" in "\n".join(lines)
     assert read_scores([tmp_path / "scores.csv"]).sources[0].manifest_state == "verified"
-    written(requested(tmp_path), journal)
+    assert "lost" not in "\n".join(lines)
+    _, lines = written(requested(tmp_path), journal)
+    assert [line for line in lines if "lost" in line] == [
+        "scores.csv lost change, change_se, which an earlier run wrote: give --baseline again to keep them",
+        "scores.csv lost calibrated, interval_lo, interval_hi, abstained, which an earlier run wrote: give "
+        "--calibration again to keep them",
+    ]
     assert (tmp_path / "scores.csv").read_bytes() == before and "calibration" not in manifest(tmp_path)
 
 
