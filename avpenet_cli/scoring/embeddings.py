@@ -68,7 +68,7 @@ def check_embeddings_path(path: Path, out: Path, *, replacing: bool = False) -> 
     if path.name in (out.name, f"{out.stem}.partial.parquet"):
         raise SettingsError(f"--embeddings {path}: a file of scores has that name", "give another name")
     store = journal_path(path)
-    if store.exists():
+    if store.exists() and not _is_unused(store):
         if _owner(store) != out.name:
             raise OutputError(f"{store} is of another run, or damaged", _OTHER_NAME)
     elif path.exists() and not _is_of_embeddings(path):
@@ -98,6 +98,13 @@ def _owner(store: Path) -> str | None:
         name = json.loads(row[0]) if row else None
         return name if isinstance(name, str) else None
     return None
+
+
+def _is_unused(store: Path) -> bool:
+    """Whether there is nothing in it, as after a kill just when it was made."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_opened_to_read(store)) as database:
+        return database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    return False
 
 
 def files_of_embeddings(out: Path) -> list[Path]:
@@ -151,20 +158,23 @@ class EmbeddingStore:
             with transaction(self._db):
                 for statement in _TABLES:
                     self._db.execute(statement)
-            self._check_settings(path, settings)
-
-    def _check_settings(self, path: Path, settings: dict[str, Any]) -> None:
-        stored = dict(self._db.execute("SELECT name, value FROM run"))
-        wanted = {"embeddings_format": _FORMAT} | {name: json.dumps(value) for name, value in settings.items()}
-        if not stored:
-            with transaction(self._db):
-                self._db.executemany("INSERT INTO run VALUES (?, ?)", wanted.items())
-        elif differences := describe_differences(stored, wanted):
+                # Together with the tables: a store without its owner would be taken for another run's.
+                differences = self._compare_settings(settings)
+        if differences:
             self.close()
             raise OutputError(
                 f"{path} was made with other weights or settings: {differences}",
                 "choose another --embeddings, or --overwrite to score everything again",
             )
+
+    def _compare_settings(self, settings: dict[str, Any]) -> str:
+        """How the settings differ from the store's; a new store takes them."""
+        stored = dict(self._db.execute("SELECT name, value FROM run"))
+        wanted = {"embeddings_format": _FORMAT} | {name: json.dumps(value) for name, value in settings.items()}
+        if stored:
+            return describe_differences(stored, wanted)
+        self._db.executemany("INSERT INTO run VALUES (?, ?)", wanted.items())
+        return ""
 
     def held(self) -> frozenset[str]:
         """Keys of the recordings whose embeddings are in the store."""

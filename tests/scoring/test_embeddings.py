@@ -287,3 +287,13 @@ def test_file_whose_journal_is_missing_is_only_replaced_when_asked_for(finished:
     check_embeddings_path(path, tmp_path / "scores.csv", replacing=True)
     with pytest.raises(OutputError, match="but not its journal"):
         check_embeddings_path(path, tmp_path / "scores.csv")
+
+
+def test_kill_just_as_the_store_is_made_leaves_one_to_resume(tmp_path: Path) -> None:
+    path, out = tmp_path / "e.parquet", tmp_path / "scores.csv"
+    (tmp_path / "e.parquet.journal").touch()
+    check_embeddings_path(path, out)
+    EmbeddingStore(path, out, {}).close()
+    check_embeddings_path(path, out)
+    with pytest.raises(OutputError, match="is of another run"):
+        check_embeddings_path(path, tmp_path / "other.csv")

@@ -1,7 +1,8 @@
 """Measures false alarms and delays of the control charts for docs/explanation/statistics.md.
 
 `python -m tests.stats.measure_monitoring [sites]` simulates sites with five columns of which one is normal, one is
-log-normal, one is a share near 1, one a share that is mostly 0, and one never varies. It takes about 80 s of one core.
+log-normal, one is a share near 1, one a share that is mostly 0, and one never varies. It takes under two
+minutes of one core.
 """
 
 from __future__ import annotations
