@@ -49,6 +49,7 @@ def agreement(
         check_out(out)
         refuse_unusable_history(out)
         refuse_overwriting([out], [*ratings, subjects])
+        refuse_unusable_history(out)
     document = measure_agreement(AgreementRequest(tuple(ratings), subjects, Resampling(bootstrap, seed)))
     if out is not None:
         write_agreement(out, document)

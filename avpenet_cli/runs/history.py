@@ -1,9 +1,9 @@
 """The history beside an output: a line for every run that wrote it, chained by digests, only ever appended to.
 
-`scores.csv.history.jsonl` lies beside `scores.csv`. Each line states the SHA-256 of the bytes of the line before it,
-and of every file that its run wrote or read, so that a line that was edited, removed or moved shows, and so does an
-output that no line wrote. Documents state the last line before their own (`HistoryHead`): a copy of it on paper anchors
-the lines up to there. Whoever may write to the folder can write all of it again, anchors on paper excepted.
+`scores.csv.history.jsonl` lies beside `scores.csv`. Each line states the SHA-256 of the bytes of the line before it, of
+every file that its run wrote or read, and of itself, so that a line that was edited, removed or moved shows, and so
+does an output that no line wrote. Documents state the last line before their own (`HistoryHead`): a copy of it on paper
+anchors the lines up to there. Whoever may write to the folder can write all of it again, anchors on paper excepted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -37,11 +38,13 @@ _POLL_S = 0.05
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """File systems without locks: of two runs at a time there, the chain shows the fork."""
 _NAME_CHARACTERS = 200
+_SUFFIX = ".history.jsonl"
+_OWN_DIGEST = re.compile(rb', "sha256": "([0-9a-f]{64})"\}\Z')
 
 
 def history_path(output: Path) -> Path:
     """`scores.csv.history.jsonl` for `scores.csv`."""
-    return output.with_name(output.name + ".history.jsonl")
+    return output.with_name(output.name + _SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ class HistoryLine:
             was used without the command.
         written: files that the run wrote, the output first.
         read: tables and settings that it read. The digests of recordings are in the manifest.
+        sha256: of this line as it is without this field, which is the last one, hexadecimal: the next line would show
+            that this one was edited, but of the last line there is none.
         sign_off: who signed what; None in other lines.
     """
 
@@ -140,6 +145,7 @@ class HistoryLine:
     command: str
     written: tuple[WrittenFile, ...]
     read: tuple[ReadFile, ...]
+    sha256: str
     sign_off: SignOff | None = None
 
 
@@ -196,11 +202,10 @@ class History:
             command=command,
             written=tuple(written_file(path) for path in written if path.exists()),
             read=tuple(read),
+            sha256="",
             sign_off=sign_off,
         )
-        content = {name: value for name, value in asdict(line).items() if name != "sign_off" or value is not None}
-        # Escapes keep the bytes of names that are not UTF-8, and no name can break a line.
-        encoded = json.dumps(content, ensure_ascii=True).encode("ascii")
+        encoded = _encoded(line)
         # The line that a killed run left without its end stays, and is closed.
         self._write((b"\n" if self._is_torn else b"") + encoded + b"\n")
         self._is_torn = False
@@ -260,8 +265,10 @@ def refuse_unusable_history(output: Path) -> None:
     """Raise where a run could not append to the history at its end; creates nothing.
 
     Raises:
-        OutputError: it is a link or no regular file, or it cannot be written.
+        OutputError: it is a link or no regular file, it cannot be written, or the output would replace a history.
     """
+    if output.name.endswith(_SUFFIX):
+        raise OutputError(f"{output}: only histories have such names, and none is replaced", "give another name")
     path = history_path(output)
     if os.path.lexists(path):
         os.close(_open(path))
@@ -279,6 +286,12 @@ def read_head(output: Path) -> HistoryHead | None:
 def digest_of_line(line: bytes) -> str:
     """SHA-256 of a line's bytes without the line break, hexadecimal."""
     return hashlib.sha256(line).hexdigest()
+
+
+def states_own_digest(line: bytes) -> bool:
+    """Whether a line, without the line break, ends with the digest of all that stands before that."""
+    found = _OWN_DIGEST.search(line)
+    return found is not None and found[1].decode("ascii") == digest_of_line(line[: found.start()] + b"}")
 
 
 def written_file(path: Path) -> WrittenFile:
@@ -322,6 +335,16 @@ def checked_signature(name: str, role: str) -> tuple[str, str]:
                 f"{option}: not a line of 1 to {_NAME_CHARACTERS} printable characters", "give name and role"
             )
     return stripped
+
+
+def _encoded(line: HistoryLine) -> bytes:
+    content = asdict(line)
+    del content["sha256"]
+    if line.sign_off is None:
+        del content["sign_off"]
+    # Escapes keep the bytes of names that are not UTF-8, and no name can break a line.
+    encoded = json.dumps(content, ensure_ascii=True).encode("ascii")
+    return encoded[:-1] + f', "sha256": "{digest_of_line(encoded)}"}}'.encode("ascii")
 
 
 def _utc(moment: datetime) -> str:

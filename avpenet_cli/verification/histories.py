@@ -18,7 +18,7 @@ def stated_head(document: dict[str, Any]) -> HistoryHead | None:
     """The last line of the history before the document was written, as it states it; None where it states none."""
     for place in (document, document.get("provenance")):
         head = place.get("history") if isinstance(place, dict) else None
-        if isinstance(head, dict) and isinstance(head.get("line"), int):
+        if isinstance(head, dict) and isinstance(head.get("line"), int) and head["line"] >= 0:
             return HistoryHead(head["line"], str(head.get("sha256", "")))
     return None
 

@@ -66,7 +66,7 @@ def check_recordings(entries: Sequence[Any], folder: RecordingFolder | None, dig
     """
     if not entries:
         return None
-    known = [entry for entry in entries if isinstance(entry, dict) and (entry.get("file") or {}).get("sha256")]
+    known = [entry for entry in entries if _has_digest(entry)]
     without = len(entries) - len(known)
     rest = f"; {plural(without, 'recording')} without a digest in the manifest" if without else ""
     name = plural(len(entries), "recording")
@@ -77,7 +77,7 @@ def check_recordings(entries: Sequence[Any], folder: RecordingFolder | None, dig
     faults = []
     for entry in known:
         file, recording = entry["file"], str(entry["recording"])
-        path, intact = folder.find(recording, file["size_bytes"], file["sha256"], digest)
+        path, intact = folder.find(recording, file.get("size_bytes"), file["sha256"], digest)
         if path is None:
             faults.append(Node("recording", recording, "missing", "no file has its name or its digest"))
         elif not intact:
@@ -101,6 +101,11 @@ def check_recording(name: str, sha256: str, folder: RecordingFolder | None, dige
         "intact" if intact else "altered",
         "" if intact else "the file of that name has another digest",
     )
+
+
+def _has_digest(entry: Any) -> bool:
+    file = entry.get("file") if isinstance(entry, dict) else None
+    return isinstance(file, dict) and isinstance(file.get("sha256"), str) and isinstance(entry.get("recording"), str)
 
 
 def _composed(name: str) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from avpenet_cli.errors import SettingsError
 from avpenet_cli.verification.nodes import VERIFY_VERSION, State, Verification
 from avpenet_cli.verification.recordings import RecordingFolder
 from avpenet_cli.verification.verifier import Verifier
@@ -26,7 +27,12 @@ def verify_files(files: Sequence[Path], inputs: Sequence[Path] = (), recordings:
     """
     folders = [*(path.parent for path in files), *(folder for path in inputs for folder in _with_subfolders(path))]
     verifier = Verifier(folders, None if recordings is None else RecordingFolder(recordings))
-    nodes = tuple(verifier.verify(path) for path in files)
+    try:
+        nodes = tuple(verifier.verify(path) for path in files)
+    except RecursionError:
+        raise SettingsError(
+            "the documents name one another further than can be followed", "name those that avpenet wrote"
+        ) from None
     counts = Counter(node.state for root in nodes for node in root.walk())
     states: tuple[State, ...] = ("intact", "altered", "missing", "not checked")
     return Verification(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -63,6 +64,8 @@ class Verifier:
             SettingsError: there is no such file.
             OutputError: it cannot be read.
         """
+        if path.is_dir():
+            raise SettingsError(f"{path} is a folder", f"name files in it, such as {_named_in(path)}")
         if not path.is_file():
             raise SettingsError(f"{path}: no such file", "name a report, a table, a page or a document of avpenet")
         if path.name.endswith(_HISTORY_SUFFIX):
@@ -126,12 +129,14 @@ class Verifier:
     def _chain_of(self, path: Path) -> Chain | None:
         """The history that names a file; else the one that lies beside it and should."""
         own = history_path(path)
-        others = sorted(path.parent.glob(f"*{_HISTORY_SUFFIX}"))
-        for candidate in [*([own] if own.is_file() else []), *(other for other in others if other != own)]:
-            chain = self._chain(candidate)
-            if path.name in chain.latest():
-                return chain
-        return self._chain(own) if own.is_file() else None
+        if path.name in self._chain(own).latest():
+            return self._chain(own)
+        for other in sorted(path.parent.glob(f"*{_HISTORY_SUFFIX}")):
+            # Those of other people in a folder that is shared may not be readable.
+            with contextlib.suppress(OutputError):
+                if path.name in self._chain(other).latest():
+                    return self._chain(other)
+        return self._chain(own) if self._chain(own).exists else None
 
     def _chain(self, path: Path) -> Chain:
         if path not in self._chains:
@@ -169,7 +174,7 @@ class Verifier:
     def _links(self, path: Path, evidence: _Evidence) -> Iterator[Node]:
         chain, document, document_path = evidence.chain, evidence.document, evidence.document_path
         head = stated_head(document) if document else None
-        shown = chain or (Chain(history_path(path), exists=False) if head else None)
+        shown = chain or (Chain(_expected_history(path, document), exists=False) if head else None)
         is_first = shown is not None and shown.path not in self._shown_histories
         if shown is not None and is_first:
             self._shown_histories.add(shown.path)
@@ -186,14 +191,18 @@ class Verifier:
             yield from self._of_manifest(path, document)
         if chain is None or not is_first or path.name not in chain.latest():
             return
-        line = next(line for line in chain.lines if line.line == chain.latest()[path.name][1])
+        number = chain.latest()[path.name][1]
+        line = next(line for line in chain.lines if line.line == number)
         others = {path.name, document_path.name if document_path else path.name}
         together = [Link("file", file.file, file.sha256) for file in line.written if file.file not in others]
         read = [Link(file.content, file.file, file.sha256, file.scores_digest) for file in line.read]
         seen = {(link.name, link.sha256) for link in stated}
-        for link in [*read, *together]:
+        for link in read:
             if (link.name, link.sha256) not in seen:
                 yield from self._link(path, link, chain.path.name)
+        for link in together:
+            if (link.name, link.sha256) not in seen:
+                yield from self._link(path, link, chain.path.name, anywhere=False)
 
     def _as_linked(self, node: Node, path: Path, link: Link | None, stated_in: str) -> Node:
         """The node as its link sees it: altered where it has another digest, unless it was rewritten with its scores.
@@ -243,24 +252,33 @@ class Verifier:
         if path.resolve() not in self._begun or path.resolve() in self._done:
             yield self._file(path, Link("manifest" if path.name.endswith(".run.json") else "document", path.name, ""))
 
-    def _link(self, source: Path, link: Link, stated_in: str = "") -> Iterator[Node]:
-        """The file that a link names, wherever it lies; nothing for one whose links are being followed already."""
+    def _link(self, source: Path, link: Link, stated_in: str = "", *, anywhere: bool = True) -> Iterator[Node]:
+        """The file that a link names, wherever it lies; nothing for one whose links are being followed already.
+
+        Args:
+            anywhere: False: only beside `source`, where the same run wrote both.
+        """
         if not link.name:
             yield Node(link.content, "(name not recorded)", "not checked", f"SHA-256 {link.sha256}")
             return
         if link.content == "recording":
             yield check_recording(link.name, link.sha256, self._recordings, self.digest)
             return
-        places = [folder / link.name for folder in dict.fromkeys((source.parent, *self._folders))]
-        found = [place for place in places if place.is_file()]
+        folders = dict.fromkeys((source.parent, *(self._folders if anywhere else ())))
+        found = [place for place in (folder / link.name for folder in folders) if _is_file(place)]
         if not found:
-            yield Node(link.content, link.name, "missing", "not in the folders that were searched (see --inputs)")
+            where = "in the folders that were searched (see --inputs)" if anywhere else f"beside {source.name}"
+            yield Node(link.content, link.name, "missing", f"not {where}")
             return
         target = next((place for place in found if self.digest(place) == link.sha256), found[0])
         key = target.resolve()
         stated_in = stated_in or source.name
         if key not in self._begun or key in self._done:
-            yield self._file(target, link, stated_in)
+            node = self._file(target, link, stated_in)
+            if target.parent != source.parent and found[0].parent == source.parent:
+                here = f"the one in {target.parent}; the one beside {source.name} has another digest"
+                node = replace(node, detail=f"{node.detail}; {here}" if node.detail else here)
+            yield node
         elif self.digest(target) != link.sha256 and source != _manifest_path(target):
             state, detail = self._judge(target, self._evidence(target), is_linked=True)
             yield self._as_linked(Node(link.content, link.name, state, detail), target, link, stated_in)
@@ -302,7 +320,8 @@ class Verifier:
         try:
             return self._checked_weights(entry_at(path))
         except WeightsError as error:
-            return Node("weights", path.stem, "altered", error.message)
+            state: State = "altered" if path.with_suffix(".json").is_file() else "missing"
+            return Node("weights", path.stem, state, error.message)
 
     def _checked_weights(self, entry: WeightsEntry) -> Node:
         if entry.path is not None and self.digest(entry.path) != entry.description.tensors_sha256:
@@ -321,6 +340,29 @@ class _Beside:
     def __call__(self, name: str) -> str:
         path = self.folder / name
         return self.verifier.digest(path) if path.is_file() else ""
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # The name is too long for a file, or the folder may not be entered.
+        return False
+
+
+def _named_in(folder: Path) -> str:
+    """A file in a folder that a history lies beside, for a message."""
+    outputs = sorted(path.name.removesuffix(_HISTORY_SUFFIX) for path in folder.glob(f"*{_HISTORY_SUFFIX}"))
+    return outputs[0] if outputs else "report.html"
+
+
+def _expected_history(path: Path, document: dict[str, Any] | None) -> Path:
+    """Where the history of a document would be: beside the table or the page that it belongs to, else beside itself."""
+    table = (document or {}).get("table") if path.name.endswith(".run.json") else None
+    if isinstance(table, dict) and isinstance(table.get("file"), str):
+        return history_path(path.with_name(Path(table["file"]).name))
+    page = path.with_suffix(".html")
+    return history_path(page if page.is_file() else path)
 
 
 def _manifest_path(table: Path) -> Path:

@@ -98,7 +98,18 @@ def test_line_that_is_edited_removed_or_moved_shows(out: Path) -> None:
     first, second, third = raw_lines(out)
     edited = second.replace(b'"operator": "', b'"operator": "not ')
     assert rewrite(out, [first, edited, third]).problems == (
+        "line 2 was edited: it does not have the digest that it states",
         "line 3 does not have the digest of line 2: line 2 was edited, or both were moved",
+    )
+    last = third.replace(b'"operator": "', b'"operator": "not ')
+    assert rewrite(out, [first, second, last]).problems == (
+        "line 3 was edited: it does not have the digest that it states",
+    )
+    assert "line 3 was edited" in rewrite(out, [first, second, third[:-1] + b', "line": 3}']).problems[0]
+    newer = third.replace(b'"history_version": 1', b'"history_version": 2, "new": 0')
+    assert "newer version of avpenet" in rewrite(out, [first, second, newer]).problems[0]
+    assert rewrite(out, [line + b"\r" for line in (first, second, third)]).problems == (
+        "a program changed its line ends to those of Windows",
     )
     assert "lines before it were removed" in rewrite(out, [first, third]).problems[0]
     assert "removed from the beginning" in rewrite(out, [second, third]).problems[0]
@@ -124,6 +135,21 @@ def test_torn_line_is_kept_closed_and_named(out: Path, kept: int) -> None:
     assert chain.problems == ()
     assert chain.notes == ("line 2 is torn: a run was killed while it wrote it; line 3 attests it",)
     assert [line.line for line in chain.lines] == [1, 3]
+
+
+def test_line_that_was_edited_is_not_taken_for_torn(out: Path) -> None:
+    run(out, "first")
+    (first,) = raw_lines(out)
+    history_path(out).write_bytes(first + b"\n{}\n")
+    run(out, "second")
+    chain = read_chain(out)
+    assert (chain.problems, chain.notes) == (("line 2 cannot be read: it was edited",), ())
+
+
+def test_no_output_replaces_a_history(out: Path) -> None:
+    run(out, "first")
+    with pytest.raises(OutputError, match="only histories have such names"):
+        refuse_unusable_history(history_path(out))
 
 
 def test_run_killed_while_it_appends_leaves_a_torn_line(out: Path) -> None:
@@ -166,8 +192,10 @@ def test_link_in_place_of_the_history_is_refused(out: Path, tmp_path: Path) -> N
         refuse_unusable_history(out)
     with pytest.raises(OutputError, match="is a link"):
         run(out, "first")
+    assert "it is a link" in read_chain(out).problems[0]
     history_path(out).unlink()
     os.mkfifo(history_path(out))
+    assert read_chain(out).problems == ("it is not a regular file",)
     with pytest.raises(OutputError, match="not a regular file"):
         refuse_unusable_history(out)
 

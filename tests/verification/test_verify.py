@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from avpenet_cli import schemas
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.report.document.provenance import SignedBy
 from avpenet_cli.report.signing import sign_existing
-from avpenet_cli.runs.history import history_path
+from avpenet_cli.runs.history import digest_of_line, history_path
 from tests.conftest import Answer
 from tests.verification.archives import Archive, N, make_archive, nodes, report, score
 
@@ -171,17 +172,81 @@ def test_lines_that_are_removed_show(archive: Archive) -> None:
 
 
 def test_rewritten_chain_does_not_fit_what_the_manifest_states(archive: Archive) -> None:
-    from avpenet_cli.runs.history import digest_of_line
+    def sealed(line: bytes) -> bytes:
+        body = line[: line.index(b', "sha256": "', line.index(b'"read": '))] + b"}"
+        return body[:-1] + f', "sha256": "{digest_of_line(body)}"}}'.encode()
 
     score(archive, 1.0)
     history = history_path(archive.scores)
     first, second = history.read_bytes().splitlines()
-    first = first.replace(b'"operator": "', b'"operator": "not ')
-    second = second.replace(json.loads(second)["previous"].encode(), digest_of_line(first).encode())
+    first = sealed(first.replace(b'"operator": "', b'"operator": "not '))
+    second = sealed(second.replace(json.loads(second)["previous"].encode(), digest_of_line(first).encode()))
     history.write_bytes(first + b"\n" + second + b"\n")
     assert archive.faults(archive.scores) == {
         history.name: ("altered", "line 1 is not the one that scores.run.json states")
     }
+
+
+def test_last_line_cannot_be_edited_unseen(archive: Archive) -> None:
+    sign_existing(archive.report, SignedBy("Dr. X", "QA"))
+    history = history_path(archive.report)
+    edit(history, "Dr. X", "Dr. Y")
+    assert "line 2 was edited" in archive.faults()[history.name][1]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_histories_that_are_no_files_are_neither_read_nor_waited_for(archive: Archive, kind: str) -> None:
+    for name in ("scores.csv.history.jsonl", "another.history.jsonl"):
+        path = archive.folder / name
+        path.unlink(missing_ok=True)
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            path.symlink_to("elsewhere")
+    # The other one is nobody's business.
+    assert archive.faults().keys() == {"scores.csv", "scores.csv.history.jsonl"}
+
+
+def test_copy_elsewhere_does_not_hide_what_was_altered_here(archive: Archive, made: Archive) -> None:
+    for name in ("ratings.csv", "report.review.csv"):
+        (archive.folder / name).write_text("other")
+    found = nodes(archive.verify(archive.report, made.report))
+    assert found["report.review.csv"].state == "altered"
+    assert found["ratings.csv"].state == "intact"
+    assert "the one beside report.json has another digest" in found["ratings.csv"].detail
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"recordings": [{"recording": "a.mp4", "file": "a"}, {"file": {"sha256": "0" * 64}}], "weights": {"name": "/"}},
+        {"history": {"line": -5, "sha256": ""}, "inputs": {"name": "x" * 5000, "sha256": "0" * 64}},
+    ],
+)
+def test_manifest_of_another_form_is_altered(archive: Archive, content: dict[str, object]) -> None:
+    manifest = archive.folder / "scores.run.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | content))
+    assert archive.faults(with_recordings=True)["scores.run.json"][0] == "altered"
+
+
+def test_documents_that_name_one_another_end(archive: Archive) -> None:
+    def document(name: str, of: str) -> Path:
+        (archive.folder / name).write_text(json.dumps({"inputs": [{"name": of, "sha256": "0" * 64}]}))
+        return archive.folder / name
+
+    document("p.json", "q.json")
+    assert archive.faults(document("q.json", "p.json")).keys() == {"p.json", "q.json"}
+    for number in range(400):
+        document(f"{number}.json", f"{number + 1}.json")
+    with pytest.raises(SettingsError, match="further than can be followed"):
+        archive.verify(archive.folder / "0.json")
+
+
+def test_folder_is_refused_with_the_name_of_a_file_in_it(archive: Archive) -> None:
+    with pytest.raises(SettingsError, match=r"is a folder"):
+        archive.verify(archive.folder)
 
 
 def test_sign_off_holds_until_the_report_changes(archive: Archive) -> None:

@@ -204,6 +204,7 @@ def import_ratings(request: ImportRequest) -> ImportSummary:
 
 
 def _check_outputs(request: ImportRequest) -> None:
+    refuse_unusable_history(request.out)
     for output in request.outputs:
         check_format(output)
         refuse_unwritable_file(output)
