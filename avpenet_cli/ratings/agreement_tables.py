@@ -38,7 +38,7 @@ class RatedRows:
             rater's order; NaN where not known), `rated_s` (seconds since 1970; NaN where not known), `rated_at` and
             `pack` as written, empty where not.
         empty: rows without a value, which were left out.
-        notices: what was merged in spite of its spelling.
+        notices: what was merged in spite of its spelling, and files that may have broken off.
     """
 
     files: tuple[SourceFile, ...]
@@ -68,6 +68,7 @@ def read_rated_rows(paths: Sequence[Path]) -> RatedRows:
         files.append(sheet.file)
         if not filled.any():
             raise SettingsError(f"{path}: no row has a value", "fill in the sheet")
+        notices += _unended(sheet)
         sheet = sheet.selected(filled)
         items = sheet.strings("item").fillna(TOTAL) if "item" in sheet.columns else pd.Series([TOTAL] * sheet.rows)
         for item in items.unique():
@@ -82,6 +83,13 @@ def read_rated_rows(paths: Sequence[Path]) -> RatedRows:
             notices += spellings.notice("the tables", name)
     _refuse_repeated(rows)
     return RatedRows(tuple(files), rows, empty, tuple(notices))
+
+
+def _unended(sheet: Sheet) -> list[str]:
+    """A notice where a CSV file's last line has no end: a copy that broke off there may have half of a value."""
+    if not sheet.delimiter or {"\n", "\r"} & set(sheet.path.read_bytes()[-2:].decode("latin-1")):
+        return []
+    return [f"{sheet.path.name}: its last line has no end: check that the file is whole"]
 
 
 def _of_item(sheet: Sheet, item: str) -> tuple[pd.DataFrame, tuple[str, ...]]:

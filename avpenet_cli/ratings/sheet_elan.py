@@ -81,6 +81,7 @@ def _document(
     who = {"ANNOTATOR": rater, "LINGUISTIC_TYPE_REF": TIER, "PARTICIPANT": rater}
     tiers: list[ET.Element] = []
     ends_s: list[float] = []
+    moments: list[tuple[int, str]] = []
     for place, (start_s, end_s) in enumerate(segments, 1):
         # Annotations of a tier cannot overlap: segments that do have tiers of their own.
         row = next((row for row, until_s in enumerate(ends_s) if until_s <= start_s), len(tiers))
@@ -90,13 +91,16 @@ def _document(
         ends_s[row] = end_s
         slots = (f"ts{2 * place - 1}", f"ts{2 * place}")
         for slot, time_s in zip(slots, (start_s, end_s), strict=True):
-            ET.SubElement(times, "TIME_SLOT", {"TIME_SLOT_ID": slot, "TIME_VALUE": str(round(1000 * time_s))})
+            moments.append((round(1000 * time_s), slot))
         annotation = ET.SubElement(
             ET.SubElement(tiers[row], "ANNOTATION"),
             "ALIGNABLE_ANNOTATION",
             {"ANNOTATION_ID": f"a{place}", "TIME_SLOT_REF1": slots[0], "TIME_SLOT_REF2": slots[1]},
         )
         ET.SubElement(annotation, "ANNOTATION_VALUE")
+    # In the order of time, which the format asks for; where a segment ends and the next begins, that one's end first.
+    for time_ms, slot in sorted(moments, key=lambda moment: moment[0]):
+        ET.SubElement(times, "TIME_SLOT", {"TIME_SLOT_ID": slot, "TIME_VALUE": str(time_ms)})
     root.extend(tiers)
     ET.SubElement(
         root, "LINGUISTIC_TYPE", {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": TIER, "TIME_ALIGNABLE": "true"}

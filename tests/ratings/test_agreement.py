@@ -258,3 +258,13 @@ def test_joined_sheets_are_a_table_for_the_report(avpenet_here: Avpenet, tmp_pat
     mixed = avpenet_here("ratings", "join", sheets[0], once, "--out", tmp_path / "mixed.csv")
     assert mixed.code == 2
     assert "some tables have time_s, others start_s and end_s" in mixed.err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_sheet_whose_last_line_has_no_end_is_said(avpenet_here: Avpenet, tmp_path: Path, encoding: str) -> None:
+    text = "recording,start_s,end_s,value\na.mp4,0,3,7.5\n"
+    for name, content in (("whole", text), ("cut", text[:-3])):
+        (tmp_path / f"{name}.csv").write_bytes(content.encode(encoding))
+        answer = avpenet_here("ratings", "join", tmp_path / f"{name}.csv", "--out", tmp_path / f"{name}-joined.csv")
+        assert answer.code == 0, answer.err
+        assert (f"note: {name}.csv: its last line has no end" in answer.out) == (name == "cut")

@@ -8,6 +8,7 @@ import pytest
 
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.ratings.importing.run import Format, ImportRequest, import_ratings
+from avpenet_cli.study.ratings import read_ratings
 from examples.make_rating_files import make_rating_files
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -100,3 +101,23 @@ def test_rows_that_overlap(case: Case) -> None:
 def test_an_unknown_scale(case: Case) -> None:
     case.map_text = case.map_text.replace('"NRS"', '"XYZ"')
     assert NO_SCALE[case.kind] in case.refusal(case.raw.replace(b"NRS", b"XYZ"))
+
+
+def test_a_table_cut_anywhere_is_refused_said_or_a_part_of_the_whole(tmp_path: Path) -> None:
+    rows = [f"ward/Mü.mp4;{start};{start + 10};anna;{value};VAS" for start, value in ((0, "7,25"), (10, "50,5"))]
+    whole = ("recording;start_s;end_s;rater;value;scale\r\n" + "\r\n".join(rows) + "\r\n").encode("utf-16")
+    file, out = tmp_path / "a.csv", tmp_path / "out.csv"
+    kept = {"whole": 0, "refused": 0}
+    for length in range(len(whole) // 2, len(whole) + 1):
+        file.write_bytes(whole[:length])
+        try:
+            summary = import_ratings(ImportRequest((file,), "csv", out, overwrite=True))
+        except SettingsError:
+            kept["refused"] += 1
+            continue
+        table = read_ratings(out).rows
+        said = any("its last line has no end" in notice for notice in summary.notices)
+        # Half of a value or a rater never passes unseen; `VAS` cut to `VA` is no scale.
+        assert said or table["value"].tolist() in ([0.725], [0.725, 5.05]), whole[:length][-40:]
+        kept["whole"] += 1
+    assert min(kept.values()) > 0
