@@ -84,13 +84,22 @@ def monitor(
         ),
     )
     document = run_monitor(request)
-    for line in _summary(document, request) if not quiet else [alarm.text for alarm in document.alarms]:
+    for line in _alarms(document) if quiet else _summary(document, request):
         typer.echo(printable(line))
     return ExitCode.NOT_PASSED if document.alarms else ExitCode.OK
 
 
+def _dangers(document: MonitorDocument) -> list[str]:
+    return [notice.text for notice in document.notices if notice.level == "danger"]
+
+
+def _alarms(document: MonitorDocument) -> list[str]:
+    """Alarms alone, after what must be known of scores that raise any; nothing without an alarm."""
+    return [*_dangers(document), *(alarm.text for alarm in document.alarms)] if document.alarms else []
+
+
 def _summary(document: MonitorDocument, request: MonitorRequest) -> list[str]:
-    lines = [notice.text for notice in document.notices if notice.level == "danger"]
+    lines = _dangers(document)
     from avpenet_cli.monitoring.periods import PLURALS
 
     new, baseline = document.new, document.baseline

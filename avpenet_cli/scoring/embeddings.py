@@ -103,7 +103,7 @@ def _owner(store: Path) -> str | None:
 def _is_unused(store: Path) -> bool:
     """Whether there is nothing in it, as after a kill just when it was made."""
     with contextlib.suppress(sqlite3.Error), contextlib.closing(_opened_to_read(store)) as database:
-        return database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        return bool(database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,))
     return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 from pathlib import Path
@@ -240,6 +241,36 @@ def test_a_calibration_stands_for_the_tables_it_was_fitted_on(avpenet_here: Avpe
     files.old.unlink()
     done = avpenet_here("monitor", files.new, "--baseline", site, *rated, "--out", tmp_path / "monitor.html")
     assert (done.code, "not beside it" in done.err) == (2, True)
+
+
+def test_tables_of_two_calibrations_are_said(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    files = make_archive(tmp_path)
+    for digests, said in ((("a", "b"), True), (("a", "a"), False)):
+        for name, digest in zip(("old", "new"), digests, strict=True):
+            table = tmp_path / f"{name}.csv"
+            sha256 = hashlib.sha256(table.read_bytes()).hexdigest()
+            weights = {"name": "mine", "digest": MARK.split("@")[1], "cut_points": [3.0, 6.0]}
+            manifest = {"table": {"file": table.name, "sha256": sha256}, "recordings": [], "software": {}}
+            manifest |= {"weights": weights, "timing": {"finished": ""}, "calibration": {"digest": digest}}
+            (tmp_path / f"{name}.run.json").write_text(json.dumps(manifest))
+        document = monitor(avpenet_here, tmp_path, *files.arguments())
+        assert any("by the same calibration" in notice["text"] for notice in document["notices"]) is said
+
+
+def test_quiet_prints_nothing_without_an_alarm_and_keeps_what_weights_are_not_for(
+    avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    files = make_archive(tmp_path, dark_camera)
+    arguments = [*files.arguments("--quiet"), "--out", tmp_path / "monitor.html"]
+    done = avpenet_here("monitor", *arguments)
+    assert done.code == 4
+    assert all("since the week of" in line for line in done.out.splitlines())
+    for table in (files.old, files.new):
+        table.write_text(table.read_text().replace(MARK, f"{MARK} demonstration"))
+    assert avpenet_here("monitor", *arguments).out.startswith("DEMONSTRATION WEIGHTS")
+    make_archive(tmp_path)
+    done = avpenet_here("monitor", *arguments)
+    assert (done.code, done.out) == (0, "")
 
 
 def test_a_baseline_whose_own_weeks_differ_is_said(avpenet_here: Avpenet, tmp_path: Path) -> None:
