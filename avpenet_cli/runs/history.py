@@ -213,12 +213,17 @@ class History:
         return self.head
 
     def _write(self, content: bytes) -> None:
+        before, done = os.fstat(self._handle).st_size, 0
         try:
-            while content:
-                content = content[os.write(self._handle, content) :]
+            while done < len(content):
+                done += os.write(self._handle, content[done:])
             os.fsync(self._handle)
             sync_folder(self._path.parent)
         except OSError as error:
+            # Half a line on a full disk helps nobody. What another run appended, where there are no locks, stays.
+            with contextlib.suppress(OSError):
+                if done < len(content) and os.fstat(self._handle).st_size == before + done:
+                    os.ftruncate(self._handle, before)
             raise storage_fault(self._path, error) from None
 
 

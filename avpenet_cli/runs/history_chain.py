@@ -77,11 +77,14 @@ def chain_at(path: Path) -> Chain:
     parsed = [_parsed(line) for line in raw]
     for place, line in enumerate(parsed):
         number = place + 1
-        following = parsed[place + 1] if number < len(parsed) else None
         if line is None:
             why = _why_unreadable(raw[place])
-            if not why and following is not None and following.previous == heads[place].sha256:
-                notes.append(f"line {number} is torn: a run was killed while it wrote it; line {number + 1} attests it")
+            attesting = _next_readable(parsed, raw, place)
+            after = parsed[attesting]
+            if not why and attesting and after is not None and after.previous == heads[attesting - 1].sha256:
+                notes.append(
+                    f"line {number} is torn: a run was killed while it wrote it; line {attesting + 1} attests it"
+                )
             elif not why and number == len(parsed) and is_open:
                 problems.append(f"line {number} is torn: a run was killed while it wrote it, or its end was removed")
             else:
@@ -149,6 +152,16 @@ def _why_unreadable(line: bytes) -> str:
     if isinstance(version, int) and version > HISTORY_VERSION:
         return "it is of a newer version of avpenet, or was edited"
     return "it was edited"
+
+
+def _next_readable(parsed: list[HistoryLine | None], raw: list[bytes], place: int) -> int:
+    """The place of the line that a run wrote after torn lines; 0 if there is none, or another one between."""
+    for later in range(place + 1, len(raw)):
+        if parsed[later] is not None:
+            return later
+        if _why_unreadable(raw[later]):
+            break
+    return 0
 
 
 def _json(line: bytes) -> Any:

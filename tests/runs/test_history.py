@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import resource
 import signal
 import stat
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from avpenet_cli.errors import OutputError, SettingsError
+from avpenet_cli.errors import NoSpaceError, OutputError, SettingsError
 from avpenet_cli.runs.history import (
     HistoryHead,
     ReadFile,
@@ -135,6 +136,30 @@ def test_torn_line_is_kept_closed_and_named(out: Path, kept: int) -> None:
     assert chain.problems == ()
     assert chain.notes == ("line 2 is torn: a run was killed while it wrote it; line 3 attests it",)
     assert [line.line for line in chain.lines] == [1, 3]
+
+
+def test_two_runs_killed_in_a_row_leave_torn_lines_that_are_no_problem(out: Path) -> None:
+    run(out, "first")
+    (first,) = raw_lines(out)
+    history_path(out).write_bytes(first + b"\n" + first[:40] + b"\n" + first[:60])
+    run(out, "second")
+    chain = read_chain(out)
+    assert (chain.problems, len(chain.notes), [line.line for line in chain.lines]) == ((), 2, [1, 4])
+
+
+def test_full_disk_leaves_the_history_as_it_was(out: Path) -> None:
+    run(out, "first")
+    before = history_path(out).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, limits[1]))
+    try:
+        with pytest.raises(NoSpaceError):
+            run(out, "second")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert history_path(out).read_bytes() == before
+    run(out, "second")
+    assert (read_chain(out).problems, read_chain(out).notes) == ((), ())
 
 
 def test_line_that_was_edited_is_not_taken_for_torn(out: Path) -> None:
