@@ -134,7 +134,7 @@ def _unstable(archive: Archive, charted: Charted) -> Iterator[Notice]:
     baseline = charted.units.baseline
     # Those whose time is not known are no period; their name, being empty, is the first.
     timed = baseline.period >= int((archive.baseline.segments["period"] == "").any())
-    baseline = Patients(*(part[timed] for part in (baseline.values, baseline.patient, baseline.level, baseline.period)))
+    baseline = Patients(baseline.values[timed], baseline.patient[timed], baseline.level[timed], baseline.period[timed])
     p = np.array([periods_differ(baseline, number) for number in range(len(MEASURES))])
     tested = np.isfinite(p)
     labels = [MEASURES[place].label for place in np.flatnonzero(tested) if p[place] * tested.sum() < _UNSTABLE]
