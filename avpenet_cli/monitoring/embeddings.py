@@ -103,7 +103,10 @@ def read_embeddings(path: Path) -> Embeddings:
     if not lengths.size or column.null_count or (lengths != lengths[0]).any() or not lengths[0]:
         raise SettingsError(f"{path}: embeddings are missing or of several lengths", _REMEDY)
     if not np.isfinite(values).all():
-        raise SettingsError(f"{path}: an embedding is no number", _REMEDY)
+        raise SettingsError(
+            f"{path}: embeddings with missing values, as cry-analyzer and deepfacelift have, have no distances",
+            "monitor without --embeddings",
+        )
     matrix = values.reshape(-1, int(lengths[0]))
     rows: dict[str, list[int]] = {}
     for place, name in enumerate(recordings):

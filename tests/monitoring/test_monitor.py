@@ -177,6 +177,10 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
         (lambda: write_embeddings(new, made["new"].iloc[3:]), "has 6 scored segments and 3 embeddings"),
         (lambda: write_embeddings(new, swapped), "6 embeddings, of other segments"),
         (lambda: write_embeddings(new, made["old"]), "and 0 embeddings"),
+        (
+            lambda: write_embeddings(new, made["new"].assign(embedding=[[1.0, np.nan]] * len(made["new"]))),
+            "missing values",
+        ),
     ):
         wrong()
         done = avpenet_here("monitor", *files.arguments(*embeddings), "--out", tmp_path / "monitor.html")
