@@ -169,6 +169,8 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
     assert done.code == 2
     assert "--baseline-embeddings" in done.err
     new = tmp_path / "new.parquet"
+    vectors = made["new"]["embedding"].map(lambda vector: np.where(vector > 4, np.nan, vector))
+    holed = made["new"].assign(embedding=vectors)
     swapped = made["new"].assign(segment=made["new"]["segment"] + 100)
     for wrong, expected in (
         (lambda: pq.write_table(pa.table({"recording": ["a"], "segment": [1]}), new), "no column embedding"),
@@ -177,10 +179,7 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
         (lambda: write_embeddings(new, made["new"].iloc[3:]), "has 6 scored segments and 3 embeddings"),
         (lambda: write_embeddings(new, swapped), "6 embeddings, of other segments"),
         (lambda: write_embeddings(new, made["old"]), "and 0 embeddings"),
-        (
-            lambda: write_embeddings(new, made["new"].assign(embedding=[[1.0, np.nan]] * len(made["new"]))),
-            "missing values",
-        ),
+        (lambda: write_embeddings(new, holed), "missing values"),
     ):
         wrong()
         done = avpenet_here("monitor", *files.arguments(*embeddings), "--out", tmp_path / "monitor.html")
