@@ -169,8 +169,8 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
     assert done.code == 2
     assert "--baseline-embeddings" in done.err
     new = tmp_path / "new.parquet"
-    vectors = made["new"]["embedding"].map(lambda vector: np.where(vector > 4, np.nan, vector))
-    holed = made["new"].assign(embedding=vectors)
+    with_gaps = made["new"]["embedding"].map(lambda vector: np.where(vector > 4, np.nan, vector))
+    holed = made["new"].assign(embedding=with_gaps)
     swapped = made["new"].assign(segment=made["new"]["segment"] + 100)
     for wrong, expected in (
         (lambda: pq.write_table(pa.table({"recording": ["a"], "segment": [1]}), new), "no column embedding"),
