@@ -62,7 +62,7 @@ def run_monitor(request: MonitorRequest) -> MonitorDocument:
         EnvironmentUnavailableError, OutputError: a file cannot be written.
     """
     started = datetime.now(UTC)
-    refuse_unusable_history(request.out)
+    refuse_unusable_history(request.out, request.outputs)
     document = analyse(read_archive(request.files), request.options)
     from avpenet_cli.monitoring.page import render
 

@@ -92,7 +92,7 @@ def run_report(request: ReportRequest) -> ReportDocument:
         EnvironmentUnavailableError, OutputError: a file cannot be written; the list that would be replaced has been
             filled in.
     """
-    refuse_unusable_history(request.out)
+    refuse_unusable_history(request.out, request.outputs)
     refuse_losing_answers(request.outputs[2])
     answers = None if request.review is None else read_answers(request.review)
     inputs = _read_inputs(request.scores, request.reference, request.subjects, request.events, request.compare)

@@ -266,14 +266,22 @@ def record_run(
         history.append(event, written=written, read=read, command=command, started=started)
 
 
-def refuse_unusable_history(output: Path) -> None:
+def refuse_unusable_history(output: Path, beside: Sequence[Path] = ()) -> None:
     """Raise where a run could not append to the history at its end; creates nothing.
 
+    Args:
+        beside: other files that the run writes, whose history this is, too.
+
     Raises:
-        OutputError: it is a link or no regular file, it cannot be written, or the output would replace a history.
+        OutputError: it is a link or no regular file, it cannot be written, the output would replace a history, or one
+            of the other files is the output of another command.
     """
     if output.name.endswith(_SUFFIX):
         raise OutputError(f"{output}: only histories have such names, and none is replaced", "give another name")
+    for path in beside:
+        # `report --out site.html` writes site.json, as which there may be a calibration.
+        if path != output and path.exists() and os.path.lexists(history_path(path)):
+            raise OutputError(f"{path} is another output, with a history of its own", "choose another --out")
     path = history_path(output)
     if os.path.lexists(path):
         os.close(_open(path))

@@ -126,7 +126,7 @@ class TrajectoryRequest:
         # Before an hour of scoring, not after it.
         for path in self.outputs:
             refuse_unwritable_file(path)
-        refuse_unusable_history(self.out)
+        refuse_unusable_history(self.out, self.outputs)
         refuse_overwriting(self.outputs, [*self.tables, *manifests, *others, *recordings])
         if not self.overwrite:
             for path in self.outputs:

@@ -23,6 +23,7 @@ from avpenet_cli.runs.history import (
     history_path,
     locked_history,
     read_head,
+    record_run,
     refuse_unusable_history,
 )
 from avpenet_cli.runs.history_chain import Chain, read_chain
@@ -175,6 +176,16 @@ def test_no_output_replaces_a_history(out: Path) -> None:
     run(out, "first")
     with pytest.raises(OutputError, match="only histories have such names"):
         refuse_unusable_history(history_path(out))
+
+
+def test_output_of_another_command_is_not_replaced_by_a_file_beside_an_output(out: Path) -> None:
+    site = out.with_name("site.json")
+    site.write_text("{}")
+    refuse_unusable_history(out.with_name("site.html"), [site])
+    record_run(site, "calibrate", written=[site])
+    with pytest.raises(OutputError, match="history of its own"):
+        refuse_unusable_history(out.with_name("site.html"), [site])
+    refuse_unusable_history(site, [site])
 
 
 def test_run_killed_while_it_appends_leaves_a_torn_line(out: Path) -> None:
