@@ -18,7 +18,7 @@ from avpenet_cli.stats.estimate import to_json
 from examples.make_study import make_study
 
 SETTINGS = ReportSettings(resampling=Resampling(200))
-VOLATILE = {"created", "inputs", "trajectories", "notices", "coverage"}
+VOLATILE = {"created", "inputs", "trajectories", "notices", "coverage", "provenance"}
 
 
 @pytest.fixture(scope="module")
