@@ -40,7 +40,7 @@ def make_rating_files(table: Path, folder: Path) -> None:
     if not rows or not needed <= rows[0].keys() or not {row["scale"] for row in rows} <= set(SCALES):
         raise SettingsError(f"{table} has no start_s, end_s, rater and scale, or another scale", "give another table")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.boris").write_text(json.dumps(_boris(rows), indent=1), encoding="utf-8")
+    (folder / "study.boris").write_text(json.dumps(boris_project(rows), indent=1), encoding="utf-8")
     (folder / "elan").mkdir(exist_ok=True)
     for number, (recording, group) in enumerate(_groups(rows, "recording"), 1):
         (folder / "elan" / f"{number:03}.eaf").write_text(_elan(recording[0], group), encoding="utf-8")
@@ -60,8 +60,12 @@ def _groups(rows: Sequence[Row], *names: str) -> Iterator[tuple[tuple[str, ...],
     yield from groups.items()
 
 
-def _boris(rows: Sequence[Row]) -> dict[str, object]:
-    """A project: an observation for each recording and rater, a state for each rating, its modifier the value."""
+def boris_project(rows: Sequence[Row]) -> dict[str, object]:
+    """A project: an observation for each recording and rater, a state for each rating, its modifier the value.
+
+    Args:
+        rows: of a table of ratings: recording, start_s, end_s, value, rater, scale.
+    """
     observations: dict[str, object] = {}
     for (recording, rater), group in _groups(rows, "recording", "rater"):
         events = [
