@@ -72,7 +72,7 @@ def boris_project(rows: Sequence[Row]) -> dict[str, object]:
             [float(row[time]), "", row["scale"], row["value"], ""] for row in group for time in ("start_s", "end_s")
         ]
         longest_s = max(float(row["end_s"]) for row in group)
-        media = f"/home/{rater}/videos/{recording}"
+        media = f"/videos/{rater}/{recording}"
         observations[f"{recording} {rater}"] = {
             "file": {"1": [media]},
             "type": "MEDIA",

@@ -35,7 +35,7 @@ def write_rows(path: Path, rows: Iterable[Sequence[object]], delimiter: str = ",
 
 def boris_observation(
     events: Sequence[Event],
-    media: Sequence[str] = ("/home/anna/videos/rec-1.mp4",),
+    media: Sequence[str] = ("/videos/anna/rec-1.mp4",),
     lengths: Sequence[float] = (60.0,),
     offset_s: float = 0.0,
     **variables: str,

@@ -34,7 +34,7 @@ def test_behaviours_named_by_a_scale_are_ratings(avpenet_here: Avpenet, tmp_path
         (30.0, "", "NRS", "7", ""),
         (40.0, "", "NRS", "2", "never ended"),
     ]
-    media = "C:\\Users\\anna\\Videos\\rec-1.mp4"
+    media = "D:\\videos\\anna\\rec-1.mp4"
     observations = {"one": boris_observation(events, [media], observer="anna")}
     file = write_boris(tmp_path / "study.boris", observations)
     answer, out = run(avpenet_here, file, "boris", BY_OBSERVER)

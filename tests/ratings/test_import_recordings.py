@@ -22,7 +22,7 @@ KNOWN = Recordings(("north/rec-1.mp4", "south/rec-1.mp4", "south/rec-2.mp4", "Zo
     ("written", "recording"),
     [
         ("north/rec-1.mp4", "north/rec-1.mp4"),
-        ("C:\\Users\\me\\study\\NORTH\\Rec-1.mp4", "north/rec-1.mp4"),
+        ("D:\\study\\NORTH\\Rec-1.mp4", "north/rec-1.mp4"),
         ("file:///media/disk/south/rec-2.mp4", "south/rec-2.mp4"),
         ("rec-2.mp4", "south/rec-2.mp4"),
         ("rec-2", "south/rec-2.mp4"),
@@ -49,7 +49,7 @@ def test_a_name_that_fits_none_is_unknown(written: str) -> None:
 
 def test_without_recordings_names_are_kept_without_the_folders_of_a_machine() -> None:
     anything = Recordings()
-    assert anything.match("/home/anna/videos/rec-1.mp4").recording == "rec-1.mp4"
+    assert anything.match("/videos/anna/rec-1.mp4").recording == "rec-1.mp4"
     assert anything.match("D:\\videos\\rec-1.mp4").recording == "rec-1.mp4"
     assert anything.match("north\\rec-1.mp4").recording == "north/rec-1.mp4"
 
@@ -173,7 +173,7 @@ def test_two_files_of_one_name_never_become_one_recording(tmp_path: Path, known:
 
 def test_copies_of_two_raters_are_one_recording(avpenet_here: Avpenet, tmp_path: Path) -> None:
     files = [
-        write_rows(tmp_path / f"a_{rater}.csv", [HEADER, (f"/home/{rater}/north/rec.mp4", 0, 10, 3)])
+        write_rows(tmp_path / f"a_{rater}.csv", [HEADER, (f"/videos/{rater}/north/rec.mp4", 0, 10, 3)])
         for rater in ("anna", "ben")
     ]
     (tmp_path / "map.toml").write_text("rater_from_file = '_(.*)$'\n" + MAP)
@@ -182,7 +182,7 @@ def test_copies_of_two_raters_are_one_recording(avpenet_here: Avpenet, tmp_path:
     answer = avpenet_here("ratings", "import", *files, *settings)
     assert answer.code == 0, answer.err
     assert read_ratings(out).raters == ("anna", "ben")
-    note = "note: the files: matched in spite of other folders: /home/anna/north/rec.mp4 as south/rec.mp4, "
+    note = "note: the files: matched in spite of other folders: /videos/anna/north/rec.mp4 as south/rec.mp4, "
     assert note in answer.out
 
 
