@@ -44,14 +44,13 @@ def read_sheet(
             row's end. None: all columns.
 
     Raises:
-        SettingsError: no such file, another suffix, not readable as what its suffix says, columns without a name or
-            with the same one, rows with another number of cells than the header, or no rows.
+        SettingsError: no such file, a folder, another suffix, not readable as what its suffix says, columns without a
+            name or with the same one, rows with another number of cells than the header, or no rows.
     """
     if isinstance(table, pd.DataFrame):
         return _read_frame(table, known, description)
     path = table
-    if not path.is_file():
-        raise SettingsError(f"{path}: no such file", f"give the {description}'s path")
+    refuse_missing(path, description)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise SettingsError(f"{path}: cannot tell the format", f"a {description} ends in one of {', '.join(SUFFIXES)}")
@@ -74,6 +73,21 @@ def read_sheet(
         raise SettingsError(
             f"{path} cannot be read as a {description}: {_one_line(error)}", f"check that it is a {suffix} file"
         ) from None
+
+
+def refuse_missing(path: Path, description: str) -> None:
+    """Raise if there is no file to read.
+
+    Args:
+        path: of the file.
+        description: what it is, for messages: `score table`.
+
+    Raises:
+        SettingsError: nothing has that name, or something that is no file, such as a folder.
+    """
+    if not path.is_file():
+        problem = " is a folder" if path.is_dir() else " is no regular file" if path.exists() else ": no such file"
+        raise SettingsError(f"{path}{problem}", f"give the path of a {description}")
 
 
 def _sheet(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +67,7 @@ class Scores:
         cut_points: upper ends of the classes low and moderate, points; from a manifest of these weights, otherwise 3
             and 6.
         notices: what was matched in spite of its spelling.
+        own_names: the tables' spelling of each recording that `matched_to` has given another one.
     """
 
     segments: pd.DataFrame
@@ -74,6 +75,7 @@ class Scores:
     weights: str
     cut_points: tuple[float, float]
     notices: tuple[str, ...] = ()
+    own_names: Mapping[str, str] = field(default_factory=dict)
 
     def matched_to(self, recordings: Sequence[str]) -> Scores:
         """These scores with another table's spelling of the recordings' names.
@@ -91,7 +93,9 @@ class Scores:
         if twice is not None:
             raise SettingsError(f"{where}: {shown(twice)} is there in two spellings", _ONE_SPELLING)
         segments = self.segments.assign(recording=self.segments["recording"].cat.rename_categories(renamed))
-        return replace(self, segments=segments, notices=self.notices + matches.notice(where, "the score tables"))
+        own_names = {new: self.own_names.get(str(name), str(name)) for name, new in zip(names, renamed, strict=True)}
+        notices = self.notices + matches.notice(where, "the score tables")
+        return replace(self, segments=segments, notices=notices, own_names=own_names)
 
 
 def read_scores(tables: Sequence[Table]) -> Scores:
@@ -119,14 +123,19 @@ def read_scores(tables: Sequence[Table]) -> Scores:
 def scores_digest(scores: Scores, source: int | None = None) -> str:
     """SHA-256, hexadecimal, over recording, times and score of every segment, whatever else the files hold.
 
-    It stays the same when a table gets further columns, another format or another order of rows.
+    It stays the same when a table gets further columns, another format or another order of rows, and when its
+    recordings' names are matched to another table's.
 
     Args:
         source: the index in `sources` of the table whose segments count; None: all.
     """
     segments = scores.segments if source is None else scores.segments[scores.segments["source"] == source]
     columns = (segments[name] for name in ("recording", "start_s", "end_s", "score"))
-    lines = [f"{name}\t{start:.3f}\t{end:.3f}\t{score:.3f}" for name, start, end, score in zip(*columns, strict=True)]
+    own = scores.own_names
+    lines = [
+        f"{own.get(name, name)}\t{start:.3f}\t{end:.3f}\t{score:.3f}"
+        for name, start, end, score in zip(*columns, strict=True)
+    ]
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
 
 

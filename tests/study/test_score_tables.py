@@ -17,7 +17,7 @@ from avpenet_cli import schemas
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.records import Flag, Quality, SegmentScore, Status
 from avpenet_cli.study.ratings import read_events, read_ratings
-from avpenet_cli.study.score_tables import Scores, read_scores
+from avpenet_cli.study.score_tables import Scores, read_scores, scores_digest
 from avpenet_cli.study.subjects import NOT_STATED, read_subjects
 from avpenet_cli.tables import COLUMNS, Row, row, write_table
 from examples.make_study import make_study
@@ -180,7 +180,7 @@ def test_invalid_rows_are_refused_with_their_line(tmp_path: Path, lines: str | b
 
 def test_files_that_are_not_tables_are_refused(tmp_path: Path) -> None:
     assert "no such file" in refusal(read_one, tmp_path / "gone.csv")
-    assert "no such file" in refusal(read_one, tmp_path)
+    assert f"{tmp_path} is a folder; give the path of a score table" in refusal(read_one, tmp_path)
     assert "cannot tell the format" in refusal(read_one, written(tmp_path, "x", "t.xlsx"))
     packed = gzip.compress(b"recording")
     for name in ("t.csv", "t.parquet", "t.jsonl"):
@@ -207,6 +207,14 @@ def test_json_lines_may_mix_integers_fractions_and_null(tmp_path: Path) -> None:
     many[60_001]["score"] = "high"
     written(tmp_path, "\n\n".join(json.dumps(row) for row in many), "t.jsonl")
     assert "line 120003: score is 'high'" in refusal(read_one, path)
+
+
+def test_the_digest_over_scores_is_of_the_tables_own_names(tmp_path: Path) -> None:
+    write_table(tmp_path / "t.csv", [*table_rows("Ward/Zoe\u0308 1.mp4"), *table_rows("b.mp4")])
+    scores = read_one(tmp_path / "t.csv")
+    matched = scores.matched_to(["b.mp4", "ward/Zoë 1.mp4"]).matched_to(["ward/zoë 1.mp4", "b.mp4"])
+    assert set(matched.segments["recording"]) == {"ward/zoë 1.mp4", "b.mp4"}
+    assert scores_digest(matched) == scores_digest(scores)
 
 
 def test_a_segment_in_two_tables_is_refused_with_both_lines(tmp_path: Path) -> None:
