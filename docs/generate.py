@@ -27,8 +27,8 @@ from avpenet_cli.experiment.views import ViewSettings
 from avpenet_cli.inputs import RECORDING_SUFFIXES, Aside
 from avpenet_cli.model.registry import NETWORKS
 from avpenet_cli.ratings.agreement_files import AGREEMENT_COLUMNS
+from avpenet_cli.ratings.columns import SHEET_COLUMNS
 from avpenet_cli.ratings.importing.rating_map import RatingColumns, RatingMap
-from avpenet_cli.ratings.sheet_files import SHEET_COLUMNS
 from avpenet_cli.records import FLAG_MEANINGS, Reason
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS
 from avpenet_cli.settings import RunSettings, flatten, from_dict, read_config, to_dict

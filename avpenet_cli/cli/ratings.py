@@ -39,7 +39,7 @@ def import_ratings(
         list[Path], typer.Argument(metavar="FILE...", help="What raters' programs wrote.", show_default=False)
     ],
     source_format: Annotated[str, typer.Option("--from", metavar="FORMAT", help="boris, elan, redcap or csv.")],
-    out: Annotated[Path, typer.Option(metavar="RATINGS", help="The table to write: .csv, .parquet or .jsonl.")],
+    out: Annotated[Path, typer.Option(metavar="RATINGS", help="Table of ratings to write: .csv, .parquet or .jsonl.")],
     map_file: Annotated[
         Path | None, typer.Option("--map", metavar="MAP.toml", help="Says where the file has its ratings.")
     ] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,33 +31,26 @@ def agreement(
         Path | None, typer.Option(metavar="SUBJECTS", help="Subjects of the recordings: recording, subject.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Also write every number: .json, .csv, .parquet or .jsonl.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="Also write every number: .json, .csv, .parquet or .jsonl.")
     ] = None,
     bootstrap: Annotated[
         int, typer.Option(help="Number of bootstrap resamples of subjects.", min=200, max=100_000)
     ] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 42,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.")] = False,
     debug: Debug = False,
 ) -> int:
     """Measure how well raters agree: ICC, kappa, limits of agreement, drift; on whole scales and on items."""
     from avpenet_cli.ratings.agreement import AgreementRequest, measure_agreement
     from avpenet_cli.ratings.agreement_files import check_out, write_agreement
-    from avpenet_cli.runs.history import read_file, record_run, refuse_unusable_history
-    from avpenet_cli.runs.outputs import refuse_overwriting
     from avpenet_cli.stats.bootstrap import Resampling
 
+    started = datetime.now(UTC)
     if out is not None:
-        check_out(out)
-        refuse_unusable_history(out)
-        refuse_overwriting([out], [*ratings, subjects])
-        refuse_unusable_history(out)
+        check_out(out, [*ratings, subjects], overwrite=overwrite)
     document = measure_agreement(AgreementRequest(tuple(ratings), subjects, Resampling(bootstrap, seed)))
     if out is not None:
-        write_agreement(out, document)
-        read = [*(("ratings", path) for path in ratings), *([("subjects", subjects)] if subjects else [])]
-        files = [read_file(content, path) for content, path in read]
-        command = recorded_command(context, private=False)
-        record_run(out, "ratings agreement", written=[out], read=files, command=command)
+        write_agreement(out, document, command=recorded_command(context, private=False), started=started)
     _print(document)
     return ExitCode.OK
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from avpenet_cli.cli.command_line import recorded_command
-from avpenet_cli.cli.options import Debug, Quiet
+from avpenet_cli.cli.options import CsvBom, Debug, Quiet
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode
 from avpenet_cli.phrasing import plural
@@ -19,8 +19,9 @@ def join(
     sheets: Annotated[
         list[Path], typer.Argument(metavar="SHEETS...", help="Filled-in rating sheets, or tables of ratings.")
     ],
-    out: Annotated[Path, typer.Option(help="Table of ratings to write: .csv, .parquet, .jsonl.", show_default=False)],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    out: Annotated[Path, typer.Option(metavar="RATINGS", help="Table of ratings to write: .csv, .parquet or .jsonl.")],
+    csv_bom: CsvBom = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace RATINGS.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
@@ -30,7 +31,8 @@ def join(
     """
     from avpenet_cli.ratings.sheet_join import join_sheets
 
-    joined = join_sheets(sheets, out, overwrite=overwrite, command=recorded_command(context, private=False))
+    command = recorded_command(context, private=False)
+    joined = join_sheets(sheets, out, csv_bom=csv_bom, overwrite=overwrite, command=command)
     if not quiet:
         for notice in joined.notices:
             typer.echo(printable(f"note: {notice}"))
@@ -40,5 +42,5 @@ def join(
                 f"{plural(joined.ratings, 'rating')} ({raters}), {plural(joined.empty, 'row')} without a value left out"
             )
         )
-        typer.echo(printable(f"written: {out}"))
+        typer.echo(printable(f"written: {out.name}"))
     return ExitCode.OK

@@ -24,9 +24,7 @@ def sample(
         typer.Argument(metavar="SCORES|RECORDINGS...", help="Score tables, or recordings and folders of recordings."),
     ],
     n: Annotated[int, typer.Option("--n", metavar="NUMBER", help="Segments to draw.")],
-    out: Annotated[
-        Path, typer.Option(help="Folder to write: pack.json and a folder for every rater.", show_default=False)
-    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write: pack.json and a folder for every rater.")],
     stratify: Annotated[
         str, typer.Option(metavar="COLUMNS", help="Stratify by score and columns of SUBJECTS: score,age_group,site.")
     ] = "",
@@ -70,10 +68,8 @@ def sample(
         command=recorded_command(context, private=False),
     )
     drawn = draw_sample(request)
-    for notice in drawn.notices:
-        typer.echo(printable(f"note: {notice}"), err=True)
     if not quiet:
-        for line in _summary(drawn.pack, out):
+        for line in [*(f"note: {notice}" for notice in drawn.notices), *_summary(drawn.pack, out)]:
             typer.echo(printable(line))
     return ExitCode.OK
 

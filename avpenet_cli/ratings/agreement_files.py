@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.ratings.agreement_document import AgreementDocument, ItemAgreement
+from avpenet_cli.runs.history import ReadFile, locked_history, refuse_unusable_history
+from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting
 from avpenet_cli.stats.estimate import Estimate, to_json
 from avpenet_cli.storage import write_json
 from avpenet_cli.tables import SUFFIXES, Column, Row, write_table
@@ -28,24 +31,47 @@ AGREEMENT_COLUMNS = (
 )
 
 
-def check_out(path: Path) -> None:
-    """Check that agreement can be written in the format of `path`'s suffix.
+def check_out(out: Path, inputs: Iterable[Path | None], *, overwrite: bool) -> None:
+    """Check, before anything is measured, that agreement can be written to `out`.
+
+    Args:
+        out: .json, or one of `tables.SUFFIXES`.
+        inputs: what is read; None stands for an input that was not given.
+        overwrite: whether it may replace an existing file.
 
     Raises:
-        SettingsError: it cannot.
+        SettingsError: another suffix, or `out` is one of the inputs.
+        OutputError: it exists, or its history cannot be continued.
     """
-    if path.suffix not in (".json", *SUFFIXES):
-        raise SettingsError(f"--out {path}: cannot tell the format", f"end it in .json, {', '.join(SUFFIXES)}")
+    if out.suffix not in (".json", *SUFFIXES):
+        raise SettingsError(f"--out {out}: cannot tell the format", f"end it in .json, {', '.join(SUFFIXES)}")
+    refuse_overwriting([out], inputs)
+    if not overwrite:
+        refuse_existing(out, "choose another --out, or give --overwrite")
+    refuse_unusable_history(out)
 
 
-def write_agreement(path: Path, document: AgreementDocument) -> None:
-    """Write the document as JSON, or its numbers as a table, readable by its owner only; raises as `check_out` and
-    `storage.atomic_write`."""
-    check_out(path)
-    if path.suffix == ".json":
-        write_json(path, to_json(document))
-    else:
-        write_table(path, (row for item in document.items for row in _rows(item)), AGREEMENT_COLUMNS)
+def write_agreement(out: Path, document: AgreementDocument, *, command: str, started: datetime) -> None:
+    """Write the document as JSON, or its numbers as a table, and a line of its history; readable by its owner only.
+
+    Args:
+        out: as `check_out` has checked it.
+        document: to write.
+        command: for the history, without folders.
+        started: when the run began.
+
+    Raises:
+        OutputError, EnvironmentUnavailableError: it cannot be written.
+    """
+    read = [ReadFile("ratings", file.name, file.sha256) for file in document.files]
+    if document.subjects is not None:
+        read.append(ReadFile("subjects", document.subjects.name, document.subjects.sha256))
+    with locked_history(out) as history:
+        if out.suffix == ".json":
+            write_json(out, to_json(document))
+        else:
+            write_table(out, (row for item in document.items for row in _rows(item)), AGREEMENT_COLUMNS)
+        history.append("ratings agreement", written=[out], read=read, command=command, started=started)
 
 
 def _rows(item: ItemAgreement) -> Iterator[Row]:

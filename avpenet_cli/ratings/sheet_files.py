@@ -7,27 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avpenet_cli.phrasing import clock
+from avpenet_cli.ratings.columns import SHEET_COLUMNS
 from avpenet_cli.ratings.sheet_elan import write_elan
 from avpenet_cli.ratings.sheet_redcap import write_redcap
 from avpenet_cli.storage import make_private_folder
 from avpenet_cli.study.playlist import PlaylistEntry, write_entries
 from avpenet_cli.study.scales import Scale, scale_cell
-from avpenet_cli.tables import Column, Row, write_table
+from avpenet_cli.tables import Row, write_table
 
 SHEET_FILE = "ratings.csv"
 PLAYLIST_FILE = "playlist.m3u8"
-SHEET_COLUMNS = (
-    Column("order", "integer", "place in the rater's order, from 1"),
-    Column("recording", "text", "as in the score table"),
-    Column("start_s", "float", "where the segment starts, seconds after the recording's start"),
-    Column("end_s", "float", "where it ends"),
-    Column("value", "text", "the rating, on the scale of the next column: for the rater to fill in"),
-    Column("scale", "text", "of the rating"),
-    Column("rater", "text", "name of the rater"),
-    Column("rated_at", "text", "when it was rated, ISO 8601: for the rater to fill in, or to leave empty"),
-    Column("comment", "text", "for the rater"),
-    Column("pack", "text", "start of the digest of pack.json, by which a report recognises the sample"),
-)
 
 
 @dataclass(frozen=True)

@@ -10,24 +10,10 @@ from pathlib import Path
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.ratings.agreement_tables import RatedRows, read_rated_rows
+from avpenet_cli.ratings.columns import rating_columns
 from avpenet_cli.runs.history import ReadFile, locked_history, refuse_unusable_history
 from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting
-from avpenet_cli.tables import Column, Row, check_format, write_table
-
-_TIMES = (
-    Column("start_s", "float", "where the segment starts, seconds after the recording's start"),
-    Column("end_s", "float", "where it ends"),
-)
-_TIME = (Column("time_s", "float", "when the rating was given, seconds after the recording's start"),)
-_ITEM = Column("item", "text", "item of the scale; empty for the whole scale")
-_LAST = (
-    Column("value", "float", "the rating, on its scale"),
-    Column("scale", "text", "of the rating"),
-    Column("rater", "text", "who rated"),
-    Column("order", "integer", "place in the rater's order; empty where not known"),
-    Column("rated_at", "text", "when it was rated, ISO 8601; empty where not known"),
-    Column("pack", "text", "start of the digest of pack.json; empty for ratings of no sample"),
-)
+from avpenet_cli.tables import Row, check_format, write_table
 
 
 @dataclass(frozen=True)
@@ -47,12 +33,15 @@ class JoinedSheets:
     notices: tuple[str, ...]
 
 
-def join_sheets(paths: Sequence[Path], out: Path, *, overwrite: bool = False, command: str = "") -> JoinedSheets:
+def join_sheets(
+    paths: Sequence[Path], out: Path, *, csv_bom: bool = False, overwrite: bool = False, command: str = ""
+) -> JoinedSheets:
     """Write one table of the rows that have a value.
 
     Args:
         paths: sheets or tables of ratings, at least one.
         out: .csv, .parquet or .jsonl.
+        csv_bom: begin a CSV file with a byte order mark.
         overwrite: replace an existing file.
         command: for the history, without folders; empty from the library.
 
@@ -72,12 +61,12 @@ def join_sheets(paths: Sequence[Path], out: Path, *, overwrite: bool = False, co
         raise SettingsError(
             "some tables have time_s, others start_s and end_s", "join those of the same form into a table of their own"
         )
-    items = (_ITEM,) if table.rows["item"].ne("").any() else ()
-    times = _TIME if at_once.all() else _TIMES
-    columns = (Column("recording", "text", "as in the score table"), *times, *items, *_LAST)
+    stated = [name for name in ("item", "rated_at", "pack") if table.rows[name].ne("").any()]
+    stated += ["order"] if table.rows["order"].notna().any() else []
+    columns = rating_columns(stated, at_once=bool(at_once.all()))
     read = [ReadFile("ratings", file.name, file.sha256) for file in table.files]
     with locked_history(out) as history:
-        write_table(out, _rows(table), columns)
+        write_table(out, _rows(table), columns, byte_order_mark=csv_bom)
         history.append("ratings join", written=[out], read=read, command=command, started=started)
     counts = table.rows["rater"].value_counts(sort=False)
     by_rater = dict(zip(map(str, counts.index), map(int, counts), strict=True))

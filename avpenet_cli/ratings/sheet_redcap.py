@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from avpenet_cli.ratings.columns import SHEET_COLUMNS
 from avpenet_cli.study.redcap_dictionary import dictionary_row, write_dictionary
 from avpenet_cli.study.scales import Scale
 from avpenet_cli.tables import Column, Row, write_table
@@ -15,19 +16,7 @@ IMPORT_FILE = "redcap-import.csv"
 FORM = "rating"
 
 _READ_ONLY = "@READONLY"
-_IMPORTED = (
-    Column("record_id", "text", "one record for each segment of a rater"),
-    Column("order", "integer", ""),
-    Column("recording", "text", ""),
-    Column("start_s", "float", ""),
-    Column("end_s", "float", ""),
-    Column("value", "text", ""),
-    Column("scale", "text", ""),
-    Column("rater", "text", ""),
-    Column("rated_at", "text", ""),
-    Column("comment", "text", ""),
-    Column("pack", "text", ""),
-)
+_RECORDS = (Column("record_id", "text", "one record for each segment of a rater"), *SHEET_COLUMNS)
 
 
 def write_redcap(folder: Path, rater: str, rows: Sequence[Row], scale: Scale) -> None:
@@ -45,7 +34,7 @@ def write_redcap(folder: Path, rater: str, rows: Sequence[Row], scale: Scale) ->
     write_dictionary(folder / DICTIONARY_FILE, _dictionary(scale))
     digits = max(3, len(str(len(rows))))
     records: list[Row] = [row | {"record_id": f"{rater}-{row['order']:0{digits}}"} for row in rows]
-    write_table(folder / IMPORT_FILE, records, _IMPORTED)
+    write_table(folder / IMPORT_FILE, records, _RECORDS)
 
 
 def _dictionary(scale: Scale) -> list[Row]:

@@ -222,6 +222,7 @@ def test_import_join_and_agreement_leave_lines_that_verify_follows(avpenet_here:
     rows = [f"r{place}.mp4,0,3,{place % 5},{rater}" for place in range(4) for rater in ("anna", "ben")]
     sheet.write_text("recording,start_s,end_s,value,rater\n" + "\n".join(rows) + "\n")
     imported, joined, document = (tmp_path / name for name in ("imported.csv", "joined.csv", "agreement.json"))
+    command: tuple[Any, ...]
     for command in (
         ("import", sheet, "--from", "csv", "--out", imported),
         ("join", imported, "--out", joined),
@@ -229,6 +230,11 @@ def test_import_join_and_agreement_leave_lines_that_verify_follows(avpenet_here:
     ):
         answer = avpenet_here("ratings", *command)
         assert answer.code == 0, answer.err
+        again = avpenet_here("ratings", *command)
+        assert (again.code, f"{command[-1]} already exists" in again.err) == (2, True)
+        assert avpenet_here("ratings", *command, "--overwrite").code == 0
+    # Both write the same table of the same ratings.
+    assert joined.read_bytes() == imported.read_bytes()
     answer = avpenet_here("verify", document)
     assert answer.code == 0, answer.out
     assert "ratings sheet.csv: intact" in answer.out
@@ -253,6 +259,8 @@ def test_joined_sheets_are_a_table_for_the_report(avpenet_here: Avpenet, tmp_pat
     assert ratings.packs == ("0123456789abcdef",)
     assert ratings.all_name_packs
     assert avpenet_here("ratings", "join", *sheets, "--out", out).code == 2
+    assert avpenet_here("ratings", "join", *sheets, "--out", out, "--overwrite", "--csv-bom").code == 0
+    assert out.read_bytes().startswith(b"\xef\xbb\xbfrecording,start_s,end_s,value,rater,scale,order,pack")
     assert "would overwrite" in avpenet_here("ratings", "join", *sheets, "--out", sheets[0], "--overwrite").err
     once = table(tmp_path / "once.csv", ["a.mp4,3,1"], "recording,time_s,value")
     mixed = avpenet_here("ratings", "join", sheets[0], once, "--out", tmp_path / "mixed.csv")

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import find_look_alikes, look_alike_error, merge_spellings, nearly_alike
 from avpenet_cli.phrasing import plural
+from avpenet_cli.ratings.columns import rating_columns
 from avpenet_cli.ratings.importing.boris import read_boris_source
 from avpenet_cli.ratings.importing.checks import check_overlaps, check_same_files, notices_of
 from avpenet_cli.ratings.importing.csv_source import read_csv_source, read_redcap_source
 from avpenet_cli.ratings.importing.elan import read_elan_source
 from avpenet_cli.ratings.importing.rating_map import RatingMap, read_map
 from avpenet_cli.ratings.importing.ratings import (
+    NOT_ASKED,
     SEVERAL_RECORDINGS,
     UNKNOWN_RECORDING,
     ImportedRating,
@@ -25,41 +28,17 @@ from avpenet_cli.ratings.importing.ratings import (
 )
 from avpenet_cli.ratings.importing.recordings import Recordings, read_recordings, refuse_unmatched
 from avpenet_cli.ratings.importing.source import Source
-from avpenet_cli.runs.history import read_file, record_run, refuse_unusable_history
+from avpenet_cli.runs.history import locked_history, read_file, refuse_unusable_history
 from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting, refuse_unwritable_file
+from avpenet_cli.study.readers import refuse_missing
 from avpenet_cli.study.score_tables import digest_of_table
 from avpenet_cli.tables import Column, Row, check_format, write_table
 
 Format = Literal["boris", "elan", "redcap", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-_TEXT_COLUMNS = (
-    Column("rater", "text", "who rated"),
-    Column("scale", "text", "name of the scale, or `name:min:max`"),
-)
-_VALUE = Column("value", "float", "on the scale's own range")
-_RECORDING = Column("recording", "text", "as the recordings are named")
-INTERVAL_COLUMNS: tuple[Column, ...] = (
-    _RECORDING,
-    Column("start_s", "float", "when the rating begins to hold, seconds after the recording's start"),
-    Column("end_s", "float", "until when it holds"),
-    _VALUE,
-    *_TEXT_COLUMNS,
-)
-"""Of a table of ratings that have a start and an end."""
-TIME_COLUMNS: tuple[Column, ...] = (
-    _RECORDING,
-    Column("time_s", "float", "when the rating was given, seconds after the recording's start"),
-    _VALUE,
-    *_TEXT_COLUMNS,
-)
-"""Of a table of ratings that have one time."""
-_STATED_COLUMNS = (
-    Column("rated_at", "text", "when it was rated, as the file states it"),
-    Column("order", "integer", "place in the rater's order, as the file states it"),
-    Column("pack", "text", "mark of the sample that was rated"),
-)
-"""Present where a file states them."""
+_STATED = ("rated_at", "order", "pack")
+"""Columns that are present where a file states what they have."""
 LEFT_OUT_COLUMNS: tuple[Column, ...] = (
     Column("file", "text", "name of the file"),
     Column("place", "text", "the row's place in it"),
@@ -156,6 +135,7 @@ def import_ratings(request: ImportRequest) -> ImportSummary:
             output that would replace an input.
         OutputError: an output exists or cannot be written.
     """
+    started = datetime.now(UTC)
     _check_outputs(request)
     chosen = read_map(request.map) if request.map is not None else None
     recordings = read_recordings(request.recordings, request.recorded_at)
@@ -172,23 +152,21 @@ def import_ratings(request: ImportRequest) -> ImportSummary:
         raise _nothing(request, recordings, counts, unmatched)
     ratings, notices = _one_spelling(ratings, request, recordings)
     check_same_files(ratings)
-    ratings, columns = _one_form(ratings, chosen, request)
+    ratings = _one_form(ratings, chosen)
     check_overlaps(ratings)
     notices += notices_of(ratings, recordings, request.files)
-    columns += tuple(
-        column
-        for column in _STATED_COLUMNS
-        if any(getattr(rating, column.name) not in ("", None) for rating in ratings)
-    )
-    write_table(request.out, map(_row, ratings), columns, byte_order_mark=request.csv_bom)
-    if request.left_out is not None:
-        rows = map(_left_out_row, left_out)
-        write_table(request.left_out, rows, LEFT_OUT_COLUMNS, byte_order_mark=request.csv_bom)
+    stated = [name for name in _STATED if any(getattr(rating, name) not in ("", None) for rating in ratings)]
+    columns = rating_columns(stated, at_once=ratings[0].end_s is None)
     read = [("map", request.map), ("recording times", request.recorded_at)]
     files = [read_file("ratings", path) for path in request.files]
     files += [read_file(content, path) for content, path in read if path is not None]
     files += [replace(read_file("scores", path), scores_digest=digest_of_table(path)) for path in request.recordings]
-    record_run(request.out, "ratings import", written=request.outputs, read=files, command=request.command)
+    with locked_history(request.out) as history:
+        write_table(request.out, map(_row, ratings), columns, byte_order_mark=request.csv_bom)
+        if request.left_out is not None:
+            rows = map(_left_out_row, left_out)
+            write_table(request.left_out, rows, LEFT_OUT_COLUMNS, byte_order_mark=request.csv_bom)
+        history.append("ratings import", written=request.outputs, read=files, command=request.command, started=started)
     rated = dict.fromkeys(rating.recording for rating in ratings)
     return ImportSummary(
         files=counts,
@@ -204,7 +182,6 @@ def import_ratings(request: ImportRequest) -> ImportSummary:
 
 
 def _check_outputs(request: ImportRequest) -> None:
-    refuse_unusable_history(request.out)
     for output in request.outputs:
         check_format(output)
         refuse_unwritable_file(output)
@@ -224,8 +201,7 @@ def _read(kind: Format, path: Path, chosen: RatingMap | None) -> Source:
         "redcap": read_redcap_source,
         "csv": read_csv_source,
     }
-    if not path.is_file():
-        raise SettingsError(f"{path}: no such file", "give the path of a file of ratings")
+    refuse_missing(path, "file of ratings")
     return readers[kind](path, chosen)
 
 
@@ -248,10 +224,7 @@ def _nothing(
 ) -> SettingsError:
     where = request.files[0] if len(request.files) == 1 else f"{len(request.files)} files"
     if unmatched and sum(unmatched.values()) == sum(
-        number
-        for count in counts
-        for why, number in count.left_out.items()
-        if why != "of another kind than the ratings"
+        number for count in counts for why, number in count.left_out.items() if why != NOT_ASKED
     ):
         return refuse_unmatched(recordings, list(unmatched), str(where))
     reasons = Counter[str]()
@@ -290,10 +263,8 @@ def _one_spelling(
     return merged, notices
 
 
-def _one_form(
-    ratings: list[ImportedRating], chosen: RatingMap | None, request: ImportRequest
-) -> tuple[list[ImportedRating], tuple[Column, ...]]:
-    """The ratings, all with an end or all without, and the columns of their table.
+def _one_form(ratings: list[ImportedRating], chosen: RatingMap | None) -> list[ImportedRating]:
+    """The ratings, all with an end or all without.
 
     Raises:
         SettingsError: some have an end and the others have none, and the map does not say how long those hold.
@@ -301,19 +272,17 @@ def _one_form(
     points = sum(rating.end_s is None for rating in ratings)
     hold_s = chosen.hold_s if chosen is not None else None
     if points and hold_s is not None:
-        ratings = [
+        return [
             rating if rating.end_s is not None else replace(rating, end_s=rating.start_s + hold_s) for rating in ratings
         ]
-    elif points == len(ratings):
-        return ratings, TIME_COLUMNS
-    elif points:
+    if 0 < points < len(ratings):
         point = next(rating for rating in ratings if rating.end_s is None)
         raise SettingsError(
             f"{point.place}: a rating at one time, but {plural(len(ratings) - points, 'rating')} of {len(ratings)} "
             "have a start and an end",
             "say in a map how long ratings at one time hold: hold_s = 10.0",
         )
-    return ratings, INTERVAL_COLUMNS
+    return ratings
 
 
 def _row(rating: ImportedRating) -> Row:

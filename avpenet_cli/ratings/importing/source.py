@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -126,13 +125,3 @@ def refuse_media_and_times(path: Path, chosen: RatingMap, *names: str) -> None:
 def column_key(name: str) -> str:
     """What two spellings of a column's name, or of a word in a cell, share."""
     return normalise_key(name)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
