@@ -174,9 +174,8 @@ def test_raters_in_columns_words_for_values_and_scales_by_row(avpenet_here: Avpe
     rows = [
         ("Video", "From", "To", "anna", "ben", "tool"),
         ("a.mp4", 0, 5, "none", "moderate", "VAS:0:10"),
-        ("a.mp4", 5, 10, "7", "unsure", "COMFORT:8:40"),
+        ("a.mp4", 5, 10, "8", "unsure", "COMFORT:8:40"),
     ]
-    rows[2] = ("a.mp4", 5, 10, "8", "unsure", "COMFORT:8:40")
     file = write_rows(tmp_path / "wide.csv", rows)
     words = 'values = { none = 0.0, moderate = 5.0 }\nscale_column = "tool"\n'
     settings = 'recording = "Video"\nstart = "From"\nend = "To"\nmissing = ["unsure"]\n'
