@@ -104,8 +104,11 @@ def check_recording(name: str, sha256: str, folder: RecordingFolder | None, dige
 
 
 def _has_digest(entry: Any) -> bool:
+    """Whether a recording's digest is stated; that of one that failed is not."""
     file = entry.get("file") if isinstance(entry, dict) else None
-    return isinstance(file, dict) and isinstance(file.get("sha256"), str) and isinstance(entry.get("recording"), str)
+    if not isinstance(file, dict) or not isinstance(entry.get("recording"), str):
+        return False
+    return isinstance(file.get("sha256"), str) and bool(file["sha256"])
 
 
 def _composed(name: str) -> str:

@@ -16,6 +16,7 @@ from avpenet_cli.errors import SettingsError
 from avpenet_cli.report.document.provenance import SignedBy
 from avpenet_cli.report.signing import sign_existing
 from avpenet_cli.runs.history import digest_of_line, history_path
+from avpenet_cli.verification.recordings import RecordingFolder, check_recordings
 from tests.conftest import Answer
 from tests.verification.archives import Archive, N, make_archive, nodes, report, score
 
@@ -92,6 +93,16 @@ def test_swapped_weights_show(archive: Archive) -> None:
     assert archive.faults(archive.folder / "own.safetensors").keys() == {"own"}
     (archive.folder / "own.safetensors").unlink()
     assert archive.faults()["own"][0] == "missing"
+
+
+def test_a_recording_that_failed_has_no_digest_and_is_not_altered(tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    failed = {"recording": "bad.mp4", "file": {"size_bytes": 8, "sha256": ""}}
+    scored = {"recording": "good.mp4", "file": {"size_bytes": 4, "sha256": "5" * 64}}
+    (tmp_path / "good.mp4").write_bytes(b"good")
+    node = check_recordings([failed, scored], RecordingFolder(tmp_path), lambda path: "5" * 64)
+    assert node is not None and (node.state, node.links) == ("intact", ())
+    assert node.detail == "1 intact; 1 recording without a digest in the manifest"
 
 
 def test_altered_and_missing_recordings_are_named(archive: Archive) -> None:
