@@ -42,12 +42,14 @@ def agreement(
 ) -> int:
     """Measure how well raters agree: ICC, kappa, limits of agreement, drift; on whole scales and on items."""
     from avpenet_cli.ratings.agreement import AgreementRequest, measure_agreement
-    from avpenet_cli.ratings.agreement_files import check_out, write_agreement
+    from avpenet_cli.ratings.agreement_files import check_suffix, write_agreement
+    from avpenet_cli.ratings.outputs import check_outputs
     from avpenet_cli.stats.bootstrap import Resampling
 
     started = datetime.now(UTC)
     if out is not None:
-        check_out(out, [*ratings, subjects], overwrite=overwrite)
+        check_suffix(out)
+        check_outputs([out], [*ratings, subjects], overwrite=overwrite)
     document = measure_agreement(AgreementRequest(tuple(ratings), subjects, Resampling(bootstrap, seed)))
     if out is not None:
         write_agreement(out, document, command=recorded_command(context, private=False), started=started)

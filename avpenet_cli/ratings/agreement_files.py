@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.ratings.agreement_document import AgreementDocument, ItemAgreement
-from avpenet_cli.runs.history import ReadFile, locked_history, refuse_unusable_history
-from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting
+from avpenet_cli.runs.history import ReadFile, locked_history
 from avpenet_cli.stats.estimate import Estimate, to_json
 from avpenet_cli.storage import write_json
 from avpenet_cli.tables import SUFFIXES, Column, Row, write_table
@@ -31,31 +30,21 @@ AGREEMENT_COLUMNS = (
 )
 
 
-def check_out(out: Path, inputs: Iterable[Path | None], *, overwrite: bool) -> None:
-    """Check, before anything is measured, that agreement can be written to `out`.
-
-    Args:
-        out: .json, or one of `tables.SUFFIXES`.
-        inputs: what is read; None stands for an input that was not given.
-        overwrite: whether it may replace an existing file.
+def check_suffix(out: Path) -> None:
+    """Check that agreement can be written in the format of a file's suffix.
 
     Raises:
-        SettingsError: another suffix, or `out` is one of the inputs.
-        OutputError: it exists, or its history cannot be continued.
+        SettingsError: it is neither .json nor one of `tables.SUFFIXES`.
     """
     if out.suffix not in (".json", *SUFFIXES):
         raise SettingsError(f"--out {out}: cannot tell the format", f"end it in .json, {', '.join(SUFFIXES)}")
-    refuse_overwriting([out], inputs)
-    if not overwrite:
-        refuse_existing(out, "choose another --out, or give --overwrite")
-    refuse_unusable_history(out)
 
 
 def write_agreement(out: Path, document: AgreementDocument, *, command: str, started: datetime) -> None:
     """Write the document as JSON, or its numbers as a table, and a line of its history; readable by its owner only.
 
     Args:
-        out: as `check_out` has checked it.
+        out: .json, or one of `tables.SUFFIXES`.
         document: to write.
         command: for the history, without folders.
         started: when the run began.

@@ -11,8 +11,8 @@ from pathlib import Path
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.ratings.agreement_tables import RatedRows, read_rated_rows
 from avpenet_cli.ratings.columns import rating_columns
-from avpenet_cli.runs.history import ReadFile, locked_history, refuse_unusable_history
-from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting
+from avpenet_cli.ratings.outputs import check_outputs
+from avpenet_cli.runs.history import ReadFile, locked_history
 from avpenet_cli.tables import Row, check_format, write_table
 
 
@@ -50,10 +50,7 @@ def join_sheets(
         OutputError, EnvironmentUnavailableError: the file exists or cannot be written.
     """
     check_format(out)
-    refuse_overwriting([out], paths)
-    if not overwrite:
-        refuse_existing(out, "choose another --out, or give --overwrite")
-    refuse_unusable_history(out)
+    check_outputs([out], paths, overwrite=overwrite)
     started = datetime.now(UTC)
     table = read_rated_rows(paths)
     at_once = table.rows["end_s"].isna()

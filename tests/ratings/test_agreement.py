@@ -233,6 +233,12 @@ def test_import_join_and_agreement_leave_lines_that_verify_follows(avpenet_here:
         again = avpenet_here("ratings", *command)
         assert (again.code, f"{command[-1]} already exists" in again.err) == (2, True)
         assert avpenet_here("ratings", *command, "--overwrite").code == 0
+        nowhere = avpenet_here("ratings", *command[:-1], tmp_path / "none" / command[-1].name)
+        assert "cannot be written: its folder does not exist" in nowhere.err
+    again = avpenet_here(
+        "ratings", "import", sheet, "--from", "csv", "--out", imported, "--left-out", joined, "--overwrite"
+    )
+    assert f"{joined} is another output, with a history of its own" in again.err
     # Both write the same table of the same ratings.
     assert joined.read_bytes() == imported.read_bytes()
     answer = avpenet_here("verify", document)

@@ -28,8 +28,8 @@ from avpenet_cli.ratings.importing.ratings import (
 )
 from avpenet_cli.ratings.importing.recordings import Recordings, read_recordings, refuse_unmatched
 from avpenet_cli.ratings.importing.source import Source
-from avpenet_cli.runs.history import locked_history, read_file, refuse_unusable_history
-from avpenet_cli.runs.outputs import refuse_existing, refuse_overwriting, refuse_unwritable_file
+from avpenet_cli.ratings.outputs import check_outputs
+from avpenet_cli.runs.history import locked_history, read_file
 from avpenet_cli.study.readers import refuse_missing
 from avpenet_cli.study.score_tables import digest_of_table
 from avpenet_cli.tables import Column, Row, check_format, write_table
@@ -184,14 +184,10 @@ def import_ratings(request: ImportRequest) -> ImportSummary:
 def _check_outputs(request: ImportRequest) -> None:
     for output in request.outputs:
         check_format(output)
-        refuse_unwritable_file(output)
     inputs = (*request.files, request.map, *request.recordings, request.recorded_at)
-    refuse_overwriting(request.outputs, inputs)
-    refuse_unusable_history(request.out)
+    check_outputs(request.outputs, inputs, overwrite=request.overwrite)
     if request.left_out is not None and request.left_out.resolve() == request.out.resolve():
         raise SettingsError(f"--left-out {request.left_out}: is the same file as --out", "give another name")
-    for output in () if request.overwrite else request.outputs:
-        refuse_existing(output, "choose another name, or give --overwrite")
 
 
 def _read(kind: Format, path: Path, chosen: RatingMap | None) -> Source:
