@@ -91,7 +91,7 @@ def decode_text(raw: bytes, where: str) -> DecodedText:
         where: what it is, for messages.
 
     Raises:
-        SettingsError: UTF-32, an 8-bit encoding, or a file that is cut off or damaged; names the line.
+        SettingsError: UTF-32, an 8-bit encoding, a file that is cut off or damaged, which names the line, or no text.
     """
     encoding, mark = detect_encoding(raw)
     name = _NAMES[encoding]
@@ -100,6 +100,10 @@ def decode_text(raw: bytes, where: str) -> DecodedText:
     try:
         return DecodedText(raw[mark:].decode(encoding), name)
     except UnicodeDecodeError as error:
+        # Without a mark, zero bytes are UTF-16's only where all but a cut end decodes.
+        is_cut = encoding != "utf-8" and error.end >= len(raw)
+        if not mark and b"\0" in raw and not is_cut:
+            raise SettingsError(f"{where} is not a text file", "give a file of text, saved as UTF-8") from None
         before = raw[mark : mark + error.start].decode(encoding)
         line = len(before.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
         problem = f"is in {name}, but cut off or damaged"

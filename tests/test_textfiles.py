@@ -8,6 +8,7 @@ import pytest
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.textfiles import decode_text, detect_encoding
+from tests.conftest import REPOSITORY
 
 NAMES = "recording,subject\r\nMüller 1.mp4,P1\r\n一郎.mp4,P2\r\n"
 
@@ -58,3 +59,8 @@ def test_8_bit_text_is_refused_with_its_line_and_how_windows_would_read_it() -> 
 def test_utf_16_that_is_cut_off_is_refused() -> None:
     with pytest.raises(SettingsError, match="line 3 is in UTF-16 LE, but cut off or damaged"):
         decode_text(codecs.BOM_UTF16_LE + "a\nb\nc".encode("utf-16-le")[:-1], "t.csv")
+
+
+def test_a_recording_is_no_text() -> None:
+    with pytest.raises(SettingsError, match=r"t\.csv is not a text file; give a file of text, saved as UTF-8"):
+        decode_text((REPOSITORY / "examples" / "phantoms" / "P0001-01.mp4").read_bytes(), "t.csv")
