@@ -27,7 +27,11 @@ def write_json(path: Path, plain: dict[str, Any]) -> None:
 
 
 def content_digest(content: dict[str, Any]) -> str:
-    """SHA-256, hexadecimal, over canonical JSON (sorted keys, no blanks, UTF-8) without the key `digest`."""
+    """SHA-256, hexadecimal, over canonical JSON (sorted keys, no blanks, UTF-8) without the key `digest`.
+
+    Raises:
+        ValueError: a number is not finite, which JSON cannot hold.
+    """
     plain = {name: value for name, value in content.items() if name != "digest"}
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

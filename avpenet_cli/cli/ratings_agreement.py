@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avpenet_cli.cli.command_line import recorded_command
-from avpenet_cli.cli.options import Debug
+from avpenet_cli.cli.options import Debug, Quiet
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode
 
@@ -38,6 +38,7 @@ def agreement(
     ] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 42,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.")] = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
     """Measure how well raters agree: ICC, kappa, limits of agreement, drift; on whole scales and on items."""
@@ -53,7 +54,10 @@ def agreement(
     document = measure_agreement(AgreementRequest(tuple(ratings), subjects, Resampling(bootstrap, seed)))
     if out is not None:
         write_agreement(out, document, command=recorded_command(context, private=False), started=started)
-    _print(document)
+    if not quiet:
+        _print(document)
+        if out is not None:
+            typer.echo(printable(f"written: {out.name}"))
     return ExitCode.OK
 
 

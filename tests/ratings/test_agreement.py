@@ -232,7 +232,8 @@ def test_import_join_and_agreement_leave_lines_that_verify_follows(avpenet_here:
         assert answer.code == 0, answer.err
         again = avpenet_here("ratings", *command)
         assert (again.code, f"{command[-1]} already exists" in again.err) == (2, True)
-        assert avpenet_here("ratings", *command, "--overwrite").code == 0
+        assert avpenet_here("ratings", *command, "--overwrite").out.endswith(f"written: {command[-1].name}\n")
+        assert avpenet_here("ratings", *command, "--overwrite", "--quiet").out == ""
         nowhere = avpenet_here("ratings", *command[:-1], tmp_path / "none" / command[-1].name)
         assert "cannot be written: its folder does not exist" in nowhere.err
     again = avpenet_here(
