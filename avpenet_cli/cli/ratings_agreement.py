@@ -15,7 +15,7 @@ from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode
 
 if TYPE_CHECKING:
-    from avpenet_cli.ratings.agreement_document import AgreementDocument, ItemAgreement
+    from avpenet_cli.ratings.agreement_document import AgreementDocument, ItemAgreement, PairAgreement
     from avpenet_cli.stats.estimate import Estimate
 
 
@@ -107,16 +107,7 @@ def _print_item(item: ItemAgreement, table: Callable[[str, Iterable[str], Iterab
         "Every two raters",
         (*heads, *kappa),
         (
-            (
-                f"{row.first} - {row.second}",
-                f"{row.n_segments} ({row.n_subjects})",
-                _cell(row.bias),
-                _limits(row.lower, row.upper),
-                _cell(row.icc_a1),
-                _cell(row.icc_c1),
-                *((_cell(row.kappa_classes),) if not item.item else ()),
-                _cell(row.kappa_values),
-            )
+            (f"{row.first} - {row.second}", f"{row.n_segments} ({row.n_subjects})", *_pair_cells(row, item))
             for row in item.pairs
         ),
     )
@@ -128,6 +119,15 @@ def _print_item(item: ItemAgreement, table: Callable[[str, Iterable[str], Iterab
             for row in item.drift
         ),
     )
+
+
+def _pair_cells(pair: PairAgreement, item: ItemAgreement) -> tuple[str, ...]:
+    """What is known of two raters: bias, limits and coefficients; the reason once where nothing can be computed."""
+    classes = () if item.item else (pair.kappa_classes,)
+    coefficients = (pair.icc_a1, pair.icc_c1, *classes, pair.kappa_values)
+    if not pair.bias.computable:
+        return (_cell(pair.bias), *("-" for _ in ("limits", *coefficients)))
+    return (_cell(pair.bias), _limits(pair.lower, pair.upper), *map(_cell, coefficients))
 
 
 def _cell(estimate: Estimate) -> str:
