@@ -9,13 +9,15 @@ apart (Cressie, Statistics for Spatial Data, rev. ed. 1993, section 3.2):
 So the correlation of neighbours, the input that overlapping segments share, the error of the baseline, and a segment's
 own part in the baseline are all in it. The semivariogram is fitted to the quiet segments of all patients, as a
 non-negative sum of valid ones: noise of the input, which windows that overlap share, and fluctuations that die away
-exponentially. How much a patient fluctuates is the patient's own estimate, drawn to that of all.
+exponentially. How much a patient fluctuates is the patient's own estimate, drawn to that of all. What varies from one
+recording to another is added. Both variances are estimates: Student's t with the degrees of freedom of their sum
+(Satterthwaite 1946, Biometrics Bulletin 2:110) widens the standard error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +87,8 @@ class Fluctuations:
         window_s: length of a segment, s.
         between_recordings: points^2 added from one recording of a patient to another; None where too few patients have
             quiet segments in several recordings.
-        df: degrees of freedom of the variance, over all patients.
+        between_variance: of the estimate `between_recordings`, points^4; 0 without one.
+        df: degrees of freedom of the variance within recordings, over all patients.
     """
 
     input_noise: float
@@ -93,6 +96,7 @@ class Fluctuations:
     decays_s: tuple[float, ...]
     window_s: float
     between_recordings: float | None
+    between_variance: float
     df: float
 
     @property
@@ -171,10 +175,10 @@ def fit_fluctuations(patients: Sequence[PatientScores]) -> Fluctuations | None:
     seen = weight > 0
     lag_s = np.flatnonzero(seen).astype(np.float64) * _LAG_STEP_S
     parts = _fit_parts(lag_s, total[seen] / weight[seen], weight[seen], window_s)
-    fitted = Fluctuations(parts[0], tuple(parts[1:]), _DECAYS_S, window_s, None, 0.0)
+    fitted = Fluctuations(parts[0], tuple(parts[1:]), _DECAYS_S, window_s, None, 0.0, 0.0)
     df = sum(_own_variance(patient, fitted)[1] for patient in with_baseline)
-    between = _between_recordings(with_baseline, fitted)
-    return Fluctuations(parts[0], tuple(parts[1:]), _DECAYS_S, window_s, between, df)
+    between, between_variance = _between_recordings(with_baseline, fitted)
+    return replace(fitted, between_recordings=between, between_variance=between_variance, df=df)
 
 
 def changes(patient: PatientScores, fluctuations: Fluctuations) -> Changes:
@@ -186,24 +190,34 @@ def changes(patient: PatientScores, fluctuations: Fluctuations) -> Changes:
     """
     quiet, n = patient.quiet, int(patient.quiet.sum())
     baseline = float(patient.score[quiet].mean())
-    quiet_in = np.bincount(patient.recording[quiet], minlength=int(patient.recording.max()) + 1)
-    elsewhere = n - quiet_in[patient.recording]
     ratio, df = _own_variance(patient, fluctuations)
     scale = (_PRIOR_DF + df * ratio) / (_PRIOR_DF + df)
-    semivariance = scale * (n * fluctuations.variance - _covariance_with_quiet(patient, fluctuations))
+    df = max(df + min(_PRIOR_DF, max(0.0, fluctuations.df - df)), _LEAST_DF)
+    within = _contrast(scale * (n * fluctuations.variance - _covariance_with_quiet(patient, fluctuations)), quiet)
+    quiet_in = np.bincount(patient.recording[quiet], minlength=int(patient.recording.max()) + 1)
+    elsewhere = n - quiet_in[patient.recording]
+    recordings = _contrast(elsewhere.astype(np.float64), quiet)
     between = np.nan if fluctuations.between_recordings is None else fluctuations.between_recordings
-    semivariance = semivariance + np.where(elsewhere > 0, elsewhere * between, 0.0)
-    variance = 2 / n * semivariance - semivariance[quiet].sum() / n**2
-    # The variance is estimated, too: as Student's t has it, so that 1.96 standard errors stay a 95 % interval.
-    widened = _t_quantile(max(df + min(_PRIOR_DF, max(0.0, fluctuations.df - df)), _LEAST_DF)) / Z
-    se = widened * np.sqrt(np.maximum(variance, 0.0))
+    variance = within + np.where(recordings > 0, recordings * between, 0.0)
+    # Of an estimate of the variance v with the error e^2, 2 v^2 / e^2 (Satterthwaite).
+    error = 2 * within**2 / df + recordings**2 * fluctuations.between_variance
+    of_sum = np.divide(2 * variance**2, error, out=np.full(len(variance), df), where=error > 0)
+    se = _t_quantile(of_sum) / Z * np.sqrt(variance)
     return Changes(patient.score - baseline, se, baseline)
 
 
-def _t_quantile(df: float) -> float:
+def _contrast(semivariance: Floats, quiet: Mask) -> Floats:
+    """(n,) variance of each score minus the mean of the quiet ones, from its summed semivariances with these, (n,)."""
+    n = int(quiet.sum())
+    variance: Floats = np.maximum(2 / n * semivariance - semivariance[quiet].sum() / n**2, 0.0)
+    return variance
+
+
+def _t_quantile(df: Floats) -> Floats:
     from scipy.stats import t
 
-    return float(t.ppf(0.975, df))
+    quantile: Floats = np.asarray(t.ppf(0.975, df))
+    return quantile
 
 
 def _pairs(patient: PatientScores, longest_s: float) -> Iterator[tuple[Integers, Integers, Floats]]:
@@ -282,9 +296,11 @@ def _own_variance(patient: PatientScores, fluctuations: Fluctuations) -> tuple[f
     return (squares / expected if expected > 0 else 1.0), df
 
 
-def _between_recordings(patients: Sequence[PatientScores], fluctuations: Fluctuations) -> float | None:
-    """Variance from one recording of a patient to another beyond that within recordings, points^2, at least 0."""
+def _between_recordings(patients: Sequence[PatientScores], fluctuations: Fluctuations) -> tuple[float | None, float]:
+    """(variance from one recording of a patient to another beyond that within recordings, points^2, at least 0, None
+    where it is not known; the variance of this estimate, points^4)."""
     total, count = 0.0, 0
+    expected: list[tuple[int, float]] = []
     for patient in patients:
         quiet = _quiet_only(patient)
         covariances = _covariance_with_quiet(quiet, fluctuations)
@@ -295,6 +311,12 @@ def _between_recordings(patients: Sequence[PatientScores], fluctuations: Fluctua
         errors = np.array(
             [covariances[quiet.recording == n].sum() / (quiet.recording == n).sum() ** 2 for n in numbers]
         )
-        count += len(numbers) - 1
-        total += (len(numbers) - 1) * (float(means.var(ddof=1)) - float(errors.mean()))
-    return max(total / count, 0.0) if count >= FEWEST_OTHER_RECORDINGS else None
+        others, error = len(numbers) - 1, float(errors.mean())
+        count += others
+        total += others * (float(means.var(ddof=1)) - error)
+        expected.append((others, error))
+    if count < FEWEST_OTHER_RECORDINGS:
+        return None, 0.0
+    between = max(total / count, 0.0)
+    # The variance of normal means is known with an error of 2 variance^2 / df; that of their own errors is neglected.
+    return between, sum(2 * others * (between + error) ** 2 for others, error in expected) / count**2
