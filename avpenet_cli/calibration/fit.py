@@ -334,10 +334,11 @@ def _described(fit: _CurveFit, interval: ConformalInterval, settings: FitSetting
 def _refuse_worse(pooled: Curve, settings: FitSettings) -> None:
     if pooled.cross_fit.verdict == "worse":
         change = pooled.cross_fit.mae_change
+        line = "" if settings.method == "linear" else "--method linear needs fewer patients; "
         raise SettingsError(
             f"{settings.method} calibration makes the mean absolute error of new patients larger, by "
             f"{change.value:.2f} points [{change.ci[0]:.2f}, {change.ci[1]:.2f}]",
-            "--method none gives intervals of the scores as they are",
+            f"{line}--method none gives intervals of the scores as they are",
         )
 
 
