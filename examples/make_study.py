@@ -20,15 +20,8 @@ from avpenet_cli.inputs import Recording
 from avpenet_cli.pipeline.windows import Window, balance, windows
 from avpenet_cli.records import Balance, Flag, Modalities, Quality, Reason, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.host import HostFacts
-from avpenet_cli.runs.manifest import (
-    Manifest,
-    TableEntry,
-    Timing,
-    Totals,
-    recording_entry,
-    weights_mark,
-    write_manifest,
-)
+from avpenet_cli.runs.manifest import Manifest, Totals, recording_entry, weights_mark, write_manifest
+from avpenet_cli.runs.manifest_entries import TableEntry, Timing
 from avpenet_cli.settings import WINDOW_S, RunSettings
 from avpenet_cli.tables import row, write_table
 from avpenet_cli.version import __version__

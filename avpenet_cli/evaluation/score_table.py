@@ -19,16 +19,8 @@ from avpenet_cli.inputs import Recording
 from avpenet_cli.pipeline.windows import balance
 from avpenet_cli.records import Flag, Modalities, Quality, Reason, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.device import device_name
-from avpenet_cli.runs.manifest import (
-    Manifest,
-    StoreEntry,
-    TableEntry,
-    Timing,
-    Totals,
-    manifest_path,
-    recording_entry,
-    write_manifest,
-)
+from avpenet_cli.runs.manifest import Manifest, Totals, manifest_path, recording_entry, write_manifest
+from avpenet_cli.runs.manifest_entries import StoreEntry, TableEntry, Timing
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.tables import row, write_table

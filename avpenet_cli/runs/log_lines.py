@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from avpenet_cli.runs.manifest import SecondsEntry
+from avpenet_cli.runs.manifest_entries import SecondsEntry
 
 LOG_VERSION = 1
 

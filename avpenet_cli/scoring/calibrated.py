@@ -20,7 +20,8 @@ from avpenet_cli.calibration.site import SiteCalibration, read_site
 from avpenet_cli.errors import SettingsError, reason
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Status
-from avpenet_cli.runs.manifest import CalibrationEntry, weights_mark
+from avpenet_cli.runs.manifest import weights_mark
+from avpenet_cli.runs.manifest_entries import CalibrationEntry
 from avpenet_cli.study.subjects import NOT_STATED, Subjects
 from avpenet_cli.tables import CALIBRATED_COLUMNS, Row
 from avpenet_cli.weights import WeightsDescription

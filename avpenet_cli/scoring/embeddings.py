@@ -22,7 +22,7 @@ from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.records import RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.journal import guarded, journal_path, open_database, transaction
-from avpenet_cli.runs.manifest import TableEntry
+from avpenet_cli.runs.manifest_entries import TableEntry
 from avpenet_cli.settings import describe_differences
 from avpenet_cli.storage import atomic_write
 from avpenet_cli.tables import EMBEDDINGS_WEIGHTS_KEY

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import THIN_EVIDENCE, Flag, RecordingOutcome, SegmentScore
-from avpenet_cli.runs.manifest import BaselineEntry, FluctuationsEntry, MissingBaseline
+from avpenet_cli.runs.manifest_entries import BaselineEntry, FluctuationsEntry, MissingBaseline
 from avpenet_cli.stats.patient_baseline import (
     FEWEST_OTHER_RECORDINGS,
     FEWEST_QUIET_S,

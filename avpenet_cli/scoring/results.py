@@ -18,10 +18,6 @@ from avpenet_cli.runs.history import History, HistoryHead, Outcome, ReadFile, lo
 from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.manifest import (
     Manifest,
-    RecordedAtEntry,
-    RecordingEntry,
-    TableEntry,
-    Timing,
     Totals,
     file_entry,
     manifest_path,
@@ -30,6 +26,7 @@ from avpenet_cli.runs.manifest import (
     weights_mark,
     write_manifest,
 )
+from avpenet_cli.runs.manifest_entries import RecordedAtEntry, RecordingEntry, TableEntry, Timing
 from avpenet_cli.runs.outputs import refuse_overwriting
 from avpenet_cli.scoring.embeddings import EmbeddingStore, files_of_embeddings, write_embeddings
 from avpenet_cli.scoring.patient_change import PatientChanges, patient_changes

@@ -21,11 +21,7 @@ from avpenet_cli.runs.guard import refuse_dropping, require_inputs, unreadable
 from avpenet_cli.runs.history import Outcome, refuse_unusable_history
 from avpenet_cli.runs.journal import Journal, count_unfinished, journal_path
 from avpenet_cli.runs.lock import output_lock
-from avpenet_cli.runs.manifest import (
-    Totals,
-    manifest_path,
-    read_table_name,
-)
+from avpenet_cli.runs.manifest import Totals, manifest_path, read_table_name
 from avpenet_cli.scoring.embeddings import (
     EmbeddingStore,
     check_embeddings_path,
