@@ -89,10 +89,8 @@ class ShardPlan:
         return frozenset(item.key for item in self.recordings if item.shard == shard.number)
 
     def inputs(self) -> Inputs:
-        """All recordings as inputs; under pseudonyms their paths are empty, so that they cannot be read again."""
-        recordings = tuple(
-            Recording(Path(item.path or ""), item.name, item.key, item.problem) for item in self.recordings
-        )
+        """All recordings as inputs, without paths, which only the shards' journals have."""
+        recordings = tuple(Recording(Path(), item.name, item.key, item.problem) for item in self.recordings)
         return Inputs(recordings, self.left_aside)
 
 
