@@ -7,6 +7,7 @@ the shard with the fewest seconds so far (Graham 1969, SIAM J. Appl. Math. 17:41
 from __future__ import annotations
 
 import contextlib
+import heapq
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -207,16 +208,8 @@ def _planned(known: ShardPlan | None, request: PlanRequest, callbacks: RunCallba
     before = {item.key: item for item in known.recordings} if known else {}
     new = [recording for recording in request.inputs.recordings if recording.key not in before]
     measured = _measure(new, request.decoding, callbacks)
-    load = dict.fromkeys(range(1, request.count + 1), 0.0)
-    expected = _expected_seconds([*before.values(), *measured])
-    for recording in request.inputs.recordings:
-        if item := before.get(recording.key):
-            load[item.shard] += expected(item)
-    placed: dict[str, PlannedRecording] = {}
-    for item in sorted(measured, key=lambda item: (-expected(item), item.key)):
-        shard = min(load, key=lambda number: (load[number], number))
-        load[shard] += expected(item)
-        placed[item.key] = replace(item, shard=shard)
+    kept = [before[recording.key] for recording in request.inputs.recordings if recording.key in before]
+    placed = {item.key: item for item in divide(measured, request.count, kept)}
     recordings = [
         replace(
             placed.get(recording.key) or before[recording.key],
@@ -235,6 +228,30 @@ def _planned(known: ShardPlan | None, request: PlanRequest, callbacks: RunCallba
         left_aside=request.inputs.left_aside,
         recordings=tuple(recordings),
     )
+
+
+def divide(
+    recordings: Sequence[PlannedRecording], count: int, placed: Sequence[PlannedRecording] = ()
+) -> list[PlannedRecording]:
+    """Give each recording a shard: longest first, each to the shard with the fewest seconds.
+
+    Args:
+        recordings: without a shard.
+        count: number of shards.
+        placed: recordings that keep the shards that they have.
+    """
+    load = dict.fromkeys(range(1, count + 1), 0.0)
+    expected = expected_seconds([*placed, *recordings])
+    for item in placed:
+        load[item.shard] += expected(item)
+    lightest = [(seconds, shard) for shard, seconds in load.items()]
+    heapq.heapify(lightest)
+    divided = []
+    for item in sorted(recordings, key=lambda item: (-expected(item), item.key)):
+        seconds, shard = lightest[0]
+        heapq.heapreplace(lightest, (seconds + expected(item), shard))
+        divided.append(replace(item, shard=shard))
+    return divided
 
 
 def _measure(
@@ -257,7 +274,7 @@ def _measure(
         return list(pool.map(measure, recordings))
 
 
-def _expected_seconds(recordings: Sequence[PlannedRecording]) -> Callable[[PlannedRecording], float]:
+def expected_seconds(recordings: Sequence[PlannedRecording]) -> Callable[[PlannedRecording], float]:
     """How many seconds a recording has, by its size where its header does not say."""
     stated = [item for item in recordings if item.seconds is not None and item.size_bytes]
     size_bytes = sum(item.size_bytes for item in stated)
