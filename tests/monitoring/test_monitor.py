@@ -164,7 +164,9 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
         tmp_path / "old.parquet",
     ]
     document = monitor(avpenet_here, tmp_path, *files.arguments(*embeddings), code=4)
-    assert [alarm["measure"] for alarm in document["alarms"]] == ["novelty"]
+    (alarm,) = document["alarms"]
+    assert (alarm["measure"], alarm["difference"]["value"] > 5) == ("novelty", True)
+    assert alarm["since_earliest"] <= "2026-04-13" <= alarm["since_latest"]
     done = avpenet_here("monitor", *files.arguments(*embeddings[:2]), "--out", tmp_path / "monitor.html")
     assert done.code == 2
     assert "--baseline-embeddings" in done.err

@@ -140,6 +140,9 @@ def test_dealing_is_even_and_respects_capacities() -> None:
     assert (given.sum(axis=1) == 3).sum() == 10
     assert given[:20].all(axis=1).sum() == 5
     assert np.ptp(given.sum(axis=0)) <= 1
+    # Who rates what is left to chance, and no pattern of the rows.
+    dealt = {deal(np.zeros(12, dtype=np.int64), 3, 0.0, np.random.default_rng(seed)).tobytes() for seed in range(50)}
+    assert len(dealt) > 45
 
 
 def test_a_filled_in_sheet_is_a_table_of_ratings(tmp_path: Path) -> None:
