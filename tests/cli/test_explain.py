@@ -19,6 +19,7 @@ from avpenet_cli.explanation.run import ExplainRequest, explain
 from avpenet_cli.explanation.selection import Selection
 from avpenet_cli.weights import default_entry
 from tests.conftest import Answer, ClipMaker
+from tests.support.documented_commands import EXPLANATION_PAGES, folder_with_examples, run_commands
 from tests.support.explanations import cut_phantom
 
 Avpenet = Callable[..., Answer]
@@ -52,33 +53,39 @@ def checked(out: Path, *segments: int) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_an_explanation_of_a_phantom_has_everything(tmp_path: Path, avpenet_here: Avpenet) -> None:
-    clip, out = cut_phantom(tmp_path, start_s=6.0, seconds=12.0, fps=2), tmp_path / "out"
-    args = ("explain", clip, "--out", out, "--device", "cpu")
-    done = avpenet_here(*args, "--top", "1")
-    assert done.code == 0, done.err
-    record = checked(out, 1)
-    assert max(row["score"] for row in record["scores"]) == record["scores"][1]["score"]
+def test_the_explanation_of_the_guide_has_everything(tmp_path: Path, avpenet_here: Avpenet) -> None:
+    """The commands of the page, with the maps and checks that a user gets."""
+    outputs, out = run_commands(EXPLANATION_PAGES, folder_with_examples(tmp_path)), tmp_path / "why"
+    record = checked(out, 3)
     (segment,) = record["segments"]
-    # It scores high throughout: there is nothing that is clearly lower.
-    assert record["quiet"] == [] and "at least 1 point below" in segment["shares"]["reason"]
+    assert segment["attention"]["reason"] == segment["saliency"]["reason"] == ""
     assert record["settings"]["threads"] >= 1
     assert sum(segment["attention"]["audio"]) == pytest.approx(1, abs=1e-3)
     assert {(check["name"], check["modality"]) for check in segment["checks"]} == {
         (name, modality) for name in ("randomisation", "deletion", "repetition") for modality in ("audio", "face")
     }
     assert all(math.isfinite(share) for curve in segment["curves"] for share in curve["share"])
-    assert "DEMONSTRATION" in record["notices"][0] and done.out.startswith(record["notices"][0])
+    assert "DEMONSTRATION" in record["notices"][0] and outputs[0].startswith(record["notices"][0])
     page = (out / "explain.html").read_text(encoding="utf-8")
-    assert clip.name in page and str(tmp_path) not in page
-    refused = avpenet_here(*args)
+    assert "crying.mp4" in page and str(tmp_path) not in page
+    refused = avpenet_here("explain", tmp_path / "crying.mp4", "--out", out, "--device", "cpu")
     assert refused.code == 2 and "--overwrite" in refused.err
-    assert checked(out, 1) == record
+    assert checked(out, 3) == record
 
 
 STYLES: dict[str, FaceStyle] = {"without a face": "blurred", "two faces without audio": "none", "rotated": "landmarks"}
 QUICK = MapSettings(audio_cell=(64, 60), face_cells=3, faces_shown=1, deletion_shares=(0.4,), random_orders=2)
 """Coarse maps: here the question is whether there are any."""
+
+
+@pytest.mark.slow
+def test_the_highest_of_high_scores_has_nothing_clearly_lower_to_compare_with(tmp_path: Path) -> None:
+    clip, out = cut_phantom(tmp_path, start_s=6.0, seconds=12.0, fps=2), tmp_path / "out"
+    explain(ExplainRequest(clip, default_entry(), out, Selection(top=1), device="cpu", maps=QUICK))
+    record = checked(out, 1)
+    assert max(row["score"] for row in record["scores"]) == record["scores"][1]["score"]
+    (segment,) = record["segments"]
+    assert record["quiet"] == [] and "at least 1 point below" in segment["shares"]["reason"]
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from avpenet_cli.model.systems import settings as systems_settings
 from avpenet_cli.records import FLAG_MEANINGS, Flag, Reason
 from avpenet_cli.tables import COLUMNS
 from docs import generate
-from tests.support.documented_commands import BLOCK, folder_with_examples, read, run_commands
+from tests.support.documented_commands import BLOCK, PAGES_RUN_TOGETHER, read, shell_blocks
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
@@ -33,8 +33,7 @@ RUN_PAGES = [
     *sorted((DOCS / "tutorials").glob("*.md")),
     *sorted((DOCS / "how-to").glob("*.md")),
 ]
-"""Pages whose commands run, one after the other, in one folder."""
-SITE_TUTORIAL = DOCS / "tutorials" / "4-a-site.md"
+"""Pages whose commands run."""
 
 _NO_RUN = re.compile(r"^<!-- no-run: \S.+ -->\n```sh no-run$", re.MULTILINE)
 
@@ -48,22 +47,11 @@ def test_a_block_that_does_not_run_says_why() -> None:
         assert len(_NO_RUN.findall(text)) == text.count("```sh no-run"), page
 
 
-@pytest.mark.slow
-def test_the_commands_of_readme_tutorials_and_guides_run(tmp_path: Path) -> None:
-    """Of all pages that share their files; those of the site's tutorial run in a test of their own."""
-    # Of the recording that most commands take, the first seconds: all that a page names.
-    folder = folder_with_examples(tmp_path)
-    whole = REPOSITORY / "examples" / "phantoms" / "P0001-01.mp4"
-    cut = folder / "examples" / "phantoms" / whole.name
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", whole, "-t", "12", "-c", "copy", cut], check=True)
-    run_commands([page for page in RUN_PAGES if page != SITE_TUTORIAL], folder)
-    assert (tmp_path / "scores.csv").read_text().startswith("recording,segment,")
-    assert (tmp_path / "scores.run.json").exists()
-    assert (tmp_path / "study" / "report.html").exists()
-    assert (tmp_path / "study" / "audit.html").exists()
-    assert (tmp_path / "phantom-report.html").exists()
-    assert "PHANTOMS" in (tmp_path / "store" / "store.json").read_text()
-    assert (tmp_path / "evaluation" / "evaluation.json").exists()
+def test_the_commands_of_every_page_are_run_by_one_test() -> None:
+    """By those of `tests/project/test_pages_*.py`, and that of explanations in `tests/cli/test_explain.py`."""
+    run = [page for pages in PAGES_RUN_TOGETHER for page in pages]
+    assert len(set(run)) == len(run)
+    assert {page for page in RUN_PAGES if any(shell_blocks(page))} <= set(run) <= set(RUN_PAGES)
 
 
 # --- links -----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,36 @@ BLOCK = re.compile(r"^```(\S+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 """An opening fence with its info string, the text, the closing fence."""
 
 
+def _guides(*names: str) -> tuple[Path, ...]:
+    return tuple(REPOSITORY / "docs" / "how-to" / f"{name}.md" for name in names)
+
+
+_TUTORIALS = REPOSITORY / "docs" / "tutorials"
+
+SCORING_PAGES = (
+    REPOSITORY / "README.md",
+    _TUTORIALS / "1-first-scores.md",
+    *_guides("after-a-night-run", "baseline", "cron", "install", "patient-record", "pseudonyms", "resume", "speed"),
+    *_guides("spreadsheets", "verify", "weights"),
+)
+"""With the recordings of the examples."""
+PHANTOM_PAGES = (
+    _TUTORIALS / "2-first-report.md",
+    _TUTORIALS / "3-own-weights.md",
+    *_guides("experiments", "notebooks"),
+)
+"""With phantoms that the first of them makes, and the store of the second."""
+STUDY_PAGES = _guides(
+    *("alerts", "audit", "calibrate", "export", "import-ratings", "monitor", "review", "sample-for-raters"),
+    "trajectories",
+)
+"""With a simulated study, which README and the second tutorial make."""
+EXPLANATION_PAGES = _guides("explain")
+SITE_PAGES = (_TUTORIALS / "4-a-site.md",)
+PAGES_RUN_TOGETHER = (SCORING_PAGES, PHANTOM_PAGES, STUDY_PAGES, EXPLANATION_PAGES, SITE_PAGES)
+"""Each in a folder and a test of its own, so that they run side by side."""
+
+
 def read(page: Path) -> str:
     """The text of a page."""
     return page.read_text(encoding="utf-8")
@@ -34,8 +64,11 @@ def folder_with_examples(folder: Path) -> Path:
     return folder
 
 
-def run_commands(pages: Sequence[Path], folder: Path) -> None:
+def run_commands(pages: Sequence[Path], folder: Path) -> list[str]:
     """Run every sh block of the pages, in order, in `folder`.
+
+    Returns:
+        What each block wrote to its standard output.
 
     Raises:
         AssertionError: one does not exit with 0.
@@ -44,7 +77,7 @@ def run_commands(pages: Sequence[Path], folder: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(folder),
     }
-    already_run = set()
+    already_run, outputs = set(), []
     for page in pages:
         for block in shell_blocks(page):
             # Pages share blocks; a repeated one is run once, but for a score, which resumes in a moment.
@@ -61,3 +94,5 @@ def run_commands(pages: Sequence[Path], folder: Path) -> None:
                 timeout=600,
             )
             assert done.returncode == 0, f"{page.name}\n{block}\n{done.stdout}\n{done.stderr}"
+            outputs.append(done.stdout)
+    return outputs

@@ -8,13 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.project.test_docs import SITE_TUTORIAL
-from tests.support.documented_commands import folder_with_examples, run_commands
+from tests.support.documented_commands import SITE_PAGES, folder_with_examples, run_commands
 
 
 @pytest.mark.slow
 def test_the_tutorial_of_a_site_runs_and_says_what_happens(tmp_path: Path) -> None:
-    run_commands([SITE_TUTORIAL], folder_with_examples(tmp_path))
+    run_commands(SITE_PAGES, folder_with_examples(tmp_path))
     scores = pd.read_csv(tmp_path / "scores.csv")
     assert ((scores["interval_lo"] <= scores["calibrated"]) & (scores["calibrated"] <= scores["interval_hi"])).all()
     usual, dark = (json.loads((tmp_path / name).read_text()) for name in ("fifth.json", "sixth.json"))
