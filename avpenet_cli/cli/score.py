@@ -15,6 +15,7 @@ from avpenet_cli.cli.run_log import LogOptions, log_format_named
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Flag, Modalities, RecordingOutcome
+from avpenet_cli.shards.shard import Shard
 
 if TYPE_CHECKING:
     from avpenet_cli.runs.manifest import Totals
@@ -90,6 +91,13 @@ def score(
         ),
     ] = None,
     csv_bom: CsvBom = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Score only part K of N of the recordings, into a folder beside OUT; avpenet merge unites the parts.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over, whatever OUT and its journal contain.")
     ] = False,
@@ -143,6 +151,7 @@ def score(
             "mc_samples": mc_samples,
         }
         wanted_baseline = _baseline(baseline)
+        part = None if shard is None else Shard.parse(shard)
         settings = read_settings(RunSettings, config, options)
         inputs = collect(paths or [], files_from, recursive, pseudonymise)
         if dry_run:
@@ -176,7 +185,7 @@ def score(
                 csv_bom=csv_bom,
                 embeddings=embeddings,
             )
-            _score(request, totals, reporter)
+            _score(request, part, totals, reporter)
         failed = totals.failed or (strict and (totals.segments["unscorable"] or totals.truncated))
         code = ExitCode.SOME_FAILED if failed else ExitCode.OK
         line, fields = _summary(totals, time.monotonic() - started)
@@ -199,14 +208,16 @@ def _baseline(text: str | None) -> Literal["quiet"] | None:
     return None if text is None else "quiet"
 
 
-def _score(request: ScoreRequest, totals: Totals, reporter: Reporter) -> None:
-    """Score, log and count every recording, after the weights' notice."""
+def _score(request: ScoreRequest, shard: Shard | None, totals: Totals, reporter: Reporter) -> None:
+    """Score, log and count every recording, or those of one shard, after the weights' notice."""
     from avpenet_cli.scoring.run import score_recordings
+    from avpenet_cli.scoring.sharded import score_shard
 
     notice = request.weights.description.notice
     if notice:
         reporter.warning(notice, event="notice")
-    for scored in score_recordings(request, reporter):
+    scores = score_recordings(request, reporter) if shard is None else score_shard(request, shard, reporter)
+    for scored in scores:
         totals.add(scored.outcome)
         _log_outcome(scored, reporter)
 

@@ -160,7 +160,7 @@ class Results:
 
     def __init__(self, request: ScoreRequest) -> None:
         self._request = request
-        names = [recording.name for recording in request.inputs.recordings]
+        names = [recording.name for recording in request.collection.recordings]
         self.starts = start_times(
             request.recorded_at, request.settings.decoding, pseudonymised=request.pseudonymised, names=names
         )

@@ -69,6 +69,7 @@ class ScoreRequest:
         embeddings: also write the segments' embeddings to this .parquet file beside `out`; see `scoring.embeddings`.
         digests: read every scored file once more, for its SHA-256 in the manifest.
         command: the command line, for the manifest; without paths.
+        part_of: all recordings, where `inputs` are one shard of them and may be none: tables are matched to all.
     """
 
     inputs: Inputs
@@ -86,6 +87,12 @@ class ScoreRequest:
     embeddings: Path | None = None
     digests: bool = True
     command: str = ""
+    part_of: Inputs | None = None
+
+    @property
+    def collection(self) -> Inputs:
+        """All recordings, whether or not this run scores only one shard of them."""
+        return self.part_of or self.inputs
 
 
 @dataclass(frozen=True)
@@ -126,24 +133,24 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         Interrupted: the callbacks requested it; what was yielded before is kept.
     """
     check_format(request.out)
-    require_inputs(request.inputs, pseudonymised=request.pseudonymised)
+    require_inputs(request.collection, pseudonymised=request.pseudonymised)
     started = datetime.now().astimezone()
     request = replace(request, settings=resolve_settings(request.settings))
     if request.embeddings is not None:
         check_embeddings_path(request.embeddings, request.out, replacing=request.overwrite)
     results = Results(request)
     with output_lock(request.out):
-        _check_manifest_owner(request.out)
+        check_manifest_owner(request.out)
         refuse_replacing_others(request.out, with_subjects=request.subjects is not None)
         refuse_unusable_history(request.out)
         with_times = not request.pseudonymised or results.starts.source == CONTAINER
         # Weights and settings are verified here, before anything of an earlier run is removed.
         with contextlib.closing(_open_lanes(request, callbacks, with_times=with_times)) as lanes:
             _remove_leftovers(request.out, request.embeddings, journal_too=request.overwrite)
-            journal = Journal(request.out, _fingerprint(request), replacing=request.overwrite)
+            journal = Journal(request.out, fingerprint(request), replacing=request.overwrite)
             with (
                 contextlib.closing(journal),
-                opened_store(request.embeddings, request.out, _fingerprint(request)) as store,
+                opened_store(request.embeddings, request.out, fingerprint(request)) as store,
             ):
                 yield from _score_into(journal, store, lanes, results, request, callbacks, started)
 
@@ -174,8 +181,8 @@ def _open_lanes(request: ScoreRequest, callbacks: RunCallbacks, *, with_times: b
     return InProcessLane(Scorer(network, settings, callbacks, with_times=with_times), callbacks)
 
 
-def _fingerprint(request: ScoreRequest) -> dict[str, Any]:
-    """What two runs must have in common to share a journal."""
+def fingerprint(request: ScoreRequest) -> dict[str, Any]:
+    """What two runs must have in common to share a journal; of settings whose precision is that of their device."""
     return {
         "weights": f"{request.weights.name}@{request.weights.digest}",
         "recordings' names": "pseudonyms" if request.pseudonymised else "plain",
@@ -346,7 +353,7 @@ def _write_partial(results: Results, journal: Journal, seen: set[str], started: 
     return f"what is finished is in {path.name}" if path else ""
 
 
-def _check_manifest_owner(out: Path) -> None:
+def check_manifest_owner(out: Path) -> None:
     """Raise where `scores.csv` and `scores.parquet` would share a manifest, which can certify only one of them."""
     path = manifest_path(out)
     owner = read_table_name(path)

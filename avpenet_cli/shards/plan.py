@@ -66,7 +66,7 @@ class ShardPlan:
         count: number of shards.
         pseudonymised: whether names are pseudonyms.
         settings: flat: weights and settings, on which all shards agree.
-        command: of the latest run that brought the plan up to date.
+        command: of the latest run that changed the plan.
         left_aside: what that run found among its inputs and does not process, by reason and by suffix.
         recordings: in the order of its inputs.
     """
@@ -166,7 +166,8 @@ def plan_shards(request: PlanRequest, callbacks: RunCallbacks = NO_CALLBACKS) ->
         if known is not None:
             _check_same(known, request)
         plan = _planned(known, request, callbacks)
-        if plan != known:
+        # The commands of two shards differ; the plan is the same.
+        if known is None or replace(plan, command=known.command) != known:
             write_json(plan_path(request.out), asdict(plan))
     return plan
 

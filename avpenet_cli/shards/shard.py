@@ -36,7 +36,7 @@ class Shard:
         match = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text)
         shard = cls(int(match[1]), int(match[2])) if match else cls(0, 0)
         if not 1 <= shard.number <= shard.count <= MOST_SHARDS:
-            raise SettingsError(f"--shard {text}: no shard", "give its number and how many there are, such as 3/16")
+            raise SettingsError(f"--shard {text} is no shard", "give its number and how many there are, such as 3/16")
         return shard
 
 
@@ -52,8 +52,13 @@ def plan_path(output: Path) -> Path:
 
 def shard_output(output: Path, shard: Shard) -> Path:
     """`scores.shards/03-of-16.csv`: what the run of one shard writes, with all that lies beside it."""
+    return shard_file(output, shard, output.suffix)
+
+
+def shard_file(output: Path, shard: Shard, ending: str) -> Path:
+    """A file of one shard: with the ending `.embeddings.parquet`, `scores.shards/03-of-16.embeddings.parquet`."""
     digits = len(str(shard.count))
-    return shards_folder(output) / f"{shard.number:0{digits}}-of-{shard.count}{output.suffix}"
+    return shards_folder(output) / f"{shard.number:0{digits}}-of-{shard.count}{ending}"
 
 
 def shard_of_output(name: str) -> Shard | None:
