@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from avpenet_cli.dataset.shards import DESCRIPTION
+from avpenet_cli.dataset.segment_files import DESCRIPTION
 from avpenet_cli.dataset.splits import STRATA, Split, leave_one_site_out, split_by_subject
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.inputs import Recording

@@ -1,4 +1,4 @@
-"""Shards and annotations -> the store's index and its record."""
+"""Segment files and annotations -> the store's index and its record."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from avpenet_cli.dataset.record import (
     UnmatchedRatingsRecord,
     write_store_record,
 )
-from avpenet_cli.dataset.shards import DESCRIPTION, SCORABLE, shard_descriptions
+from avpenet_cli.dataset.segment_files import DESCRIPTION, SCORABLE, segment_descriptions
 from avpenet_cli.dataset.splits import SPLITS, STRATA, Split, check_no_leak
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import normalise_key
@@ -81,7 +81,7 @@ def finish_store(
         SettingsError: the same file under two subjects; a leak.
         EnvironmentUnavailableError, OutputError: a file cannot be written.
     """
-    prepared = [recording for recording in recordings if recording.shard is not None]
+    prepared = [recording for recording in recordings if recording.file is not None]
     _check_duplicate_recordings(prepared, annotations)
     segments, pairing = _pair(prepared, annotations, settings.hold_s)
     index = _index(segments, annotations)
@@ -114,9 +114,9 @@ def _pair(
     """All segments with their reference, by the rules of `avpenet report`; no pairing where no rating names any."""
     parts = []
     for item in prepared:
-        assert item.shard is not None
-        frame = shard_descriptions(item.shard)
-        parts.append(frame.assign(recording=item.recording.name, shard=item.shard.name))
+        assert item.file is not None
+        frame = segment_descriptions(item.file)
+        parts.append(frame.assign(recording=item.recording.name, shard=item.file.name))
     empty = pa.Table.from_batches([], DESCRIPTION).to_pandas().assign(recording="", shard="")
     segments = pd.concat(parts, ignore_index=True) if parts else empty
     names = list(dict.fromkeys(segments["recording"]))
@@ -193,7 +193,7 @@ def _record(
     return StoreRecord(
         software=software_versions() | {"pyarrow": pa.__version__},
         settings=settings.store_fingerprint_fields,
-        fingerprint=digest_of(settings.shard_fingerprint_fields),
+        fingerprint=digest_of(settings.segment_fingerprint_fields),
         preprocessing=settings.preprocessing,
         quality=settings.quality,
         ratings=RatingsRecord(
@@ -224,14 +224,14 @@ def _record(
 def recording_record(item: PreparedRecording) -> RecordingRecord:
     """What `store.json` says of a recording."""
     name, header = item.recording.name, item.header
-    if item.failure is not None or item.shard is None or header is None:
+    if item.failure is not None or item.file is None or header is None:
         reason = item.failure.code if item.failure else ""
         return RecordingRecord(name, "failed", reason=reason, message=str(item.failure or ""))
     return RecordingRecord(
         recording=name,
         status="prepared",
-        shard=item.shard.name,
-        shard_bytes=item.shard.stat().st_size,
+        shard=item.file.name,
+        shard_bytes=item.file.stat().st_size,
         message=header.message,
         sha256=header.sha256,
         nominal_s=header.nominal_s,

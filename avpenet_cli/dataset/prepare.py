@@ -1,4 +1,4 @@
-"""Recordings -> shards of a segment store, by the same front end as scoring."""
+"""Recordings -> segment files of a store, by the same front end as scoring."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from avpenet_cli.audio.segments import SegmentAudio
-from avpenet_cli.dataset.shards import (
+from avpenet_cli.dataset.segment_files import (
     DESCRIPTION,
     SCORABLE,
-    SHARD_SUFFIX,
+    SEGMENT_FILE_SUFFIX,
     STORE_VERSION,
     Payload,
-    ShardHeader,
-    ShardWriter,
-    shard_descriptions,
-    shard_header,
+    SegmentFileHeader,
+    SegmentFileWriter,
+    segment_descriptions,
+    segment_file_header,
 )
 from avpenet_cli.dataset.splits import check_shares
 from avpenet_cli.errors import AvpenetError, RecordingError
@@ -58,7 +58,7 @@ from avpenet_cli.storage import atomic_write, storage_fault
 from avpenet_cli.study.pairing import HOLD_S
 from avpenet_cli.tables import row
 
-_SHARD_NAME_DIGITS = 24
+_FILE_NAME_DIGITS = 24
 _READ_BYTES = 1 << 20
 _SCORING_ONLY = {"mc_samples", "seed", "precision"}
 
@@ -103,8 +103,8 @@ class PrepareSettings:
         return dataclasses.replace(run, quality=self.quality, decoding=self.decoding)
 
     @property
-    def shard_fingerprint_fields(self) -> dict[str, Any]:
-        """The flat settings that change the content of a shard."""
+    def segment_fingerprint_fields(self) -> dict[str, Any]:
+        """The flat settings that change the content of a segment file."""
         run = {name: value for name, value in result_settings(self.run).items() if name not in _SCORING_ONLY}
         preprocessing = flatten({"preprocessing": to_dict(self.preprocessing)})
         return run | preprocessing | {"jpeg_quality": self.jpeg_quality}
@@ -112,7 +112,7 @@ class PrepareSettings:
     @property
     def store_fingerprint_fields(self) -> dict[str, Any]:
         """All flat settings that change a store; two runs must agree on them to share one."""
-        return self.shard_fingerprint_fields | {"hold_s": self.hold_s, "split": list(self.split), "seed": self.seed}
+        return self.segment_fingerprint_fields | {"hold_s": self.hold_s, "split": list(self.split), "seed": self.seed}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,8 +192,8 @@ class PreparedRecording:
     """The outcome of one recording.
 
     Attributes:
-        shard: its file in the store; None if it failed.
-        header: the header of the shard.
+        file: its segment file in the store; None if it failed.
+        header: of its segment file.
         segments, unscorable: number of segments, and number of those without a payload.
         seconds_spent: time spent on it in this run.
         reused: whether an earlier run prepared it.
@@ -202,8 +202,8 @@ class PreparedRecording:
     """
 
     recording: Recording
-    shard: Path | None = None
-    header: ShardHeader | None = None
+    file: Path | None = None
+    header: SegmentFileHeader | None = None
     segments: int = 0
     unscorable: int = 0
     seconds_spent: float = 0.0
@@ -213,10 +213,10 @@ class PreparedRecording:
 
 
 class Preparer:
-    """Makes the shards of recordings, one after the other; keeps the detector loaded between them.
+    """Makes the segment files of recordings, one after the other; keeps the detector loaded between them.
 
     Args:
-        folder: of the shards.
+        folder: of the segment files.
         callbacks: told how far a recording has been read; may end the run between batches.
         alteration: changes the recordings while they are read, for experiments; not by default.
     """
@@ -230,39 +230,39 @@ class Preparer:
     ) -> None:
         self._settings, self._folder, self.callbacks = settings, folder, callbacks
         altered = alteration.fingerprint_fields if alteration else {}
-        self.fingerprint = digest_of(settings.shard_fingerprint_fields | altered)
+        self.fingerprint = digest_of(settings.segment_fingerprint_fields | altered)
         device = choose_device(settings.device)
         self._front_end = FrontEnd(
             settings.preprocessing, settings.run, MODALITIES, device, callbacks, alteration=alteration
         )
 
-    def shard_path(self, recording: Recording, facts: os.stat_result) -> Path:
-        """Path of the shard for this state of the recording's file. The name reveals nothing about the recording:
+    def segment_file_path(self, recording: Recording, facts: os.stat_result) -> Path:
+        """Path of the segment file for this state of the recording's file. Its name reveals nothing of the recording:
         only somebody who has the file, with its path and modification time, can tell."""
         state = f"{recording.key} {facts.st_size} {facts.st_mtime_ns} {self.fingerprint}"
-        return self._folder / f"{hashlib.sha256(state.encode()).hexdigest()[:_SHARD_NAME_DIGITS]}{SHARD_SUFFIX}"
+        return self._folder / f"{hashlib.sha256(state.encode()).hexdigest()[:_FILE_NAME_DIGITS]}{SEGMENT_FILE_SUFFIX}"
 
     def prepare(self, recording: Recording) -> PreparedRecording:
-        """Make the recording's shard, unless an earlier run has made it.
+        """Make the recording's segment file, unless an earlier run has made it.
 
         Raises:
             RecordingError: it cannot be read, or nothing of it decodes.
             Interrupted: the callbacks asked for it.
-            EnvironmentUnavailableError, OutputError: the shard cannot be written.
+            EnvironmentUnavailableError, OutputError: the segment file cannot be written.
         """
         if recording.problem:
             raise RecordingError("no_recordings", recording.problem, "")
         facts = check_file(recording.path)
-        shard = self.shard_path(recording, facts)
+        file = self.segment_file_path(recording, facts)
         timer = StageTimer()
-        header = shard_header(shard)
+        header = segment_file_header(file)
         reused = header is not None and header.fingerprint == self.fingerprint
         if header is None or not reused:
-            header = self._make(recording.path, facts, shard, timer)
-        status = shard_descriptions(shard)["status"]
+            header = self._make(recording.path, facts, file, timer)
+        status = segment_descriptions(file)["status"]
         return PreparedRecording(
             recording,
-            shard,
+            file,
             header,
             len(status),
             int((status != SCORABLE).sum()),
@@ -270,12 +270,12 @@ class Preparer:
             reused,
         )
 
-    def _make(self, path: Path, facts: os.stat_result, shard: Path, timer: StageTimer) -> ShardHeader:
+    def _make(self, path: Path, facts: os.stat_result, target: Path, timer: StageTimer) -> SegmentFileHeader:
         with timer.stage("digest"):
             digest = self._digest(path)
         with CropSpool(self._folder, self._settings.jpeg_quality) as spool:
             evidence = self._front_end.read(path, spool, timer)
-            header = ShardHeader(
+            header = SegmentFileHeader(
                 version=STORE_VERSION,
                 fingerprint=self.fingerprint,
                 size_bytes=facts.st_size,
@@ -286,13 +286,13 @@ class Preparer:
                 orientation_deg=evidence.orientation_deg,
                 message="; ".join([*evidence.problems, *(f"audio: {note}" for note in evidence.audio_notes)]),
             )
-            with timer.stage("audio"), atomic_write(shard) as file:
-                writer = ShardWriter(file, header)
+            with timer.stage("audio"), atomic_write(target) as file:
+                writer = SegmentFileWriter(file, header)
                 self._write(evidence, writer)
                 writer.close()
         return header
 
-    def _write(self, evidence: RecordingEvidence[Crops], writer: ShardWriter) -> None:
+    def _write(self, evidence: RecordingEvidence[Crops], writer: SegmentFileWriter) -> None:
         # A recording without audio yields no segment audio.
         for window, audio in itertools.zip_longest(evidence.plan, self._front_end.iter_segment_audio(evidence)):
             assessment = self._front_end.assess_segment(evidence, window, audio)
@@ -324,11 +324,11 @@ def _payload(assessment: SegmentAssessment[Crops], audio: SegmentAudio | None) -
 
 
 def prepare_all(recordings: Sequence[Recording], preparer: Preparer) -> Iterator[PreparedRecording]:
-    """Prepare every recording, in order; the shard of each is on disk before it is yielded.
+    """Prepare every recording, in order; the segment file of each is on disk before it is yielded.
 
     Raises:
         Interrupted: the callbacks asked for it; what was yielded before is kept.
-        AvpenetError: a shard cannot be written, or settings contradict each other.
+        AvpenetError: a segment file cannot be written, or settings contradict each other.
     """
     for recording in recordings:
         preparer.callbacks.check_stop()

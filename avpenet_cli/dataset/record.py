@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from avpenet_cli.dataset.shards import STORE_VERSION
+from avpenet_cli.dataset.segment_files import STORE_VERSION
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.runs.outputs import read_run_file
@@ -88,7 +88,7 @@ class RecordingRecord:
 
     Attributes:
         status: `prepared` or `failed`.
-        shard, shard_bytes: its file in the store and the file's size; empty and 0 if it failed.
+        shard, shard_bytes: its segment file in the store and the file's size; empty and 0 if it failed.
         reason, message: code and description of the failure; `message` of a prepared one: decoder
             errors, and what was corrected in its audio.
         sha256: digest of the recording's file.
@@ -117,7 +117,7 @@ class StoreRecord:
     Attributes:
         software: versions, by name.
         settings: flat; two runs share the store only if these agree.
-        fingerprint: digest of the settings that change the content of a shard.
+        fingerprint: digest of the settings that change the content of a segment file.
         preprocessing: what weights trained on the store were trained to see.
         notice: what weights trained on the store must state; empty for recordings of people.
     """

@@ -11,7 +11,7 @@ from avpenet_cli.dataset.annotations import read_annotations
 from avpenet_cli.dataset.index import INDEX_FILE, StoreSummary, finish_store
 from avpenet_cli.dataset.prepare import PreparedRecording, Preparer, PrepareSettings, prepare_all
 from avpenet_cli.dataset.record import STORE_FILE, read_store_file, write_unfinished
-from avpenet_cli.dataset.shards import SHARD_FOLDER, SHARD_SUFFIX
+from avpenet_cli.dataset.segment_files import SEGMENT_FILE_SUFFIX, SEGMENT_FILES_FOLDER
 from avpenet_cli.errors import Interrupted, OutputError
 from avpenet_cli.inputs import Inputs, Recording, collect
 from avpenet_cli.phrasing import plural
@@ -23,7 +23,7 @@ from avpenet_cli.runs.outputs import prepare_output_directory
 from avpenet_cli.settings import describe_differences
 from avpenet_cli.storage import storage_fault
 
-_OWN_FILES = {INDEX_FILE, SHARD_FOLDER, STORE_FILE, f"{STORE_FILE}.lock", f"{STORE_FILE}.holder"}
+_OWN_FILES = {INDEX_FILE, SEGMENT_FILES_FOLDER, STORE_FILE, f"{STORE_FILE}.lock", f"{STORE_FILE}.holder"}
 _PHANTOM_FILE = "phantoms.json"
 _PHANTOM_NOTICE = "PHANTOMS: made of synthetic patients; weights trained on it are a demonstration"
 _NAMED = 10
@@ -58,12 +58,12 @@ class PrepareResult:
     Attributes:
         recordings: all of them, in input order, failed ones included.
         summary: what the store contains.
-        unused_shards: shards of recordings, or of earlier states of them, that are not among the inputs.
+        unused_files: segment files of recordings, or of earlier states of them, that are not among the inputs.
     """
 
     recordings: tuple[PreparedRecording, ...]
     summary: StoreSummary
-    unused_shards: int
+    unused_files: int
 
     @property
     def failed(self) -> int:
@@ -90,33 +90,33 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
     require_inputs(inputs)
     annotations = read_annotations(request.ratings, request.subjects, inputs.recordings, settings.split, settings.seed)
     device = choose_device(settings.device)
-    shards = request.out / SHARD_FOLDER
-    make_store_folders(request.out, shards)
+    files = request.out / SEGMENT_FILES_FOLDER
+    make_store_folders(request.out, files)
     callbacks.set_total(len(inputs.recordings))
     with output_lock(request.out / STORE_FILE):
         before = read_store_file(request.out)
         start_store(request.out, before, settings.store_fingerprint_fields)
-        remove_temporary_files(request.out, shards)
+        remove_temporary_files(request.out, files)
         for note in (*inputs.notes, *annotations.notices):
             callbacks.warning(note)
         if left_aside := inputs.left_aside.describe():
             callbacks.info(f"left aside: {left_aside}")
         callbacks.info(f"preparing {plural(len(inputs.recordings), 'recording')} on {device}")
-        recordings = prepare_recordings(inputs.recordings, Preparer(settings, shards, callbacks), callbacks)
+        recordings = prepare_recordings(inputs.recordings, Preparer(settings, files, callbacks), callbacks)
         if not request.prune:
             _check_nothing_is_dropped(request.out, before or {}, recordings)
         splits_before = ((before or {}).get("splits") or {}).get("by_subject")
         summary = finish_store(request.out, recordings, annotations, settings, _notice(inputs), splits_before)
-    result = PrepareResult(tuple(recordings), summary, len(_unused_shards(shards, recordings)))
+    result = PrepareResult(tuple(recordings), summary, len(_unused_files(files, recordings)))
     _report_warnings(result, settings.split, callbacks)
     return result
 
 
-def make_store_folders(out: Path, shards: Path) -> None:
+def make_store_folders(out: Path, files: Path) -> None:
     """Create the folders of a store, or check that nothing else is in them; raises as `prepare_output_directory`."""
     prepare_output_directory(out, lambda name: name in _OWN_FILES)
     try:
-        shards.mkdir(mode=0o700, exist_ok=True)
+        files.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise storage_fault(out, error) from None
 
@@ -202,9 +202,9 @@ def _notice(inputs: Inputs) -> str:
     return _PHANTOM_NOTICE if any((folder / _PHANTOM_FILE).is_file() for folder in folders) else ""
 
 
-def _unused_shards(shards: Path, recordings: Iterable[PreparedRecording]) -> list[Path]:
-    used = {recording.shard.name for recording in recordings if recording.shard is not None}
-    return sorted(path for path in shards.glob(f"*{SHARD_SUFFIX}") if path.name not in used)
+def _unused_files(folder: Path, recordings: Iterable[PreparedRecording]) -> list[Path]:
+    used = {recording.file.name for recording in recordings if recording.file is not None}
+    return sorted(path for path in folder.glob(f"*{SEGMENT_FILE_SUFFIX}") if path.name not in used)
 
 
 def _report_warnings(result: PrepareResult, shares: tuple[float, float, float], callbacks: RunCallbacks) -> None:
@@ -227,8 +227,8 @@ def _report_warnings(result: PrepareResult, shares: tuple[float, float, float], 
             f"another split than before for {plural(len(summary.moved), 'subject')}, such as {summary.moved[0]}: "
             "weights trained on this store earlier must not be tested on it now"
         )
-    if result.unused_shards:
+    if result.unused_files:
         callbacks.warning(
-            f"{plural(result.unused_shards, 'shard')} of recordings that are not among the inputs now, unused; "
+            f"{plural(result.unused_files, 'segment file')} of recordings that are not among the inputs now, unused; "
             f"those that {STORE_FILE} does not name may be removed"
         )

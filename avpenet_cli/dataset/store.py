@@ -4,8 +4,8 @@ A folder that only its owner can read:
 
 - `store.json`: settings, sources and splits; see `dataset.record`.
 - `index.parquet`: one row per segment.
-- `shards/NAME.arrow`: one Arrow file per recording with one record batch per segment, so that each can be read without
-  the others. NAME reveals nothing about the recording.
+- `shards/NAME.arrow`: the segment files, one Arrow file per recording with one record batch per segment, so that each
+  segment can be read without the others. NAME reveals nothing about the recording.
 
 Does not import torch, so that processes that load data need not either.
 """
@@ -33,7 +33,7 @@ from avpenet_cli.dataset.record import (
     read_store_file,
     store_content,
 )
-from avpenet_cli.dataset.shards import FULL_SCALE, SCORABLE, SHARD_FOLDER
+from avpenet_cli.dataset.segment_files import FULL_SCALE, SCORABLE, SEGMENT_FILES_FOLDER
 from avpenet_cli.dataset.splits import SPLITS, Split
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import merge_spellings, shown
@@ -41,8 +41,8 @@ from avpenet_cli.model.architecture import Modality
 from avpenet_cli.settings import FRAMES_PER_WINDOW, Preprocessing, digest_of
 
 _REPAIR = "run the same `avpenet prepare` again to repair it"
-_OPEN_SHARDS = 64
-"""Number of shards that each reading process keeps open."""
+_OPEN_FILES = 64
+"""Number of segment files that each reading process keeps open."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +72,14 @@ class Segment:
 
 
 class SegmentStore:
-    """A store, opened for reading. Can be pickled and forked: each process opens its own shards.
+    """A store, opened for reading. Can be pickled and forked: each process opens its own segment files.
 
     Attributes:
         path: the store's folder.
         record: the content of `store.json`.
         index: one row per segment, by recording, then time: `recording`, `segment`, `start_s`, `end_s`, `subject`,
             `age_group`, `site`, the other columns of the subjects' table, `reference` (0 to 10, NaN where unrated),
-            `n_raters`, the rest of `DESCRIPTION`, `split`, `shard`.
+            `n_raters`, the rest of `DESCRIPTION`, `split`, `shard` (its segment file).
         digest: SHA-256 over everything the store was made of: recordings, settings, ratings, splits. Hexadecimal.
     """
 
@@ -112,9 +112,9 @@ class SegmentStore:
             index = pq.read_table(index_path).to_pandas()
             _check_subjects(path, index)
             for recording in record.recordings:
-                shard = recording.shard
-                if shard and (path / SHARD_FOLDER / shard).stat().st_size != recording.shard_bytes:
-                    raise SettingsError(f"the shard {shard} of {path} is incomplete", _REPAIR)
+                name = recording.shard
+                if name and (path / SEGMENT_FILES_FOLDER / name).stat().st_size != recording.shard_bytes:
+                    raise SettingsError(f"the segment file {name} of {path} is incomplete", _REPAIR)
         except OSError as error:
             raise SettingsError(f"the store {path} lacks a file: {error.filename}: {error.strerror}", _REPAIR) from None
         return cls(path, record, index, digest_of(content))
@@ -174,7 +174,7 @@ class SegmentStore:
             frame_indices: decode only those of these frames that are stored; all by default.
 
         Raises:
-            SettingsError: an unscorable segment, which has no payload; a damaged shard.
+            SettingsError: an unscorable segment, which has no payload; a damaged segment file.
             IndexError: no such row.
         """
         row = self._scorable_row(number)
@@ -213,22 +213,22 @@ class SegmentStore:
             )
         return row
 
-    def _batch(self, shard: str, number: int) -> Any:
-        path = self.path / SHARD_FOLDER / shard
+    def _batch(self, name: str, number: int) -> Any:
+        path = self.path / SEGMENT_FILES_FOLDER / name
         if self._owner != os.getpid():  # forked: the parent's readers share locks that are never released here
             self._readers, self._owner = OrderedDict(), os.getpid()
         try:
-            reader = self._readers.pop(shard, None)
+            reader = self._readers.pop(name, None)
             if reader is None:
                 options = pa.ipc.IpcReadOptions(use_threads=False)
                 reader = pa.ipc.open_file(pa.memory_map(str(path)), options=options)
             batch = reader.get_batch(number)
         except (OSError, ValueError) as error:  # Arrow's own errors are among them
             raise SettingsError(
-                f"the shard {path} cannot be read: {error}", "remove it and run the same `avpenet prepare` again"
+                f"the segment file {path} cannot be read: {error}", "remove it and run the same `avpenet prepare` again"
             ) from None
-        self._readers[shard] = reader
-        if len(self._readers) > _OPEN_SHARDS:
+        self._readers[name] = reader
+        if len(self._readers) > _OPEN_FILES:
             self._readers.popitem(last=False)
         return batch
 
@@ -254,6 +254,6 @@ def _decode_crop(jpeg: Any, row: pd.Series[Any]) -> np.ndarray:
     if crop is None:
         raise SettingsError(
             f"a face of segment {row['segment']} of {row['recording']} cannot be read",
-            "remove its shard and run the same `avpenet prepare` again",
+            "remove its segment file and run the same `avpenet prepare` again",
         )
     return cv2.cvtColor(crop, cv2.COLOR_BGR2RGB)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from avpenet_cli.audio.mel import log_mel
-from avpenet_cli.dataset.shards import SCORABLE
+from avpenet_cli.dataset.segment_files import SCORABLE
 from avpenet_cli.dataset.store import Segment, SegmentStore
 from avpenet_cli.errors import AvpenetError, Interrupted, RecordingError, SettingsError
 from avpenet_cli.evaluation.conditions import CLEAN, Condition, cover_faces, reason_not_computable

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from avpenet_cli.dataset.record import RecordingRecord
-from avpenet_cli.dataset.shards import SCORABLE
+from avpenet_cli.dataset.segment_files import SCORABLE
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.evaluation.conditions import CLEAN
 from avpenet_cli.evaluation.evaluate import Evaluation

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from avpenet_cli.dataset.shards import SCORABLE
+from avpenet_cli.dataset.segment_files import SCORABLE
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.experiment.descriptions import CLEAN_VIEW
 from avpenet_cli.experiment.inputs import Condition, Inputs

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file as load_tensors
 from safetensors.torch import save as serialise
 
-from avpenet_cli.dataset.shards import SCORABLE
+from avpenet_cli.dataset.segment_files import SCORABLE
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError, Interrupted, NoSpaceError

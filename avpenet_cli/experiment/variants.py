@@ -28,7 +28,7 @@ from avpenet_cli.dataset.record import (
     write_store_record,
 )
 from avpenet_cli.dataset.run import make_store_folders, prepare_recordings, remove_temporary_files, start_store
-from avpenet_cli.dataset.shards import DESCRIPTION, SCORABLE, SHARD_FOLDER, shard_descriptions
+from avpenet_cli.dataset.segment_files import DESCRIPTION, SCORABLE, SEGMENT_FILES_FOLDER, segment_descriptions
 from avpenet_cli.dataset.splits import SPLITS
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import RecordingError, SettingsError, reason
@@ -162,12 +162,12 @@ def make_variant(
     )
     fields = prepare_settings.store_fingerprint_fields | alteration.fingerprint_fields
     fields |= {"variant.of": store.digest, "variant.recordings": f"{len(included)} ({digest_of(included)[:12]})"}
-    shards = out / SHARD_FOLDER
-    make_store_folders(out, shards)
+    files = out / SEGMENT_FILES_FOLDER
+    make_store_folders(out, files)
     with output_lock(out / STORE_FILE):
         start_store(out, read_store_file(out), fields)
-        remove_temporary_files(out, shards)
-        preparer = Preparer(prepare_settings, shards, callbacks, alteration)
+        remove_temporary_files(out, files)
+        preparer = Preparer(prepare_settings, files, callbacks, alteration)
         callbacks.set_total(len(available))
         prepared = {item.recording.name: item for item in prepare_recordings(available, preparer, callbacks)}
         absent = {
@@ -210,7 +210,7 @@ def _variant_preparation(store: SegmentStore, settings: VariantSettings, device:
         "device": device,
     }
     base = from_dict(PrepareSettings, stored | parts, f"the settings of {store.path}")
-    if digest_of(base.shard_fingerprint_fields) != record.fingerprint:
+    if digest_of(base.segment_fingerprint_fields) != record.fingerprint:
         raise SettingsError(
             f"the store {store.path} was prepared by a version of avpenet that prepares otherwise",
             "prepare it again: what differs between versions would count as the variant's effect",
@@ -221,11 +221,11 @@ def _variant_preparation(store: SegmentStore, settings: VariantSettings, device:
 
 
 def _variant_index(store: SegmentStore, prepared: dict[str, PreparedRecording], absent: dict[str, str]) -> pd.DataFrame:
-    """The store's index with what the shards of the variant say of each segment."""
+    """The store's index with what the segment files of the variant say of each segment."""
     parts = []
     for name, rows in store.index.groupby("recording", sort=False):
         item = prepared.get(str(name))
-        if item is None or item.shard is None:
+        if item is None or item.file is None:
             why = absent.get(str(name)) or (item.failure.code if item and item.failure else MISSING)
             part = rows[list(DESCRIPTION.names)].assign(status=Status.UNSCORABLE.value, reason=why, flags="", shard="")
             empty = [
@@ -233,7 +233,7 @@ def _variant_index(store: SegmentStore, prepared: dict[str, PreparedRecording], 
             ]
             parts.append(part.assign(**dict.fromkeys(empty, np.nan)).assign(crops=0))
             continue
-        part = shard_descriptions(item.shard).assign(shard=item.shard.name)
+        part = segment_descriptions(item.file).assign(shard=item.file.name)
         if not _same_places(part, rows):
             raise SettingsError(
                 f"{name} gives other segments than in the store {store.path}", "prepare the store again"

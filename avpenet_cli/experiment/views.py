@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from avpenet_cli.audio.mel import NO_SIGNAL_PEAK, log_mel
 from avpenet_cli.audio.voice import voice_activity
-from avpenet_cli.dataset.shards import SCORABLE
+from avpenet_cli.dataset.segment_files import SCORABLE
 from avpenet_cli.dataset.store import Segment, SegmentStore
 from avpenet_cli.evaluation.conditions import Cover, cover_faces
 from avpenet_cli.experiment.noise import WHITE, Noise, NoiseFolder
@@ -80,7 +80,7 @@ class StoreView(SegmentStore):
         folder: recordings of noise; None for white noise.
 
     Raises:
-        SettingsError: noise without recordings of it; a shard that cannot be read.
+        SettingsError: noise without recordings of it; a segment file that cannot be read.
         ValueError: `store` is a view.
     """
 
@@ -102,7 +102,7 @@ class StoreView(SegmentStore):
         super().__init__(store.path, store.record, index, digest_of(content))
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__.copy()  # `_store` opens its own shards; there are none here
+        return self.__dict__.copy()  # `_store` opens its own segment files; there are none here
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

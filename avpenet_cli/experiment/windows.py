@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from avpenet_cli.dataset.shards import SCORABLE
+from avpenet_cli.dataset.segment_files import SCORABLE
 from avpenet_cli.settings import FRAME_STEP_S, FRAMES_PER_WINDOW
 
 MIN_WINDOW_SHARE = 0.8

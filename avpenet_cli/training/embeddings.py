@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from avpenet_cli.dataset.shards import SCORABLE
+from avpenet_cli.dataset.segment_files import SCORABLE
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import Interrupted, SettingsError
 from avpenet_cli.model.architecture import Modality

@@ -109,7 +109,7 @@ def test_a_killed_run_resumes_to_the_same_store(archive: Workspace, unbroken: Pa
     assert len(list((store / "shards").glob("*.arrow"))) == 1
     with pytest.raises(SettingsError, match="is not finished"):
         SegmentStore.open(store)
-    (store / "shards" / ".half.arrow.x.tmp").write_bytes(b"half a shard")
+    (store / "shards" / ".half.arrow.x.tmp").write_bytes(b"half a segment file")
     again = archive.prepare(store=store)
     assert again.code == 0
     assert "1.mp4: 1 segment, from an earlier run" in again.err
@@ -289,7 +289,7 @@ def test_a_finished_store_is_kept_when_no_input_exists(options: list[str], place
 
 
 @pytest.mark.slow
-def test_a_changed_recording_gets_a_new_shard(place: Workspace, archive: Workspace) -> None:
+def test_a_changed_recording_gets_a_new_segment_file(place: Workspace, archive: Workspace) -> None:
     place.archive = place.folder / "archive"
     shutil.copytree(archive.archive, place.archive)
     first = place.prepare(store=place.folder / "other")
@@ -304,5 +304,5 @@ def test_a_changed_recording_gets_a_new_shard(place: Workspace, archive: Workspa
     answer = place.prepare("--prune", store=place.folder / "other")
     assert answer.code == 0
     assert answer.err.count("from an earlier run") == 1  # 2.mp4
-    assert "3 shards of recordings that are not among the inputs now, unused" in answer.err
+    assert "3 segment files of recordings that are not among the inputs now, unused" in answer.err
     assert SegmentStore.open(place.folder / "other").index["recording"].tolist() == ["1.mp4", "2.mp4", "2.mp4"]

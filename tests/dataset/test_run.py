@@ -63,7 +63,7 @@ def test_a_run_reports_the_total_first_and_every_recording(
     assert recorder.events[0] == "total 2"
     assert recorder.events.count("item") == 2
     assert [recording.recording.name for recording in result.recordings] == ["1.mp4", "2.mp4"]
-    assert (result.failed, result.unused_shards) == (1, 0)
+    assert (result.failed, result.unused_files) == (1, 0)
     assert result.summary.rated == {"train": 1, "validation": 0, "test": 0}
     assert SegmentStore.open(request_.out).record.splits.rated_segments == result.summary.rated
     assert capsys.readouterr() == ("", "")

@@ -17,7 +17,7 @@ import pytest
 
 from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.dataset.record import STORE_FILE
-from avpenet_cli.dataset.shards import SHARD_FOLDER, quantise_waveform
+from avpenet_cli.dataset.segment_files import SEGMENT_FILES_FOLDER, quantise_waveform
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.scoring.network import Network
@@ -239,17 +239,17 @@ def test_an_incomplete_or_altered_store_is_refused(copied: Path, tmp_path: Path)
     with pytest.raises(OutputError, match="cannot be read"):
         SegmentStore.open(copied)
     (copied / STORE_FILE).write_text(json.dumps(content))
-    shard = copied / SHARD_FOLDER / content["recordings"][0]["shard"]
-    whole = shard.read_bytes()
-    shard.write_bytes(whole[:-100])
+    file = copied / SEGMENT_FILES_FOLDER / content["recordings"][0]["shard"]
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
     with pytest.raises(SettingsError, match="is incomplete"):
         SegmentStore.open(copied)
-    shard.unlink()
+    file.unlink()
     with pytest.raises(SettingsError, match="lacks a file"):
         SegmentStore.open(copied)
-    shard.write_bytes(whole)
+    file.write_bytes(whole)
     SegmentStore.open(copied).segment(0)
-    shard.write_bytes(b"\0" * len(whole))
+    file.write_bytes(b"\0" * len(whole))
     with pytest.raises(SettingsError, match="cannot be read"):
         SegmentStore.open(copied).segment(0)
 

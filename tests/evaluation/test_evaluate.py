@@ -15,7 +15,7 @@ import pytest
 
 from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.dataset.record import STORE_FILE
-from avpenet_cli.dataset.shards import SCORABLE
+from avpenet_cli.dataset.segment_files import SCORABLE
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import Interrupted, OutputError, SettingsError

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avpenet_cli.dataset.shards import SCORABLE, SHARD_FOLDER
+from avpenet_cli.dataset.segment_files import SCORABLE, SEGMENT_FILES_FOLDER
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.experiment.alteration import VariantSettings
@@ -223,7 +223,7 @@ def test_a_killed_run_resumes_with_what_it_has(store: SegmentStore, archive: Pat
     assert killed.returncode == -signal.SIGKILL
     with pytest.raises(SettingsError, match="is not finished"):
         SegmentStore.open(out)
-    kept = {path: path.stat().st_mtime_ns for path in (out / SHARD_FOLDER).glob("*.arrow")}
+    kept = {path: path.stat().st_mtime_ns for path in (out / SEGMENT_FILES_FOLDER).glob("*.arrow")}
     assert len(kept) == 1
     recordings, messages = find_recordings(store, [str(archive)]), Messages()
     variant = make_variant(store, recordings, VariantSettings(denoise="none"), out, messages, device="cpu")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from avpenet_cli.dataset.shards import SCORABLE
+from avpenet_cli.dataset.segment_files import SCORABLE
 from avpenet_cli.experiment.windows import Windows
 
 

@@ -12,7 +12,14 @@ from avpenet_cli.audio.mel import log_mel
 from avpenet_cli.dataset.annotations import read_annotations
 from avpenet_cli.dataset.index import finish_store
 from avpenet_cli.dataset.prepare import PreparedRecording, PrepareSettings
-from avpenet_cli.dataset.shards import SCORABLE, SHARD_FOLDER, STORE_VERSION, Payload, ShardHeader, ShardWriter
+from avpenet_cli.dataset.segment_files import (
+    SCORABLE,
+    SEGMENT_FILES_FOLDER,
+    STORE_VERSION,
+    Payload,
+    SegmentFileHeader,
+    SegmentFileWriter,
+)
 from avpenet_cli.inputs import Recording
 from avpenet_cli.settings import FaceSettings, digest_of
 from avpenet_cli.storage import atomic_write
@@ -50,13 +57,13 @@ def make_store(
     rng = np.random.default_rng(7)
     recordings, prepared, ratings = [], [], ["recording,start_s,end_s,value,scale,rater"]
     store = folder / "store"
-    (store / SHARD_FOLDER).mkdir(parents=True)
+    (store / SEGMENT_FILES_FOLDER).mkdir(parents=True)
     for subject in range(subjects):
         name = f"r{subject}.mp4"
         recording = Recording(folder / name, name, name)
-        header = ShardHeader(
+        header = SegmentFileHeader(
             STORE_VERSION,
-            digest_of(SETTINGS.shard_fingerprint_fields),
+            digest_of(SETTINGS.segment_fingerprint_fields),
             1,
             1,
             f"{subject:064x}",
@@ -65,16 +72,16 @@ def make_store(
             0,
             "",
         )
-        shard = store / SHARD_FOLDER / f"{subject}.arrow"
-        with atomic_write(shard) as file:
-            writer = ShardWriter(file, header)
+        target = store / SEGMENT_FILES_FOLDER / f"{subject}.arrow"
+        with atomic_write(target) as file:
+            writer = SegmentFileWriter(file, header)
             for segment in range(segments):
                 pain = pains[(subject * segments + segment) % len(pains)]
                 ratings.append(f"{name},{3 * segment},{3 * segment + 3},{pain:.3f},NRS,self")
                 writer.write(_segment_fields(segment, faces), _payload(pain, faces, rng, audio))
             writer.close()
         recordings.append(recording)
-        prepared.append(PreparedRecording(recording, shard, header, segments))
+        prepared.append(PreparedRecording(recording, target, header, segments))
     (folder / "ratings.csv").write_text("\n".join(ratings) + "\n")
     names = "".join(f"r{subject}.mp4,s{subject}\n" for subject in range(subjects))
     (folder / "subjects.csv").write_text("recording,subject\n" + names)

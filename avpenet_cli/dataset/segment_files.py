@@ -1,4 +1,4 @@
-"""The segments of one recording as an Arrow file, one record batch each."""
+"""Segment files: the segments of one recording as an Arrow file, one record batch each."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from avpenet_cli.audio.mel import NO_SIGNAL_PEAK
 
-SHARD_FOLDER, SHARD_SUFFIX = "shards", ".arrow"
+SEGMENT_FILES_FOLDER, SEGMENT_FILE_SUFFIX = "shards", ".arrow"
+"""The format has `shards` for the folder and `shard` for a file; shards of a run (`--shard`) are something else."""
 
 STORE_VERSION = 1
-"""Version of the store's format; raised when a field of a shard, the index or `store.json` changes its meaning."""
+"""Version of the store's format; raised when a field of segment files, index or `store.json` changes its meaning."""
 
 SCORABLE = "scorable"
 """`status` of a segment with a payload; others have a `reason`."""
@@ -59,12 +60,12 @@ _PAYLOAD = pa.schema(
         ("places", pa.list_(pa.uint8())),
     ]
 )
-_SHARD = pa.schema([*DESCRIPTION, *_PAYLOAD])
+_SEGMENT = pa.schema([*DESCRIPTION, *_PAYLOAD])
 
 
 @dataclass(frozen=True)
-class ShardHeader:
-    """Metadata of a shard.
+class SegmentFileHeader:
+    """Metadata of a segment file.
 
     Attributes:
         version: of the store's format.
@@ -89,7 +90,7 @@ class ShardHeader:
 
 @dataclass(frozen=True, eq=False)
 class Payload:
-    """What a shard stores for one scorable segment.
+    """What a segment file stores for one scorable segment.
 
     Attributes:
         spectrogram: (128, 300) float32 in [0, 1].
@@ -104,7 +105,7 @@ class Payload:
     frame_indices: tuple[int, ...]
 
 
-class ShardWriter:
+class SegmentFileWriter:
     """Writes the segments of one recording, in order.
 
     Args:
@@ -112,9 +113,9 @@ class ShardWriter:
         header: written before the first segment.
     """
 
-    def __init__(self, file: IO[bytes], header: ShardHeader) -> None:
+    def __init__(self, file: IO[bytes], header: SegmentFileHeader) -> None:
         written = json.dumps(asdict(header), sort_keys=True).encode()
-        self._schema = _SHARD.with_metadata({_HEADER: written})
+        self._schema = _SEGMENT.with_metadata({_HEADER: written})
         self._writer = pa.ipc.new_file(file, self._schema)
 
     def write(self, description: dict[str, Any], payload: Payload | None) -> None:
@@ -163,18 +164,18 @@ def _single_list(values: Any) -> Any:
     return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
 
 
-def shard_header(path: Path) -> ShardHeader | None:
-    """Metadata of a shard; None where there is no complete shard of this version."""
+def segment_file_header(path: Path) -> SegmentFileHeader | None:
+    """Metadata of a segment file; None where there is no complete one of this version."""
     try:
         with pa.memory_map(str(path)) as file:
             plain = json.loads(pa.ipc.open_file(file).schema.metadata[_HEADER])
-        header = ShardHeader(**plain)
+        header = SegmentFileHeader(**plain)
     except (OSError, pa.ArrowInvalid, ValueError, LookupError, TypeError):
         return None
     return header if header.version == STORE_VERSION else None
 
 
-def shard_descriptions(path: Path) -> pd.DataFrame:
+def segment_descriptions(path: Path) -> pd.DataFrame:
     """The columns of `DESCRIPTION`, one row per segment; their payload is not read."""
     with pa.memory_map(str(path)) as file:
         # Columns of a memory-mapped file cost nothing until they are read; `included_fields` would copy what it skips.
