@@ -19,7 +19,8 @@ from avpenet_cli.shards.shard import Shard
 
 if TYPE_CHECKING:
     from avpenet_cli.runs.manifest import Totals
-    from avpenet_cli.scoring.run import ScoredRecording, ScoreRequest
+    from avpenet_cli.scoring.request import ScoreRequest
+    from avpenet_cli.scoring.run import ScoredRecording
 
 
 def score(
@@ -166,7 +167,7 @@ def score(
         check_format(out)
         # From here on, because loading libraries and weights takes seconds and cannot be interrupted safely.
         with reporter.stopping_on_signals():
-            from avpenet_cli.scoring.run import ScoreRequest
+            from avpenet_cli.scoring.request import ScoreRequest
 
             request = ScoreRequest(
                 inputs,

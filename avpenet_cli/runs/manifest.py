@@ -22,6 +22,7 @@ from avpenet_cli.runs.manifest_entries import (
     RecordedAtEntry,
     RecordingEntry,
     SecondsEntry,
+    ShardEntry,
     StoreEntry,
     TableEntry,
     Timing,
@@ -71,6 +72,8 @@ class Manifest:
             `--calibration`.
         store: the segment store; only if `avpenet evaluate` wrote the table.
         history: the last line of the table's history before this run; None if the table has no history of its own.
+        shards: the runs that scored, where `avpenet merge` put their outcomes together; `software` and `host` are of
+            the first of them, `device` of all.
     """
 
     manifest_version: int
@@ -93,6 +96,7 @@ class Manifest:
     calibration: CalibrationEntry | None = None
     store: StoreEntry | None = None
     history: HistoryHead | None = None
+    shards: list[ShardEntry] | None = None
 
     @classmethod
     def of(
@@ -113,19 +117,23 @@ class Manifest:
         left_aside: LeftAside | None = None,
         warning: str = "",
         history: HistoryHead | None = None,
+        host: HostFacts | None = None,
+        software: dict[str, str] | None = None,
+        shards: list[ShardEntry] | None = None,
     ) -> Manifest:
-        """The manifest of a run with these weights and settings, made by the software that is running now.
+        """The manifest of a run with these weights and settings.
 
         Args:
             warning: joins the weights' notice.
+            host, software: that scored; None for this computer, and for what is running now.
         """
-        notice = f"{description.notice} {warning}".strip()
+        notice = f"{description.notice} {warning}" if warning else description.notice
         weights = to_dict(description) | {"notice": notice}
         del weights["preprocessing"]
         return cls(
             manifest_version=MANIFEST_VERSION,
             notice=notice,
-            software=software_versions(),
+            software=software or software_versions(),
             device=device,
             weights=weights | {"digest": description.digest},
             preprocessing=description.preprocessing,
@@ -134,7 +142,7 @@ class Manifest:
             totals=totals,
             timing=timing,
             recordings=list(recordings),
-            host=host_facts(),
+            host=host or host_facts(),
             command=command,
             left_aside=left_aside,
             summaries=list(summaries),
@@ -142,13 +150,14 @@ class Manifest:
             baseline=baseline,
             calibration=calibration,
             history=history,
+            shards=shards,
         )
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write it as JSON; raises as `storage.write_json`."""
     content = to_dict(manifest)
-    for name in ("store", "recorded_at", "baseline", "calibration", "history"):
+    for name in ("store", "recorded_at", "baseline", "calibration", "history", "shards"):
         if content[name] is None:
             del content[name]
     write_json(path, content)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from avpenet_cli.records import Balance
+from avpenet_cli.runs.host import HostFacts
 from avpenet_cli.tables import SCHEMA_VERSION
 
 
@@ -256,3 +257,26 @@ class StoreEntry:
     sha256: str
     split: str
     left_out_site: str | None
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """A shard of a merged table: which run scored its recordings, where and when.
+
+    Attributes:
+        shard: such as `3 of 16`.
+        sha256: digest of its manifest, hexadecimal.
+        recordings: number of its recordings.
+        device: that scored.
+        host: the kind of computer.
+        version: of avpenet.
+        timing: of its latest run; a run that was killed and resumed began earlier.
+    """
+
+    shard: str
+    sha256: str
+    recordings: int
+    device: str
+    host: HostFacts
+    version: str
+    timing: Timing

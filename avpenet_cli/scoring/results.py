@@ -15,6 +15,7 @@ from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.runs.history import History, HistoryHead, Outcome, ReadFile, locked_history
+from avpenet_cli.runs.host import HostFacts
 from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.manifest import (
     Manifest,
@@ -22,15 +23,17 @@ from avpenet_cli.runs.manifest import (
     file_entry,
     manifest_path,
     read_derived,
+    read_table_name,
     recording_entry,
     weights_mark,
     write_manifest,
 )
-from avpenet_cli.runs.manifest_entries import RecordedAtEntry, RecordingEntry, TableEntry, Timing
+from avpenet_cli.runs.manifest_entries import RecordedAtEntry, RecordingEntry, ShardEntry, TableEntry, Timing
 from avpenet_cli.runs.outputs import refuse_overwriting
 from avpenet_cli.scoring.embeddings import EmbeddingStore, files_of_embeddings, write_embeddings
 from avpenet_cli.scoring.patient_change import PatientChanges, patient_changes
 from avpenet_cli.scoring.recorded_at import NOWHERE, StartTimes, iso, start_times
+from avpenet_cli.scoring.request import ScoreRequest
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS, Summary, recording_row, subject_row
 from avpenet_cli.storage import storage_fault
 from avpenet_cli.tables import (
@@ -47,7 +50,6 @@ from avpenet_cli.tables import (
 
 if TYPE_CHECKING:
     from avpenet_cli.scoring.calibrated import Calibration
-    from avpenet_cli.scoring.run import ScoreRequest
     from avpenet_cli.study.subjects import Subjects
 
 
@@ -72,6 +74,14 @@ def partial_path(table: Path) -> Path:
 def tables_of(table: Path) -> tuple[Path, ...]:
     """A score table and the tables beside it."""
     return table, recordings_path(table), subjects_path(table)
+
+
+def check_manifest_owner(out: Path) -> None:
+    """Raise where `scores.csv` and `scores.parquet` would share a manifest, which can certify only one of them."""
+    path = manifest_path(out)
+    owner = read_table_name(path)
+    if owner is not None and owner != out.name:
+        raise OutputError(f"{path} belongs to {owner}", "choose an --out whose name differs in more than its suffix")
 
 
 def refuse_replacing_others(table: Path, *, with_subjects: bool) -> None:
@@ -112,15 +122,31 @@ class RunFacts:
 
     Attributes:
         device: the device that scored.
-        totals: sums over all recordings.
         reused: keys of the recordings that an earlier run had scored.
         started: when the run began, with offset.
+        merged: of the shards whose outcomes these are; None where the run itself scored.
     """
 
     device: str
-    totals: Totals
     reused: set[str]
     started: datetime
+    merged: MergedShards | None = None
+
+
+@dataclass(frozen=True)
+class MergedShards:
+    """What a merge states of the runs that scored.
+
+    Attributes:
+        entries: of the shards that scored something, in order.
+        read: their manifests, for the history.
+        host, software: of the first of them.
+    """
+
+    entries: list[ShardEntry]
+    read: list[ReadFile]
+    host: HostFacts
+    software: dict[str, str]
 
 
 class DerivedColumns(Protocol):
@@ -138,6 +164,7 @@ class _Written:
 
     table: TableEntry
     summaries: list[TableEntry]
+    totals: Totals
     entries: list[RecordingEntry] = field(default_factory=list)
     known_starts: int = 0
 
@@ -217,7 +244,14 @@ class Results:
         out = self._request.out
         with locked_history(out) as history:
             written, finished = self._write(journal, facts, callbacks, history.head, store)
-            self._append(history, [*written, manifest_path(out)], facts.started)
+            merged = facts.merged
+            self._append(
+                history,
+                [*written, manifest_path(out)],
+                facts.started,
+                event="merge" if merged else "score",
+                read=merged.read if merged else (),
+            )
         return finished
 
     def _write(
@@ -265,7 +299,7 @@ class Results:
             request.weights.description,
             device=facts.device,
             table=written.table,
-            totals=facts.totals.entry(),
+            totals=written.totals.entry(),
             timing=Timing.between(facts.started, datetime.now().astimezone()),
             recordings=written.entries,
             recorded_at=RecordedAtEntry(self.starts.source, written.known_starts, unknown),
@@ -275,16 +309,27 @@ class Results:
             command=request.command,
             left_aside=request.inputs.left_aside,
             history=head,
+            host=facts.merged.host if facts.merged else None,
+            software=facts.merged.software if facts.merged else None,
+            shards=facts.merged.entries if facts.merged else None,
         )
         write_manifest(manifest_path(request.out), manifest)
         self.remove_partial()
         return [request.out.with_name(table.file) for table in written.tables], manifest.timing.finished
 
     def _append(
-        self, history: History, written: Sequence[Path], started: datetime, outcome: Outcome = "finished"
+        self,
+        history: History,
+        written: Sequence[Path],
+        started: datetime,
+        outcome: Outcome = "finished",
+        *,
+        event: str = "score",
+        read: Sequence[ReadFile] = (),
     ) -> None:
         command = self._request.command
-        history.append("score", written=written, read=self._read, command=command, started=started, outcome=outcome)
+        read = [*self._read, *read]
+        history.append(event, written=written, read=read, command=command, started=started, outcome=outcome)
 
     def _read_entry(self, content: str, path: Path, sha256: str) -> ReadFile:
         # Under pseudonyms no name stays that somebody gave to a file.
@@ -387,6 +432,7 @@ class Results:
                 )
                 for path, columns, rows in tables
             ],
+            collected.totals,
             collected.entries,
             collected.known_starts,
         )
@@ -402,6 +448,7 @@ class _Collected:
     subject_of: Mapping[str, str]
     reused: set[str]
     derived: Sequence[DerivedColumns]
+    totals: Totals = field(default_factory=Totals)
     entries: list[RecordingEntry] = field(default_factory=list)
     recordings: list[Row] = field(default_factory=list)
     subjects: dict[str, Summary] = field(default_factory=dict)
@@ -420,6 +467,7 @@ class _Collected:
                 self.subjects.setdefault(subject, Summary(weights.cut_points)).add(recording.name, outcome)
             if outcome is None:
                 continue
+            self.totals.add(outcome)
             self.known_starts += start is not None
             with_time = not self.request.pseudonymised or self.starts.source != NOWHERE
             file = file_entry(self.journal.file_facts(recording), with_time=with_time)

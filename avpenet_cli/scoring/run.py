@@ -8,10 +8,10 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, RecordingError
-from avpenet_cli.inputs import Inputs, Recording
+from avpenet_cli.errors import AvpenetError, Interrupted, RecordingError
+from avpenet_cli.inputs import Recording
 from avpenet_cli.media.probe import check_file
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome
@@ -21,7 +21,7 @@ from avpenet_cli.runs.guard import refuse_dropping, require_inputs, unreadable
 from avpenet_cli.runs.history import Outcome, refuse_unusable_history
 from avpenet_cli.runs.journal import Journal, count_unfinished, journal_path
 from avpenet_cli.runs.lock import output_lock
-from avpenet_cli.runs.manifest import Totals, manifest_path, read_table_name
+from avpenet_cli.runs.manifest import manifest_path
 from avpenet_cli.scoring.embeddings import (
     EmbeddingStore,
     check_embeddings_path,
@@ -35,64 +35,24 @@ from avpenet_cli.scoring.lanes.worker_process import WorkerSetup
 from avpenet_cli.scoring.lanes.workers import WorkerLanes
 from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.recorded_at import CONTAINER
-from avpenet_cli.scoring.results import Results, RunFacts, partial_path, refuse_replacing_others, tables_of
+from avpenet_cli.scoring.request import ScoreRequest
+from avpenet_cli.scoring.results import (
+    Results,
+    RunFacts,
+    check_manifest_owner,
+    partial_path,
+    refuse_replacing_others,
+    tables_of,
+)
 from avpenet_cli.scoring.scorer import Scorer, failed_outcome
 from avpenet_cli.scoring.shared_network import can_be_shared
-from avpenet_cli.settings import RunSettings, result_settings
+from avpenet_cli.settings import result_settings
 from avpenet_cli.storage import storage_fault, temporary_prefix
 from avpenet_cli.tables import check_format
 from avpenet_cli.version import __version__
-from avpenet_cli.weights import WeightsEntry
 
 _MAX_AHEAD = 1000
 """Finished recordings that may wait in memory for a long one before them."""
-
-
-@dataclass(frozen=True)
-class ScoreRequest:
-    """The request for one run.
-
-    Attributes:
-        inputs: the recordings, from `inputs.collect`.
-        out: the table to write; .csv, .parquet or .jsonl.
-        weights: from `weights.find` or `weights.default_entry`.
-        settings: how to score.
-        pseudonymised: the recordings' names are pseudonyms, so no other name may appear in any output.
-        overwrite: start over, whatever `out` and its journal contain.
-        prune: drop from `out` what is no longer among the inputs or can no longer be read.
-        recorded_at: where the recordings' times come from; see `recorded_at.start_times`.
-        subjects: a table of recordings and subjects, for a table of subjects.
-        baseline: `quiet` for the columns `change` and `change_se`.
-        calibration: site.json of `avpenet calibrate`, for the columns `calibrated`, `interval_lo`, `interval_hi` and
-            `abstained`.
-        csv_bom: begin CSV files with a byte order mark, by which Excel recognises UTF-8.
-        embeddings: also write the segments' embeddings to this .parquet file beside `out`; see `scoring.embeddings`.
-        digests: read every scored file once more, for its SHA-256 in the manifest.
-        command: the command line, for the manifest; without paths.
-        part_of: all recordings, where `inputs` are one shard of them and may be none: tables are matched to all.
-    """
-
-    inputs: Inputs
-    out: Path
-    weights: WeightsEntry
-    settings: RunSettings
-    pseudonymised: bool = False
-    overwrite: bool = False
-    prune: bool = False
-    recorded_at: str | None = None
-    subjects: Path | None = None
-    baseline: Literal["quiet"] | None = None
-    calibration: Path | None = None
-    csv_bom: bool = False
-    embeddings: Path | None = None
-    digests: bool = True
-    command: str = ""
-    part_of: Inputs | None = None
-
-    @property
-    def collection(self) -> Inputs:
-        """All recordings, whether or not this run scores only one shard of them."""
-        return self.part_of or self.inputs
 
 
 @dataclass(frozen=True)
@@ -206,11 +166,10 @@ def _score_into(
     _announce(request, lanes, callbacks)
     if store is not None and (again := len(journal.held() - store.held())):
         callbacks.info(f"{plural(again, 'recording')} without embeddings: scored again")
-    totals, seen, reused = Totals(), set[str](), set[str]()
+    seen, reused = set[str](), set[str]()
     try:
         recordings = request.inputs.recordings
         for scored in iter_scored(recordings, lanes, journal, callbacks, digests=request.digests, store=store):
-            totals.add(scored.outcome)
             seen.add(scored.recording.key)
             if scored.reused:
                 reused.add(scored.recording.key)
@@ -222,7 +181,7 @@ def _score_into(
     if not request.prune and (names := _held_but_failed(request, journal)):
         finished = _write_partial(results, journal, seen, started, "failed")
         refuse_dropping(request.out, [], names, kept=f", and {finished}")
-    facts = RunFacts(device_name(lanes.device), totals, reused, started)
+    facts = RunFacts(device_name(lanes.device), reused, started)
     journal.end_run(results.write(journal, facts, callbacks, store))
     if request.prune:
         if store is not None:
@@ -351,14 +310,6 @@ def _write_partial(results: Results, journal: Journal, seen: set[str], started: 
     except AvpenetError as error:
         return error.message
     return f"what is finished is in {path.name}" if path else ""
-
-
-def check_manifest_owner(out: Path) -> None:
-    """Raise where `scores.csv` and `scores.parquet` would share a manifest, which can certify only one of them."""
-    path = manifest_path(out)
-    owner = read_table_name(path)
-    if owner is not None and owner != out.name:
-        raise OutputError(f"{path} belongs to {owner}", "choose an --out whose name differs in more than its suffix")
 
 
 def _remove_leftovers(out: Path, embeddings: Path | None, *, journal_too: bool) -> None:

@@ -12,8 +12,9 @@ from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import resolve_settings
 from avpenet_cli.runs.guard import require_inputs
 from avpenet_cli.scoring.embeddings import check_embeddings_path
-from avpenet_cli.scoring.results import refuse_replacing_others
-from avpenet_cli.scoring.run import ScoredRecording, ScoreRequest, check_manifest_owner, fingerprint, score_recordings
+from avpenet_cli.scoring.request import ScoreRequest
+from avpenet_cli.scoring.results import check_manifest_owner, refuse_replacing_others
+from avpenet_cli.scoring.run import ScoredRecording, fingerprint, score_recordings
 from avpenet_cli.shards.plan import PlanRequest, ShardPlan, plan_shards
 from avpenet_cli.shards.shard import Shard, shard_file, shard_output
 from avpenet_cli.tables import check_format

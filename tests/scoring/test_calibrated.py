@@ -20,9 +20,9 @@ from avpenet_cli.inputs import Inputs, LeftAside, Recording
 from avpenet_cli.records import Balance, Quality, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.runs.journal import Journal
-from avpenet_cli.runs.manifest import Totals, weights_mark
+from avpenet_cli.runs.manifest import weights_mark
+from avpenet_cli.scoring.request import ScoreRequest
 from avpenet_cli.scoring.results import Results, RunFacts
-from avpenet_cli.scoring.run import ScoreRequest
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.study.score_tables import read_scores
 from avpenet_cli.tables import CALIBRATED_COLUMNS, CHANGE_COLUMNS, COLUMNS
@@ -85,7 +85,7 @@ def requested(folder: Path, **options: object) -> ScoreRequest:
 
 def written(request: ScoreRequest, journal: Journal) -> tuple[list[dict[str, str]], list[str]]:
     lines = Lines()
-    Results(request).write(journal, RunFacts("cpu", Totals(), set(), datetime.now(UTC)), lines)
+    Results(request).write(journal, RunFacts("cpu", set(), datetime.now(UTC)), lines)
     with request.out.open(newline="") as file:
         return list(csv.DictReader(file)), lines.lines
 
@@ -218,7 +218,7 @@ def test_report_compares_the_raw_score_and_says_so(
 def test_other_formats_have_the_same_columns(suffix: str, journal: Journal, tmp_path: Path) -> None:
     path, out = calibration(tmp_path, site(mark=MARK)), tmp_path / f"scores{suffix}"
     request = requested(tmp_path, calibration=path, baseline="quiet", out=out)
-    Results(request).write(journal, RunFacts("cpu", Totals(), set(), datetime.now(UTC)), Lines())
+    Results(request).write(journal, RunFacts("cpu", set(), datetime.now(UTC)), Lines())
     table = pd.read_parquet(out) if suffix == ".parquet" else pd.read_json(out, lines=True)
     assert list(table.columns[-6:]) == [column.name for column in (*CHANGE_COLUMNS, *CALIBRATED_COLUMNS)]
     assert table["calibrated"].tolist()[:4] == [2.0, 5.0, 9.0, 3.5] and table["abstained"].tolist()[:4] == [0] * 4

@@ -31,7 +31,8 @@ from avpenet_cli.records import Balance, Quality, RecordingOutcome, SegmentScore
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.scoring.embeddings import EmbeddingStore, check_embeddings_path, write_embeddings
 from avpenet_cli.scoring.network import Network, SegmentTokens
-from avpenet_cli.scoring.run import ScoredRecording, ScoreRequest, score_recordings
+from avpenet_cli.scoring.request import ScoreRequest
+from avpenet_cli.scoring.run import ScoredRecording, score_recordings
 from avpenet_cli.scoring.scorer import Scorer
 from avpenet_cli.scoring.shared_network import SharedNetwork
 from avpenet_cli.settings import RunSettings

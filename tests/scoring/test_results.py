@@ -16,9 +16,8 @@ from avpenet_cli.inputs import Inputs, LeftAside, Recording
 from avpenet_cli.records import Balance, Quality, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.runs.journal import Journal, journal_path
-from avpenet_cli.runs.manifest import Totals
+from avpenet_cli.scoring.request import ScoreRequest
 from avpenet_cli.scoring.results import Results, RunFacts, refuse_replacing_others
-from avpenet_cli.scoring.run import ScoreRequest
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry
 from tests.support.weight_descriptions import make_description
@@ -77,7 +76,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def complete(request: ScoreRequest, journal: Journal) -> list[str]:
     lines = Lines()
-    Results(request).write(journal, RunFacts("cpu", Totals(), set(), datetime.now(UTC)), lines)
+    Results(request).write(journal, RunFacts("cpu", set(), datetime.now(UTC)), lines)
     return lines.lines
 
 
@@ -200,7 +199,7 @@ def test_full_disk_leaves_the_old_files_whole(
 ) -> None:
     note("a.mp4", SCORED)
     results = Results(requested(tmp_path))
-    facts = RunFacts("cpu", Totals(), set(), datetime.now(UTC))
+    facts = RunFacts("cpu", set(), datetime.now(UTC))
     results.write(journal, facts, Lines())
     before = (tmp_path / where).read_bytes()
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -11,7 +11,8 @@ from avpenet_cli.errors import Interrupted, SettingsError
 from avpenet_cli.inputs import collect
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.runs.callbacks import RunCallbacks
-from avpenet_cli.scoring.run import ScoreRequest, score_recordings
+from avpenet_cli.scoring.request import ScoreRequest
+from avpenet_cli.scoring.run import score_recordings
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import UNTRAINED, WeightsEntry, find
 

@@ -16,9 +16,8 @@ from avpenet_cli.report.analysis import ReportSettings
 from avpenet_cli.report.run import ReportRequest, run_report
 from avpenet_cli.runs.callbacks import NO_CALLBACKS
 from avpenet_cli.runs.journal import Journal
-from avpenet_cli.runs.manifest import Totals
+from avpenet_cli.scoring.request import ScoreRequest
 from avpenet_cli.scoring.results import Results, RunFacts
-from avpenet_cli.scoring.run import ScoreRequest
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.stats.bootstrap import Resampling
 from avpenet_cli.verification.nodes import Node, State, Verification
@@ -110,7 +109,7 @@ def score(
             outcome = RecordingOutcome(Status.SCORED, segments, Balance(6.0, 6.0), facts={"container": "mp4"})
             sha256 = hashlib.sha256(recording.path.read_bytes()).hexdigest()
             journal.note(recording, recording.path.stat(), outcome, sha256)
-        Results(request).write(journal, RunFacts("cpu", Totals(), set(), datetime.now(UTC)), NO_CALLBACKS)
+        Results(request).write(journal, RunFacts("cpu", set(), datetime.now(UTC)), NO_CALLBACKS)
 
 
 def report(archive: Archive) -> None:
