@@ -18,9 +18,11 @@ from avpenet_cli.records import Flag, Modalities, RecordingOutcome
 from avpenet_cli.shards.shard import Shard
 
 if TYPE_CHECKING:
+    from avpenet_cli.inputs import Inputs
     from avpenet_cli.runs.manifest import Totals
     from avpenet_cli.scoring.request import ScoreRequest
     from avpenet_cli.scoring.run import ScoredRecording
+    from avpenet_cli.settings import RunSettings
 
 
 def score(
@@ -155,9 +157,13 @@ def score(
         part = None if shard is None else Shard.parse(shard)
         settings = read_settings(RunSettings, config, options)
         inputs = collect(paths or [], files_from, recursive, pseudonymise)
+        if part is not None and out is None:
+            raise SettingsError("--shard without --out", "name the table that the shards make, e.g. --out scores.csv")
         if dry_run:
             from avpenet_cli.cli.dry_run import print_plan
 
+            if part is not None and out is not None:
+                inputs = _foreseen(inputs, out, part, settings, prune=prune)
             return print_plan(inputs, settings, pseudonymised=pseudonymise is not None)
         if out is None:
             raise SettingsError("--out is missing", "name the table to write, e.g. --out scores.csv")
@@ -209,14 +215,24 @@ def _baseline(text: str | None) -> Literal["quiet"] | None:
     return None if text is None else "quiet"
 
 
+def _foreseen(inputs: Inputs, out: Path, shard: Shard, settings: RunSettings, *, prune: bool) -> Inputs:
+    """The recordings that a run of this shard would score; no plan is written."""
+    from avpenet_cli.shards.plan import PlanRequest, foresee_plan
+
+    plan = foresee_plan(PlanRequest(out, shard.count, inputs, {}, settings.decoding, prune=prune))
+    return plan.part_of(inputs, shard)
+
+
 def _score(request: ScoreRequest, shard: Shard | None, totals: Totals, reporter: Reporter) -> None:
     """Score, log and count every recording, or those of one shard, after the weights' notice."""
     from avpenet_cli.scoring.run import score_recordings
-    from avpenet_cli.scoring.sharded import score_shard
+    from avpenet_cli.scoring.sharded import report_unmerged_shards, score_shard
 
     notice = request.weights.description.notice
     if notice:
         reporter.warning(notice, event="notice")
+    if shard is None:
+        report_unmerged_shards(request.out, reporter)
     scores = score_recordings(request, reporter) if shard is None else score_shard(request, shard, reporter)
     for scored in scores:
         totals.add(scored.outcome)

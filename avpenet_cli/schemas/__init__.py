@@ -26,6 +26,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     from avpenet_cli.runs.log_lines import LOG_VERSION, LogLine
     from avpenet_cli.runs.manifest import MANIFEST_VERSION, Manifest
     from avpenet_cli.runs.status import STATUS_VERSION, OutputStatus
+    from avpenet_cli.shards.plan import PLAN_VERSION, ShardPlan
     from avpenet_cli.study.pack import PACK_VERSION, Pack
     from avpenet_cli.verification.nodes import VERIFY_VERSION, Verification
 
@@ -65,6 +66,9 @@ def schemas() -> dict[str, dict[str, Any]]:
     monitor = document_schema(MonitorDocument, f"avpenet monitor (monitor.json), version {MONITOR_VERSION}")
     monitor["properties"]["schema_version"]["const"] = MONITOR_VERSION
     generated["monitor.schema.json"] = monitor
+    plan = document_schema(ShardPlan, f"plan of the shards of an output (plan.json), version {PLAN_VERSION}")
+    plan["properties"]["plan_version"]["const"] = PLAN_VERSION
+    generated["shard_plan.schema.json"] = plan
     return {name: {"$schema": _DIALECT} | schema for name, schema in generated.items()}
 
 

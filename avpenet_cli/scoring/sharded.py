@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.inputs import Inputs
+from avpenet_cli.inputs import Recording
+from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import resolve_settings
 from avpenet_cli.runs.guard import require_inputs
+from avpenet_cli.runs.journal import count_unfinished, journal_path
 from avpenet_cli.scoring.embeddings import check_embeddings_path
 from avpenet_cli.scoring.request import ScoreRequest
 from avpenet_cli.scoring.results import check_manifest_owner, refuse_replacing_others
 from avpenet_cli.scoring.run import ScoredRecording, fingerprint, score_recordings
-from avpenet_cli.shards.plan import PlanRequest, ShardPlan, plan_shards
-from avpenet_cli.shards.shard import Shard, shard_file, shard_output
+from avpenet_cli.shards.plan import PlanRequest, plan_shards, read_plan
+from avpenet_cli.shards.shard import Shard, shard_file, shard_output, shards_folder
 from avpenet_cli.tables import check_format
 
 
@@ -46,14 +48,36 @@ def score_shard(
     embeddings = None if request.embeddings is None else embeddings_of_shard(request.out, shard, request.embeddings)
     request = replace(request, settings=resolve_settings(request.settings))
     plan = plan_shards(plan_request(request, shard), callbacks)
-    part = replace(
-        request,
-        inputs=inputs_of_shard(request.inputs, plan, shard),
-        part_of=request.inputs,
-        out=shard_output(request.out, shard),
-        embeddings=embeddings,
-    )
+    inputs, out = plan.part_of(request.inputs, shard), shard_output(request.out, shard)
+    _report_scored_elsewhere(request.out, out, inputs.recordings, callbacks)
+    part = replace(request, inputs=inputs, part_of=request.inputs, out=out, embeddings=embeddings)
     yield from score_recordings(part, callbacks)
+
+
+def report_unmerged_shards(out: Path, callbacks: RunCallbacks) -> None:
+    """Warn before a run over all inputs where the output has shards and no run or merge has made it yet.
+
+    Raises:
+        OutputError: as `read_plan`.
+    """
+    plan = read_plan(out)
+    if plan is not None and not journal_path(out).exists():
+        callbacks.warning(
+            f"{shards_folder(out).name} has {plural(plan.count, 'shard')} of {out.name}, which this run does not use: "
+            "avpenet merge unites them"
+        )
+
+
+def _report_scored_elsewhere(whole: Path, out: Path, recordings: Sequence[Recording], callbacks: RunCallbacks) -> None:
+    """Warn where a run over all inputs has scored more of a shard than the shard's own runs."""
+    if not journal_path(whole).exists():
+        return
+    again = count_unfinished(out, recordings) - count_unfinished(whole, recordings)
+    if again > 0:
+        callbacks.warning(
+            f"{whole.name} already has {plural(again, 'recording')} of this shard, which are scored again here: "
+            "a shard uses only its own"
+        )
 
 
 def plan_request(request: ScoreRequest, shard: Shard) -> PlanRequest:
@@ -73,12 +97,6 @@ def plan_request(request: ScoreRequest, shard: Shard) -> PlanRequest:
         prune=request.prune,
         command=request.command,
     )
-
-
-def inputs_of_shard(inputs: Inputs, plan: ShardPlan, shard: Shard) -> Inputs:
-    """The recordings of one shard, in the order of the inputs."""
-    keys = plan.keys_of(shard)
-    return replace(inputs, recordings=tuple(item for item in inputs.recordings if item.key in keys))
 
 
 def embeddings_of_shard(out: Path, shard: Shard, embeddings: Path) -> Path:

@@ -89,6 +89,11 @@ class ShardPlan:
         """Keys of a shard's recordings."""
         return frozenset(item.key for item in self.recordings if item.shard == shard.number)
 
+    def part_of(self, inputs: Inputs, shard: Shard) -> Inputs:
+        """The recordings of a shard, in the order of the inputs."""
+        keys = self.keys_of(shard)
+        return replace(inputs, recordings=tuple(item for item in inputs.recordings if item.key in keys))
+
     def inputs(self) -> Inputs:
         """All recordings as inputs, without paths, which only the shards' journals have."""
         recordings = tuple(Recording(Path(), item.name, item.key, item.problem) for item in self.recordings)
@@ -164,12 +169,28 @@ def plan_shards(request: PlanRequest, callbacks: RunCallbacks = NO_CALLBACKS) ->
     with _turn(plan_path(request.out), callbacks):
         known = read_plan(request.out)
         if known is not None:
-            _check_same(known, request)
+            _check_count(known, request)
+            _check_settings(known, request)
+            _check_recordings(known, request)
         plan = _planned(known, request, callbacks)
         # The commands of two shards differ; the plan is the same.
         if known is None or replace(plan, command=known.command) != known:
             write_json(plan_path(request.out), asdict(plan))
     return plan
+
+
+def foresee_plan(request: PlanRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> ShardPlan:
+    """The plan that `plan_shards` would write. Writes nothing, and compares no settings: this may be another computer,
+    such as a cluster's login node, whose device would decide otherwise.
+
+    Raises:
+        OutputError, Interrupted: as `plan_shards`.
+    """
+    known = read_plan(request.out)
+    if known is not None:
+        _check_count(known, request)
+        _check_recordings(known, request)
+    return _planned(known, request, callbacks)
 
 
 @contextlib.contextmanager
@@ -190,19 +211,42 @@ def _turn(path: Path, callbacks: RunCallbacks) -> Iterator[None]:
         yield
 
 
-def _check_same(known: ShardPlan, request: PlanRequest) -> None:
-    folder = shards_folder(request.out)
-    start_over = f"choose another --out, or remove {folder} to start over"
+def _check_count(known: ShardPlan, request: PlanRequest) -> None:
     if known.count != request.count:
-        raise OutputError(f"{folder} is divided into {plural(known.count, 'shard')}, not {request.count}", start_over)
+        folder = shards_folder(request.out)
+        raise OutputError(
+            f"{folder} is divided into {plural(known.count, 'shard')}, not {request.count}", _start_over(folder)
+        )
+
+
+def _check_settings(known: ShardPlan, request: PlanRequest) -> None:
     stored, wanted = (
         {name: json.dumps(value) for name, value in each.items()} for each in (known.settings, request.settings)
     )
     if differences := describe_differences(stored, wanted):
-        raise OutputError(f"{folder} has shards with other weights or settings: {differences}", start_over)
-    if not request.prune:
-        named = {recording.key for recording in request.inputs.recordings}
-        refuse_dropping(folder, [item.name for item in known.recordings if item.key not in named], [])
+        folder = shards_folder(request.out)
+        raise OutputError(f"{folder} has shards with other weights or settings: {differences}", _start_over(folder))
+
+
+def _check_recordings(known: ShardPlan, request: PlanRequest) -> None:
+    """Raise where a recording of the plan is not among the inputs, which may be those of a mistyped folder."""
+    if request.prune:
+        return
+    folder = shards_folder(request.out)
+    named = {recording.key for recording in request.inputs.recordings}
+    missing = [item.name for item in known.recordings if item.key not in named]
+    before = {item.key for item in known.recordings}
+    moved = set(missing) & {recording.name for recording in request.inputs.recordings if recording.key not in before}
+    if moved:
+        raise OutputError(
+            f"{folder} has {plural(len(moved), 'recording')} under another path than here (such as {min(moved)})",
+            "give them the same path on every computer, or --prune to process them again under this one",
+        )
+    refuse_dropping(folder, missing, [])
+
+
+def _start_over(folder: Path) -> str:
+    return f"choose another --out, or remove {folder} to start over"
 
 
 def _planned(known: ShardPlan | None, request: PlanRequest, callbacks: RunCallbacks) -> ShardPlan:
