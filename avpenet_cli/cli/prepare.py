@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,10 @@ from avpenet_cli.cli.options import Debug, Quiet, Recursive
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
+from avpenet_cli.shards.shard import Shard
 
 if TYPE_CHECKING:
+    from avpenet_cli.dataset.prepare import PreparedRecording
     from avpenet_cli.dataset.run import PrepareResult
 
 
@@ -46,6 +49,13 @@ def prepare(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="The other settings: audio, face, quality, decoding.")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Prepare only part K of N of the recordings; when all are done, avpenet merge STORE finishes it.",
+        ),
+    ] = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Drop from STORE what is no longer among the inputs or cannot be read.")
     ] = False,
@@ -68,13 +78,21 @@ def prepare(
     with run_callbacks(quiet, debug=debug) as callbacks:
         from avpenet_cli.dataset.prepare import PrepareSettings
         from avpenet_cli.dataset.run import PrepareRequest, prepare_dataset
+        from avpenet_cli.dataset.sharded import prepare_shard
         from avpenet_cli.settings import read_settings
 
+        part = None if shard is None else Shard.parse(shard)
         settings = read_settings(PrepareSettings, config, options)
         request = PrepareRequest(tuple(paths), ratings, subjects, out, settings, recursive, prune)
-        result = prepare_dataset(request, callbacks)
-        code = ExitCode.SOME_FAILED if result.failed else ExitCode.OK
-        callbacks.summary(f"{_last_line(result)}; in {(time.monotonic() - started) / 60:.1f} min", code)
+        if part is None:
+            result = prepare_dataset(request, callbacks)
+            line, failed = last_line(result), result.failed
+        else:
+            recordings = prepare_shard(request, part, callbacks)
+            failed = sum(1 for recording in recordings if recording.failure is not None)
+            line = _shard_line(part, recordings, failed)
+        code = ExitCode.SOME_FAILED if failed else ExitCode.OK
+        callbacks.summary(f"{line}; in {(time.monotonic() - started) / 60:.1f} min", code)
     return code
 
 
@@ -85,10 +103,19 @@ def _shares(text: str) -> list[float]:
         raise SettingsError(f"--split {text}: not numbers", "give three, such as 0.7,0.15,0.15") from None
 
 
-def _last_line(result: PrepareResult) -> str:
+def last_line(result: PrepareResult) -> str:
+    """What a finished store holds."""
     summary = result.summary
     rated = ", ".join(f"{split} {count} of {summary.subjects[split]}" for split, count in summary.rated.items())
     return (
         f"{plural(len(result.recordings), 'recording')}, {result.failed} failed, "
         f"{plural(sum(summary.segments.values()), 'segment')}; rated segments of subjects: {rated}"
+    )
+
+
+def _shard_line(shard: Shard, recordings: Sequence[PreparedRecording], failed: int) -> str:
+    segments = sum(recording.segments for recording in recordings)
+    return (
+        f"shard {shard}: {plural(len(recordings), 'recording')}, {failed} failed, {plural(segments, 'segment')}; "
+        "avpenet merge finishes the store when all shards are prepared"
     )

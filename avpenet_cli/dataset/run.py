@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avpenet_cli.dataset.annotations import read_annotations
+from avpenet_cli.dataset.annotations import Annotations, read_annotations
 from avpenet_cli.dataset.index import INDEX_FILE, StoreSummary, finish_store
 from avpenet_cli.dataset.prepare import PreparedRecording, Preparer, PrepareSettings, prepare_all
 from avpenet_cli.dataset.record import STORE_FILE, read_store_file, write_unfinished
 from avpenet_cli.dataset.segment_files import SEGMENT_FILE_SUFFIX, SEGMENT_FILES_FOLDER
+from avpenet_cli.dataset.shard_records import refuse_running_shards
 from avpenet_cli.errors import Interrupted, OutputError
 from avpenet_cli.inputs import Inputs, Recording, collect
 from avpenet_cli.phrasing import plural
@@ -81,7 +82,7 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
         SettingsError: tables or settings that cannot be used; no input exists; the same file under two subjects.
         OutputError: `out` contains something else, or a store made with other settings, or one that would lose
             recordings without `prune`.
-        OutputLockedError: another run writes to it.
+        OutputLockedError: another run writes to it, or a shard of it.
         EnvironmentUnavailableError: no such device, no space.
         Interrupted: the callbacks asked for it; what was done is kept.
     """
@@ -94,22 +95,70 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
     make_store_folders(request.out, files)
     callbacks.set_total(len(inputs.recordings))
     with output_lock(request.out / STORE_FILE):
+        refuse_running_shards(request.out)
         before = read_store_file(request.out)
         start_store(request.out, before, settings.store_fingerprint_fields)
         remove_temporary_files(request.out, files)
-        for note in (*inputs.notes, *annotations.notices):
-            callbacks.warning(note)
-        if left_aside := inputs.left_aside.describe():
-            callbacks.info(f"left aside: {left_aside}")
+        report_inputs(inputs, annotations, callbacks)
         callbacks.info(f"preparing {plural(len(inputs.recordings), 'recording')} on {device}")
         recordings = prepare_recordings(inputs.recordings, Preparer(settings, files, callbacks), callbacks)
-        if not request.prune:
-            _check_nothing_is_dropped(request.out, before or {}, recordings)
-        splits_before = ((before or {}).get("splits") or {}).get("by_subject")
-        summary = finish_store(request.out, recordings, annotations, settings, _notice(inputs), splits_before)
-    result = PrepareResult(tuple(recordings), summary, len(_unused_files(files, recordings)))
-    _report_warnings(result, settings.split, callbacks)
+        finish = StoreFinish(request.out, before, recordings, annotations, settings, phantom_notice(inputs.recordings))
+        return finish_checked(finish, callbacks, prune=request.prune)
+
+
+@dataclass(frozen=True)
+class StoreFinish:
+    """All that the index and `store.json` are made from.
+
+    Attributes:
+        out: the store.
+        before: the content of its `store.json`, complete or not; None where there was none.
+        recordings: all of them, in input order, failed ones included.
+        annotations, settings: of the whole store.
+        notice: what weights trained on it must state.
+    """
+
+    out: Path
+    before: dict[str, Any] | None
+    recordings: Sequence[PreparedRecording]
+    annotations: Annotations
+    settings: PrepareSettings
+    notice: str
+
+
+def finish_checked(finish: StoreFinish, callbacks: RunCallbacks, *, prune: bool) -> PrepareResult:
+    """Write index and `store.json`, unless the store would lose recordings, and report what a person should check.
+
+    Args:
+        prune: let it lose them.
+
+    Raises:
+        OutputError: it would.
+        AvpenetError: as `finish_store`.
+    """
+    before = finish.before or {}
+    if not prune:
+        _check_nothing_is_dropped(finish.out, before, finish.recordings)
+    summary = finish_store(
+        finish.out,
+        finish.recordings,
+        finish.annotations,
+        finish.settings,
+        finish.notice,
+        (before.get("splits") or {}).get("by_subject"),
+    )
+    unused = _unused_files(finish.out / SEGMENT_FILES_FOLDER, finish.recordings)
+    result = PrepareResult(tuple(finish.recordings), summary, len(unused))
+    _report_warnings(result, finish.settings.split, callbacks)
     return result
+
+
+def report_inputs(inputs: Inputs, annotations: Annotations, callbacks: RunCallbacks) -> None:
+    """What a person should know of the inputs and of the tables."""
+    for note in (*inputs.notes, *annotations.notices):
+        callbacks.warning(note)
+    if left_aside := inputs.left_aside.describe():
+        callbacks.info(f"left aside: {left_aside}")
 
 
 def make_store_folders(out: Path, files: Path) -> None:
@@ -196,9 +245,9 @@ def _check_nothing_is_dropped(out: Path, before: dict[str, Any], recordings: Seq
     refuse_dropping(out, not_named, not_readable, kept=", and what was prepared now is kept for the next run")
 
 
-def _notice(inputs: Inputs) -> str:
+def phantom_notice(recordings: Iterable[Recording]) -> str:
     """Recordings beside a `phantoms.json` are phantoms, and weights trained on them state it."""
-    folders = {recording.path.parent for recording in inputs.recordings}
+    folders = {recording.path.parent for recording in recordings}
     return _PHANTOM_NOTICE if any((folder / _PHANTOM_FILE).is_file() for folder in folders) else ""
 
 
