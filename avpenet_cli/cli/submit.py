@@ -1,0 +1,246 @@
+"""`avpenet submit`: score in shards, as jobs of a batch system or as processes of this machine, and merge them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperArgument
+
+from avpenet_cli.cli.options import Debug, Quiet
+from avpenet_cli.cli.reporter import Reporter, run_callbacks
+from avpenet_cli.errors import ExitCode, OutputError, SettingsError
+from avpenet_cli.phrasing import plural
+
+if TYPE_CHECKING:
+    from avpenet_cli.cluster.work import ShardedWork
+
+_SHARDS = 16
+_MERGED_ONLY = frozenset({"subjects", "baseline", "calibration", "csv_bom"})
+"""Options of `score` that need all recordings."""
+_REFUSED = {
+    "shard": "each job gets its own",
+    "overwrite": "a job that is started again would start over; to do that, remove the folder .shards",
+    "dry_run": "give it to submit, before --, or to score alone",
+}
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Options of `submit` for its engines; None where they were not given."""
+
+    jobs: int | None
+    quiet: bool
+    debug: bool
+    slurm: dict[str, Any]
+
+
+def submit(
+    context: typer.Context,
+    command: Annotated[
+        list[str],
+        typer.Argument(metavar="-- COMMAND", help="score with its inputs and options, --out among them."),
+    ],
+    engine: Annotated[
+        str,
+        typer.Option(metavar="slurm|local", help="slurm: an array job. local: processes of this machine."),
+    ],
+    array: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Number of shards. [default: those there are, else 16]")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Shards at a time. [default: slurm: all; local: one for each GPU, else what cores and memory allow]",
+        ),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="LIMIT", help="slurm: time limit of a job, which is then requeued. [default: 4:00:00]"),
+    ] = None,
+    partition: Annotated[str | None, typer.Option(help="slurm: partition of all jobs.")] = None,
+    account: Annotated[str | None, typer.Option(help="slurm: account that is charged.")] = None,
+    qos: Annotated[str | None, typer.Option(help="slurm: quality of service.")] = None,
+    gres: Annotated[str | None, typer.Option(help="slurm: resources of a shard's job, such as gpu:1.")] = None,
+    mem: Annotated[str | None, typer.Option(help="slurm: memory of a job, such as 8G.")] = None,
+    cpus: Annotated[int | None, typer.Option(min=1, help="slurm: cores of a shard's job.")] = None,
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[=VALUE]", help="slurm: another option of sbatch, for all jobs; can be repeated."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the command of each job.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Score in shards as jobs, and merge them; jobs that are stopped, preempted or lost resume.
+
+    Everything after -- is the command that would score on one machine. Follow the jobs with avpenet status OUT.
+    """
+    run = _ENGINES.get(engine)
+    if run is None:
+        raise SettingsError(f"--engine {engine}: no such engine", f"use {' or '.join(_ENGINES)}")
+    slurm = {
+        "time": time,
+        "partition": partition,
+        "account": account,
+        "qos": qos,
+        "gres": gres,
+        "mem": mem,
+        "cpus": cpus,
+        "sbatch": sbatch,
+    }
+    given = [name for name, value in slurm.items() if value not in (None, [])]
+    if given and engine != "slurm":
+        raise SettingsError(f"--{given[0]} is for --engine slurm", f"leave it out with --engine {engine}")
+    parsed = parse_command(context, command)
+    work = _sharded_work(context, parsed, array)
+    if dry_run:
+        for arguments in [*map(work.shard_command, work.shards), work.merge_command()]:
+            print(shlex.join(["avpenet", *arguments]))
+        return ExitCode.OK
+    return run(work, parsed, EngineOptions(jobs, quiet, debug, slurm))
+
+
+def parse_command(context: typer.Context, words: Sequence[str]) -> typer.Context:
+    """Parse the command to be run, by its own rules, without running it.
+
+    Raises:
+        SettingsError: it is no command that can be divided, or has an option that cannot be given here.
+        TyperException: an option is wrong.
+    """
+    name, *arguments = words
+    if name == "avpenet" and arguments:
+        name, *arguments = arguments
+    command = _command(context, name) if name in ("score", "prepare") else None
+    if command is None or not any(parameter.name == "shard" for parameter in command.params):
+        raise SettingsError(f"submit {name}: cannot be divided into shards", "give score with its options after --")
+    parsed: typer.Context = command.make_context(f"avpenet {name}", arguments)
+    for parameter in command.params:
+        advice = _REFUSED.get(parameter.name or "")
+        if advice is not None and _is_given(parsed, parameter.name):
+            raise SettingsError(f"{parameter.opts[0]} cannot be submitted: {advice}", "leave it out")
+    if parsed.params.get("files_from") == "-":
+        raise SettingsError(
+            "--files-from - cannot be submitted: jobs have no standard input", "write the list to a file"
+        )
+    if parsed.params.get("out") is None:
+        raise SettingsError("--out is missing", "name the output after --, e.g. -- score ... --out scores.csv")
+    return parsed
+
+
+def _sharded_work(context: typer.Context, parsed: typer.Context, array: int | None) -> ShardedWork:
+    """The command divided: options that need all recordings go to the merge; which that has as well, to both."""
+    from avpenet_cli.cluster.work import ShardedWork
+    from avpenet_cli.shards.plan import read_plan
+    from avpenet_cli.shards.shard import MOST_SHARDS, shards_folder
+    from avpenet_cli.tables import check_format
+
+    name, out = str(parsed.command.name), Path(parsed.params["out"])
+    if name == "score":
+        check_format(out)
+    plan = read_plan(out)
+    count = array or (plan.count if plan else _SHARDS)
+    if count > MOST_SHARDS:
+        raise SettingsError(f"--array {count}: too many shards", f"at most {MOST_SHARDS}")
+    if plan is not None and plan.count != count:
+        folder = shards_folder(out)
+        raise OutputError(
+            f"{folder} is divided into {plural(plan.count, 'shard')}, not {count}",
+            f"leave --array out, choose another --out, or remove {folder} to start over",
+        )
+    merge = _command(context, "merge")
+    merged = {parameter.name for parameter in merge.params} if merge else set()
+    options: list[str] = []
+    merge_options: list[str] = []
+    inputs: list[str] = []
+    for parameter in parsed.command.params:
+        if not _is_given(parsed, parameter.name):
+            continue
+        value = parsed.params[parameter.name or ""]
+        values = value if isinstance(value, list | tuple) else [value]
+        if isinstance(parameter, TyperArgument):
+            inputs += map(str, values)
+            continue
+        words = [word for item in values for word in _option(parameter, item)]
+        if parameter.name not in _MERGED_ONLY:
+            options += words
+        if parameter.name in merged and parameter.name != "out":
+            merge_options += words
+    private = parsed.params.get("pseudonymise") is not None
+    return ShardedWork(name, out, count, tuple(options), tuple(inputs), tuple(merge_options), private)
+
+
+def _option(parameter: Any, value: object) -> list[str]:
+    if isinstance(value, bool):
+        return [parameter.opts[0] if value else parameter.secondary_opts[0]]
+    # With =, because a value may begin with a dash.
+    return [f"{parameter.opts[0]}={value}"]
+
+
+def _is_given(parsed: typer.Context, name: str | None) -> bool:
+    source = parsed.get_parameter_source(name or "")
+    return source is not None and source.name == "COMMANDLINE" and parsed.params.get(name or "") is not None
+
+
+def _command(context: typer.Context, name: str) -> Any:
+    commands: dict[str, Any] = getattr(context.find_root().command, "commands", {})
+    return commands.get(name)
+
+
+def _slurm(work: ShardedWork, parsed: typer.Context, options: EngineOptions) -> int:
+    from avpenet_cli.cluster.slurm import SlurmOptions, parse_minutes, submit_to_slurm
+    from avpenet_cli.cluster.work import jobs_folder
+
+    given = options.slurm
+    others: dict[str, str | bool] = {
+        name: given[name] for name in ("partition", "account", "qos", "mem") if given[name] is not None
+    }
+    for text in given["sbatch"] or []:
+        name, has_value, value = text.lstrip("-").partition("=")
+        others[name] = value if has_value else True
+    record = submit_to_slurm(
+        work,
+        SlurmOptions(parse_minutes(given["time"] or "4:00:00"), options.jobs, given["cpus"], given["gres"], others),
+    )
+    if not options.quiet:
+        out, log = shlex.quote(str(work.out)), jobs_folder(work.out)
+        print(f"shards:  job {record.array_job}, {plural(work.count, 'task')}; task 0 is shard 1")
+        print(f"merge:   job {record.merge_job}, when no shard runs or waits any more")
+        print(f"logs:    {log}")
+        print(f"follow:  avpenet status {out}; squeue --me")
+        print(f"cancel:  scancel {record.array_job} {record.merge_job}")
+        print("resume:  the same command again")
+    return ExitCode.OK
+
+
+def _local(work: ShardedWork, parsed: typer.Context, options: EngineOptions) -> int:
+    from avpenet_cli.cluster.local import LocalOptions, default_options, run_locally
+
+    with run_callbacks(options.quiet, ("shards", "shard"), debug=options.debug) as callbacks:
+        if options.jobs is not None:
+            local = LocalOptions(options.jobs)
+        else:
+            local = default_options(_workers(parsed), use_gpus=parsed.params.get("device") in (None, "auto", "cuda"))
+        code = run_locally(work, local, callbacks)
+        _summarise(work, code, callbacks)
+    return code
+
+
+def _workers(parsed: typer.Context) -> int:
+    """Recordings that each shard takes at a time; `auto` takes the whole machine."""
+    text = str(parsed.params.get("workers") or 1)
+    return int(text) if text.isdecimal() else 10_000
+
+
+def _summarise(work: ShardedWork, code: ExitCode, callbacks: Reporter) -> None:
+    failed = "; recordings failed, see avpenet status" if code else ""
+    callbacks.summary(f"{plural(work.count, 'shard')} merged into {work.out}{failed}", code)
+
+
+_ENGINES: dict[str, Callable[[ShardedWork, typer.Context, EngineOptions], int]] = {"slurm": _slurm, "local": _local}
