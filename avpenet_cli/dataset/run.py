@@ -94,7 +94,7 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
     files = request.out / SEGMENT_FILES_FOLDER
     make_store_folders(request.out, files)
     callbacks.set_total(len(inputs.recordings))
-    with output_lock(request.out / STORE_FILE):
+    with output_lock(request.out / STORE_FILE, callbacks) as lease:
         refuse_running_shards(request.out)
         before = read_store_file(request.out)
         start_store(request.out, before, settings.store_fingerprint_fields)
@@ -102,6 +102,7 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
         report_inputs(inputs, annotations, callbacks)
         callbacks.info(f"preparing {plural(len(inputs.recordings), 'recording')} on {device}")
         recordings = prepare_recordings(inputs.recordings, Preparer(settings, files, callbacks), callbacks)
+        lease.check()
         finish = StoreFinish(request.out, before, recordings, annotations, settings, phantom_notice(inputs.recordings))
         return finish_checked(finish, callbacks, prune=request.prune)
 

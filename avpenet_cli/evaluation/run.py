@@ -80,7 +80,7 @@ def evaluate_weights(request: EvaluateRequest, callbacks: RunCallbacks = NO_CALL
     choose_device(run.device)
     prepare_evaluation_directory(request.out, request.overwrite)
     callbacks.set_total(recordings)
-    with output_lock(request.out / EVALUATION_FILE):
+    with output_lock(request.out / EVALUATION_FILE, callbacks) as lease:
         remove_temporary_files(request.out)
         refuse_unusable_history(request.out / EVALUATION_FILE)
         network = Network(entry, run)
@@ -91,6 +91,7 @@ def evaluate_weights(request: EvaluateRequest, callbacks: RunCallbacks = NO_CALL
         evaluation = evaluate(store, split, network, request.conditions, request.seed, callbacks)
         for name, reason in evaluation.not_computable.items():
             callbacks.warning(f"{name} is not computable: {reason}")
+        lease.check()
         callbacks.info("writing the report and the tables")
         record = write_evaluation(request.out, store, split, network, run, evaluation, request.conditions, request.seed)
         record_run(

@@ -36,7 +36,7 @@ from avpenet_cli.experiment.train import (
 from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
-from avpenet_cli.runs.lock import output_lock
+from avpenet_cli.runs.lock import Lease, output_lock
 from avpenet_cli.runs.outputs import prepare_output_directory, refuse_existing
 from avpenet_cli.stats.estimate import to_json
 from avpenet_cli.storage import make_private_folder, write_json
@@ -94,11 +94,11 @@ def run_experiment(request: ExperimentRequest, callbacks: RunCallbacks = NO_CALL
     if not request.resume:
         remedy = "give --resume to continue it, or choose another --out"
         refuse_existing(request.out / RUN_FILE, remedy)
-    with output_lock(request.out / RUN_FILE):
+    with output_lock(request.out / RUN_FILE, callbacks) as lease:
         quiet = _Quiet(callbacks)
         inputs = Inputs(store, request.out, request.recordings, request.noise, quiet, request.device)
         begin_or_resume(request.out, ExperimentIdentity.of(request.settings, inputs))
-        return _run(request, settings, inputs, callbacks, quiet)
+        return _run(request, settings, inputs, callbacks, quiet, lease)
 
 
 def plan_experiment(request: ExperimentRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> Estimate:
@@ -140,6 +140,7 @@ def _run(
     inputs: Inputs,
     callbacks: RunCallbacks,
     quiet: RunCallbacks,
+    lease: Lease,
 ) -> ExperimentResult:
     columns_shown(settings, inputs.store)
     conditions, absent = inputs.conditions(settings), not_run(request.settings, inputs)
@@ -156,11 +157,13 @@ def _run(
     callbacks.set_total(len(tasks))
     for number, task in enumerate(tasks, start=1):
         callbacks.check_stop()
+        lease.check()
         if not trainer.is_finished(task):
             callbacks.item_started(task.title)
             _run_task(trainer, task, f"({number} of {len(tasks)})", inputs, callbacks)
         _tidy_weights(trainer, request.settings, tasks[:number], tasks[number:])
         callbacks.item_done()
+    lease.check()
     callbacks.info("computing the statistics")
     outcomes = {task.key: trained for task in planned if (trained := trainer.known(task)) is not None}
     failures = {task.key: reason for task in planned if (reason := trainer.failure(task))}

@@ -164,7 +164,7 @@ def make_variant(
     fields |= {"variant.of": store.digest, "variant.recordings": f"{len(included)} ({digest_of(included)[:12]})"}
     files = out / SEGMENT_FILES_FOLDER
     make_store_folders(out, files)
-    with output_lock(out / STORE_FILE):
+    with output_lock(out / STORE_FILE, callbacks) as lease:
         start_store(out, read_store_file(out), fields)
         remove_temporary_files(out, files)
         preparer = Preparer(prepare_settings, files, callbacks, alteration)
@@ -176,6 +176,7 @@ def make_variant(
             if record.recording not in prepared
         }
         index = _variant_index(store, prepared, absent)
+        lease.check()
         digest = write_index(out / INDEX_FILE, index)
         entries = [_entry(record, prepared, absent) for record in store.record.recordings]
         record = dataclasses.replace(

@@ -89,7 +89,9 @@ def _remove(folder: Path) -> None:
     """Remove what a run wrote, and the folder unless something else is in it."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            if _is_written(path.name) or path.name in _KEPT_FILES:
+            if path.is_dir() and path.name in _KEPT_FILES:  # the lock's lease
+                shutil.rmtree(path)
+            elif _is_written(path.name) or path.name in _KEPT_FILES:
                 path.unlink()
         folder.rmdir()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from avpenet_cli.runs.device import choose_device, device_name, precision_warnin
 from avpenet_cli.runs.guard import refuse_dropping, require_inputs, unreadable
 from avpenet_cli.runs.history import Outcome, refuse_unusable_history
 from avpenet_cli.runs.journal import Journal, count_unfinished, journal_path
-from avpenet_cli.runs.lock import output_lock
+from avpenet_cli.runs.lock import Lease, output_lock
 from avpenet_cli.runs.manifest import manifest_path
 from avpenet_cli.scoring.embeddings import (
     EmbeddingStore,
@@ -99,7 +99,7 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
     if request.embeddings is not None:
         check_embeddings_path(request.embeddings, request.out, replacing=request.overwrite)
     results = Results(request)
-    with output_lock(request.out):
+    with output_lock(request.out, callbacks) as lease:
         check_manifest_owner(request.out)
         refuse_replacing_others(request.out, with_subjects=request.subjects is not None)
         refuse_unusable_history(request.out)
@@ -112,7 +112,7 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
                 contextlib.closing(journal),
                 opened_store(request.embeddings, request.out, fingerprint(request)) as store,
             ):
-                yield from _score_into(journal, store, lanes, results, request, callbacks, started)
+                yield from _score_into(journal, store, lanes, results, request, callbacks, started, lease)
 
 
 def _open_lanes(request: ScoreRequest, callbacks: RunCallbacks, *, with_times: bool) -> Lanes:
@@ -158,6 +158,7 @@ def _score_into(
     request: ScoreRequest,
     callbacks: RunCallbacks,
     started: datetime,
+    lease: Lease,
 ) -> Iterator[ScoredRecording]:
     """Score into the journal, then write the tables and the manifest; raises as `score_recordings`."""
     if not request.prune:
@@ -169,15 +170,19 @@ def _score_into(
     seen, reused = set[str](), set[str]()
     try:
         recordings = request.inputs.recordings
-        for scored in iter_scored(recordings, lanes, journal, callbacks, digests=request.digests, store=store):
+        for scored in iter_scored(
+            recordings, lanes, journal, callbacks, digests=request.digests, store=store, check=lease.check
+        ):
             seen.add(scored.recording.key)
             if scored.reused:
                 reused.add(scored.recording.key)
             yield scored
     except Interrupted as stop:
+        lease.check()
         finished = _write_partial(results, journal, seen, started, "interrupted")
         remedy = "run it again without --overwrite to resume" if request.overwrite else stop.remedy
         raise Interrupted(f"{stop.message}{f'; {finished}' if finished else ''}", remedy) from None
+    lease.check()
     if not request.prune and (names := _held_but_failed(request, journal)):
         finished = _write_partial(results, journal, seen, started, "failed")
         refuse_dropping(request.out, [], names, kept=f", and {finished}")
@@ -198,12 +203,14 @@ def iter_scored(
     *,
     digests: bool = False,
     store: EmbeddingStore | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Generator[ScoredRecording, None, None]:
     """Score every recording that is not in the journal yet; each is stored as soon as it is finished.
 
     Args:
         digests: store the digests of the scored files, too.
         store: where embeddings go; a recording without its embeddings in there is scored again.
+        check: raises where this run may no longer write to the journal.
 
     Yields:
         Every recording in order. Where a run ends early, recordings that were finished before others in front of them
@@ -228,6 +235,7 @@ def iter_scored(
                 begun += 1
             else:
                 result = lanes.take()
+                check()
                 recording = recordings[result.job.position]
                 if store is not None and result.embeddings is not None:
                     store.note(recording, result.outcome, result.embeddings)

@@ -200,7 +200,7 @@ def _turn(path: Path, callbacks: RunCallbacks) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(output_lock(path))
+                stack.enter_context(output_lock(path, callbacks))
                 break
             except OutputLockedError as error:
                 if not told:

@@ -111,7 +111,7 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
         resume = request.resume and (folder / CHECKPOINT_FILE).exists()
         fit(store, rows, folder, settings, init, resume, callbacks)
         return None
-    with output_lock(out):
+    with output_lock(out, callbacks) as lease:
         init_digests = digest_of_files(init)
         resume = prepare_run_directory(folder, RunIdentity.of(store, settings, init_digests), request.resume)
         _report_start(rows, request, resume, callbacks)
@@ -124,6 +124,7 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
         else:
             by_row = {}
             fitted = fit(store, rows, folder, settings, init, resume, callbacks)
+        lease.check()
         return _write_weights(request, store, rows, fitted, init_digests, by_row)
 
 

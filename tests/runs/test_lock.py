@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from avpenet_cli.errors import ExitCode, OutputError, OutputLockedError
-from avpenet_cli.runs.lock import output_lock
+from avpenet_cli.runs.lock import LockHolder, lock_holder, output_lock
 
 _HOLD = """
 import sys, time
@@ -63,10 +63,13 @@ def test_lock_holds_when_its_holder_is_unknown(tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     for damage in (None, "", "[]", "{"):
         with output_lock(out):
-            holder = tmp_path / "scores.csv.holder"
-            holder.unlink() if damage is None else holder.write_text(damage)
+            (lease,) = (tmp_path / "scores.csv.holder").iterdir()
+            kept = lease.read_bytes()
+            lease.unlink() if damage is None else lease.write_text(damage)
             with pytest.raises(OutputLockedError, match="another run"):
                 output_lock(out).__enter__()
+            assert lock_holder(out) == LockHolder()
+            lease.write_bytes(kept)
 
 
 def test_lock_is_released_after_an_error(tmp_path: Path) -> None:
@@ -87,7 +90,16 @@ def test_lock_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     mask = os.umask(0)
     try:
         with output_lock(tmp_path / "scores.csv"):
-            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+            (lease,) = (tmp_path / "scores.csv.holder").iterdir()
+            (lease,) = (tmp_path / "scores.csv.holder").iterdir()
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (*tmp_path.iterdir(), lease)}
     finally:
         os.umask(mask)
-    assert modes == {"scores.csv.lock": 0o600, "scores.csv.holder": 0o600}
+    assert modes == {"scores.csv.lock": 0o600, "scores.csv.holder": 0o700, lease.name: 0o600}
+
+
+def test_name_left_by_an_earlier_version_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv.holder").write_text('{"pid": 1, "host": "a", "since": "2026-10-02T06:00:00+02:00"}')
+    with output_lock(tmp_path / "scores.csv"):
+        assert (tmp_path / "scores.csv.holder").is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv.lock"]

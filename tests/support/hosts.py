@@ -1,0 +1,43 @@
+"""Hosts that share a folder: namespaces of their own, and a FUSE mount of the folder that `flock` does not cross."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+_MOUNT = 'hostname "$1" && bindfs -o nonempty --no-allow-other "$2" "$3" && shift 3 && exec "$@"'
+
+
+def need(program: str) -> None:
+    """Skip the test where a program is not installed; in CI that is a failure."""
+    if shutil.which(program) is None:
+        message = f"{program} is not installed: apt-get install {program}"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+
+
+def start_on_host(name: str, shared: Path, mount: Path, command: Sequence[str | Path]) -> subprocess.Popen[str]:
+    """Start a program on a "host": host name, processes and mounts of its own; killing it kills the host.
+
+    Args:
+        shared: the folder that the hosts share.
+        mount: where this host mounts it: an empty folder, which may be the same for all hosts.
+    """
+    need("bindfs")
+    if os.geteuid() != 0 or not Path("/dev/fuse").exists():
+        pytest.skip("only root can mount a folder twice, and needs /dev/fuse")
+    namespaces = ["unshare", "--uts", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    return subprocess.Popen(
+        [*namespaces, "sh", "-c", _MOUNT, "host", name, shared, mount, *command],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
