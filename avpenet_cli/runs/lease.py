@@ -171,10 +171,8 @@ class Lease:
         try:
             prepared.mkdir(mode=0o700)
             handle = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(handle, self._content())
-            finally:
-                os.close(handle)
+            with os.fdopen(handle, "wb") as file:
+                file.write(self._content())
             if dead is None:
                 return self._place_first(prepared)
             # This decides who takes over: the dead lease's name can be renamed once. The file is then replaced, so

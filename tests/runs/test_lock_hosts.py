@@ -71,7 +71,7 @@ class Hosts:
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, host: str, dead_after_s: float = 30.0) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", _RUN, self.out, "0.1", str(dead_after_s)]
+        command: list[str | Path] = [sys.executable, "-c", _RUN, self.out, "0.1", str(dead_after_s)]
         self.started.append(start_on_host(host, self.shared, self._mount, command))
         return self.started[-1]
 
@@ -107,7 +107,7 @@ def _child_of(process: subprocess.Popen[str]) -> int:
 def _dead_lease(folder: Path, token: str = "0123456789abcdef") -> Path:
     """What a host that lost its power leaves behind."""
     folder.mkdir()
-    facts = {"host": "ward-z", "since": "2026-10-02T06:00:00+02:00", "token": token}
+    facts: dict[str, object] = {"host": "ward-z", "since": "2026-10-02T06:00:00+02:00", "token": token}
     facts |= {"pid": 7, "kernel": "elsewhere/1", "started": 5, "renewals": "000000000003"}
     (folder / token).write_text(json.dumps(facts))
     return folder / token
@@ -165,19 +165,28 @@ def test_host_that_was_suspended_too_long_writes_nothing_when_it_wakes(hosts: Ho
 
 def test_lease_that_ends_while_it_is_watched_is_free(tmp_path: Path) -> None:
     lease = _dead_lease(tmp_path / "scores.csv.holder")
-    command = [sys.executable, "-c", _RUN, tmp_path / "scores.csv", "1", "600"]
+    command: list[str | Path] = [sys.executable, "-c", _RUN, tmp_path / "scores.csv", "1", "600"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=-1, stdout=-1, text=True) as newcomer:
         assert "waiting up to 600 s" in _line(newcomer)
         lease.unlink()
         assert _line(newcomer) == "held"
-        assert newcomer.communicate() == ("", None)
+        assert newcomer.communicate()[0] == ""
 
 
 def test_file_system_without_locks_is_locked_by_the_lease_alone(tmp_path: Path) -> None:
     need("strace")
     out = tmp_path / "scores.csv"
-    without = ["strace", "-f", "-o", tmp_path / "calls", "-e", "trace=flock", "-e", "inject=flock:error=ENOLCK"]
-    command = [*without, sys.executable, "-c", _RUN, out, "10", "60"]
+    without: list[str | Path] = [
+        "strace",
+        "-f",
+        "-o",
+        tmp_path / "calls",
+        "-e",
+        "trace=flock",
+        "-e",
+        "inject=flock:error=ENOLCK",
+    ]
+    command: list[str | Path] = [*without, sys.executable, "-c", _RUN, out, "10", "60"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=-1, stdout=-1, text=True) as first:
         assert _line(first) == "held"
         refused = subprocess.run(command, cwd=REPOSITORY, stdin=-3, stdout=-1, text=True, check=False)
