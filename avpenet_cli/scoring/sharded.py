@@ -49,6 +49,8 @@ def score_shard(
     request = replace(request, settings=resolve_settings(request.settings))
     plan = plan_shards(plan_request(request, shard), callbacks)
     inputs, out = plan.part_of(request.inputs, shard), shard_output(request.out, shard)
+    whole = plural(len(request.inputs.recordings), "recording")
+    callbacks.info(f"shard {shard}: {len(inputs.recordings)} of {whole}")
     _report_scored_elsewhere(request.out, out, inputs.recordings, callbacks)
     part = replace(request, inputs=inputs, part_of=request.inputs, out=out, embeddings=embeddings)
     yield from score_recordings(part, callbacks)
@@ -75,7 +77,7 @@ def _report_scored_elsewhere(whole: Path, out: Path, recordings: Sequence[Record
     again = count_unfinished(out, recordings) - count_unfinished(whole, recordings)
     if again > 0:
         callbacks.warning(
-            f"{whole.name} already has {plural(again, 'recording')} of this shard, which are scored again here: "
+            f"{whole.name} already has scores of {plural(again, 'recording')} of this shard, which scores them again: "
             "a shard uses only its own"
         )
 
