@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -25,6 +24,8 @@ from pathlib import Path
 from typing import Literal
 
 from avpenet_cli.errors import OutputError, OutputLockedError, SettingsError
+from avpenet_cli.runs.lease import LeaseTiming, hold_lease
+from avpenet_cli.runs.lock import flock_or_none
 from avpenet_cli.storage import storage_fault, sync_folder
 from avpenet_cli.version import __version__
 
@@ -35,8 +36,6 @@ Outcome = Literal["finished", "failed", "interrupted"]
 _PATIENCE_S = 60.0
 """Another run has a history open only while it writes its files."""
 _POLL_S = 0.05
-_WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-"""File systems without locks: of two runs at a time there, the chain shows the fork."""
 _NAME_CHARACTERS = 200
 _SUFFIX = ".history.jsonl"
 _OWN_DIGEST = re.compile(rb', "sha256": "([0-9a-f]{64})"\}\Z')
@@ -242,14 +241,15 @@ def locked_history(output: Path) -> Iterator[History]:
         EnvironmentUnavailableError: the disk is full or failed.
     """
     path = history_path(output)
-    handle = _open_locked(path, output)
-    try:
-        yield History(path, handle)
-    finally:
-        with contextlib.suppress(OSError):
-            if os.fstat(handle).st_size == 0:
-                path.unlink()
-        os.close(handle)
+    with _leased(path, output):
+        handle = _open_locked(path, output)
+        try:
+            yield History(path, handle)
+        finally:
+            with contextlib.suppress(OSError):
+                if os.fstat(handle).st_size == 0:
+                    path.unlink()
+            os.close(handle)
 
 
 def record_run(
@@ -378,6 +378,23 @@ def _open(path: Path) -> int:
     return handle
 
 
+@contextlib.contextmanager
+def _leased(path: Path, output: Path) -> Iterator[None]:
+    """The lease of a history, which keeps runs of other hosts from appending where `flock` does not reach them."""
+    folder = path.with_name(f".{path.name}.holder")
+    deadline = time.monotonic() + _PATIENCE_S
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(hold_lease(folder, output, LeaseTiming()))
+                break
+            except OutputLockedError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
+        yield
+
+
 def _open_locked(path: Path, output: Path) -> int:
     while True:
         handle = _open(path)
@@ -393,22 +410,12 @@ def _open_locked(path: Path, output: Path) -> int:
 
 
 def _lock(handle: int, output: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise OutputLockedError(
-                    f"{output} is being written by another run", "wait for it, or choose another --out"
-                ) from None
-            time.sleep(_POLL_S)
-        except OSError as error:
-            if error.errno not in _WITHOUT_LOCKS:
-                raise storage_fault(output, error) from None
-            return
-        else:
-            return
+    try:
+        locked = flock_or_none(handle, _PATIENCE_S)
+    except OSError as error:
+        raise storage_fault(output, error) from None
+    if not locked:
+        raise OutputLockedError(f"{output} is being written by another run", "wait for it, or choose another --out")
 
 
 def _read_all(handle: int) -> bytes:

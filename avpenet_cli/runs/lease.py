@@ -30,7 +30,9 @@ from avpenet_cli.runs.holder import CONTENT_BYTES, GONE, TOKEN, LeaseState, Proc
 from avpenet_cli.storage import storage_fault
 
 _POLLS = 10
-"""Looks of a newcomer in the time between two renewals."""
+"""Looks of a newcomer in the time between two renewals, at least."""
+_FIRST_PAUSE_S = 0.02
+"""Of a newcomer between two looks, at first: some leases are held for a moment only."""
 _TRUSTED_S = 1.0
 """How long `check` relies on the last look: a paused machine may be woken with a clock that has not moved."""
 _ATTEMPTS = 100
@@ -135,6 +137,7 @@ class Lease:
             OSError: the file system refuses.
         """
         watch: _Watch | None = None
+        pause_s = _FIRST_PAUSE_S
         for _ in range(_ATTEMPTS):
             state = read_lease(self._folder)
             while state is not None:
@@ -155,7 +158,8 @@ class Lease:
                     on_wait(f"{self._output}: lock taken over from {state.holder}, which is dead")
                     return
                 check_stop()
-                time.sleep(0.0 if is_dead else self._timing.renew_every_s / _POLLS)
+                time.sleep(0.0 if is_dead else pause_s)
+                pause_s = min(2 * pause_s, self._timing.renew_every_s / _POLLS)
                 state = read_lease(self._folder)
             if self._place(None):
                 return
@@ -260,8 +264,8 @@ def hold_lease(
     folder: Path,
     output: Path,
     timing: LeaseTiming,
-    on_wait: Callable[[str], None],
-    check_stop: Callable[[], None],
+    on_wait: Callable[[str], None] = lambda line: None,
+    check_stop: Callable[[], None] = lambda: None,
 ) -> Iterator[Lease]:
     """Hold the lease on an output; raises at the end, too, if it was lost.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from avpenet_cli.errors import OutputLockedError
+from avpenet_cli.runs.history import digest_of_line, history_path
 from avpenet_cli.runs.lock import LeaseTiming, LockHolder, lock_holder, output_lock
 from tests.conftest import REPOSITORY
 from tests.support.hosts import need, start_on_host
@@ -24,6 +25,7 @@ import sys
 from pathlib import Path
 from avpenet_cli.errors import AvpenetError
 from avpenet_cli.runs.callbacks import RunCallbacks
+from avpenet_cli.runs.history import digest_of_line, history_path
 from avpenet_cli.runs.lock import LeaseTiming, output_lock
 
 class Printed(RunCallbacks):
@@ -51,11 +53,20 @@ for line in sys.stdin:
     folder = Path(line.strip())
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(hold_lease(folder, folder, LeaseTiming(0.2, 0.3), lambda message: None, lambda: None))
+            stack.enter_context(hold_lease(folder, folder, LeaseTiming(0.2, 0.3)))
             print("won", flush=True)
         except OutputLockedError:
             print("lost", flush=True)
         sys.stdin.readline()
+"""
+_APPEND = """
+import sys
+from pathlib import Path
+from avpenet_cli.runs.history import record_run
+
+for number in range(10):
+    record_run(Path(sys.argv[1]), "score", written=[Path(sys.argv[1])])
+print("done")
 """
 _SHORT = LeaseTiming(renew_every_s=0.1, dead_after_s=1.0)
 
@@ -64,15 +75,15 @@ class Hosts:
     """Runs on hosts that share a folder, of which one after the other takes `scores.csv`."""
 
     def __init__(self, folder: Path) -> None:
-        self.shared, self._mount = folder / "shared", folder / "mount"
+        self.shared, self.mount = folder / "shared", folder / "mount"
         self.shared.mkdir()
-        self._mount.mkdir()
-        self.out = self._mount / "scores.csv"
+        self.mount.mkdir()
+        self.out = self.mount / "scores.csv"
         self.started: list[subprocess.Popen[str]] = []
 
     def start(self, host: str, dead_after_s: float = 30.0) -> subprocess.Popen[str]:
         command: list[str | Path] = [sys.executable, "-c", _RUN, self.out, "0.1", str(dead_after_s)]
-        self.started.append(start_on_host(host, self.shared, self._mount, command))
+        self.started.append(start_on_host(host, self.shared, self.mount, command))
         return self.started[-1]
 
 
@@ -198,6 +209,20 @@ def test_file_system_without_locks_is_locked_by_the_lease_alone(tmp_path: Path) 
     assert taken.stdout.splitlines()[0].endswith("which is dead")
     assert taken.stdout.splitlines()[1:] == ["held"]
     assert "ENOLCK (No locks available) (INJECTED)" in (tmp_path / "calls").read_text()
+
+
+def test_two_hosts_that_append_to_one_history_make_one_chain(hosts: Hosts) -> None:
+    out = hosts.shared / "scores.csv"
+    out.touch()
+    command: list[str | Path] = [sys.executable, "-c", _APPEND, hosts.out]
+    for name in ("ward-a", "ward-b"):
+        hosts.started.append(start_on_host(name, hosts.shared, hosts.mount, command, cached_s=0.0))
+    for process in hosts.started:
+        assert process.communicate()[0] == "done\n"
+    lines = history_path(out).read_bytes().splitlines()
+    assert len(lines) == 20
+    previous = [json.loads(line)["previous"] for line in lines]
+    assert previous == ["", *map(digest_of_line, lines[:-1])]
 
 
 @pytest.mark.slow
