@@ -39,8 +39,9 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """The device for people to read and, for a GPU, its model: `cuda:0 (NVIDIA H200)`."""
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    """The device for people to read and, for a GPU of this machine, its model: `cuda:0 (NVIDIA H200)`."""
+    here = device.type == "cuda" and torch.cuda.is_available()
+    return f"{device} ({torch.cuda.get_device_name(device)})" if here else str(device)
 
 
 def choose_precision(wanted: Literal["auto"] | Precision, device: torch.device) -> Precision:
@@ -80,6 +81,7 @@ def resolve_settings(run: RunSettings) -> RunSettings:
 
 def precision_warning(run: RunSettings, device: torch.device) -> str:
     """What a user must know about the precision on this device, in one line; empty if nothing."""
-    if run.precision != "bfloat16" or has_bfloat16(device):
+    elsewhere = device.type == "cuda" and not torch.cuda.is_available()
+    if run.precision != "bfloat16" or elsewhere or has_bfloat16(device):
         return ""
     return "this processor has no bfloat16 and emulates it, which is slow; --precision auto takes float32 here"

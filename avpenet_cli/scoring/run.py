@@ -72,12 +72,17 @@ class ScoredRecording:
     spent_s: float = 0.0
 
 
-def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> Iterator[ScoredRecording]:
+def score_recordings(
+    request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBACKS, open_lanes: Callable[..., Lanes] | None = None
+) -> Iterator[ScoredRecording]:
     """Score recordings into a table with a manifest beside it.
 
     Each recording is in the journal before it is yielded, so a run that is stopped or killed resumes when the same
     request is made again. Table and manifest are written when the last recording has been yielded: exhaust the
     iterator.
+
+    Args:
+        open_lanes: called with the request, the callbacks and `with_times`, for lanes elsewhere than on this machine.
 
     Yields:
         Every recording, in the order of the inputs.
@@ -105,7 +110,7 @@ def score_recordings(request: ScoreRequest, callbacks: RunCallbacks = NO_CALLBAC
         refuse_unusable_history(request.out)
         with_times = not request.pseudonymised or results.starts.source == CONTAINER
         # Weights and settings are verified here, before anything of an earlier run is removed.
-        with contextlib.closing(_open_lanes(request, callbacks, with_times=with_times)) as lanes:
+        with contextlib.closing((open_lanes or _open_lanes)(request, callbacks, with_times=with_times)) as lanes:
             _remove_leftovers(request.out, request.embeddings, journal_too=request.overwrite)
             journal = Journal(request.out, fingerprint(request), replacing=request.overwrite)
             with (

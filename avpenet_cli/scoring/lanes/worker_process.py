@@ -9,6 +9,7 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -49,7 +50,13 @@ class WorkerSetup:
 
 @dataclass(frozen=True)
 class Ready:
-    """The networks are loaded."""
+    """The networks are loaded.
+
+    Attributes:
+        lanes: recordings that the process scores at a time.
+    """
+
+    lanes: int = 1
 
 
 @dataclass(frozen=True)
@@ -97,9 +104,8 @@ def main(channel: Connection) -> None:
         signal.signal(number, lambda *_: None)  # a handler, because decoders would inherit that it is ignored
     os.set_inheritable(channel.fileno(), False)
     keep_freed_memory()
-    outbox = _Outbox(channel)
-    logging.captureWarnings(True)
-    logging.getLogger().addHandler(_LibraryLines(outbox))
+    outbox = Outbox(channel.send)
+    outbox.take_library_lines()
     try:
         _work(channel, outbox)
     except Interrupted:
@@ -110,21 +116,35 @@ def main(channel: Connection) -> None:
         os._exit(0)  # the libraries' own ends take a second, and nothing is left to write
 
 
-def _work(channel: Connection, outbox: _Outbox) -> None:
+def _work(channel: Connection, outbox: Outbox) -> None:
     setup: WorkerSetup = channel.recv()
     jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(channel, jobs, outbox.stop), daemon=True).start()
-    torch.set_num_threads(setup.threads)
-    settings = setup.settings
-    if setup.threads == 1 and not settings.decoding.threads:
-        settings = dataclasses.replace(settings, decoding=dataclasses.replace(settings.decoding, threads=1))
-    network = Network(setup.weights, settings, outbox, with_embeddings=setup.with_embeddings)
-    scorer = Scorer(network, settings, outbox, with_times=setup.with_times)
+    scorer = open_scorer(setup, outbox)
     outbox.send(Ready())
     while (job := jobs.get()) is not None:
-        result = score_job(job, scorer, outbox.should_stop)
-        error = None if result.error is None else SentError.of(result.error)
-        outbox.send(Finished(dataclasses.replace(result, error=None), error))
+        outbox.send(finished(score_job(job, scorer, outbox.should_stop)))
+
+
+def open_scorer(setup: WorkerSetup, callbacks: RunCallbacks) -> Scorer:
+    """Load and verify the networks of a process that scores one recording at a time.
+
+    Raises:
+        WeightsError, SettingsError, EnvironmentUnavailableError: as `Network` and `Scorer`.
+    """
+    settings = setup.settings
+    if setup.threads:
+        torch.set_num_threads(setup.threads)
+    if setup.threads == 1 and not settings.decoding.threads:
+        settings = dataclasses.replace(settings, decoding=dataclasses.replace(settings.decoding, threads=1))
+    network = Network(setup.weights, settings, callbacks, with_embeddings=setup.with_embeddings)
+    return Scorer(network, settings, callbacks, with_times=setup.with_times)
+
+
+def finished(result: JobResult) -> Finished:
+    """The message that a recording is finished."""
+    error = None if result.error is None else SentError.of(result.error)
+    return Finished(dataclasses.replace(result, error=None), error)
 
 
 def _receive(channel: Connection, jobs: queue.SimpleQueue[Job | None], stop: threading.Event) -> None:
@@ -139,44 +159,59 @@ def _receive(channel: Connection, jobs: queue.SimpleQueue[Job | None], stop: thr
     os._exit(1)
 
 
-class _Outbox(RunCallbacks):
-    """Sends what the scorer reports."""
+class Outbox(RunCallbacks):
+    """Sends what a scorer reports.
 
-    def __init__(self, channel: Connection) -> None:
+    Args:
+        put: takes one message at a time; raises OSError where the run has gone.
+    """
+
+    def __init__(self, put: Callable[[Message], None]) -> None:
         self.stop = threading.Event()
-        self._channel, self._lock = channel, threading.Lock()
+        self._put, self._lock = put, threading.Lock()
+
+    def take_library_lines(self) -> None:
+        """Send what libraries warn of, too."""
+        logging.captureWarnings(True)
+        logging.getLogger().addHandler(_LibraryLines(self))
 
     def send(self, message: Message) -> None:
         """Send one message; a run that has gone asks for nothing more."""
         try:
             with self._lock:
-                self._channel.send(message)
+                self._put(message)
         except OSError:
             self.stop.set()
 
     def info(self, message: str, **fields: object) -> None:
+        """Send it."""
         self.send(LogMessage("info", message, fields))
 
     def detail(self, message: str, **fields: object) -> None:
+        """Send it."""
         self.send(LogMessage("detail", message, fields))
 
     def warning(self, message: str, **fields: object) -> None:
+        """Send it."""
         self.send(LogMessage("warning", message, fields))
 
     def error(self, message: str, **fields: object) -> None:
+        """Send it."""
         self.send(LogMessage("error", message, fields))
 
     def progress(self, done: float, total: float, lane: int = 0) -> None:
+        """Send it; the run knows the lane."""
         self.send(ReadSeconds(done, total))
 
     def should_stop(self) -> bool:
+        """Whether the run has gone."""
         return self.stop.is_set()
 
 
 class _LibraryLines(logging.Handler):
     """What libraries warn of is for diagnosis."""
 
-    def __init__(self, outbox: _Outbox) -> None:
+    def __init__(self, outbox: Outbox) -> None:
         super().__init__(logging.WARNING)
         self._outbox = outbox
 
