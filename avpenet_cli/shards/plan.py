@@ -24,7 +24,7 @@ from avpenet_cli.media.probe import probe
 from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.guard import refuse_dropping
-from avpenet_cli.runs.lock import output_lock
+from avpenet_cli.runs.lock import Lease, output_lock
 from avpenet_cli.settings import DecodingSettings, describe_differences
 from avpenet_cli.shards.shard import Shard, plan_path, shards_folder
 from avpenet_cli.storage import make_private_folder, write_json
@@ -163,10 +163,11 @@ def plan_shards(request: PlanRequest, callbacks: RunCallbacks = NO_CALLBACKS) ->
     Raises:
         OutputError: the plan has another number of shards, other settings, or recordings that are not among the inputs
             (without `prune`), or it cannot be read or written.
+        OutputLockedError: another run took this one for dead while it read headers.
         Interrupted: the callbacks asked for it.
     """
     make_private_folder(shards_folder(request.out))
-    with _turn(plan_path(request.out), callbacks):
+    with _turn(plan_path(request.out), callbacks) as lease:
         known = read_plan(request.out)
         if known is not None:
             _check_count(known, request)
@@ -175,6 +176,7 @@ def plan_shards(request: PlanRequest, callbacks: RunCallbacks = NO_CALLBACKS) ->
         plan = _planned(known, request, callbacks)
         # The commands of two shards differ; the plan is the same.
         if known is None or replace(plan, command=known.command) != known:
+            lease.check()
             write_json(plan_path(request.out), asdict(plan))
     return plan
 
@@ -193,22 +195,32 @@ def foresee_plan(request: PlanRequest, callbacks: RunCallbacks = NO_CALLBACKS) -
     return _planned(known, request, callbacks)
 
 
+class _WithoutNews(RunCallbacks):
+    """Only stops the run."""
+
+    def __init__(self, callbacks: RunCallbacks) -> None:
+        self._callbacks = callbacks
+
+    def should_stop(self) -> bool:
+        return self._callbacks.should_stop()
+
+
 @contextlib.contextmanager
-def _turn(path: Path, callbacks: RunCallbacks) -> Iterator[None]:
+def _turn(path: Path, callbacks: RunCallbacks) -> Iterator[Lease]:
     """The lock of the plan, which another run holds only while it reads the headers of new recordings."""
-    told = False
+    told = callbacks
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(output_lock(path, callbacks))
+                lease = stack.enter_context(output_lock(path, told))
                 break
             except OutputLockedError as error:
-                if not told:
+                if told is callbacks:
                     callbacks.info(f"waiting: {error.message}")
-                    told = True
+                    told = _WithoutNews(callbacks)
                 callbacks.check_stop()
                 time.sleep(_POLL_S)
-        yield
+        yield lease
 
 
 def _check_count(known: ShardPlan, request: PlanRequest) -> None:
