@@ -126,6 +126,28 @@ def test_interrupted_run_keeps_finished_recordings(
 
 
 @pytest.mark.slow
+def test_recording_whose_decoder_gets_the_signal_first_is_not_taken_for_damaged(
+    archive: Path, start: Callable[..., Run], avpenet_here: Callable[..., Answer], tmp_path: Path
+) -> None:
+    """As from a batch system or systemd, which send it to every process of a job or a service."""
+    out = tmp_path / "scores.csv"
+    run = start(archive, "--out", out)
+    run.wait_for("1.mp4: 1 segment,")
+    children = Path(f"/proc/{run.process.pid}/task")
+    while not (decoders := [int(pid) for path in children.glob("*/children") for pid in path.read_text().split()]):
+        time.sleep(0.01)
+    for pid in decoders:
+        os.kill(pid, signal.SIGTERM)
+    time.sleep(0.05)
+    run.process.send_signal(signal.SIGTERM)
+    status, last = run.end()
+    assert status == 130
+    assert last.startswith("avpenet: interrupted after 1 of 2 recordings")
+    state = avpenet_here("status", out)
+    assert "recordings: 1 done, 0 failed, still to do: 1" in state.out
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_interruption_while_loading_gets_one_line(
     number: signal.Signals, archive: Path, start: Callable[..., Run], tmp_path: Path
