@@ -40,7 +40,7 @@ from avpenet_cli.keys import merge_spellings, shown
 from avpenet_cli.model.architecture import Modality
 from avpenet_cli.settings import FRAMES_PER_WINDOW, Preprocessing, digest_of
 
-_REPAIR = "run the same `avpenet prepare` again to repair it"
+_REPAIR = "run the same `avpenet prepare` again to repair it, then `avpenet merge` if it was prepared in shards"
 _OPEN_FILES = 64
 """Number of segment files that each reading process keeps open."""
 
@@ -102,7 +102,10 @@ class SegmentStore:
         if content is None:
             raise SettingsError(f"{path} is not a segment store", "make one with `avpenet prepare`")
         if not content.get("complete"):
-            raise SettingsError(f"the store {path} is not finished", "run the same `avpenet prepare` again to resume")
+            raise SettingsError(
+                f"the store {path} is not finished",
+                "run the same `avpenet prepare` again to resume; when all its shards are prepared, `avpenet merge`",
+            )
         record = parse_store_record(content, path)
         index_path = path / record.index.file
         try:
