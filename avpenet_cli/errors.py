@@ -15,7 +15,8 @@ class ExitCode(IntEnum):
     OK = 0
     """Every recording was handled."""
     SOME_FAILED = 1
-    """A recording failed; the others are written. With `--strict`, also an unscorable segment or truncation."""
+    """A recording failed; the others are written. With `--strict`, also an unscorable segment or truncation. `merge`: a
+    shard is not finished, and nothing is written."""
     USAGE = 2
     """Usage or settings: a wrong option, or an output that belongs to other weights or settings."""
     ENVIRONMENT = 3
@@ -79,6 +80,10 @@ class OutputError(AvpenetError):
     """An output that cannot be written, or that belongs to another run."""
 
     exit_code = ExitCode.USAGE
+
+
+class ShardsUnfinishedError(AvpenetError):
+    """Shards that runs have to finish before they can be merged."""
 
 
 class OutputLockedError(AvpenetError):

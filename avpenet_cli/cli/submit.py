@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SHARDS = 16
 _MERGED_ONLY = frozenset({"subjects", "baseline", "calibration", "csv_bom"})
-"""Options of `score` that need all recordings."""
+"""Options that need all recordings; shards get those that their command requires, such as the tables of `prepare`."""
 _REFUSED = {
     "shard": "each job gets its own",
     "overwrite": "a job that is started again would start over; to do that, remove the folder .shards",
@@ -168,7 +168,7 @@ def _sharded_work(context: typer.Context, parsed: typer.Context, array: int | No
             inputs += map(str, values)
             continue
         words = [word for item in values for word in _option(parameter, item)]
-        if parameter.name not in _MERGED_ONLY:
+        if parameter.name not in _MERGED_ONLY or parameter.required:
             options += words
         if parameter.name in merged and parameter.name != "out":
             merge_options += words

@@ -28,16 +28,15 @@ from avpenet_cli.dataset.shard_records import (
     shard_record_path,
     store_path,
 )
-from avpenet_cli.errors import AvpenetError, OutputError, OutputLockedError, RecordingError, SettingsError
+from avpenet_cli.errors import AvpenetError, RecordingError, SettingsError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.settings import describe_differences, digest_of
 from avpenet_cli.shards.plan import PlannedRecording, ShardPlan, read_plan
-from avpenet_cli.shards.shard import Shard, shard_of_output, shards_folder
-
-_NAMED = 16
+from avpenet_cli.shards.problems import NOT_STARTED, ShardProblem, foreign_files, refusal
+from avpenet_cli.shards.shard import Shard, shards_folder
 
 
 @dataclass(frozen=True)
@@ -62,17 +61,20 @@ def merge_store(request: StoreMergeRequest, callbacks: RunCallbacks = NO_CALLBAC
     Can be repeated, also with other tables or after more recordings were prepared.
 
     Raises:
-        OutputError: the store has no shards; a shard is missing, not finished, of other settings or of other shards,
-            or lacks a recording or a file: all of them in one message.
+        ShardsUnfinishedError: shards were not started, were interrupted, or have recordings to do; says which.
         OutputLockedError: shards are being prepared and nothing else is wrong; another run writes the store.
-        SettingsError: tables that cannot be used; the shards were given different ones; another version prepared them;
-            the same file under two subjects.
+        OutputError: shards are foreign, damaged or of other settings; the store would lose recordings without `prune`.
+        SettingsError: the store has no shards; tables that cannot be used; the shards were given different ones; the
+            same file under two subjects.
     """
     out = store_path(request.out)
     plan = read_plan(out)
     if plan is None:
-        raise OutputError(f"{request.out} has no shards", "prepare them first with avpenet prepare ... --shard 1/N")
-    with output_lock(out / STORE_FILE):
+        raise SettingsError(
+            f"{request.out} has no shards: there is no {shards_folder(out)}",
+            "name the store that avpenet prepare --shard was given as --out",
+        )
+    with output_lock(out / STORE_FILE, callbacks) as lease:
         # The run of a shard looks at the store's lock after taking its own.
         records = _checked_records(out, plan)
         recordings = _prepared_recordings(out, plan, records)
@@ -91,113 +93,72 @@ def merge_store(request: StoreMergeRequest, callbacks: RunCallbacks = NO_CALLBAC
             callbacks.warning(notice)
         callbacks.info(f"merging {plural(plan.count, 'shard')} of {plural(len(recordings), 'recording')}")
         notice = next((record.notice for record in records.values() if record.notice), "")
+        lease.check()
         finish = StoreFinish(out, before, recordings, annotations, settings, notice)
         return finish_checked(finish, callbacks, prune=request.prune)
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """Why a shard cannot be merged yet; `shard` is None for a file that belongs to none."""
-
-    shard: Shard | None
-    what: str
-    is_running: bool = False
-
-
 def _checked_records(out: Path, plan: ShardPlan) -> dict[Shard, ShardRecord]:
-    """The records of all shards that have recordings; raises with everything that is wrong with them."""
-    problems: list[_Problem] = _foreign_files(out, plan)
+    """The records of all shards that have recordings.
+
+    Raises:
+        ShardsUnfinishedError, OutputLockedError, OutputError: with everything that is wrong with them.
+    """
+    problems = list(foreign_files(out, plan))
     running = running_shards(out)
+    planned: dict[int, list[PlannedRecording]] = {}
+    for item in plan.recordings:
+        planned.setdefault(item.shard, []).append(item)
     records: dict[Shard, ShardRecord] = {}
     for shard in plan.shards:
-        planned = [item for item in plan.recordings if item.shard == shard.number]
-        if holder := running.get(shard):
-            problems.append(_Problem(shard, f"is being prepared by {holder}", is_running=True))
-            continue
-        if not planned:
-            continue
-        path = shard_record_path(out, shard)
         try:
-            record = read_shard_record(path)
-            what = _problem_of(out, shard, record, planned, plan)
-        except AvpenetError as error:
-            record, what = None, f"cannot be used: {error.message}"
-        if what:
-            problems.append(_Problem(shard, what))
-        elif record is not None:
-            records[shard] = record
+            if holder := running.get(shard):
+                raise ShardProblem(f"is being prepared by {holder}", "running")
+            if shard.number in planned:
+                records[shard] = _checked_record(out, shard, planned[shard.number], plan)
+        except ShardProblem as problem:
+            problems.append((shard, problem))
     if problems:
-        raise _refusal(out, problems)
+        remedy = f"remove from {shards_folder(out)} what does not belong there, and prepare these shards again"
+        raise refusal(out, problems, remedy)
     return records
 
 
-def _foreign_files(out: Path, plan: ShardPlan) -> list[_Problem]:
-    names = sorted(path.name for path in shards_folder(out).iterdir())
-    return [
-        _Problem(None, f"{name} belongs to other shards than these {plan.count}")
-        for name in names
-        if (shard := shard_of_output(name)) is not None
-        and shard not in plan.shards
-        and name == shard_record_path(out, shard).name
-    ]
-
-
-def _problem_of(
-    out: Path, shard: Shard, record: ShardRecord | None, planned: Sequence[PlannedRecording], plan: ShardPlan
-) -> str:
-    """What is wrong with the record of a shard; empty if nothing is."""
-    recordings = plural(len(planned), "recording")
-    if record is None:
-        return f"is missing ({recordings})"
+def _checked_record(out: Path, shard: Shard, planned: Sequence[PlannedRecording], plan: ShardPlan) -> ShardRecord:
+    """The record of a shard; raises `ShardProblem` where it cannot be merged."""
+    path = shard_record_path(out, shard)
+    try:
+        record = read_shard_record(path)
+        settings = record.prepare_settings(path) if record else None
+    except AvpenetError as error:
+        raise ShardProblem(f"cannot be read: {error.message}", "wrong") from None
+    if record is None or settings is None:
+        raise ShardProblem(NOT_STARTED, "unfinished")
     if (record.number, record.count) != (shard.number, shard.count):
-        return f"is foreign: its record is that of shard {Shard(record.number, record.count)}"
-    settings = record.prepare_settings(shard_record_path(out, shard))
-    if differences := _differences(plan, settings):
-        return f"has other settings: {differences}"
+        raise ShardProblem(f"has the record of shard {Shard(record.number, record.count)}, {path.name}", "wrong")
+    if differences := describe_differences(_as_json(plan.settings), _as_json(settings.store_fingerprint_fields)):
+        raise ShardProblem(f"has other settings: {differences}", "wrong")
     if not record.finished:
-        return f"is not finished ({recordings})"
+        raise ShardProblem("was interrupted", "unfinished")
     outcomes = {item.key: item for item in record.recordings}
-    added = [item.name for item in planned if item.key not in outcomes]
-    if added:
-        return f"has not prepared {plural(len(added), 'recording')}, such as {added[0]}"
     fingerprint = digest_of(settings.segment_fingerprint_fields)
-    lost = [item.name for item in planned if not _is_accounted_for(out, outcomes[item.key], fingerprint)]
-    if lost:
-        return f"lacks {plural(len(lost), 'segment file')}, such as that of {lost[0]}"
-    return ""
+    to_do = [item for item in planned if not _is_accounted_for(out, outcomes.get(item.key), fingerprint)]
+    if to_do:
+        number = f"{len(to_do)} of {plural(len(planned), 'recording')}"
+        raise ShardProblem(f"has {number} to do, such as {to_do[0].name}", "unfinished")
+    return record
 
 
-def _is_accounted_for(out: Path, outcome: ShardRecording, fingerprint: str) -> bool:
+def _is_accounted_for(out: Path, outcome: ShardRecording | None, fingerprint: str) -> bool:
     """Whether a recording failed or has its whole segment file."""
-    if not outcome.file:
-        return bool(outcome.reason)
+    if outcome is None or not outcome.file:
+        return outcome is not None and bool(outcome.reason)
     header = segment_file_header(out / SEGMENT_FILES_FOLDER / outcome.file)
     return header is not None and header.fingerprint == fingerprint
 
 
-def _differences(plan: ShardPlan, settings: PrepareSettings) -> str:
-    stored, now = (
-        {name: json.dumps(value) for name, value in fields.items()}
-        for fields in (plan.settings, settings.store_fingerprint_fields)
-    )
-    return describe_differences(stored, now)
-
-
-def _refusal(out: Path, problems: Sequence[_Problem]) -> AvpenetError:
-    listed = _some([f"shard {item.shard} {item.what}" if item.shard else item.what for item in problems], "; ")
-    message = f"{out} cannot be merged yet: {listed}"
-    if all(item.is_running for item in problems):
-        return OutputLockedError(message, "wait for it, then merge again")
-    to_do = [f"{item.shard.number}/{item.shard.count}" for item in problems if item.shard and not item.is_running]
-    steps = [f"run avpenet prepare again with --shard {_some(to_do, ', ')}"] if to_do else []
-    if any(item.shard is None for item in problems):
-        steps.append(f"remove from {shards_folder(out)} what belongs to others")
-    return OutputError(message, f"{', '.join(steps)}, then merge again")
-
-
-def _some(items: Sequence[str], separator: str) -> str:
-    more = len(items) - _NAMED
-    return separator.join(items[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _as_json(fields: Mapping[str, object]) -> dict[str, str]:
+    return {name: json.dumps(value) for name, value in fields.items()}
 
 
 def _prepared_recordings(

@@ -79,7 +79,7 @@ def prepare_shard(
     keys = plan.keys_of(shard)
     part = [recording for recording in inputs.recordings if recording.key in keys]
     callbacks.set_total(len(part))
-    with output_lock(shard_output(out, shard)):
+    with output_lock(shard_output(out, shard), callbacks) as lease:
         # A run over the whole store looks at the locks of its shards in turn, after taking the store's.
         if holder := lock_holder(out / STORE_FILE):
             raise OutputLockedError(f"{out} is being written by {holder}", "wait for it, or choose another --out")
@@ -100,6 +100,7 @@ def prepare_shard(
         preparer = Preparer(settings, files, callbacks)
         _remove_temporary_files(files, part, preparer)
         prepared = tuple(prepare_recordings(part, preparer, callbacks))
+        lease.check()
         finished = replace(started, finished=True, recordings=tuple(map(ShardRecording.of, prepared)))
         write_json(shard_record_path(out, shard), asdict(finished))
     return prepared

@@ -62,3 +62,15 @@ def test_dry_run_prints_the_commands_of_the_jobs(avpenet_here: Avpenet, tmp_path
     assert merge[:2] == ["avpenet", "merge"]
     assert merge[-1] == out
     assert not list(tmp_path.iterdir())
+
+
+def test_shards_of_a_store_and_their_merge_get_its_tables(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    tables = ["--ratings=r.csv", "--subjects=s.csv"]
+    command = ["prepare", "a b", *tables, "--out", str(tmp_path / "store"), "--stride", "1", "--prune"]
+    answer = avpenet_here("submit", "--engine", "local", "--array", "2", "--dry-run", "--", *command)
+    assert answer.code == 0, answer.err
+    first, _, merge = (shlex.split(line) for line in answer.out.splitlines())
+    assert first[:2] == ["avpenet", "prepare"]
+    assert {*tables, "--stride=1.0", "--prune"} <= set(first)
+    assert first[-4:] == ["--shard", "1/2", "--", "a b"]
+    assert merge == ["avpenet", "merge", *tables, "--prune", "--", str(tmp_path / "store")]

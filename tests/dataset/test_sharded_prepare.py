@@ -22,7 +22,14 @@ from avpenet_cli.dataset.run import PrepareRequest, PrepareResult, prepare_datas
 from avpenet_cli.dataset.shard_records import read_shard_record, shard_record_path
 from avpenet_cli.dataset.sharded import prepare_shard
 from avpenet_cli.dataset.store import SegmentStore
-from avpenet_cli.errors import OutputError, OutputLockedError, SettingsError
+from avpenet_cli.errors import (
+    AvpenetError,
+    ExitCode,
+    OutputError,
+    OutputLockedError,
+    SettingsError,
+    ShardsUnfinishedError,
+)
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.shards.plan import read_plan
 from avpenet_cli.shards.shard import Shard, shard_output, shards_folder
@@ -153,30 +160,25 @@ def _beside(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("spoil", "words", "code"),
     [
-        (
-            _remove,
-            r"shard 2 of 3 is missing \(\d recordings?\); run avpenet prepare again with --shard 2/3, then merge",
-        ),
-        (_edit(finished=False), r"shard 2 of 3 is not finished \(\d recordings?\); run avpenet prepare again"),
-        (_other_quality, "shard 2 of 3 has other settings: jpeg_quality was 95, now 80; run"),
-        (_copy_of_another, "shard 2 of 3 is foreign: its record is that of shard 3 of 3; run"),
-        (_forget_recordings, r"shard 2 of 3 has not prepared \d recordings?, such as \d( bad)?\.mp4; run"),
-        (_damage, "shard 2 of 3 cannot be used: .*2-of-3.json is damaged, or of another version of avpenet; run"),
-        (
-            _beside,
-            "2-of-4.json belongs to other shards than these 3; remove from .*store.shards what belongs to others",
-        ),
+        (_remove, "shard 2 of 3 was not started; give the command of these again: --shard 2/3", ExitCode.SOME_FAILED),
+        (_edit(finished=False), "shard 2 of 3 was interrupted; give the command of", ExitCode.SOME_FAILED),
+        (_forget_recordings, r"shard 2 of 3 has (\d) of \1 recordings? to do, such as \d", ExitCode.SOME_FAILED),
+        (_other_quality, "shard 2 of 3 has other settings: jpeg_quality was 95, now 80; remove", ExitCode.USAGE),
+        (_copy_of_another, r"shard 2 of 3 has the record of shard 3 of 3, 2-of-3.json; remove", ExitCode.USAGE),
+        (_damage, r"shard 2 of 3 cannot be read: .*2-of-3.json is damaged, or of another version", ExitCode.USAGE),
+        (_beside, r"2-of-4.json is of no shard of 3; remove from .*store.shards what does not", ExitCode.USAGE),
     ],
 )
 def test_a_shard_that_cannot_be_merged_is_named(
-    spoil: Callable[[Path], None], words: str, request_: PrepareRequest, whole: Path
+    spoil: Callable[[Path], None], words: str, code: ExitCode, request_: PrepareRequest, whole: Path
 ) -> None:
     before = _bytes(request_.out)
     spoil(shard_record_path(request_.out, Shard(2, 3)))
-    with pytest.raises(OutputError, match=f"store cannot be merged yet: {words}"):
+    with pytest.raises(AvpenetError, match=f"cannot be merged, and nothing was changed: {words}") as raised:
         _merge(request_)
+    assert raised.value.exit_code == code
     assert _bytes(request_.out) == before
     # What the message says to do helps.
     shards_folder(request_.out).joinpath("2-of-4.json").unlink(missing_ok=True)
@@ -190,7 +192,7 @@ def test_a_segment_file_that_is_lost_is_made_again(
     spoil: Callable[[Path], None], request_: PrepareRequest, whole: Path
 ) -> None:
     spoil(next((request_.out / "shards").glob("*.arrow")))
-    with pytest.raises(OutputError, match=r"shard \d of 3 lacks 1 segment file, such as that of \d.mp4; run"):
+    with pytest.raises(ShardsUnfinishedError, match=r"shard \d of 3 has 1 of \d recordings? to do, such as \d.mp4"):
         _merge(request_)
     for shard in SHARDS:
         prepare_shard(request_, shard)
@@ -201,14 +203,14 @@ def test_a_segment_file_that_is_lost_is_made_again(
 def test_all_that_is_still_to_do_is_said_at_once(request_: PrepareRequest) -> None:
     _remove(shard_record_path(request_.out, Shard(1, 3)))
     _edit(finished=False)(shard_record_path(request_.out, Shard(3, 3)))
-    with output_lock(shard_output(request_.out, Shard(2, 3))), pytest.raises(OutputError) as raised:
+    with output_lock(shard_output(request_.out, Shard(2, 3))), pytest.raises(ShardsUnfinishedError) as raised:
         _merge(request_)
     text = str(raised.value)
-    assert "shard 1 of 3 is missing" in text
+    assert "shard 1 of 3 was not started" in text
     assert f"shard 2 of 3 is being prepared by process {os.getpid()}" in text
-    assert "shard 3 of 3 is not finished" in text
-    assert text.endswith("run avpenet prepare again with --shard 1/3, 3/3, then merge again")
-    with pytest.raises(OutputError, match="has no shards; prepare them first"):
+    assert "shard 3 of 3 was interrupted" in text
+    assert text.endswith("give the command of these again: --shard 1/3, --shard 3/3")
+    with pytest.raises(SettingsError, match="has no shards: there is no"):
         merge_store(StoreMergeRequest(request_.out.with_name("other")))
 
 
@@ -216,7 +218,7 @@ def test_no_two_runs_write_the_same(request_: PrepareRequest) -> None:
     with output_lock(shard_output(request_.out, Shard(2, 3))):
         with pytest.raises(OutputLockedError, match="2-of-3 is being written by process"):
             prepare_shard(request_, Shard(2, 3))
-        with pytest.raises(OutputLockedError, match=r"shard 2 of 3 is being prepared by process .*; wait for it, then"):
+        with pytest.raises(OutputLockedError, match=r"shard 2 of 3 is being prepared by process .*; wait for them"):
             _merge(request_)
         with pytest.raises(OutputLockedError, match=r"shard 2 of 3 of .*store is being prepared by process"):
             prepare_dataset(request_)
@@ -295,7 +297,7 @@ def test_a_recording_that_is_added_leaves_the_others_in_their_shards(
     (added,) = set(shards) - {item.key for item in before.recordings}
     if shards[added] != 1:
         with pytest.raises(
-            OutputError, match=f"shard {shards[added]} of 3 has not prepared 1 recording, such as .*5.mp4"
+            ShardsUnfinishedError, match=rf"shard {shards[added]} of 3 has 1 of \d+ recordings? to do, such as .*5.mp4"
         ):
             _merge(request_)
         outcomes = prepare_shard(more, Shard(shards[added], 3))
@@ -357,7 +359,7 @@ def test_a_killed_shard_resumes_and_leaves_the_others_alone(
         path.write_bytes(b"half a segment file")
     prepare_shard(request, Shard(2, 2))
     assert own.exists()
-    with pytest.raises(OutputError, match=r"shard 1 of 2 is not finished \(\d recordings?\); run .* --shard 1/2, then"):
+    with pytest.raises(ShardsUnfinishedError, match="shard 1 of 2 was interrupted; give the command of these again"):
         _merge(request)
     resumed = prepare_shard(request, Shard(1, 2))
     assert finished in [item.file for item in resumed if item.reused]
