@@ -2,14 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
+from avpenet_cli.errors import SettingsError
+
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="quiet",
+        help="Also write change and change_se: each score against the patient's own quiet minutes, over all "
+        "recordings of a patient with --subjects, else within each recording.",
+    ),
+]
+CalibrationFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="SITE.json",
+        help="Also write calibrated, interval_lo, interval_hi and abstained by a calibration of avpenet calibrate; "
+        "with curves of groups, --subjects has to state them.",
+    ),
+]
 CsvBom = Annotated[
     bool, typer.Option("--csv-bom", help="Begin CSV files with a byte order mark, so that Excel reads UTF-8.")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+EmbeddingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.parquet",
+        help="Also write what the network makes of each scored segment before its last layers, beside OUT. It may "
+        "identify patients.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing unless something fails.")]
+RecordedAt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SOURCE",
+        help="Where recorded_at comes from: container, name:PATTERN, a table, or none. [default: container]",
+    ),
+]
 Recursive = Annotated[bool, typer.Option("--recursive", help="Include subfolders.")]
+SubjectsTable = Annotated[
+    Path | None, typer.Option(help="Table of recordings and subjects: also write a table of subjects.")
+]
 WeightsName = Annotated[str | None, typer.Option(help="Name or file of the weights; see avpenet weights list.")]
+
+
+def named_baseline(text: str | None) -> Literal["quiet"] | None:
+    """The baseline that `--baseline` names.
+
+    Raises:
+        SettingsError: there is no such baseline.
+    """
+    if text not in (None, "quiet"):
+        raise SettingsError(f"--baseline {text}: no such baseline", "give quiet, or leave it out")
+    return None if text is None else "quiet"

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from avpenet_cli.cli.command_line import recorded_command
-from avpenet_cli.cli.options import CsvBom, Debug, Quiet, Recursive, WeightsName
+from avpenet_cli.cli.options import (
+    Baseline,
+    CalibrationFile,
+    CsvBom,
+    Debug,
+    EmbeddingsFile,
+    Quiet,
+    RecordedAt,
+    Recursive,
+    SubjectsTable,
+    WeightsName,
+    named_baseline,
+)
 from avpenet_cli.cli.reporter import Reporter, Tracebacks
 from avpenet_cli.cli.run_log import LogOptions, log_format_named
+from avpenet_cli.cli.totals_summary import totals_summary
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Flag, Modalities, RecordingOutcome
@@ -59,40 +72,11 @@ def score(
     mc_samples: Annotated[
         int | None, typer.Option(help="Monte Carlo dropout samples for score_sd, score_lo, score_hi. [default: 0]")
     ] = None,
-    recorded_at: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SOURCE",
-            help="Where recorded_at comes from: container, name:PATTERN, a table, or none. [default: container]",
-        ),
-    ] = None,
-    subjects: Annotated[
-        Path | None, typer.Option(help="Table of recordings and subjects: also write a table of subjects.")
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            metavar="quiet",
-            help="Also write change and change_se: each score against the patient's own quiet minutes, over all "
-            "recordings of a patient with --subjects, else within each recording.",
-        ),
-    ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="SITE.json",
-            help="Also write calibrated, interval_lo, interval_hi and abstained by a calibration of avpenet calibrate; "
-            "with curves of groups, --subjects has to state them.",
-        ),
-    ] = None,
-    embeddings: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.parquet",
-            help="Also write what the network makes of each scored segment before its last layers, beside OUT. It may "
-            "identify patients.",
-        ),
-    ] = None,
+    recorded_at: RecordedAt = None,
+    subjects: SubjectsTable = None,
+    baseline: Baseline = None,
+    calibration: CalibrationFile = None,
+    embeddings: EmbeddingsFile = None,
     csv_bom: CsvBom = False,
     shard: Annotated[
         str | None,
@@ -143,7 +127,7 @@ def score(
 
         totals = Totals()
         if not dry_run:
-            reporter.set_totals(lambda: _summary(totals, time.monotonic() - started))
+            reporter.set_totals(lambda: totals_summary(totals, time.monotonic() - started))
         options = {
             "device": device,
             "precision": precision,
@@ -153,7 +137,7 @@ def score(
             "require": None if require is None else _modalities(require),
             "mc_samples": mc_samples,
         }
-        wanted_baseline = _baseline(baseline)
+        wanted_baseline = named_baseline(baseline)
         part = None if shard is None else Shard.parse(shard)
         settings = read_settings(RunSettings, config, options)
         inputs = collect(paths or [], files_from, recursive, pseudonymise)
@@ -195,7 +179,7 @@ def score(
             _score(request, part, totals, reporter)
         failed = totals.failed or (strict and (totals.segments["unscorable"] or totals.truncated))
         code = ExitCode.SOME_FAILED if failed else ExitCode.OK
-        line, fields = _summary(totals, time.monotonic() - started)
+        line, fields = totals_summary(totals, time.monotonic() - started)
         reporter.summary(line, code, **fields)
     return code
 
@@ -206,13 +190,6 @@ def _modalities(text: str) -> list[str]:
     if not set(names) <= {Modalities.AUDIO.value, Modalities.FACE.value}:
         raise SettingsError(f"--require {text}: no such modality", "use audio, face or audio,face")
     return names
-
-
-def _baseline(text: str | None) -> Literal["quiet"] | None:
-    """The baseline that `--baseline` names."""
-    if text not in (None, "quiet"):
-        raise SettingsError(f"--baseline {text}: no such baseline", "give quiet, or leave it out")
-    return None if text is None else "quiet"
 
 
 def _foreseen(inputs: Inputs, out: Path, shard: Shard, settings: RunSettings, *, prune: bool) -> Inputs:
@@ -277,25 +254,3 @@ def _log_outcome(scored: ScoredRecording, reporter: Reporter) -> None:
 def _audio_corrections(outcome: RecordingOutcome) -> list[str]:
     audio = outcome.facts.get("audio")
     return list(audio.get("corrections", [])) if isinstance(audio, dict) else []
-
-
-def _summary(totals: Totals, taken_s: float) -> tuple[str, dict[str, Any]]:
-    """The last line, and the same facts as fields."""
-    unscorable = totals.segments["unscorable"]
-    kinds = [f"{totals.modalities[kind]} {kind}" for kind in Modalities if totals.modalities[kind]]
-    kinds += [f"{unscorable} unscorable"] if unscorable else []
-    line = (
-        f"{plural(sum(totals.recordings.values()), 'recording')}, {totals.failed} failed; "
-        f"{totals.seconds['scored'] / 60:.1f} min scored in {taken_s / 60:.1f} min; "
-        f"{plural(sum(totals.segments.values()), 'segment')}{': ' if kinds else ''}{', '.join(kinds)}"
-    )
-    entry = totals.entry()
-    fields = {
-        "recordings": entry.recordings,
-        "segments": entry.segments,
-        "modalities": entry.modalities,
-        "seconds": entry.seconds,
-        "truncated": totals.truncated,
-        "elapsed_s": round(taken_s, 1),
-    }
-    return line, fields

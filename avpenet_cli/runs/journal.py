@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from avpenet_cli.errors import AvpenetError, OutputError, OutputLockedError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.records import RecordingOutcome, Status
+from avpenet_cli.runs.guard import refuse_dropping
 from avpenet_cli.settings import describe_differences
 from avpenet_cli.storage import storage_fault
 
@@ -130,6 +131,23 @@ class FileFacts:
     size_bytes: int
     mtime_ns: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class JournalPart:
+    """Outcomes of another journal, to take over.
+
+    Attributes:
+        keys: of the recordings to take; others are left.
+        finished: key, size and time of the file, outcome as JSON.
+        failed: key, outcome as JSON.
+        files: key, whether that of a failed recording, size, time, digest.
+    """
+
+    keys: frozenset[str]
+    finished: Iterable[tuple[str, int, int, str]]
+    failed: Iterable[tuple[str, str]]
+    files: Iterable[tuple[str, int, int, int, str]]
 
 
 class Journal:
@@ -263,18 +281,65 @@ class Journal:
             with_paths: store the recordings' paths, which pseudonymised names forbid.
         """
         with self._guarded(), self._transaction():
-            self._db.execute("DELETE FROM latest_run")
-            self._db.executemany(
-                "INSERT INTO latest_run VALUES (?, ?)", [(name, json.dumps(value)) for name, value in facts.items()]
-            )
-            self._db.execute("DELETE FROM input")
-            self._db.executemany(
-                "INSERT INTO input VALUES (?, ?, ?, ?, EXISTS (SELECT 1 FROM failed WHERE recording = ?))",
-                [
-                    (number, item.key, item.name, os.fsencode(item.path) if with_paths else None, item.key)
-                    for number, item in enumerate(recordings)
-                ],
-            )
+            self._begin_run(recordings, facts, with_paths)
+
+    def _begin_run(self, recordings: Sequence[Recording], facts: Mapping[str, object], with_paths: bool) -> None:
+        self._db.execute("DELETE FROM latest_run")
+        self._db.executemany(
+            "INSERT INTO latest_run VALUES (?, ?)", [(name, json.dumps(value)) for name, value in facts.items()]
+        )
+        self._db.execute("DELETE FROM input")
+        self._db.executemany(
+            "INSERT INTO input VALUES (?, ?, ?, ?, EXISTS (SELECT 1 FROM failed WHERE recording = ?))",
+            [
+                (number, item.key, item.name, os.fsencode(item.path) if with_paths else None, item.key)
+                for number, item in enumerate(recordings)
+            ],
+        )
+
+    def merge(
+        self,
+        recordings: Sequence[Recording],
+        facts: Mapping[str, object],
+        parts: Iterable[JournalPart],
+        *,
+        with_paths: bool,
+        prune: bool,
+    ) -> None:
+        """Take over what other journals hold, all of it or nothing, and begin a run over all recordings.
+
+        Args:
+            recordings, facts, with_paths: as of `begin_run`.
+            parts: what to take over; consumed one by one, and nothing is changed where that raises.
+            prune: accept that recordings whose segments are in the journal have failed since.
+
+        Raises:
+            OutputError: such recordings, without `prune`.
+        """
+        with self._guarded(), self._transaction():
+            for part in parts:
+                self._take(part)
+            if not prune:
+                failed = self.held_but_failed()
+                refuse_dropping(self._output, [], [item.name for item in recordings if item.key in failed])
+            self._begin_run(recordings, facts, with_paths)
+            self._db.execute("UPDATE input SET retry = 0")
+
+    def _take(self, part: JournalPart) -> None:
+        keys = [(key,) for key in part.keys]
+        self._db.executemany("DELETE FROM failed WHERE recording = ?", keys)
+        self._db.executemany("DELETE FROM file WHERE recording = ? AND failed", keys)
+        # What an earlier merge took over already is not written again.
+        self._db.executemany(
+            "INSERT INTO finished VALUES (?, ?, ?, ?) ON CONFLICT (recording) DO UPDATE SET size = excluded.size, "
+            "mtime_ns = excluded.mtime_ns, outcome = excluded.outcome WHERE size <> excluded.size "
+            "OR mtime_ns <> excluded.mtime_ns OR outcome <> excluded.outcome",
+            (row for row in part.finished if row[0] in part.keys),
+        )
+        self._db.executemany("INSERT INTO failed VALUES (?, ?)", (row for row in part.failed if row[0] in part.keys))
+        self._db.executemany(
+            "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?)", (row for row in part.files if row[0] in part.keys)
+        )
 
     def end_run(self, finished: str) -> None:
         """Store when the run ended well; its table and manifest are in place.

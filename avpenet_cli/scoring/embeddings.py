@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -170,7 +170,7 @@ class EmbeddingStore:
     def _compare_settings(self, settings: dict[str, Any]) -> str:
         """How the settings differ from the store's; a new store takes them."""
         stored = dict(self._db.execute("SELECT name, value FROM run"))
-        wanted = {"embeddings_format": _FORMAT} | {name: json.dumps(value) for name, value in settings.items()}
+        wanted = _stated(settings)
         if stored:
             return describe_differences(stored, wanted)
         self._db.executemany("INSERT INTO run VALUES (?, ?)", wanted.items())
@@ -210,6 +210,33 @@ class EmbeddingStore:
         self._db.execute("DELETE FROM held WHERE recording = ?", (key,))
         self._db.execute("DELETE FROM part WHERE recording = ?", (key,))
 
+    def take(self, path: Path, owner: str, settings: dict[str, Any], keys: frozenset[str]) -> None:
+        """Copy recordings' embeddings from another store, in place of earlier ones.
+
+        Args:
+            path: the other file of embeddings, whose store lies beside it.
+            owner: name of the score table that it belongs to.
+            settings: flat, that both stores must have.
+            keys: of the recordings to copy, where the other store holds them.
+
+        Raises:
+            OutputError: the other store is damaged, or of another table or other settings.
+        """
+        other = journal_path(path)
+        with guarded(other), contextlib.closing(_opened_to_read(other)) as source:
+            stored = dict(source.execute("SELECT name, value FROM run"))
+            if differences := describe_differences(stored, _stated({_OWNER: owner, **settings})):
+                raise OutputError(f"{other} is of another run: {differences}", "score that shard again")
+            with guarded(self._path), transaction(self._db):
+                for key, scores in source.execute("SELECT recording, scores FROM held"):
+                    mine = self._db.execute("SELECT scores FROM held WHERE recording = ?", (key,)).fetchone()
+                    if key not in keys or mine == (scores,):
+                        continue
+                    self._forget(key)
+                    query = "SELECT recording, number, width, vectors FROM part WHERE recording = ?"
+                    self._db.executemany("INSERT INTO part VALUES (?, ?, ?, ?)", source.execute(query, (key,)))
+                    self._db.execute("INSERT INTO held VALUES (?, ?)", (key, scores))
+
     def parts(self, recording: Recording) -> Iterator[npt.NDArray[np.float32]]:
         """A recording's embeddings in order, (n, E) a part, at most 2048 segments each."""
         with guarded(self._path):
@@ -227,6 +254,11 @@ class EmbeddingStore:
     def close(self) -> None:
         """Close the database."""
         self._db.close()
+
+
+def _stated(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as a store keeps them."""
+    return {"embeddings_format": _FORMAT} | {name: json.dumps(value) for name, value in settings.items()}
 
 
 def _scored_segments(outcome: RecordingOutcome) -> list[SegmentScore]:

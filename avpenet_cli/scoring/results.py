@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from avpenet_cli.errors import OutputError, SettingsError
+from avpenet_cli.errors import SettingsError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.runs.history import History, HistoryHead, Outcome, ReadFile, locked_history
 from avpenet_cli.runs.host import HostFacts
-from avpenet_cli.runs.journal import Journal, journal_path
+from avpenet_cli.runs.journal import Journal
 from avpenet_cli.runs.manifest import (
     Manifest,
     Totals,
     file_entry,
     manifest_path,
     read_derived,
-    read_table_name,
     recording_entry,
     weights_mark,
     write_manifest,
@@ -31,6 +29,7 @@ from avpenet_cli.runs.manifest import (
 from avpenet_cli.runs.manifest_entries import RecordedAtEntry, RecordingEntry, ShardEntry, TableEntry, Timing
 from avpenet_cli.runs.outputs import refuse_overwriting
 from avpenet_cli.scoring.embeddings import EmbeddingStore, files_of_embeddings, write_embeddings
+from avpenet_cli.scoring.output_files import begins_with, partial_path, recordings_path, subjects_path, tables_of
 from avpenet_cli.scoring.patient_change import PatientChanges, patient_changes
 from avpenet_cli.scoring.recorded_at import NOWHERE, StartTimes, iso, start_times
 from avpenet_cli.scoring.request import ScoreRequest
@@ -51,69 +50,6 @@ from avpenet_cli.tables import (
 if TYPE_CHECKING:
     from avpenet_cli.scoring.calibrated import Calibration
     from avpenet_cli.study.subjects import Subjects
-
-
-_OTHER_NAME = "choose another --out"
-
-
-def recordings_path(table: Path) -> Path:
-    """`scores.recordings.csv` for `scores.csv`."""
-    return table.with_suffix(".recordings.csv")
-
-
-def subjects_path(table: Path) -> Path:
-    """`scores.subjects.csv` for `scores.csv`."""
-    return table.with_suffix(".subjects.csv")
-
-
-def partial_path(table: Path) -> Path:
-    """`scores.partial.csv` for `scores.csv`: what an interrupted run had finished."""
-    return table.with_name(f"{table.stem}.partial{table.suffix}")
-
-
-def tables_of(table: Path) -> tuple[Path, ...]:
-    """A score table and the tables beside it."""
-    return table, recordings_path(table), subjects_path(table)
-
-
-def check_manifest_owner(out: Path) -> None:
-    """Raise where `scores.csv` and `scores.parquet` would share a manifest, which can certify only one of them."""
-    path = manifest_path(out)
-    owner = read_table_name(path)
-    if owner is not None and owner != out.name:
-        raise OutputError(f"{path} belongs to {owner}", "choose an --out whose name differs in more than its suffix")
-
-
-def refuse_replacing_others(table: Path, *, with_subjects: bool) -> None:
-    """Check that no file that a run writes beside its score table is another program's, or another run's output.
-
-    Args:
-        with_subjects: the run writes tables of subjects, too.
-
-    Raises:
-        OutputError: one is.
-    """
-    for score_table in (table, partial_path(table)):
-        for path in tables_of(score_table):
-            if path != table and journal_path(path).exists():
-                raise OutputError(f"{path} is the output of another run, which this one would replace", _OTHER_NAME)
-        written = [(recordings_path(score_table), RECORDING_COLUMNS)]
-        written += [(subjects_path(score_table), SUBJECT_COLUMNS)] if with_subjects else []
-        for path, columns in written:
-            if not _begins_with(path, columns):
-                raise OutputError(f"{path} exists, and avpenet score did not write it", f"{_OTHER_NAME}, or move it")
-
-
-def _begins_with(path: Path, columns: Sequence[Column]) -> bool:
-    """Whether a file is absent, or a CSV table that begins with the first three of these columns."""
-    header = ",".join(column.name for column in columns[:3]).encode()
-    try:
-        with path.open("rb") as file:
-            return file.read(len(codecs.BOM_UTF8) + len(header)).removeprefix(codecs.BOM_UTF8).startswith(header)
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        raise storage_fault(path, error) from None
 
 
 @dataclass(frozen=True)
@@ -180,12 +116,16 @@ class Results:
     Args:
         request: its `recorded_at`, `subjects` and `calibration` are read here, before anything is scored.
 
+    Attributes:
+        totals: sums over all recordings, once the tables are written.
+
     Raises:
         SettingsError: the times, the subjects or the calibration cannot be read or used, or a table would be replaced
             that the run reads.
     """
 
     def __init__(self, request: ScoreRequest) -> None:
+        self.totals = Totals()
         self._request = request
         names = [recording.name for recording in request.collection.recordings]
         self.starts = start_times(
@@ -268,6 +208,7 @@ class Results:
         calibrated = self._calibration.start() if self._calibration else None
         derived: list[DerivedColumns] = [columns for columns in (changes, calibrated) if columns is not None]
         written = self._write_tables(request.out, journal, journal.latest, facts.reused, derived)
+        self.totals = written.totals
         if request.embeddings is not None and store is not None:
             outcomes = ((recording, journal.latest(recording)) for recording in request.inputs.recordings)
             mark = weights_mark(request.weights.description)
@@ -287,7 +228,7 @@ class Results:
                 f"give --{name} again to keep them"
             )
         left = subjects_path(request.out)
-        if request.subjects is None and left.exists() and _begins_with(left, SUBJECT_COLUMNS):
+        if request.subjects is None and left.exists() and begins_with(left, SUBJECT_COLUMNS):
             callbacks.warning(f"{left.name} is of an earlier run: give --subjects to renew it, or remove it")
         for embeddings in files_of_embeddings(request.out):
             if request.embeddings is None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from avpenet_cli.errors import AvpenetError, Interrupted, RecordingError
@@ -20,9 +19,8 @@ from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, device_name, precision_warning, resolve_settings
 from avpenet_cli.runs.guard import refuse_dropping, require_inputs, unreadable
 from avpenet_cli.runs.history import Outcome, refuse_unusable_history
-from avpenet_cli.runs.journal import Journal, count_unfinished, journal_path
+from avpenet_cli.runs.journal import Journal, count_unfinished
 from avpenet_cli.runs.lock import Lease, output_lock
-from avpenet_cli.runs.manifest import manifest_path
 from avpenet_cli.scoring.embeddings import (
     EmbeddingStore,
     check_embeddings_path,
@@ -35,20 +33,17 @@ from avpenet_cli.scoring.lanes.worker_count import plan_workers
 from avpenet_cli.scoring.lanes.worker_process import WorkerSetup
 from avpenet_cli.scoring.lanes.workers import WorkerLanes
 from avpenet_cli.scoring.network import Network
+from avpenet_cli.scoring.output_files import (
+    check_manifest_owner,
+    refuse_replacing_others,
+    remove_leftovers,
+)
 from avpenet_cli.scoring.recorded_at import CONTAINER
 from avpenet_cli.scoring.request import ScoreRequest
-from avpenet_cli.scoring.results import (
-    Results,
-    RunFacts,
-    check_manifest_owner,
-    partial_path,
-    refuse_replacing_others,
-    tables_of,
-)
+from avpenet_cli.scoring.results import Results, RunFacts
 from avpenet_cli.scoring.scorer import Scorer, failed_outcome
 from avpenet_cli.scoring.shared_network import can_be_shared
 from avpenet_cli.settings import result_settings
-from avpenet_cli.storage import storage_fault, temporary_prefix
 from avpenet_cli.tables import check_format
 from avpenet_cli.version import __version__
 
@@ -114,7 +109,7 @@ def score_recordings(
         with_times = not request.pseudonymised or results.starts.source == CONTAINER
         # Weights and settings are verified here, before anything of an earlier run is removed.
         with contextlib.closing((open_lanes or _open_lanes)(request, callbacks, with_times=with_times)) as lanes:
-            _remove_leftovers(request.out, request.embeddings, journal_too=request.overwrite)
+            remove_leftovers(request.out, request.embeddings, journal_too=request.overwrite)
             journal = Journal(request.out, fingerprint(request), replacing=request.overwrite)
             with (
                 contextlib.closing(journal),
@@ -335,22 +330,6 @@ def _write_partial(results: Results, journal: Journal, seen: set[str], started: 
     except AvpenetError as error:
         return error.message
     return f"what is finished is in {path.name}" if path else ""
-
-
-def _remove_leftovers(out: Path, embeddings: Path | None, *, journal_too: bool) -> None:
-    """Remove the temporary files of killed runs; an old table and manifest stay until new ones replace them."""
-    written = [manifest_path(out), *tables_of(out), *tables_of(partial_path(out))]
-    written += [] if embeddings is None else [embeddings]
-    prefixes = tuple(map(temporary_prefix, written))
-    try:
-        leftovers = [p for p in out.parent.iterdir() if p.name.startswith(prefixes) and p.suffix == ".tmp"]
-        if journal_too:
-            leftovers += [journal_path(out), *tables_of(partial_path(out))]
-            leftovers += [] if embeddings is None else [journal_path(embeddings)]
-        for path in leftovers:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise storage_fault(out, error) from None
 
 
 def _check_nothing_is_dropped(request: ScoreRequest, journal: Journal) -> None:

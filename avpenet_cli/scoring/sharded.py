@@ -14,8 +14,8 @@ from avpenet_cli.runs.device import resolve_settings
 from avpenet_cli.runs.guard import require_inputs
 from avpenet_cli.runs.journal import count_unfinished, journal_path
 from avpenet_cli.scoring.embeddings import check_embeddings_path
+from avpenet_cli.scoring.output_files import check_manifest_owner, refuse_replacing_others
 from avpenet_cli.scoring.request import ScoreRequest
-from avpenet_cli.scoring.results import check_manifest_owner, refuse_replacing_others
 from avpenet_cli.scoring.run import ScoredRecording, fingerprint, score_recordings
 from avpenet_cli.shards.plan import PlanRequest, plan_shards, read_plan
 from avpenet_cli.shards.shard import Shard, shard_file, shard_output, shards_folder

@@ -264,6 +264,9 @@ class Verifier:
         if link.content == "recording":
             yield check_recording(link.name, link.sha256, self._recordings, self.digest)
             return
+        if link.content == "shard":
+            yield self._shard(source, link)
+            return
         folders = dict.fromkeys((source.parent, *(self._folders if anywhere else ())))
         found = [place for place in (folder / link.name for folder in folders) if _is_file(place)]
         if not found:
@@ -282,6 +285,21 @@ class Verifier:
         elif self.digest(target) != link.sha256 and source != _manifest_path(target):
             state, detail = self._judge(target, self._evidence(target), is_linked=True)
             yield self._as_linked(Node(link.content, link.name, state, detail), target, link, stated_in)
+
+    def _shard(self, source: Path, link: Link) -> Node:
+        """The manifest of a shard that a merge read; the merged table does not need it any more."""
+        # As `shards.shard.shards_folder`.
+        path = source.with_suffix(".shards") / link.name
+        if not _is_file(path):
+            return Node(link.content, link.name, "not checked", f"not in {path.parent.name}: removed since the merge")
+        if self.digest(path) == link.sha256:
+            return Node(link.content, link.name, "intact")
+        chain = self._chain_of(path)
+        latest = chain.latest().get(path.name) if chain else None
+        wrote = any((path.name, link.sha256) in _written(line) for line in chain.lines) if chain else False
+        if wrote and latest is not None and latest[0].sha256 == self.digest(path):
+            return Node(link.content, link.name, "intact", "the shard has run again since the merge: merge it again")
+        return Node(link.content, link.name, "altered", "it has another digest than the merge states")
 
     def _of_manifest(self, path: Path, document: dict[str, Any]) -> Iterator[Node]:
         """The weights and the recordings of a document that states them."""

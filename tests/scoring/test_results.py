@@ -16,8 +16,9 @@ from avpenet_cli.inputs import Inputs, LeftAside, Recording
 from avpenet_cli.records import Balance, Quality, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.runs.journal import Journal, journal_path
+from avpenet_cli.scoring.output_files import refuse_replacing_others
 from avpenet_cli.scoring.request import ScoreRequest
-from avpenet_cli.scoring.results import Results, RunFacts, refuse_replacing_others
+from avpenet_cli.scoring.results import Results, RunFacts
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry
 from tests.support.weight_descriptions import make_description

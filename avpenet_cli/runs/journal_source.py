@@ -1,0 +1,130 @@
+"""Another output's journal, to copy from: as it was at one moment, and never changed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avpenet_cli.errors import OutputError
+from avpenet_cli.runs.journal import guarded, journal_path
+
+_BUSY_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class SourceInput:
+    """An input of the run that wrote the journal last.
+
+    Attributes:
+        name: its name or pseudonym.
+        path: absolute; None under pseudonyms.
+        waits: it failed in an earlier run, and that run has not come to it yet.
+    """
+
+    name: str
+    path: Path | None
+    waits: bool
+
+
+class JournalSource:
+    """One snapshot of an output's journal; from `opened_source`.
+
+    Attributes:
+        settings: flat, as JSON, of the runs that share the journal.
+        run: facts of the latest run; `finished` is among them where it ended well.
+        inputs: of that run, by their keys, in order.
+        finished, failed: keys of recordings with an outcome.
+    """
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self._path, self._db = path, database
+        with guarded(path):
+            database.execute("BEGIN")
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            has_begun = {"run", "finished", "failed", "file", "latest_run", "input"} <= tables
+            self.settings: dict[str, str] = dict(self._rows("SELECT name, value FROM run")) if has_begun else {}
+            self.settings.pop("journal_format", None)
+            self.run: dict[str, Any] = {}
+            self.inputs: dict[str, SourceInput] = {}
+            self.finished: frozenset[str] = frozenset()
+            self.failed: frozenset[str] = frozenset()
+            if not has_begun:
+                return
+            try:
+                self.run = {name: json.loads(value) for name, value in self._rows("SELECT name, value FROM latest_run")}
+            except ValueError:
+                raise sqlite3.DatabaseError("an entry cannot be read") from None
+            self.inputs = {
+                key: SourceInput(name, None if stored is None else Path(os.fsdecode(stored)), bool(retry))
+                for key, name, stored, retry in self._rows(
+                    "SELECT recording, name, path, retry FROM input ORDER BY position"
+                )
+            }
+            self.finished = frozenset(key for (key,) in self._rows("SELECT recording FROM finished"))
+            self.failed = frozenset(key for (key,) in self._rows("SELECT recording FROM failed"))
+
+    def check_intact(self) -> None:
+        """Read all of it.
+
+        Raises:
+            OutputError: it is damaged.
+        """
+        with guarded(self._path):
+            if self._db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+                raise sqlite3.DatabaseError("quick_check failed")
+
+    def finished_rows(self) -> Iterator[tuple[str, int, int, str]]:
+        """Key, size and time of the file, outcome as JSON, of every finished recording."""
+        yield from self._rows("SELECT recording, size, mtime_ns, outcome FROM finished")
+
+    def failed_rows(self) -> Iterator[tuple[str, str]]:
+        """Key and outcome as JSON of every recording that failed when it was last read."""
+        yield from self._rows("SELECT recording, outcome FROM failed")
+
+    def file_rows(self) -> Iterator[tuple[str, int, int, int, str]]:
+        """Key, whether it is that of a failed recording, size, time and digest of every file."""
+        yield from self._rows("SELECT recording, failed, size, mtime_ns, sha256 FROM file")
+
+    def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
+        with guarded(self._path):
+            yield from self._db.execute(query)
+
+
+@contextlib.contextmanager
+def opened_source(output: Path) -> Iterator[JournalSource]:
+    """The journal of an output, for as long as the block lasts.
+
+    A run that writes goes on; where a killed run left a transaction half done, SQLite rolls that back first.
+
+    Raises:
+        OutputError: it is damaged or cannot be read.
+        OutputLockedError: another program holds it open.
+    """
+    path = journal_path(output)
+    with contextlib.closing(_connected(path)) as database:
+        yield JournalSource(path, database)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    uri = path.absolute().as_uri()
+    with guarded(path):
+        for mode in ("ro", "rw"):
+            database = sqlite3.connect(f"{uri}?mode={mode}", uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+            try:
+                database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            except sqlite3.OperationalError:
+                database.close()
+                if mode == "ro":
+                    continue
+                raise
+            except BaseException:
+                database.close()
+                raise
+            return database
+    raise OutputError(f"the journal {path} cannot be read", "check its permissions")
