@@ -86,7 +86,7 @@ def storage_fault(path: Path, error: OSError) -> EnvironmentUnavailableError | O
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return OutputError(f"{path} cannot be written: {error.strerror}", "choose another --out or fix the permissions")
-    if error.errno in {errno.EISDIR, errno.ENAMETOOLONG}:
+    if error.errno in {errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}:
         return OutputError(f"{path} cannot be written: {error.strerror}", "choose another name")
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return OutputError(f"{path} cannot be written: its folder does not exist", "create the folder first")

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from avpenet_cli.errors import AvpenetError, Interrupted, RecordingError
+from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, RecordingError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.media.probe import check_file
 from avpenet_cli.phrasing import plural
@@ -337,6 +337,11 @@ def _check_nothing_is_dropped(request: ScoreRequest, journal: Journal) -> None:
     held = journal.held()
     missing = unreadable([recording for recording in request.inputs.recordings if recording.key in held])
     others = held - {recording.key for recording in request.inputs.recordings}
+    if moved := others & {recording.key for recording in request.collection.recordings}:
+        raise OutputError(
+            f"{request.out} holds {plural(len(moved), 'recording')} that the plan has given to another shard since",
+            "give --prune to drop them from this one",
+        )
     names = journal.names() if others else {}
     refuse_dropping(
         request.out, [names.get(key, "") for key in sorted(others)], [recording.name for recording in missing]

@@ -239,6 +239,20 @@ def test_recording_that_is_gone_is_dropped_only_when_asked(
         aside.rename(cry)
 
 
+def test_shards_whose_plan_is_lost_do_not_hold_a_recording_twice(
+    sharded: Sharded, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    out = sharded.copied(tmp_path)
+    (shard,) = (n for n in (1, 2) if "cry.mp4" in recordings_of(f"{n}-of-2", sharded.folder))
+    plan = json.loads((tmp_path / "scores.shards/plan.json").read_text())
+    for item in plan["recordings"]:
+        item["shard"] = 3 - item["shard"]
+    (tmp_path / "scores.shards/plan.json").write_text(json.dumps(plan))
+    refused = avpenet_here(*command(sharded.archive, out, f"{shard}/2"))
+    assert refused.code == 2
+    assert f"{shard}-of-2.csv holds 1 recording that the plan has given to another shard since" in refused.last_line
+
+
 def test_table_of_times_is_matched_to_all_recordings(sharded: Sharded, avpenet_here: Avpenet, tmp_path: Path) -> None:
     out = sharded.copied(tmp_path)
     times = tmp_path / "times.csv"
