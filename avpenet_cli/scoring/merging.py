@@ -18,7 +18,7 @@ from avpenet_cli.runs.history import ReadFile, refuse_unusable_history
 from avpenet_cli.runs.host import HostFacts
 from avpenet_cli.runs.journal import Journal, JournalPart
 from avpenet_cli.runs.journal_source import opened_source
-from avpenet_cli.runs.lock import lock_holder, output_lock
+from avpenet_cli.runs.lock import Lease, lock_holder, output_lock
 from avpenet_cli.runs.manifest import Totals, manifest_path
 from avpenet_cli.runs.manifest_entries import ShardEntry, Timing
 from avpenet_cli.scoring.embeddings import EmbeddingStore, check_embeddings_path, opened_store
@@ -86,7 +86,7 @@ def merge_scores(request: MergeRequest, callbacks: RunCallbacks = NO_CALLBACKS) 
         )
     if request.embeddings is not None:
         check_embeddings_path(request.embeddings, request.out)
-    with output_lock(request.out):
+    with output_lock(request.out, callbacks) as lease:
         check_manifest_owner(request.out)
         refuse_replacing_others(request.out, with_subjects=request.subjects is not None)
         refuse_unusable_history(request.out)
@@ -101,7 +101,7 @@ def merge_scores(request: MergeRequest, callbacks: RunCallbacks = NO_CALLBACKS) 
             contextlib.closing(_opened_journal(request.out, plan)) as journal,
             opened_store(request.embeddings, request.out, plan.settings) as store,
         ):
-            return _merge_into(journal, store, results, whole, plan, shards, callbacks, started)
+            return _merge_into(journal, store, results, whole, plan, shards, callbacks, started, lease)
 
 
 def _opened_journal(out: Path, plan: ShardPlan) -> Journal:
@@ -120,6 +120,7 @@ def _merge_into(
     shards: Sequence[FinishedShard],
     callbacks: RunCallbacks,
     started: datetime,
+    lease: Lease,
 ) -> Totals:
     recordings = request.inputs.recordings
     if not request.prune:
@@ -140,9 +141,11 @@ def _merge_into(
         "left_aside": asdict(request.inputs.left_aside),
         "pseudonymised": request.pseudonymised,
     }
+    lease.check()
     parts = _parts(request.out, shards, callbacks)
     journal.merge(recordings, facts, parts, with_paths=not request.pseudonymised, prune=request.prune)
     callbacks.check_stop()
+    lease.check()
     reused = set().union(*(shard.reused for shard in shards))
     run_facts = RunFacts(_devices(shards), reused, started, _merged(request.out, shards))
     journal.end_run(results.write(journal, run_facts, callbacks, store))

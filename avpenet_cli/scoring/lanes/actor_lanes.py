@@ -27,7 +27,7 @@ from avpenet_cli.scoring.lanes.worker_process import (
 from avpenet_cli.scoring.scorer import failed_outcome
 
 if TYPE_CHECKING:
-    from avpenet_cli.scoring.run import ScoreRequest
+    from avpenet_cli.scoring.request import ScoreRequest
 
 _POLL_S = 0.2
 _QUIET_S = 60.0

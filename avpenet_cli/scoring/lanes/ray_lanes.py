@@ -23,7 +23,7 @@ from avpenet_cli.scoring.lanes.lane import Job
 from avpenet_cli.scoring.lanes.worker_process import Message
 
 if TYPE_CHECKING:
-    from avpenet_cli.scoring.run import ScoreRequest
+    from avpenet_cli.scoring.request import ScoreRequest
 
 # Ends with 0 where a cluster answers someone without a token, with 3 where it refuses.
 _PROBE = """import sys; from ray._raylet import GcsClient; from ray.exceptions import AuthenticationError
