@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,13 +14,28 @@ from avpenet_cli.errors import ExitCode, RecordingError
 from avpenet_cli.phrasing import plural
 
 if TYPE_CHECKING:
-    from avpenet_cli.inputs import Inputs
+    from avpenet_cli.inputs import Inputs, Recording
     from avpenet_cli.media.probe import Probe
     from avpenet_cli.settings import RunSettings
 
 
-def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
-    """Print one line per recording on stdout; the exit code is 1 when some cannot be read.
+@dataclass(frozen=True)
+class Listed:
+    """What was listed.
+
+    Attributes:
+        readable: recordings whose headers can be read, with what these say.
+        segments: of those, by their headers.
+        code: 1 when some cannot be read.
+    """
+
+    readable: list[tuple[Recording, Probe]]
+    segments: int
+    code: ExitCode
+
+
+def print_inputs(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> Listed:
+    """Print one line per recording on stdout.
 
     Under pseudonyms each recording's path stands beside its pseudonym: a site resolves pseudonyms with this list.
     """
@@ -39,6 +55,7 @@ def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
     ]:
         table.add_column(heading, overflow="fold", justify="right" if heading in {"seconds", "segments"} else "left")
     problems, seconds, segments, unknown = 0, 0.0, 0, 0
+    readable = []
     for recording in inputs.recordings:
         names = [recording.name, *([display_name(str(recording.path))] if pseudonymised else [])]
         try:
@@ -49,6 +66,7 @@ def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
             problems += 1
             table.add_row(*map(_cell, [*names, "", "", "", "", str(error)]))
             continue
+        readable.append((recording, facts))
         count = len(windows(facts.nominal_s, run.stride_s, run.quality.short_tail_share))
         seconds, segments = seconds + facts.nominal_s, segments + count
         streams = [_video(facts), _audio(facts), "; ".join(facts.problems)]
@@ -70,7 +88,7 @@ def print_plan(inputs: Inputs, run: RunSettings, *, pseudonymised: bool) -> int:
         f"{plural(segments, 'segment')}",
         highlight=False,
     )
-    return ExitCode.SOME_FAILED if problems else ExitCode.OK
+    return Listed(readable, segments, ExitCode.SOME_FAILED if problems else ExitCode.OK)
 
 
 def _cell(text: str) -> Text:

@@ -31,6 +31,7 @@ from avpenet_cli.records import Flag, Modalities, RecordingOutcome
 from avpenet_cli.shards.shard import Shard
 
 if TYPE_CHECKING:
+    from avpenet_cli.cli.dry_run import Listed
     from avpenet_cli.inputs import Inputs
     from avpenet_cli.runs.manifest import Totals
     from avpenet_cli.scoring.request import ScoreRequest
@@ -97,6 +98,13 @@ def score(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only read the headers and show what would be scored.")
     ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            help="With --dry-run: score pieces of the recordings, and estimate how long all take, in shards too.",
+        ),
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 also if a segment is unscorable or a recording truncated.")
     ] = False,
@@ -143,12 +151,17 @@ def score(
         inputs = collect(paths or [], files_from, recursive, pseudonymise)
         if part is not None and out is None:
             raise SettingsError("--shard without --out", "name the table that the shards make, e.g. --out scores.csv")
+        if plan and not dry_run:
+            raise SettingsError("--plan is for --dry-run", "add --dry-run, or leave --plan out")
         if dry_run:
-            from avpenet_cli.cli.dry_run import print_plan
+            from avpenet_cli.cli.dry_run import print_inputs
 
-            if part is not None and out is not None:
+            if part is not None and out is not None and not plan:
                 inputs = _foreseen(inputs, out, part, settings, prune=prune)
-            return print_plan(inputs, settings, pseudonymised=pseudonymise is not None)
+            listed = print_inputs(inputs, settings, pseudonymised=pseudonymise is not None)
+            if plan:
+                _print_estimate(listed, weights, settings, part, reporter)
+            return listed.code
         if out is None:
             raise SettingsError("--out is missing", "name the table to write, e.g. --out scores.csv")
         from avpenet_cli.tables import check_format
@@ -182,6 +195,18 @@ def score(
         line, fields = totals_summary(totals, time.monotonic() - started)
         reporter.summary(line, code, **fields)
     return code
+
+
+def _print_estimate(
+    listed: Listed, weights: str | None, settings: RunSettings, shard: Shard | None, reporter: Reporter
+) -> None:
+    """How long the listed recordings take."""
+    from avpenet_cli.cli.estimate import print_estimate
+    from avpenet_cli.weights import default_entry, find
+
+    with reporter.stopping_on_signals():
+        entry = find(weights) if weights else default_entry()
+        print_estimate(listed, entry, settings, shard, reporter)
 
 
 def _modalities(text: str) -> list[str]:

@@ -140,7 +140,7 @@ def measure(path: Path, weights: WeightsEntry, run: RunSettings, repeat: int = 1
     decoded, scored = [], []
     for _ in range(repeat):
         decoded.append(decode_alone(path))
-        scored.append(_score(scorer, path))
+        scored.append(score_timed(scorer, path))
     outcome = scored[0].outcome
     return Benchmark(
         device=device_name(scorer.device),
@@ -175,7 +175,7 @@ def _difference(
     if why := precision_warning(settings, choose_device(run.device)):
         return PrecisionDifference(precision, unavailable=why)
     try:
-        sample = _score(Scorer(load_network_for(weights, settings), settings), path)
+        sample = score_timed(Scorer(load_network_for(weights, settings), settings), path)
     except (AvpenetError, RuntimeError) as error:
         return PrecisionDifference(precision, unavailable=str(error).splitlines()[0])
     pairs = zip(reference.segments, sample.outcome.segments, strict=True)
@@ -280,7 +280,14 @@ def _words(path: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Sample:
+class TimedScore:
+    """A recording scored once.
+
+    Attributes:
+        cost: of this process and its decoders.
+        decoder_cpu_s, decoder_peak_mib, timer: of the decoders alone; the stages.
+    """
+
     outcome: RecordingOutcome
     cost: Cost
     decoder_cpu_s: float
@@ -288,7 +295,8 @@ class _Sample:
     timer: StageTimer
 
 
-def _score(scorer: Scorer, path: Path) -> _Sample:
+def score_timed(scorer: Scorer, path: Path) -> TimedScore:
+    """Score a recording and measure what it takes; raises as `Scorer.score`."""
     timer = StageTimer()
     before, own = resource.getrusage(resource.RUSAGE_CHILDREN), time.process_time()
     started = time.perf_counter()
@@ -298,7 +306,7 @@ def _score(scorer: Scorer, path: Path) -> _Sample:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     decoder_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return _Sample(outcome, Cost(wall_s, own_s + decoder_s, peak_mib), decoder_s, peak.mib, timer)
+    return TimedScore(outcome, Cost(wall_s, own_s + decoder_s, peak_mib), decoder_s, peak.mib, timer)
 
 
 def _median(costs: Sequence[Cost]) -> Cost:
