@@ -1,7 +1,7 @@
 """How far `avpenet score --dry-run --plan` is off: `python -m tests.bench.plan [--minutes 0.4] [ARCHIVE]`.
 
-Without an archive, makes eight phantoms, four of 640x360 pixels and the same enlarged to 1920x1080. Estimates, then scores all of them
-and prints both, in CPU seconds, which other work on the machine changes little, and by the clock.
+Without an archive, makes eight phantoms, four of 640x360 pixels and the same enlarged to 1920x1080. Estimates, then
+scores all of them and prints both, in CPU seconds, which other work on the machine changes little, and by the clock.
 """
 
 from __future__ import annotations
