@@ -18,7 +18,7 @@ SOURCE = ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=10:d=20", "-f", "lavfi", "-
 
 @pytest.mark.parametrize(
     ("suffix", "codecs"),
-    [(".mp4", ()), (".mkv", ("-c:a", "flac")), (".avi", ("-c:v", "mjpeg", "-c:a", "pcm_s16le")), (".ts", ())],
+    [(".mp4", ()), (".mkv", ("-c:a", "flac")), (".avi", ("-c:v", "mjpeg", "-c:a", "pcm_s16le")), (".ts", ("-c:a", "aac"))],
 )
 def test_an_excerpt_has_the_streams_and_the_seconds(clips: ClipMaker, suffix: str, codecs: tuple[str, ...]) -> None:
     path = clips.ffmpeg(*SOURCE, *codecs, suffix=suffix)
@@ -39,7 +39,7 @@ def test_an_excerpt_has_the_streams_and_the_seconds(clips: ClipMaker, suffix: st
 
 
 def test_an_excerpt_keeps_how_its_recording_is_turned(clips: ClipMaker) -> None:
-    turned = clips.ffmpeg("-display_rotation", "90", "-i", str(clips.ffmpeg(*SOURCE)), "-c", "copy")
+    turned = clips.ffmpeg("-i", str(clips.ffmpeg(*SOURCE)), "-c", "copy", "-metadata:s:v", "rotate=90")
     facts = probe(turned, DECODING)
     assert facts.video is not None
     assert facts.video.rotation_deg
