@@ -22,8 +22,8 @@ def make_archive(folder: Path, minutes: float) -> None:
     avpenet("phantom", "make", "--out", small, *options)
     large.mkdir()
     for path in sorted(small.glob("*.mp4")):
-        encoding = ["-c:v", "libx264", "-preset", "veryfast", "-c:a", "copy", large / path.name]
-        subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-vf", "scale=1920:1080", *encoding], check=True)
+        encoding = ["-c:v", "libx264", "-preset", "veryfast", "-c:a", "copy", str(large / path.name)]
+        subprocess.run(["ffmpeg", "-v", "error", "-i", str(path), "-vf", "scale=1920:1080", *encoding], check=True)
 
 
 def estimate(archive: Path) -> tuple[float, float, str, str]:
