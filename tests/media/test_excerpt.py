@@ -18,7 +18,12 @@ SOURCE = ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=10:d=20", "-f", "lavfi", "-
 
 @pytest.mark.parametrize(
     ("suffix", "codecs"),
-    [(".mp4", ()), (".mkv", ("-c:a", "flac")), (".avi", ("-c:v", "mjpeg", "-c:a", "pcm_s16le")), (".ts", ("-c:a", "aac"))],
+    [
+        (".mp4", ()),
+        (".mkv", ("-c:a", "flac")),
+        (".avi", ("-c:v", "mjpeg", "-c:a", "pcm_s16le")),
+        (".ts", ("-c:a", "aac")),
+    ],
 )
 def test_an_excerpt_has_the_streams_and_the_seconds(clips: ClipMaker, suffix: str, codecs: tuple[str, ...]) -> None:
     path = clips.ffmpeg(*SOURCE, *codecs, suffix=suffix)
