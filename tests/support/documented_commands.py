@@ -26,7 +26,7 @@ SCORING_PAGES = (
     REPOSITORY / "README.md",
     _TUTORIALS / "1-first-scores.md",
     *_guides("after-a-night-run", "baseline", "cron", "install", "patient-record", "pseudonyms", "resume", "speed"),
-    *_guides("spreadsheets", "verify", "weights"),
+    *_guides("shards", "spreadsheets", "verify", "weights"),
 )
 """With the recordings of the examples."""
 PHANTOM_PAGES = (
