@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import Debug, Quiet
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode, SettingsError
@@ -19,6 +20,7 @@ _TARGETS = ("fhir", "redcap")
 
 
 def export(
+    context: typer.Context,
     scores: Annotated[Path, typer.Argument(metavar="SCORES", help="Score table with its manifest beside it.")],
     to: Annotated[str, typer.Option(help="fhir: an R4 bundle; redcap: an import file and its data dictionary.")],
     out: Annotated[
@@ -42,7 +44,8 @@ def export(
 
     from avpenet_cli.export.run import ExportRequest, run_export
 
-    request = ExportRequest(scores, cast("Target", to), out, subjects, allow_demonstration)
+    command = recorded_command(context, private=False)
+    request = ExportRequest(scores, cast("Target", to), out, subjects, allow_demonstration, command)
     handover = run_export(request)
     if not quiet:
         without = sum(not row.scores.scored for row in handover.recordings)

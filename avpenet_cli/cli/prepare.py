@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import Debug, Quiet, Recursive
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 def prepare(
+    context: typer.Context,
     paths: Annotated[
         list[str],
         typer.Argument(metavar="RECORDINGS...", help="Recordings, folders, or quoted patterns.", show_default=False),
@@ -83,7 +85,8 @@ def prepare(
 
         part = None if shard is None else Shard.parse(shard)
         settings = read_settings(PrepareSettings, config, options)
-        request = PrepareRequest(tuple(paths), ratings, subjects, out, settings, recursive, prune)
+        command = recorded_command(context, private=False)
+        request = PrepareRequest(tuple(paths), ratings, subjects, out, settings, recursive, prune, command)
         if part is None:
             result = prepare_dataset(request, callbacks)
             line, failed = last_line(result), result.failed

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import Debug, Quiet
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.errors import ExitCode
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def train(
+    context: typer.Context,
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Store made by avpenet prepare.", show_default=False)],
     out: Annotated[
         Path, typer.Option(metavar="NAME.safetensors", help="Weights to write; the run's state is kept in NAME.train/.")
@@ -54,7 +56,8 @@ def train(
         from avpenet_cli.training.settings import TrainSettings
 
         settings = read_settings(TrainSettings, config, {"device": device})
-        request = TrainRequest(store, out, settings, tuple(init or ()), resume, demonstration)
+        command = recorded_command(context, private=False)
+        request = TrainRequest(store, out, settings, tuple(init or ()), resume, demonstration, command)
         result = train_weights(request, callbacks)
         if result is not None:
             minutes = (time.monotonic() - started) / 60

@@ -8,12 +8,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from avpenet_cli.dataset.annotations import read_annotations
 from avpenet_cli.dataset.prepare import PreparedRecording, PrepareSettings
 from avpenet_cli.dataset.record import STORE_FILE, read_store_file
-from avpenet_cli.dataset.run import PrepareResult, StoreFinish, finish_checked, remove_temporary_files, start_store
+from avpenet_cli.dataset.run import (
+    PrepareResult,
+    StoreFinish,
+    StoreRun,
+    finish_checked,
+    remove_temporary_files,
+    start_store,
+)
 from avpenet_cli.dataset.segment_files import (
     SCORABLE,
     SEGMENT_FILES_FOLDER,
@@ -32,6 +40,7 @@ from avpenet_cli.errors import AvpenetError, RecordingError, SettingsError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.runs.history import refuse_unusable_history
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.settings import describe_differences, digest_of
 from avpenet_cli.shards.plan import PlannedRecording, ShardPlan, read_plan
@@ -47,16 +56,19 @@ class StoreMergeRequest:
         out: the store.
         ratings, subjects: the two tables; None for those that the shards were given, as they are now.
         prune: drop from the store what it held and no shard has.
+        command: that was given, for the history; without folders.
     """
 
     out: Path
     ratings: Path | None = None
     subjects: Path | None = None
     prune: bool = False
+    command: str = ""
 
 
 def merge_store(request: StoreMergeRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> PrepareResult:
-    """Finish a store from its shards. Every file of it is equal, to the byte, to that of a run over all recordings.
+    """Finish a store from its shards. Every file of it but its history is equal, to the byte, to that of a run over all
+    recordings.
 
     Can be repeated, also with other tables or after more recordings were prepared.
 
@@ -67,7 +79,7 @@ def merge_store(request: StoreMergeRequest, callbacks: RunCallbacks = NO_CALLBAC
         SettingsError: the store has no shards; tables that cannot be used; the shards were given different ones; the
             same file under two subjects.
     """
-    out = store_path(request.out)
+    out, started = store_path(request.out), datetime.now(UTC)
     plan = read_plan(out)
     if plan is None:
         raise SettingsError(
@@ -75,6 +87,7 @@ def merge_store(request: StoreMergeRequest, callbacks: RunCallbacks = NO_CALLBAC
             "name the store that avpenet prepare --shard was given as --out",
         )
     with output_lock(out / STORE_FILE, callbacks) as lease:
+        refuse_unusable_history(out / STORE_FILE)
         # The run of a shard looks at the store's lock after taking its own.
         records = _checked_records(out, plan)
         recordings = _prepared_recordings(out, plan, records)
@@ -95,7 +108,8 @@ def merge_store(request: StoreMergeRequest, callbacks: RunCallbacks = NO_CALLBAC
         notice = next((record.notice for record in records.values() if record.notice), "")
         lease.check()
         finish = StoreFinish(out, before, recordings, annotations, settings, notice)
-        return finish_checked(finish, callbacks, prune=request.prune)
+        run = StoreRun("merge", request.command, started)
+        return finish_checked(finish, run, callbacks, prune=request.prune)
 
 
 def _checked_records(out: Path, plan: ShardPlan) -> dict[Shard, ShardRecord]:

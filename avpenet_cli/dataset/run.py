@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.runs.guard import refuse_dropping, require_inputs
+from avpenet_cli.runs.history import ReadFile, history_path, record_run, refuse_unusable_history
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.outputs import prepare_output_directory
 from avpenet_cli.settings import describe_differences
 from avpenet_cli.storage import storage_fault
 
-_OWN_FILES = {INDEX_FILE, SEGMENT_FILES_FOLDER, STORE_FILE, f"{STORE_FILE}.lock", f"{STORE_FILE}.holder"}
+_OWN_FILES = {
+    *(INDEX_FILE, SEGMENT_FILES_FOLDER, STORE_FILE, f"{STORE_FILE}.lock", f"{STORE_FILE}.holder"),
+    history_path(Path(STORE_FILE)).name,
+}
 _PHANTOM_FILE = "phantoms.json"
 _PHANTOM_NOTICE = "PHANTOMS: made of synthetic patients; weights trained on it are a demonstration"
 _NAMED = 10
@@ -41,6 +46,7 @@ class PrepareRequest:
         settings: how to make the store.
         recursive: include subfolders.
         prune: drop from the store what is no longer among the inputs or can no longer be read.
+        command: that was given, for the history; without folders.
     """
 
     recordings: tuple[str, ...]
@@ -50,6 +56,7 @@ class PrepareRequest:
     settings: PrepareSettings = field(default_factory=PrepareSettings)
     recursive: bool = False
     prune: bool = False
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
         EnvironmentUnavailableError: no such device, no space.
         Interrupted: the callbacks asked for it; what was done is kept.
     """
-    settings = request.settings
+    settings, started = request.settings, datetime.now(UTC)
     inputs = collect(request.recordings, None, request.recursive, None)
     require_inputs(inputs)
     annotations = read_annotations(request.ratings, request.subjects, inputs.recordings, settings.split, settings.seed)
@@ -96,6 +103,7 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
     callbacks.set_total(len(inputs.recordings))
     with output_lock(request.out / STORE_FILE, callbacks) as lease:
         refuse_running_shards(request.out)
+        refuse_unusable_history(request.out / STORE_FILE)
         before = read_store_file(request.out)
         start_store(request.out, before, settings.store_fingerprint_fields)
         remove_temporary_files(request.out, files)
@@ -104,7 +112,23 @@ def prepare_dataset(request: PrepareRequest, callbacks: RunCallbacks = NO_CALLBA
         recordings = prepare_recordings(inputs.recordings, Preparer(settings, files, callbacks), callbacks)
         lease.check()
         finish = StoreFinish(request.out, before, recordings, annotations, settings, phantom_notice(inputs.recordings))
-        return finish_checked(finish, callbacks, prune=request.prune)
+        run = StoreRun("prepare", request.command, started)
+        return finish_checked(finish, run, callbacks, prune=request.prune)
+
+
+@dataclass(frozen=True)
+class StoreRun:
+    """The run that finishes a store, for its history.
+
+    Attributes:
+        event: the command, such as `prepare`.
+        command: that was given, without folders.
+        started: UTC.
+    """
+
+    event: str
+    command: str
+    started: datetime
 
 
 @dataclass(frozen=True)
@@ -127,8 +151,8 @@ class StoreFinish:
     notice: str
 
 
-def finish_checked(finish: StoreFinish, callbacks: RunCallbacks, *, prune: bool) -> PrepareResult:
-    """Write index and `store.json`, unless the store would lose recordings, and report what a person should check.
+def finish_checked(finish: StoreFinish, run: StoreRun, callbacks: RunCallbacks, *, prune: bool) -> PrepareResult:
+    """Write index, `store.json` and history, unless the store would lose recordings; report what a person should check.
 
     Args:
         prune: let it lose them.
@@ -147,6 +171,15 @@ def finish_checked(finish: StoreFinish, callbacks: RunCallbacks, *, prune: bool)
         finish.settings,
         finish.notice,
         (before.get("splits") or {}).get("by_subject"),
+    )
+    tables = (("ratings", finish.annotations.ratings.file), ("subjects", finish.annotations.subjects.file))
+    record_run(
+        finish.out / STORE_FILE,
+        run.event,
+        written=[finish.out / STORE_FILE, finish.out / INDEX_FILE],
+        read=[ReadFile(content, table.name, table.sha256) for content, table in tables],
+        command=run.command,
+        started=run.started,
     )
     unused = _unused_files(finish.out / SEGMENT_FILES_FOLDER, finish.recordings)
     result = PrepareResult(tuple(finish.recordings), summary, len(unused))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
+from avpenet_cli.dataset.record import STORE_FILE
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import (
     AvpenetError,
@@ -36,6 +38,7 @@ from avpenet_cli.experiment.train import (
 from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
+from avpenet_cli.runs.history import history_path, read_file, record_run, refuse_unusable_history
 from avpenet_cli.runs.lock import Lease, output_lock
 from avpenet_cli.runs.outputs import prepare_output_directory, refuse_existing
 from avpenet_cli.stats.estimate import to_json
@@ -45,6 +48,7 @@ RESULT_FILE, PAGE_FILE, TABLES_FOLDER = "experiment.json", "experiment.html", "t
 _OWN_FILES = {
     *(RUN_FILE, RESULT_FILE, PAGE_FILE, TABLES_FOLDER, f"{RUN_FILE}.lock", f"{RUN_FILE}.holder"),
     *(SYSTEMS_FOLDER, EMBEDDINGS_FOLDER, PREDICTIONS_FOLDER, VARIANTS_FOLDER),
+    history_path(Path(RESULT_FILE)).name,
 }
 
 
@@ -61,7 +65,7 @@ class ExperimentRequest:
         only: names of the systems to train; all by default.
         resume: resume the experiment in `out`.
         device: auto, cpu, cuda or cuda:N.
-        command: repeats the experiment, for the page.
+        command: repeats the experiment, for the page and the history.
     """
 
     store: Path
@@ -87,6 +91,7 @@ def run_experiment(request: ExperimentRequest, callbacks: RunCallbacks = NO_CALL
         OutputLockedError: another run writes to it.
         Interrupted: the callbacks asked for it; what is finished is kept.
     """
+    started = datetime.now(UTC)
     settings = request.settings.only(request.only) if request.only else request.settings
     store = SegmentStore.open(request.store)
     choose_device(request.device)
@@ -95,10 +100,20 @@ def run_experiment(request: ExperimentRequest, callbacks: RunCallbacks = NO_CALL
         remedy = "give --resume to continue it, or choose another --out"
         refuse_existing(request.out / RUN_FILE, remedy)
     with output_lock(request.out / RUN_FILE, callbacks) as lease:
+        refuse_unusable_history(request.out / RESULT_FILE)
         quiet = _Quiet(callbacks)
         inputs = Inputs(store, request.out, request.recordings, request.noise, quiet, request.device)
         begin_or_resume(request.out, ExperimentIdentity.of(request.settings, inputs))
-        return _run(request, settings, inputs, callbacks, quiet, lease)
+        result = _run(request, settings, inputs, callbacks, quiet, lease)
+        record_run(
+            request.out / RESULT_FILE,
+            "experiment",
+            written=[request.out / RESULT_FILE, request.out / PAGE_FILE],
+            read=[read_file("segment store", request.store / STORE_FILE)],
+            command=request.command,
+            started=started,
+        )
+        return result
 
 
 def plan_experiment(request: ExperimentRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> Estimate:

@@ -19,8 +19,9 @@ from avpenet_cli.report.document.provenance import CalibrationUsed
 from avpenet_cli.report.notices import weights_notice
 from avpenet_cli.report.provenance import calibration_used
 from avpenet_cli.report.recordings import recording_summaries
+from avpenet_cli.runs.history import ReadFile
 from avpenet_cli.study.pairing import nothing_in_common
-from avpenet_cli.study.score_tables import Scores, ScoreSource, read_scores
+from avpenet_cli.study.score_tables import Scores, ScoreSource, read_scores, scores_digest
 from avpenet_cli.study.subjects import Subjects, read_subjects
 from avpenet_cli.study.tables import WeightsSummary, match_tables, summarise_weights
 
@@ -77,6 +78,7 @@ class Handover:
         finished: when the run ended, ISO 8601 with offset; the export's own time is stated nowhere, so that the same
             table gives the same bytes.
         source: the table and its manifest.
+        read: the files that all this was read from.
     """
 
     recordings: tuple[HandedRecording, ...]
@@ -87,6 +89,7 @@ class Handover:
     program_version: str
     finished: str
     source: ScoreSource
+    read: tuple[ReadFile, ...]
 
 
 def read_handover(scores: Path, subjects: Path | None, *, allow_demonstration: bool) -> Handover:
@@ -120,6 +123,12 @@ def read_handover(scores: Path, subjects: Path | None, *, allow_demonstration: b
     _check_times(source.manifest, scores)
     people = match_tables(table, subjects=None if subjects is None else read_subjects(subjects)).subjects
     notice = weights_notice(table)
+    read = [
+        ReadFile("scores", source.name, source.sha256, scores_digest(table)),
+        ReadFile("manifest", scores.with_suffix(".run.json").name, source.manifest_sha256),
+    ]
+    if people is not None:
+        read.append(ReadFile("subjects", people.file.name, people.file.sha256))
     return Handover(
         recordings=_recordings(table, people, source.manifest),
         weights=weights,
@@ -129,6 +138,7 @@ def read_handover(scores: Path, subjects: Path | None, *, allow_demonstration: b
         program_version=str(source.manifest["software"].get("avpenet", "")),
         finished=source.manifest["timing"]["finished"],
         source=source,
+        read=tuple(read),
     )
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from avpenet_cli.dataset.record import STORE_FILE
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.runs.history import read_file, record_run, refuse_unusable_history
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.runs.outputs import refuse_existing
 from avpenet_cli.settings import FRAMES_PER_WINDOW
@@ -47,6 +50,7 @@ class TrainRequest:
         init: installed weights by name, or files of initial parameters, see `training.initial.initial_network`.
         resume: resume the run in NAME.train/.
         demonstration: mark the weights as not trained on recordings of patients.
+        command: that was given, for the history; without folders.
     """
 
     store: Path
@@ -55,6 +59,7 @@ class TrainRequest:
     init: tuple[str | Path, ...] = ()
     resume: bool = False
     demonstration: bool = False
+    command: str = ""
 
     @property
     def folder(self) -> Path:
@@ -96,6 +101,7 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
         Interrupted: the callbacks asked for it; finished epochs are kept.
         AvpenetError: a loss that is not finite.
     """
+    started = datetime.now(UTC)
     out, settings, folder = request.out, request.settings, request.folder
     if out.suffix != _SUFFIX or not is_valid_name(out.stem):
         raise SettingsError(
@@ -112,6 +118,7 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
         fit(store, rows, folder, settings, init, resume, callbacks)
         return None
     with output_lock(out, callbacks) as lease:
+        refuse_unusable_history(out)
         init_digests = digest_of_files(init)
         resume = prepare_run_directory(folder, RunIdentity.of(store, settings, init_digests), request.resume)
         _report_start(rows, request, resume, callbacks)
@@ -125,7 +132,10 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
             by_row = {}
             fitted = fit(store, rows, folder, settings, init, resume, callbacks)
         lease.check()
-        return _write_weights(request, store, rows, fitted, init_digests, by_row)
+        result = _write_weights(request, store, rows, fitted, init_digests, by_row)
+        written, read = [out, out.with_suffix(".json")], [read_file("segment store", request.store / STORE_FILE)]
+        record_run(out, "train", written=written, read=read, command=request.command, started=started)
+        return result
 
 
 def _is_first_process() -> bool:

@@ -23,6 +23,7 @@ from avpenet_cli.weights.finding import WeightsNotFound, entry_at
 
 _HISTORY_SUFFIX = ".history.jsonl"
 _TABLES = (".csv", ".parquet", ".jsonl")
+_WEIGHTS = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,6 @@ class Verifier:
             chain = self._chain(path)
             gone = Node("file", output.name, "missing", "its history is there, the file is not")
             return replace(check_history(chain, "", _Beside(self, path.parent)), links=(gone,))
-        if path.suffix == ".safetensors":
-            return self._weights_file(path)
         return self._file(path)
 
     def digest(self, path: Path) -> str:
@@ -147,6 +146,11 @@ class Verifier:
         """Whether a file's bytes are those that its history, its manifest and its own content state."""
         digest, chain, document = self.digest(path), evidence.chain, evidence.document
         basis = []
+        if path.suffix == _WEIGHTS:
+            weights = self._weights_file(path)
+            if weights.state != "intact":
+                return weights.state, weights.detail
+            basis.append(weights.detail)
         if chain is not None:
             written = chain.latest().get(path.name)
             if written is None:
@@ -319,7 +323,7 @@ class Verifier:
         """Weights in a folder that is searched for inputs, or on the search path of weights."""
         node = Node("weights", name, "missing", "not installed here, and not in the folders that were searched")
         folders = dict.fromkeys((source.parent, *self._folders))
-        for candidate in [*(folder / f"{name}.safetensors" for folder in folders), None]:
+        for candidate in [*(folder / f"{name}{_WEIGHTS}" for folder in folders), None]:
             if candidate is not None and not candidate.is_file():
                 continue
             try:
@@ -403,4 +407,5 @@ def _content_of(path: Path, link: Link | None) -> str:
         return link.content
     if path.name.endswith(".run.json"):
         return "manifest"
-    return {".html": "page", ".json": "document"}.get(path.suffix, "table" if path.suffix in _TABLES else "file")
+    kinds = {".html": "page", ".json": "document", _WEIGHTS: "weights"} | dict.fromkeys(_TABLES, "table")
+    return kinds.get(path.suffix, "file")

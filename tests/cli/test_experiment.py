@@ -18,6 +18,7 @@ import pytest
 import soundfile
 
 from avpenet_cli.phantom.make import PhantomRequest, make_phantoms
+from avpenet_cli.runs.history_chain import read_chain
 from avpenet_cli.weights import find, verify
 from tests.conftest import REPOSITORY, Answer
 from tests.support.training_stores import make_store
@@ -105,6 +106,9 @@ def test_quick_preset_on_phantoms_survives_a_kill_and_compares_every_system(
         assert [row["system"] for row in csv.DictReader(file)] == list(systems)
     assert "<script" not in (out / "experiment.html").read_text()
     assert [path for path in out.rglob("*") if path.stat().st_mode & 0o077] == []
+    assert [line.event for line in read_chain(out / "experiment.json").lines] == ["experiment"]
+    traced = avpenet_here("verify", out / "experiment.html", "--inputs", phantom_store.parent)
+    assert traced.code == 0, traced.out
     # Frozen encoders of one kind encoded the stored segments once.
     assert len(list((out / "embeddings").glob("audio-*"))) <= 4
 

@@ -16,6 +16,7 @@ import pytest
 
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.runs.history_chain import read_chain
 from tests.conftest import REPOSITORY, Answer, ClipMaker
 
 Avpenet = Callable[..., Answer]
@@ -39,11 +40,11 @@ class Workspace:
 
 
 def _bytes(store: Path) -> dict[str, bytes]:
-    """The files of the store, except for the lock."""
+    """The files of the store, except for the lock and the history, which has times."""
     return {
         str(path.relative_to(store)): path.read_bytes()
         for path in sorted(store.rglob("*"))
-        if path.is_file() and path.suffix != ".lock"
+        if path.is_file() and path.suffix not in (".lock", ".jsonl")
     }
 
 
@@ -141,12 +142,17 @@ def test_a_finished_store_is_reused(place: Workspace, unbroken: Path) -> None:
     assert answer.code == 0
     assert answer.err.count("from an earlier run") == 3
     assert _bytes(place.store) == _bytes(unbroken)
+    chain = read_chain(place.store / "store.json")
+    assert ([line.event for line in chain.lines], chain.problems) == (["prepare", "prepare"], ())
+    assert [file.content for file in chain.lines[1].read] == ["ratings", "subjects"]
     assert {path: path.stat().st_mtime_ns for path in (place.store / "shards").iterdir()} == before
 
 
 def test_a_store_is_private_and_its_file_names_reveal_nothing(unbroken: Path) -> None:
     for path in [unbroken, *unbroken.rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
+    history = (unbroken / "store.json.history.jsonl").read_text()
+    assert str(unbroken.parent) not in history and ".mp4" not in history
     text = (unbroken / "store.json").read_text()
     for recording in json.loads(text)["recordings"]:
         assert recording["recording"].encode() not in (unbroken / "shards" / recording["shard"]).read_bytes()

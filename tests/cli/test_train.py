@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from avpenet_cli.runs.history_chain import read_chain
 from avpenet_cli.weights import find, verify
 from tests.conftest import REPOSITORY, Answer, ClipMaker
 from tests.support.training_stores import CROP_PX, make_store
@@ -81,6 +82,11 @@ def test_other_commands_accept_the_weights(
     resumed = avpenet_here("train", *args, "--resume")
     assert resumed.code == 0, resumed.err
     assert find(out).digest == digest
+    history = read_chain(out)
+    assert ([line.event for line in history.lines], history.problems) == (["train", "train"], ())
+    traced = avpenet_here("verify", out, "--inputs", store.parent)
+    assert traced.code == 0, traced.out
+    assert "segment store store.json: intact" in traced.out
 
 
 @pytest.mark.slow

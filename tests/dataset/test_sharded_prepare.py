@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from avpenet_cli.errors import (
     SettingsError,
     ShardsUnfinishedError,
 )
+from avpenet_cli.runs.history_chain import read_chain
 from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.shards.plan import read_plan
 from avpenet_cli.shards.shard import Shard, shard_output, shards_folder
@@ -91,8 +93,8 @@ def _merge(request: PrepareRequest, **changes: Any) -> PrepareResult:
 
 
 def _bytes(store: Path) -> dict[str, bytes]:
-    """The files of the store, except for the lock's."""
-    paths = sorted(path for path in store.rglob("*") if path.is_file() and ".lock" not in path.name)
+    """The files of the store, except for the lock's and the history, which has times."""
+    paths = sorted(path for path in store.rglob("*") if path.is_file() and not re.search("lock|history", path.name))
     return {str(path.relative_to(store)): path.read_bytes() for path in paths}
 
 
@@ -114,6 +116,8 @@ def test_merged_shards_are_the_store_of_one_run_to_the_byte(request_: PrepareReq
     again = prepare_dataset(request_)
     assert [item.reused for item in again.recordings] == [False, True, True, True, True]
     assert _bytes(request_.out) == _bytes(whole)
+    history = read_chain(request_.out / STORE_FILE)
+    assert ([line.event for line in history.lines], history.problems) == (["merge", "merge", "prepare"], ())
 
 
 def test_each_recording_belongs_to_one_shard_and_what_is_written_is_private(request_: PrepareRequest) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fhir.resources.R4B.bundle import Bundle
 
+from avpenet_cli.runs.history_chain import read_chain
 from examples.make_study import make_study
 from tests.support.reports import Avpenet, manifest_entry, strict_json, write_manifest, write_scores
 
@@ -254,3 +255,21 @@ def test_an_altered_table_and_one_without_manifest_are_refused(avpenet_here: Avp
     scores.with_suffix(".run.json").unlink()
     done = avpenet_here(*arguments)
     assert done.code == 2 and "has no manifest beside it" in done.err
+
+
+@pytest.mark.parametrize(("target", "name"), [("fhir", "bundle.json"), ("redcap", "scores-redcap.csv")])
+def test_history_leads_back_to_the_table_and_shows_an_edited_export(
+    avpenet_here: Avpenet, tmp_path: Path, target: str, name: str
+) -> None:
+    scores, out = archive(tmp_path), tmp_path / name
+    for _ in range(2):
+        done = avpenet_here("export", scores, "--to", target, "--subjects", tmp_path / "subjects.csv", "--out", out)
+        assert done.code == 0, done.err
+    chain = read_chain(out)
+    assert ([line.event for line in chain.lines], chain.problems) == (["export", "export"], ())
+    assert [file.content for file in chain.lines[0].read] == ["scores", "manifest", "subjects"]
+    assert "--subjects subjects.csv" in chain.lines[0].command
+    traced = avpenet_here("verify", out)
+    assert all(f"{file}: intact" in traced.out for file in (name, "scores.csv", "scores.run.json", "subjects.csv"))
+    out.write_text(out.read_text().replace("P1", "P9"))
+    assert f"{name}: altered" in avpenet_here("verify", out).out

@@ -22,7 +22,14 @@ from avpenet_cli.model.systems import settings as systems_settings
 from avpenet_cli.records import FLAG_MEANINGS, Flag, Reason
 from avpenet_cli.tables import COLUMNS
 from docs import generate
-from tests.support.documented_commands import BLOCK, PAGES_RUN_TOGETHER, read, shell_blocks
+from tests.support.documented_commands import (
+    BLOCK,
+    PAGES_RUN_TOGETHER,
+    commands_with_and_without_history,
+    documented_outputs,
+    read,
+    shell_blocks,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCS = REPOSITORY / "docs"
@@ -52,6 +59,17 @@ def test_the_commands_of_every_page_are_run_by_one_test() -> None:
     run = [page for pages in PAGES_RUN_TOGETHER for page in pages]
     assert len(set(run)) == len(run)
     assert {page for page in RUN_PAGES if any(shell_blocks(page))} <= set(run) <= set(RUN_PAGES)
+
+
+def test_of_every_command_the_reference_says_whether_it_keeps_a_history() -> None:
+    """That it does where it should shows when the commands of the pages run."""
+    with_history, without = commands_with_and_without_history()
+    writing_nothing = {"status", "verify", "doctor", "bench", "weights list", "weights show", "weights verify"}
+    named = [*with_history, *without, *writing_nothing]
+    assert sorted(named) == sorted(name.removeprefix("avpenet ") for name, _ in generate.commands())
+    run = {name for pages in PAGES_RUN_TOGETHER for name, _ in documented_outputs(pages)}
+    # A merge has no --out: it writes the output of its shards.
+    assert with_history - {"merge"} <= run
 
 
 # --- links -----------------------------------------------------------------------------------------------------------

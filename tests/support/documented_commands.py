@@ -10,10 +10,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from avpenet_cli.runs.history_chain import chain_at
+from docs import generate
 from tests.conftest import REPOSITORY
 
 BLOCK = re.compile(r"^```(\S+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 """An opening fence with its info string, the text, the closing fence."""
+_OUTPUT = re.compile(r"\bavpenet ((?:ratings |weights |phantom )?[a-z]+)\b[^\n]*? --out (\S+)")
 
 
 def _guides(*names: str) -> tuple[Path, ...]:
@@ -71,11 +74,11 @@ def run_commands(pages: Sequence[Path], folder: Path) -> list[str]:
         What each block wrote to its standard output.
 
     Raises:
-        AssertionError: one does not exit with 0.
+        AssertionError: one does not exit with 0, or an output has not the history that the reference states.
     """
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(folder),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))),
     }
     already_run, outputs = set(), []
     for page in pages:
@@ -95,4 +98,32 @@ def run_commands(pages: Sequence[Path], folder: Path) -> list[str]:
             )
             assert done.returncode == 0, f"{page.name}\n{block}\n{done.stdout}\n{done.stderr}"
             outputs.append(done.stdout)
+    with_history, _ = commands_with_and_without_history()
+    for name, out in sorted(documented_outputs(pages)):
+        # A plan or a dry run writes nothing.
+        if name in with_history and (folder / out).exists():
+            assert name in _events(folder / out), f"{out} of {name} has no history"
     return outputs
+
+
+def documented_outputs(pages: Sequence[Path]) -> set[tuple[str, str]]:
+    """Command and `--out`, such as (`ratings join`, `study/ratings.csv`), of every command that the pages run."""
+    blocks = (block.replace("\\\n", " ") for page in pages for block in shell_blocks(page))
+    return {(name, out) for block in blocks for name, out in _OUTPUT.findall(block)}
+
+
+def commands_with_and_without_history() -> tuple[set[str], set[str]]:
+    """Commands that keep a history, and those that write an output and keep none, as the reference names them."""
+    page = read(REPOSITORY / "docs" / "reference" / "output-files.md")
+    section = page.split("## The history beside an output\n")[1].split("\n## ")[0]
+    known = {name.removeprefix("avpenet ") for name, _ in generate.commands()}
+    paragraphs = [known & set(re.findall(r"`([a-z ]+)`", paragraph)) for paragraph in section.split("\n\n")]
+    with_history, without, *_ = (names for names in paragraphs if names)
+    return with_history, without
+
+
+def _events(out: Path) -> set[str]:
+    """What the histories beside an output, or in it, say of how it came about."""
+    chains = [chain_at(path) for path in (out.with_name(f"{out.name}.history.jsonl"), *out.glob("*.history.jsonl"))]
+    assert [chain.problems for chain in chains if chain.problems] == []
+    return {line.event for chain in chains for line in chain.lines}

@@ -90,7 +90,7 @@ def test_edited_page_shows(archive: Archive) -> None:
 def test_swapped_weights_show(archive: Archive) -> None:
     (archive.folder / "own.safetensors").write_bytes(b"other tensors")
     assert archive.faults() == {"own": ("altered", "the tensors have another digest than their description states")}
-    assert archive.faults(archive.folder / "own.safetensors").keys() == {"own"}
+    assert archive.faults(archive.folder / "own.safetensors").keys() == {"own.safetensors"}
     (archive.folder / "own.safetensors").unlink()
     assert archive.faults()["own"][0] == "missing"
 
