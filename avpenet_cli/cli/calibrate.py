@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from avpenet_cli.cli.command_line import recorded_command
-from avpenet_cli.cli.options import Debug, Quiet
+from avpenet_cli.cli.options import Bootstrap, Debug, HoldS, Quiet, RequiredReference, RequiredSubjectGroups
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
@@ -27,12 +27,8 @@ def calibrate(
             metavar="SCORES...", help="Score tables of one weights: .csv, .parquet, .jsonl.", show_default=False
         ),
     ],
-    reference: Annotated[
-        Path, typer.Option(metavar="RATINGS", help="Human ratings: recording, start_s,end_s or time_s, value.")
-    ],
-    subjects: Annotated[
-        Path, typer.Option(metavar="SUBJECTS", help="Subjects: recording, subject and columns to group by.")
-    ],
+    reference: RequiredReference,
+    subjects: RequiredSubjectGroups,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The calibration (.json), for score --calibration.")],
     method: Annotated[
         str, typer.Option(help="monotone, linear, or none: intervals of the scores as they are.")
@@ -61,10 +57,8 @@ def calibrate(
             "score_sd where the scores have it, else thin_flags.",
         ),
     ] = "",
-    hold_s: Annotated[float, typer.Option(help="Seconds for which a rating given as time_s applies.")] = 10.0,
-    bootstrap: Annotated[
-        int, typer.Option(help="Number of bootstrap resamples of patients.", min=200, max=100_000)
-    ] = 1000,
+    hold_s: HoldS = 10.0,
+    bootstrap: Bootstrap = 1000,
     seed: Annotated[int, typer.Option(help="Seed of folds and resampling.", min=0)] = 42,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.")] = False,
     quiet: Quiet = False,

@@ -9,6 +9,9 @@ import typer
 
 from avpenet_cli.errors import SettingsError
 
+_RATINGS = typer.Option(metavar="RATINGS", help="Human ratings: recording, start_s,end_s or time_s, value.")
+_SUBJECTS = typer.Option(metavar="SUBJECTS", help="Subjects: recording, subject, and columns that group them.")
+
 Baseline = Annotated[
     str | None,
     typer.Option(
@@ -17,6 +20,7 @@ Baseline = Annotated[
         "recordings of a patient with --subjects, else within each recording.",
     ),
 ]
+Bootstrap = Annotated[int, typer.Option(help="Number of bootstrap resamples of subjects.", min=200, max=100_000)]
 CalibrationFile = Annotated[
     Path | None,
     typer.Option(
@@ -37,6 +41,12 @@ EmbeddingsFile = Annotated[
         "identify patients.",
     ),
 ]
+Events = Annotated[
+    Path | None,
+    typer.Option(metavar="EVENTS", help="Events: recording, time_s, label such as analgesic; drawn on trajectories."),
+]
+HoldS = Annotated[float, typer.Option(help="Seconds for which a rating given as time_s applies.")]
+LimitSource = Annotated[str, typer.Option(metavar="TEXT", help="Source of the acceptance limit.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing unless something fails.")]
 RecordedAt = Annotated[
     str | None,
@@ -46,6 +56,11 @@ RecordedAt = Annotated[
     ),
 ]
 Recursive = Annotated[bool, typer.Option("--recursive", help="Include subfolders.")]
+Reference = Annotated[Path | None, _RATINGS]
+RequiredReference = Annotated[Path, _RATINGS]
+RequiredSubjectGroups = Annotated[Path, _SUBJECTS]
+ResamplingSeed = Annotated[int, typer.Option(help="Seed of the resampling.", min=0)]
+SubjectGroups = Annotated[Path | None, _SUBJECTS]
 SubjectsTable = Annotated[
     Path | None, typer.Option(help="Table of recordings and subjects: also write a table of subjects.")
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avpenet_cli.cli.command_line import recorded_command
-from avpenet_cli.cli.options import Debug, Quiet
+from avpenet_cli.cli.options import Bootstrap, Debug, Quiet, ResamplingSeed
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode
 
@@ -33,10 +33,8 @@ def agreement(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write every number: .json, .csv, .parquet or .jsonl.")
     ] = None,
-    bootstrap: Annotated[
-        int, typer.Option(help="Number of bootstrap resamples of subjects.", min=200, max=100_000)
-    ] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 42,
+    bootstrap: Bootstrap = 2000,
+    seed: ResamplingSeed = 42,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,

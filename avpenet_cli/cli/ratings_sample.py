@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avpenet_cli.cli.command_line import recorded_command
-from avpenet_cli.cli.options import Debug, Quiet
+from avpenet_cli.cli.options import Debug, LimitSource, Quiet, SubjectGroups
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
@@ -29,16 +29,14 @@ def sample(
         str, typer.Option(metavar="COLUMNS", help="Stratify by score and columns of SUBJECTS: score,age_group,site.")
     ] = "",
     seed: Annotated[int, typer.Option(help="Seed of the sample and of the orders.", min=0)] = 42,
-    subjects: Annotated[
-        Path | None, typer.Option(metavar="SUBJECTS", help="Subjects: recording, subject and columns to stratify by.")
-    ] = None,
+    subjects: SubjectGroups = None,
     raters: Annotated[int, typer.Option(help="Number of raters.")] = 3,
     overlap: Annotated[float, typer.Option(metavar="SHARE", help="Share that all raters rate; the rest is split.")] = 1,
     scale: Annotated[str, typer.Option(help="Scale that the raters use, as in a table of ratings.")] = "NRS",
     limit: Annotated[
         float | None, typer.Option(metavar="POINTS", help="Fix the acceptance limit of the later report.")
     ] = None,
-    limit_source: Annotated[str, typer.Option(metavar="TEXT", help="Source of the acceptance limit.")] = "",
+    limit_source: LimitSource = "",
     allow_empty_strata: Annotated[
         bool, typer.Option("--allow-empty-strata", help="Draw although some strata have no segment.")
     ] = False,

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avpenet_cli.cli.options import CsvBom, Debug
+from avpenet_cli.cli.options import (
+    Bootstrap,
+    CsvBom,
+    Debug,
+    Events,
+    HoldS,
+    LimitSource,
+    Reference,
+    ResamplingSeed,
+    SubjectGroups,
+)
 from avpenet_cli.cli.plan import PlanOptions, plan_lines
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode, SettingsError
@@ -31,18 +41,12 @@ def report(
         Path | None,
         typer.Option(help="The page (.html); .json, .review.csv and .review.m3u8 go beside it.", show_default=False),
     ] = None,
-    reference: Annotated[
-        Path | None, typer.Option(metavar="RATINGS", help="Human ratings: recording, start_s,end_s or time_s, value.")
-    ] = None,
+    reference: Reference = None,
     compare: Annotated[
         list[Path] | None, typer.Option(metavar="SCORES", help="Score tables of the same segments from other weights.")
     ] = None,
-    subjects: Annotated[
-        Path | None, typer.Option(metavar="SUBJECTS", help="Subjects: recording, subject and columns to stratify by.")
-    ] = None,
-    events: Annotated[
-        Path | None, typer.Option(metavar="EVENTS", help="Events: recording, time_s, label; drawn on trajectories.")
-    ] = None,
+    subjects: SubjectGroups = None,
+    events: Events = None,
     pack: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="pack.json: check that sample and limit were fixed before the ratings."),
@@ -57,9 +61,9 @@ def report(
             metavar="POINTS", help="Acceptance limit, set in advance: both limits of agreement must lie within +- this."
         ),
     ] = None,
-    limit_source: Annotated[str, typer.Option(metavar="TEXT", help="Source of the acceptance limit.")] = "",
+    limit_source: LimitSource = "",
     fail_on_limit: Annotated[bool, typer.Option("--fail-on-limit", help="Exit 4 unless the verdict is PASS.")] = False,
-    hold_s: Annotated[float, typer.Option(help="Seconds for which a rating given as time_s applies.")] = 10.0,
+    hold_s: HoldS = 10.0,
     constant_truth: Annotated[
         bool,
         typer.Option("--constant-truth", help="The true value is the same in all segments of a subject."),
@@ -67,10 +71,8 @@ def report(
     show: Annotated[
         list[str] | None, typer.Option(metavar="RECORDING", help="Plot this recording's trajectory; may be repeated.")
     ] = None,
-    bootstrap: Annotated[
-        int, typer.Option(help="Number of bootstrap resamples of subjects.", min=200, max=100_000)
-    ] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the resampling.", min=0)] = 42,
+    bootstrap: Bootstrap = 2000,
+    seed: ResamplingSeed = 42,
     plan: Annotated[
         bool,
         typer.Option(

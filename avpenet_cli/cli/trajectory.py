@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from avpenet_cli.cli.command_line import recorded_command
-from avpenet_cli.cli.options import CsvBom, Debug, Quiet, Recursive
+from avpenet_cli.cli.options import CsvBom, Debug, Events, Quiet, Recursive, Reference
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.keys import shown
@@ -34,12 +34,8 @@ def trajectory(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="A page (.html), a picture (.png) or a table (.csv).")],
-    reference: Annotated[
-        Path | None, typer.Option(metavar="RATINGS", help="Human ratings: recording, start_s,end_s or time_s, value.")
-    ] = None,
-    events: Annotated[
-        Path | None, typer.Option(metavar="EVENTS", help="Events: recording, time_s, label, such as analgesic.")
-    ] = None,
+    reference: Reference = None,
+    events: Events = None,
     subjects: Annotated[
         Path | None,
         typer.Option(metavar="SUBJECTS", help="Recording and subject: all recordings of a patient on one clock time."),
