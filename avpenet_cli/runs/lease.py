@@ -36,6 +36,8 @@ _FIRST_PAUSE_S = 0.02
 _TRUSTED_S = 1.0
 """How long `check` relies on the last look: a paused machine may be woken with a clock that has not moved."""
 _ATTEMPTS = 100
+_BUSY = {errno.EBUSY, errno.ETXTBSY, errno.EAGAIN, errno.EEXIST}
+"""What servers of SMB answer while another host has the file open, which is for a moment."""
 _OCCUPIED = {errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.EBUSY, errno.EPERM}
 """What file systems answer where a folder with something in it would be replaced; on SMB even with an empty one."""
 
@@ -79,7 +81,7 @@ class Lease:
         try:
             with self._guard:
                 if not self._is_lost and _now() - self._looked >= _TRUSTED_S:
-                    self._renew()
+                    _retried(self._renew)
         except OSError as error:
             raise storage_fault(self._folder, error) from None
         if self._is_lost:
@@ -137,14 +139,20 @@ class Lease:
             OSError: the file system refuses.
         """
         watch: _Watch | None = None
-        pause_s = _FIRST_PAUSE_S
-        for _ in range(_ATTEMPTS):
-            state = read_lease(self._folder)
-            while state is not None:
-                lives, is_dead = state.lives_here, False
-                if lives is False:
-                    is_dead = True
-                elif lives or (watch is not None and not watch.first.is_same(state)):
+        pause_s, refusals = _FIRST_PAUSE_S, 0
+        while refusals < _ATTEMPTS:
+            try:
+                state = read_lease(self._folder)
+                if state is None:
+                    if self._place(None):
+                        return
+                    refusals += 1
+                elif state.lives_here is False or (watch is not None and watch.is_dead(state)):
+                    if self._place(state.token):
+                        on_wait(f"{self._output}: lock taken over from {state.holder}, which is dead")
+                        return
+                    refusals += 1
+                elif state.lives_here or (watch is not None and not watch.first.is_same(state)):
                     raise OutputLockedError(
                         f"{self._output} is being written by {state.holder}", "wait for it, or choose another --out"
                     )
@@ -152,18 +160,14 @@ class Lease:
                     watch = _Watch(state, self._timing)
                     limit = f"{self._timing.dead_after_s:g} s"
                     on_wait(f"{self._output}: waiting up to {limit} for a sign of life from {state.holder}")
-                else:
-                    is_dead = watch.is_dead(state)
-                if is_dead and self._place(state.token):
-                    on_wait(f"{self._output}: lock taken over from {state.holder}, which is dead")
-                    return
-                check_stop()
-                time.sleep(0.0 if is_dead else pause_s)
-                pause_s = min(2 * pause_s, self._timing.renew_every_s / _POLLS)
-                state = read_lease(self._folder)
-            if self._place(None):
-                return
-            time.sleep(0.01)
+            except OSError as error:
+                # The holder may have removed what a newcomer was preparing, as the remains of a killed one.
+                if error.errno not in _BUSY | GONE or not self._folder.parent.is_dir():
+                    raise
+                refusals += 1
+            check_stop()
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, self._timing.renew_every_s / _POLLS)
         raise OutputLockedError(
             f"{self._output} is being written by another run", f"wait for it; if there is none, remove {self._folder}"
         )
@@ -173,8 +177,8 @@ class Lease:
         prepared = self._folder.with_name(f"{_prepared_prefix(self._folder)}{self._token}")
         own, placed = prepared / self._token, self._folder / self._token
         try:
-            prepared.mkdir(mode=0o700)
-            handle = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            prepared.mkdir(mode=0o700, exist_ok=True)
+            handle = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(handle, "wb") as file:
                 file.write(self._content())
             if dead is None:
@@ -191,10 +195,10 @@ class Lease:
 
     def _replace(self, own: Path, placed: Path) -> bool:
         try:
-            own.replace(placed)
+            _retried(lambda: own.replace(placed))
         except OSError as error:
             with contextlib.suppress(OSError):
-                placed.unlink()
+                _retried(placed.unlink)
             if error.errno in GONE:  # removed as the remains of a killed newcomer
                 return False
             raise
@@ -238,7 +242,7 @@ class Lease:
         self._thread.join()
         # Where the share is away, the lease runs out.
         with contextlib.suppress(OSError):
-            (self._folder / self._token).unlink()
+            _retried((self._folder / self._token).unlink)
         with contextlib.suppress(OSError):
             self._folder.rmdir()
 
@@ -295,6 +299,20 @@ def hold_lease(
 def _prepared_prefix(folder: Path) -> str:
     # Hidden, so that commands that refuse folders with other files in them ignore it.
     return f".{folder.name}."
+
+
+def _retried(action: Callable[[], object]) -> None:
+    """Do something again while another host has the file open."""
+    for _ in range(_ATTEMPTS):
+        try:
+            action()
+        except OSError as error:
+            if error.errno not in _BUSY:
+                raise
+            time.sleep(_FIRST_PAUSE_S)
+        else:
+            return
+    action()
 
 
 def _now() -> float:
