@@ -111,11 +111,15 @@ SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 
 def check_format(path: Path) -> None:
-    """Check that a table can be written in the format of `path`'s suffix.
+    """Check that a table can be written in the format of `path`'s suffix, and that a manifest can name it.
 
     Raises:
-        SettingsError: the suffix is not one of `SUFFIXES`.
+        SettingsError: the suffix is not one of `SUFFIXES`, or the name is not UTF-8.
     """
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise SettingsError(f"--out {path}: the name is not UTF-8", "choose another name") from None
     if path.suffix not in SUFFIXES:
         raise SettingsError(
             f"--out {path}: cannot tell the format", f"use a name that ends in one of {', '.join(SUFFIXES)}"

@@ -44,7 +44,9 @@ def recorded_command(context: typer.Context, *, private: bool) -> str:
 
 
 def _shown(name: str, value: object, private: bool) -> str:
-    text = str(value)
+    from avpenet_cli.inputs import display_name
+
+    text = display_name(str(value))
     if text in _NO_PATHS or not (isinstance(value, Path) or name in _MAY_BE_PATHS):
         return text
     # The manifest names the table and the weights elsewhere.

@@ -178,3 +178,16 @@ def test_only_bad_recordings_still_make_a_table(avpenet_here: Callable[..., Answ
     assert len(out.read_text().splitlines()) == 1
     # It is tried again: it may have been copied again.
     assert "failed: an empty file" in avpenet_here("score", tmp_path, "--out", out, "--weights", "untrained").err
+
+
+def test_names_that_are_not_utf8_are_recorded_or_refused(avpenet_here: Callable[..., Answer], tmp_path: Path) -> None:
+    (tmp_path / "torn.mp4").write_bytes(b"no recording at all")
+    listed = tmp_path / os.fsdecode(b"l\xfcst.txt")
+    listed.write_text(str(tmp_path / "torn.mp4"))
+    out = tmp_path / "scores.csv"
+    answer = avpenet_here("score", "--files-from", listed, "--out", out, "--weights", "untrained")
+    assert answer.code == 1, answer.err
+    assert r"l\xfcst.txt" in json.loads((tmp_path / "scores.run.json").read_text())["command"]
+    refused = avpenet_here("score", "--files-from", listed, "--out", tmp_path / os.fsdecode(b"sc\xfc.csv"))
+    assert refused.code == 2
+    assert refused.last_line.endswith(": the name is not UTF-8; choose another name")
