@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.monitoring.archive import Archive, Part, Units, patients_by
+from avpenet_cli.monitoring.archive import Archive, Part
 from avpenet_cli.monitoring.document import (
     MONITOR_VERSION,
     AccuracyRow,
@@ -25,6 +25,7 @@ from avpenet_cli.monitoring.document import (
 from avpenet_cli.monitoring.findings import Charted, find_alarms
 from avpenet_cli.monitoring.measures import INDEX, MEASURES
 from avpenet_cli.monitoring.periods import FALSE_ALARM_EVERY, FEWEST_PERIODS, PLURALS, Kind, all_periods
+from avpenet_cli.monitoring.units import Units, patients_by
 from avpenet_cli.phrasing import plural
 from avpenet_cli.report.document.review import Notice
 from avpenet_cli.report.provenance import created_now, software
@@ -86,22 +87,20 @@ def analyse(archive: Archive, options: MonitorOptions) -> MonitorDocument:
         runs=options.runs,
         seed=options.seed,
     )
+    differing = _differing_measures(archive, charted[0])
     return MonitorDocument(
         schema_version=MONITOR_VERSION,
         title="Monitoring of scores and recordings",
         created=created_now(),
         command=options.command,
         software=software(),
-        notices=(*archive.notices, *_unstable(archive, charted[0])),
+        notices=(*archive.notices, *_unstable(archive.kind, differing)),
         period=archive.kind,
         time_column=archive.time.column,
         settings=MonitorSettings(every, WEIGHT, options.runs, options.seed, FEWEST_PATIENTS),
         baseline=_summary(archive.baseline, archive.kind, (archive.weights,)),
         new=_summary(archive.new, archive.kind, tuple(dict.fromkeys(_marks(archive)))),
-        false_alarms=(
-            f"If nothing has changed, the first false alarm in any of the {len(results)} charts comes after {every:g} "
-            f"{PLURALS[archive.kind]} on average."
-        ),
+        false_alarms=_false_alarms(archive.kind, len(results), every, differing),
         alarms=find_alarms(archive, charted, results),
         charts=tuple(_chart(archive, charted[result.column], result) for result in results),
         not_charted=not_charted,
@@ -129,21 +128,50 @@ def _check_baseline(archive: Archive) -> None:
         )
 
 
-def _unstable(archive: Archive, charted: Charted) -> Iterator[Notice]:
-    """Measures in which the baseline's own periods differ by more than its patients explain."""
+def _differing_measures(archive: Archive, charted: Charted) -> tuple[str, ...] | None:
+    """Labels of the measures in which the baseline's own periods differ by more than its patients explain; None where
+    no measure has two periods of two patients to test."""
     baseline = charted.units.baseline
     # Those whose time is not known are no period; their name, being empty, is the first.
     timed = baseline.period >= int((archive.baseline.segments["period"] == "").any())
     baseline = Patients(baseline.values[timed], baseline.patient[timed], baseline.level[timed], baseline.period[timed])
     p = np.array([periods_differ(baseline, number) for number in range(len(MEASURES))])
     tested = np.isfinite(p)
-    labels = [MEASURES[place].label for place in np.flatnonzero(tested) if p[place] * tested.sum() < _UNSTABLE]
-    if labels:
+    if not tested.any():
+        return None
+    return tuple(MEASURES[place].label for place in np.flatnonzero(tested) if p[place] * tested.sum() < _UNSTABLE)
+
+
+def _unstable(kind: Kind, differing: Sequence[str] | None) -> Iterator[Notice]:
+    if differing:
         text = (
-            f"The baseline's own {PLURALS[archive.kind]} differ by more than chance in: {', '.join(labels)}. There are "
-            "more false alarms than stated; find out what changed, or choose another baseline."
+            f"The baseline's own {PLURALS[kind]} differ by more than chance in: {', '.join(differing)}. There are more "
+            "false alarms than stated; find out what changed, or choose another baseline."
         )
         yield Notice("warning", text)
+
+
+def _false_alarms(kind: Kind, n_charts: int, every: float, differing: Sequence[str] | None) -> str:
+    """The rate, what it supposes, and whether the baseline shows that it does not hold."""
+    periods = PLURALS[kind]
+    charts = f"any of the {n_charts} charts" if n_charts > 1 else "the only chart"
+    rate = (
+        f"If nothing has changed, and {periods} differ by no more than their patients explain, the first false alarm "
+        f"in {charts} comes after {every:g} {periods} on average."
+    )
+    if differing is None:
+        remark = (
+            f"The baseline cannot show whether its own {periods} differ by more, so that false alarms may be more "
+            "frequent."
+        )
+    elif differing:
+        remark = f"The baseline's own {periods} do differ by more, so that false alarms are more frequent."
+    else:
+        remark = (
+            f"The baseline's own {periods} do not clearly differ by more, but differences too small to be seen there "
+            "can more than double the number of false alarms."
+        )
+    return f"{rate} {remark}"
 
 
 def _charted(archive: Archive) -> list[Charted]:

@@ -7,21 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from avpenet_cli.calibration.site import read_site
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import normalise_key, shown
-from avpenet_cli.monitoring.embeddings import Embeddings, distances, read_embeddings
-from avpenet_cli.monitoring.measures import INDEX, MEASURES, segment_measures
+from avpenet_cli.monitoring.embeddings import Embeddings, read_embeddings
+from avpenet_cli.monitoring.measures import segment_measures
 from avpenet_cli.monitoring.periods import Kind, TimeSource, all_periods, check_length, periods_of, time_source
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Status
 from avpenet_cli.report.document.review import Notice
 from avpenet_cli.report.notices import manifest_notices, weights_notice
-from avpenet_cli.stats.patient_ranks import Patients
 from avpenet_cli.study.pairing import pair
 from avpenet_cli.study.ratings import Ratings, read_ratings
 from avpenet_cli.study.score_tables import Scores, digest_of_table, read_scores, scores_digest, weights_identity
@@ -262,7 +259,7 @@ def _part(
     facts = {
         "recording": recording,
         "subject": segments["subject"].astype(str),
-        "period": recording.map(period).fillna(""),
+        "period": [period.get(name, "") for name in recording],
         "weights": weights_identity(scores.weights),
     }
     facts |= {column: recording.map(levels[column]).fillna(NOT_STATED) for column in columns}
@@ -292,89 +289,38 @@ def _read_embeddings(
     new, earlier = read_embeddings(files.embeddings), read_embeddings(files.baseline_embeddings)
     for embeddings, tables, where in ((new, groups, "new"), (earlier, [old], "baseline")):
         identity = weights_identity(embeddings.weights)
-        of_weights = [scores.segments for scores in tables if weights_identity(scores.weights) == identity]
+        of_weights = [scores for scores in tables if weights_identity(scores.weights) == identity]
         if not of_weights:
             others = " and ".join(shown(weights_identity(scores.weights)) or "weights not named" for scores in tables)
             raise SettingsError(
                 f"{embeddings.file.name} is of {shown(identity)}, the {where} scores of {others}",
                 "give embeddings and scores of the same run",
             )
-        for segments in of_weights:
-            embeddings.check_of_scores(segments[segments["status"] == Status.SCORED.value])
+        for scores in of_weights:
+            _check_of_run(embeddings, scores)
+            embeddings.check_of_scores(scores.segments[scores.segments["status"] == Status.SCORED.value])
     sources += [(new.file, "new embeddings"), (earlier.file, "baseline embeddings")]
     return (new if weights_identity(new.weights) == weights_identity(earlier.weights) else None), earlier
 
 
-@dataclass(frozen=True, eq=False)
-class Units:
-    """Patients in periods, grouped by one column.
+def _check_of_run(embeddings: Embeddings, scores: Scores) -> None:
+    """Check the embeddings against the manifest of a score table that stands alone; those of several tables are joined
+    ones, of which no manifest knows.
 
-    Attributes:
-        levels: names of the level codes.
-        baseline, new: the patients.
-        names: of the patient codes.
+    Raises:
+        SettingsError: its run wrote other embeddings.
     """
-
-    levels: tuple[str, ...]
-    baseline: Patients
-    new: Patients
-
-
-def patients_by(archive: Archive, column: str | None) -> Units:
-    """Means of each patient in each period at each level of a column; None: all are at one level.
-
-    What comes from other weights than the baseline's has no value in measures that depend on weights.
-    """
-    baseline, new = (_grouped(part, column) for part in (archive.baseline, archive.new))
-    level_names = sorted(set(baseline["_level"]) | set(new["_level"]))
-    subjects = {name: code for code, name in enumerate(sorted(set(baseline["subject"]) | set(new["subject"])))}
-    of_weights = [measure.name for measure in MEASURES if measure.of_weights]
-    new.loc[new["weights"] != weights_identity(archive.weights), of_weights] = np.nan
-    codes = [{name: code for code, name in enumerate(sorted(set(table["period"])))} for table in (baseline, new)]
-    codes[1] = {name: code for code, name in enumerate(archive.periods)}
-    made = []
-    for table, period_code in zip((baseline, new), codes, strict=True):
-        made.append(
-            Patients(
-                values=table[[measure.name for measure in MEASURES]].to_numpy(dtype=np.float64, copy=True),
-                patient=table["subject"].map(subjects).to_numpy(dtype=np.int64),
-                level=table["_level"].map({name: code for code, name in enumerate(level_names)}).to_numpy(np.int64),
-                period=np.array([period_code[name] for name in table["period"]], dtype=np.int64),
-            )
-        )
-    _add_novelty(archive, (baseline, new), made)
-    return Units(tuple(level_names), made[0], made[1])
-
-
-def _grouped(part: Part, column: str | None) -> pd.DataFrame:
-    """One row for each patient, period, level and weights: means of the segments, and the recordings."""
-    segments = part.segments
-    level = segments[column] if column is not None else pd.Series("", index=segments.index)
-    keys = ["subject", "period", "_level", "weights"]
-    groups = segments.assign(_level=level).groupby(keys, sort=True)
-    # Equal values stay equal, whatever the order or number of the segments they are means of.
-    table: pd.DataFrame = groups[[measure.name for measure in MEASURES]].mean().round(9)
-    table["_recordings"] = groups["recording"].unique()
-    return table.reset_index()
-
-
-def _add_novelty(archive: Archive, tables: Sequence[pd.DataFrame], made: Sequence[Patients]) -> None:
-    """Write the distances of the embeddings into the values of both parts."""
-    parts = (archive.baseline, archive.new)
-    if any(part.embeddings is None for part in parts):
+    if len(scores.sources) != 1 or scores.sources[0].manifest_state != "verified":
         return
-    means = [_mean_embeddings(table, part.embeddings) for table, part in zip(tables, parts, strict=True)]
-    means[1][(tables[1]["weights"] != weights_identity(archive.weights)).to_numpy()] = np.nan
-    for patients, mean in zip(made, means, strict=True):
-        patients.values[:, INDEX["novelty"]] = distances(mean, patients.patient, means[0], made[0].patient)
-
-
-def _mean_embeddings(table: pd.DataFrame, embeddings: Embeddings | None) -> npt.NDArray[np.float64]:
-    assert embeddings is not None
-    means = np.full((len(table), embeddings.dimensions), np.nan)
-    for place, recordings in enumerate(table["_recordings"]):
-        found = [embeddings.of_recording.get(normalise_key(str(name))) for name in recordings]
-        arrays = [array for array in found if array is not None]
-        if arrays:
-            means[place] = np.concatenate(arrays).mean(axis=0, dtype=np.float64)
-    return means
+    # Of a run's files beside the score table, the embeddings alone are Parquet.
+    stated = {
+        str(entry.get("file")): entry.get("sha256")
+        for entry in (scores.sources[0].manifest or {}).get("summaries") or ()
+        if isinstance(entry, dict) and str(entry.get("file")).endswith(".parquet")
+    }
+    if stated and embeddings.file.sha256 not in stated.values():
+        raise SettingsError(
+            f"{embeddings.file.name} is not of the run that made {scores.sources[0].name}, which wrote "
+            f"{shown(next(iter(stated)))} with another digest",
+            "give the embeddings that the same run wrote",
+        )

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from avpenet_cli.monitoring.document import Chart, PeriodKind
+from avpenet_cli.monitoring.measures import INDEX, MEASURES
 from avpenet_cli.monitoring.periods import PLURALS
 from avpenet_cli.phrasing import counted
 from avpenet_cli.report.figures.style import (
@@ -30,6 +31,8 @@ from avpenet_cli.report.figures.style import (
 _HEIGHT_IN = 3.1
 _MOST_LABELS, _SHORT = 3, 7
 """Labels of an axis: so many of at most so many characters, otherwise two."""
+_MARGIN = 0.05
+"""Of the axis, beyond what is possible."""
 _SIGNAL = {"marker": "D", "color": ORANGE, "markersize": 5.0, "linestyle": "none", "zorder": 5}
 
 
@@ -100,7 +103,11 @@ def _draw_means(
     axes.plot(places, mean, color=BLUE, marker="o", markersize=3.5, linewidth=0.9, zorder=3)
     axes.plot(places[signal], mean[signal], **_SIGNAL)  # type: ignore[arg-type]
     least = {"%": 2.0, "points": 0.3, "dB": 1.0, "dBFS": 1.0, "px": 2.0}.get(chart.unit, 0.02)
-    axes.set_ylim(*padded(np.concatenate([mean, [low, high]]), least=least))
+    bottom, top = padded(np.concatenate([mean, [low, high]]), least=least)
+    # A marker's breadth beyond what is possible, so that no tick stands there.
+    smallest, largest = (scale * end for end in MEASURES[INDEX[chart.measure]].bounds)
+    margin = _MARGIN * (top - bottom)
+    axes.set_ylim(max(bottom, smallest - margin), min(top, largest + margin))
     axes.set_ylabel(chart.unit or "value", fontsize=SMALL_PT)
     axes.yaxis.set_label_coords(-0.18, 0.5)
 

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from avpenet_cli.monitoring.archive import Archive, Units
+from avpenet_cli.monitoring.archive import Archive
 from avpenet_cli.monitoring.document import Alarm, AlarmKind
 from avpenet_cli.monitoring.measures import MEASURES, Measure
 from avpenet_cli.monitoring.periods import all_periods, period_words
+from avpenet_cli.monitoring.units import Units
 from avpenet_cli.phrasing import plural
 from avpenet_cli.stats.control_charts import Change, ChartResult, find_change
 from avpenet_cli.stats.estimate import NAN, NO_INTERVAL, Estimate, absent
@@ -236,11 +237,13 @@ def _difference(measure: Measure, before: npt.NDArray[np.float64], after: npt.ND
     return bounded_difference(after, before, measure.bounds)
 
 
-def amount(measure: Measure, value: float, *, signed: bool = False, with_unit: bool = True) -> str:
-    """A value of a measure with its unit, in characters that every terminal and program has."""
+def amount(
+    measure: Measure, value: float, *, difference: bool = False, signed: bool = False, with_unit: bool = True
+) -> str:
+    """A value of a measure, or a difference between two, with its unit, in characters that every terminal has."""
     scale, unit, decimals = 1.0, measure.unit, 2 if measure.unit in ("points", "") else 1
     if measure.is_share:
-        scale, unit, decimals = 100.0, "percentage points" if signed else "%", 1
+        scale, unit, decimals = 100.0, "percentage points" if difference else "%", 1
     text = f"{scale * value:{'+' if signed else ''}z.{decimals}f}"
     return f"{text} {unit}" if unit and with_unit else text
 
@@ -257,28 +260,35 @@ def _sentence(
     ongoing: bool,
 ) -> str:
     before, after = (float(item.mean()) for item in values)
-    verb = "rose" if change.rising else "fell"
-    # Ranks may rise while the mean does not.
-    if np.sign(after - before) != (1.0 if change.rising else -1.0):
-        verb = "ranks higher" if change.rising else "ranks lower"
     kind, periods = archive.kind, archive.periods
     since = period_words(kind, periods[change.period])
     between = ""
     if change.earliest != change.latest:
-        between = f" (95 % interval: {periods[change.earliest]} to {periods[change.latest]})"
+        between = f" (95 % interval {periods[change.earliest]} to {periods[change.latest]})"
+    sign = 1.0 if change.rising else -1.0
+    # Ranks may rise while the mean does not.
+    as_ranks = np.sign(after - before) == sign
+    if not as_ranks:
+        sign = 1.0
+    by = amount(measure, sign * difference.value, difference=True, signed=not as_ranks)
     interval = ""
     if difference.has_interval:
-        low, high = (amount(measure, end, signed=True, with_unit=False) for end in difference.ci)
-        interval = f" [{low}, {high}]"
-    size = f"by {amount(measure, difference.value, signed=True)}{interval}"
+        low, high = (
+            amount(measure, end, signed=not as_ranks, with_unit=False)
+            for end in sorted(sign * end for end in difference.ci)
+        )
+        interval = f" (95 % interval {low} to {high})"
+    from_to = f"from {amount(measure, before)} to {amount(measure, after)}"
+    label = measure.label[0].upper() + measure.label[1:]
+    if as_ranks:
+        what = f"{label} {'rose' if change.rising else 'fell'} by {by}{interval}, {from_to}"
+    else:
+        ranks = "higher" if change.rising else "lower"
+        what = f"{label} ranks {ranks} than in the baseline, though its mean went {from_to}, {by}{interval}"
     where = ""
     if place.levels:
         where = f", only at {' and '.join(f'{place.column} {level}' for level in place.levels)}"
     elif several:
         where = f", not seen to be confined to one {' or '.join(several)}"
     still = "" if ongoing else f" It was last beyond its limits in {period_words(kind, periods[change.until])}."
-    label = measure.label[0].upper() + measure.label[1:]
-    return (
-        f"{label} {verb} from {amount(measure, before)} to {amount(measure, after)}, {size}, since {since}{between}"
-        f"{where}; {plural(len(values[1]), 'patient')} since then.{still}"
-    )
+    return f"{what}, since {since}{between}{where}; {plural(len(values[1]), 'patient')} since then.{still}"

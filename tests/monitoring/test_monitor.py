@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from avpenet_cli.monitoring.analysis import MonitorOptions, analyse
+from avpenet_cli.monitoring.archive import Files, read_archive
 from avpenet_cli.schemas import schemas
-from tests.monitoring.archives import MARK, OTHER_MARK, Change, Patient, make_archive, write_embeddings
+from avpenet_cli.stats.estimate import to_json
+from tests.monitoring.archives import MARK, OTHER_MARK, ArchiveFiles, Change, Patient, make_archive, write_embeddings
 from tests.support.browser import render_in_browser
 from tests.support.reports import Avpenet, strict_json
 
@@ -24,6 +29,16 @@ def monitor(avpenet_here: Avpenet, folder: Path, *arguments: str | Path, code: i
     done = avpenet_here("monitor", *arguments, "--out", folder / "monitor.html")
     assert done.code == code, done.err + done.out
     document: dict[str, Any] = strict_json((folder / "monitor.json").read_text())
+    return document
+
+
+def analysed(
+    files: ArchiveFiles, *, new: tuple[Path, ...] = (), ratings: Path | None = None, every: float | None = None
+) -> dict[str, Any]:
+    """What the command would write to monitor.json, without its page: drawing takes most of the time."""
+    archive = read_archive(Files(new or (files.new,), (files.old,), files.subjects, ratings))
+    options = MonitorOptions(false_alarm_every=every, runs=1000)
+    document: dict[str, Any] = strict_json(json.dumps(to_json(analyse(archive, options))))
     return document
 
 
@@ -50,8 +65,16 @@ def drifting_scores(patient: Patient) -> None:
 
 def test_nothing_changed(avpenet_here: Avpenet, tmp_path: Path) -> None:
     files = make_archive(tmp_path)
-    document = monitor(avpenet_here, tmp_path, *files.arguments("--reference", files.ratings))
+    arguments = files.arguments("--reference", files.ratings)
+    done = avpenet_here("monitor", *arguments, "--out", tmp_path / "monitor.html")
+    assert done.code == 0, done.err + done.out
+    document = strict_json((tmp_path / "monitor.json").read_text())
     assert document["alarms"] == []
+    rate = document["false_alarms"]
+    assert "and weeks differ by no more than their patients explain" in rate
+    assert "52 weeks on average. The baseline's own weeks do not clearly differ by more, but" in rate
+    assert rate in done.out
+    assert html.unescape((tmp_path / "monitor.html").read_text()).count(rate) == 2, "wherever the rate stands"
     jsonschema.validate(document, schemas()["monitor.schema.json"])
     assert document["settings"]["false_alarm_every"] == 52
     score = next(chart for chart in document["charts"] if chart["measure"] == "score" and not chart["level"])
@@ -71,10 +94,10 @@ def test_nothing_changed(avpenet_here: Avpenet, tmp_path: Path) -> None:
     ],
 )
 def test_a_failing_device_is_found_and_placed(
-    avpenet_here: Avpenet, tmp_path: Path, change: Change, measures: set[str], levels: list[str]
+    tmp_path: Path, change: Change, measures: set[str], levels: list[str]
 ) -> None:
     files = make_archive(tmp_path, change)
-    document = monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
+    document = analysed(files)
     found = {alarm["measure"]: alarm for alarm in document["alarms"]}
     assert measures <= found.keys()
     # Week 6 after 8 weeks of baseline from 2026-01-05.
@@ -84,6 +107,9 @@ def test_a_failing_device_is_found_and_placed(
         assert alarm["since_earliest"] <= changed <= alarm["since_latest"]
         assert alarm["levels"] == levels
         assert alarm["ongoing"]
+        # Face lost and evidence gained: by an amount without a sign, as "fell" and "rose" have one.
+        assert re.search(r" (fell|rose) by \d+\.\d ", alarm["text"])
+        assert (" fell " in alarm["text"]) == (alarm["after"] < alarm["before"])
         first = min(
             point["period"]
             for chart in document["charts"]
@@ -94,14 +120,12 @@ def test_a_failing_device_is_found_and_placed(
         assert first <= "2026-04-27", "found within three weeks"
 
 
-def test_a_share_of_all_patients_alike_has_an_interval_within_what_is_possible(
-    avpenet_here: Avpenet, tmp_path: Path
-) -> None:
+def test_a_share_of_all_patients_alike_has_an_interval_within_what_is_possible(tmp_path: Path) -> None:
     def covered(patient: Patient) -> None:
         patient.face_rate, patient.site = -1.0, "north"
 
     files = make_archive(tmp_path, covered, at=10)
-    document = monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
+    document = analysed(files)
     alarms = {alarm["measure"]: alarm for alarm in document["alarms"]}
     for measure in ("unscorable", "face_rate"):
         low, high = sorted(abs(end) for end in alarms[measure]["difference"]["ci"])
@@ -111,18 +135,18 @@ def test_a_share_of_all_patients_alike_has_an_interval_within_what_is_possible(
     assert "only at" not in alarms["face_rate"]["text"]
 
 
-def test_ratings_show_that_scores_drift(avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_ratings_show_that_scores_drift(tmp_path: Path) -> None:
     files = make_archive(tmp_path, drifting_scores)
-    document = monitor(avpenet_here, tmp_path, *files.arguments("--reference", files.ratings), code=4)
+    document = analysed(files, ratings=files.ratings)
     bias = next(alarm for alarm in document["alarms"] if alarm["measure"] == "bias")
     assert bias["difference"]["ci"][0] < 2.3 < bias["difference"]["ci"][1] + 0.3
     new = next(row for row in document["accuracy"] if row["part"] == "new")
     assert new["rated_patients"] == 72
 
 
-def test_a_new_site_is_named(avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_a_new_site_is_named(tmp_path: Path) -> None:
     files = make_archive(tmp_path, new_site, at=8)
-    document = monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
+    document = analysed(files)
     alarm = document["alarms"][0]
     assert (alarm["kind"], alarm["column"], alarm["levels"]) == ("new level", "site", ["west"])
     assert alarm["since"] == "2026-04-27"
@@ -130,9 +154,9 @@ def test_a_new_site_is_named(avpenet_here: Avpenet, tmp_path: Path) -> None:
     assert {chart["compared_with"] for chart in west} == {"all"}
 
 
-def test_other_weights_are_an_alarm_and_not_compared(avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_other_weights_are_an_alarm_and_not_compared(tmp_path: Path) -> None:
     files = make_archive(tmp_path, upgrade)
-    document = monitor(avpenet_here, tmp_path, files.upgraded, *files.arguments(), code=4)
+    document = analysed(files, new=(files.upgraded, files.new))
     assert [alarm["kind"] for alarm in document["alarms"]] == ["other weights"]
     assert OTHER_MARK in document["alarms"][0]["text"]
     points = {
@@ -142,6 +166,22 @@ def test_other_weights_are_an_alarm_and_not_compared(avpenet_here: Avpenet, tmp_
     }
     assert points["score"] == [6] * 6 + [0] * 6
     assert points["face_rate"] == [6] * 12
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _write_manifest(table: Path, **more: object) -> None:
+    """Write what monitor reads of the manifest of a score table of `MARK`."""
+    manifest: dict[str, object] = {
+        "table": {"file": table.name, "sha256": _sha256(table)},
+        "recordings": [],
+        "software": {},
+    }
+    weights = {"name": "mine", "digest": MARK.split("@")[1], "cut_points": [3.0, 6.0]}
+    manifest |= {"weights": weights, "timing": {"finished": ""}, **more}
+    table.with_suffix(".run.json").write_text(json.dumps(manifest))
 
 
 def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Path) -> None:
@@ -163,6 +203,8 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
         "--baseline-embeddings",
         tmp_path / "old.parquet",
     ]
+    new = tmp_path / "new.parquet"
+    _write_manifest(files.new, summaries=[{"file": "new.parquet", "sha256": _sha256(new)}])
     document = monitor(avpenet_here, tmp_path, *files.arguments(*embeddings), code=4)
     (alarm,) = document["alarms"]
     assert (alarm["measure"], alarm["difference"]["value"] > 5) == ("novelty", True)
@@ -170,7 +212,10 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
     done = avpenet_here("monitor", *files.arguments(*embeddings[:2]), "--out", tmp_path / "monitor.html")
     assert done.code == 2
     assert "--baseline-embeddings" in done.err
-    new = tmp_path / "new.parquet"
+    _write_manifest(files.new, summaries=[{"file": "first.parquet", "sha256": "0" * 64}])
+    done = avpenet_here("monitor", *files.arguments(*embeddings), "--out", tmp_path / "monitor.html")
+    assert (done.code, "new.parquet is not of the run that made new.csv" in done.err) == (2, True), done.err
+    files.new.with_suffix(".run.json").unlink()
     with_gaps = made["new"]["embedding"].map(lambda vector: np.where(vector > 4, np.nan, vector))
     holed = made["new"].assign(embedding=with_gaps)
     swapped = made["new"].assign(segment=made["new"]["segment"] + 100)
@@ -188,30 +233,30 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
         assert (done.code, len(done.err.splitlines()), expected in done.err) == (2, 1, True), done.err
 
 
-def test_batches_are_in_the_order_of_their_numbers(avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_batches_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     files = make_archive(tmp_path, new_site, at=6, timed=False)
     subjects = pd.read_csv(files.subjects).drop(columns="month")
     subjects["batch"] = [f"run {number // 6 + 1}" for number in range(len(subjects))]
     subjects.to_csv(files.subjects, index=False)
-    document = monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
+    document = analysed(files)
     assert (document["period"], document["settings"]["false_alarm_every"]) == ("batch", 20)
     assert [document["new"][end] for end in ("first", "last")] == ["run 9", "run 20"]
     assert document["alarms"][0]["since"] == "run 15"
 
 
-def test_months_of_the_subjects_give_the_time(avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_months_of_the_subjects_give_the_time(tmp_path: Path) -> None:
     files = make_archive(tmp_path, dark_camera, weeks=(12, 24), at=12, timed=False)
-    document = monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
+    document = analysed(files)
     assert (document["period"], document["time_column"]) == ("month", "month")
     assert document["settings"]["false_alarm_every"] == 12
     assert {"face_rate", "thin_evidence"} <= {alarm["measure"] for alarm in document["alarms"]}
 
 
-def test_a_growing_table_is_compared_with_its_own_beginning(avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_a_growing_table_is_compared_with_its_own_beginning(tmp_path: Path) -> None:
     files = make_archive(tmp_path)
     both = pd.concat([pd.read_csv(files.old, dtype=str), pd.read_csv(files.new, dtype=str)])
     both.to_csv(tmp_path / "all.csv", index=False)
-    document = monitor(avpenet_here, tmp_path, files.all, *files.arguments()[1:])
+    document = analysed(files, new=(files.all,))
     assert document["new"]["patients"] == 72
     assert any("in the baseline" in notice["text"] for notice in document["notices"])
 
@@ -248,17 +293,12 @@ def test_a_calibration_stands_for_the_tables_it_was_fitted_on(avpenet_here: Avpe
     assert (done.code, "not beside it" in done.err) == (2, True)
 
 
-def test_tables_of_two_calibrations_are_said(avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_tables_of_two_calibrations_are_said(tmp_path: Path) -> None:
     files = make_archive(tmp_path)
     for digests, said in ((("a", "b"), True), (("a", "a"), False)):
         for name, digest in zip(("old", "new"), digests, strict=True):
-            table = tmp_path / f"{name}.csv"
-            sha256 = hashlib.sha256(table.read_bytes()).hexdigest()
-            weights = {"name": "mine", "digest": MARK.split("@")[1], "cut_points": [3.0, 6.0]}
-            manifest = {"table": {"file": table.name, "sha256": sha256}, "recordings": [], "software": {}}
-            manifest |= {"weights": weights, "timing": {"finished": ""}, "calibration": {"digest": digest}}
-            (tmp_path / f"{name}.run.json").write_text(json.dumps(manifest))
-        document = monitor(avpenet_here, tmp_path, *files.arguments())
+            _write_manifest(tmp_path / f"{name}.csv", calibration={"digest": digest})
+        document = analysed(files)
         assert any("by the same calibration" in notice["text"] for notice in document["notices"]) is said
 
 
@@ -267,24 +307,34 @@ def test_quiet_prints_nothing_without_an_alarm_and_keeps_what_weights_are_not_fo
 ) -> None:
     files = make_archive(tmp_path, dark_camera)
     arguments = [*files.arguments("--quiet"), "--out", tmp_path / "monitor.html"]
+    for table in (files.old, files.new):
+        table.write_text(table.read_text().replace(MARK, f"{MARK} demonstration"))
     done = avpenet_here("monitor", *arguments)
     assert done.code == 4
     alarms = strict_json((tmp_path / "monitor.json").read_text())["alarms"]
-    assert done.out.splitlines() == [alarm["text"] for alarm in alarms]
-    for table in (files.old, files.new):
-        table.write_text(table.read_text().replace(MARK, f"{MARK} demonstration"))
-    assert avpenet_here("monitor", *arguments).out.startswith("DEMONSTRATION WEIGHTS")
+    first, *texts = done.out.splitlines()
+    assert first.startswith("DEMONSTRATION WEIGHTS")
+    assert alarms and texts == [alarm["text"] for alarm in alarms]
     make_archive(tmp_path)
     done = avpenet_here("monitor", *arguments)
     assert (done.code, done.out) == (0, "")
 
 
-def test_a_baseline_whose_own_weeks_differ_is_said(avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_a_baseline_whose_own_weeks_differ_is_said(tmp_path: Path) -> None:
     files = make_archive(tmp_path, dead_microphone, at=-4)
-    document = monitor(avpenet_here, tmp_path, *files.arguments("--false-alarm-every", "100"), code=4)
+    document = analysed(files, every=100.0)
     warning = next(notice["text"] for notice in document["notices"] if "own weeks differ" in notice["text"])
     assert "level over the noise" in warning
     assert "frames with the face" not in warning
+    assert document["false_alarms"].endswith(
+        "The baseline's own weeks do differ by more, so that false alarms are more frequent."
+    )
+
+
+def test_the_rate_says_where_the_baseline_cannot_show_what_it_supposes(tmp_path: Path) -> None:
+    files = make_archive(tmp_path)
+    pd.read_csv(files.old, dtype=str).assign(recorded_at="").to_csv(files.old, index=False)
+    assert "The baseline cannot show whether its own weeks differ by more" in analysed(files)["false_alarms"]
 
 
 def test_what_is_refused(avpenet_here: Avpenet, tmp_path: Path) -> None:
@@ -310,23 +360,17 @@ def test_what_is_refused(avpenet_here: Avpenet, tmp_path: Path) -> None:
     assert not (tmp_path / "monitor.html").exists()
 
 
-def test_the_page_loads_nothing_and_fits_a_phone(avpenet_here: Avpenet, tmp_path: Path) -> None:
+def test_the_page_loads_nothing_fits_a_phone_and_shows_names_as_text(avpenet_here: Avpenet, tmp_path: Path) -> None:
     files = make_archive(tmp_path / "data", dark_camera)
+    subjects = pd.read_csv(files.subjects)
+    subjects["site"] = subjects["site"].replace("north", "<script>alert(1)</script>")
+    subjects.to_csv(files.subjects, index=False)
     monitor(avpenet_here, tmp_path, *files.arguments("--reference", files.ratings), code=4)
     page = tmp_path / "monitor.html"
-    assert "<script" not in page.read_text()
+    text = page.read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
     rendering = render_in_browser(page)
     assert rendering.messages == []
     assert rendering.requested <= {"/monitor.html", "/harness.html"}
     assert all(used <= available for available, used in rendering.widths.items())
-
-
-def test_names_are_text_on_the_page(avpenet_here: Avpenet, tmp_path: Path) -> None:
-    files = make_archive(tmp_path, dark_camera)
-    subjects = pd.read_csv(files.subjects)
-    subjects["site"] = subjects["site"].replace("north", "<script>alert(1)</script>")
-    subjects.to_csv(files.subjects, index=False)
-    monitor(avpenet_here, tmp_path, *files.arguments(), code=4)
-    page = (tmp_path / "monitor.html").read_text()
-    assert "<script" not in page
-    assert json.dumps("&lt;script&gt;")[1:-1] in page

@@ -70,6 +70,8 @@ def _print_violations(n_sites: int) -> None:
             told += periods_differ(part(baseline, of_baseline), 0) * 4 < 0.01
             alarms += any_signal(charts(baseline, new, period, EVERY))
         rates = f"{100 * alarms / n_sites:.0f} % with a false alarm, {100 * told / n_sites:.0f} % told"
+        if alarms < n_sites:
+            rates += f", as one in {1 / (1 - (1 - alarms / n_sites) ** (1 / N_WEEKS)):.0f} weeks"
         print(f"the normal column's weeks differ by {sd:g} SD: {rates}")
     alarms = 0
     for seed in range(n_sites):
