@@ -37,8 +37,8 @@ def monitor(
         Path | None,
         typer.Option(
             metavar="SUBJECTS",
-            help="Recording and subject of old and new recordings; site and device are charted apart, date, month or "
-            "batch give the time where the scores do not.",
+            help="Recording and subject of old and new recordings; each site and device has charts of its own; date, "
+            "month or batch give the time where the scores do not.",
         ),
     ] = None,
     reference: Annotated[
@@ -66,7 +66,8 @@ def monitor(
 ) -> int:
     """Compare new scores and recordings with a baseline, week by week: what changed, by how much, since when, where.
 
-    Exit 4 on an alarm. Patients are the units; the false-alarm rate holds for all charts together.
+    Exit 4 on an alarm. Patients are the units. The false-alarm rate is that of all charts together, and supposes that
+    weeks differ by no more than their patients explain.
     """
     if subjects is None:
         raise SettingsError(

@@ -161,11 +161,10 @@ def _false_alarms(kind: Kind, n_charts: int, every: float, differing: Sequence[s
     )
     if differing is None:
         remark = (
-            f"The baseline cannot show whether its own {periods} differ by more, so that false alarms may be more "
-            "frequent."
+            f"The baseline cannot show whether its own {periods} differ by more, so false alarms may be more frequent."
         )
     elif differing:
-        remark = f"The baseline's own {periods} do differ by more, so that false alarms are more frequent."
+        remark = f"The baseline's own {periods} do differ by more, so false alarms are more frequent."
     else:
         remark = (
             f"The baseline's own {periods} do not clearly differ by more, but differences too small to be seen there "

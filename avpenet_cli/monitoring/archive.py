@@ -122,14 +122,14 @@ def read_archive(files: Files) -> Archive:
     untimed = new["period"] == ""
     if untimed.any():
         count = plural(new.loc[untimed, "recording"].nunique(), "new recording")
-        text = f"{count} left out: when they were made is not known."
+        text = f"{count} left out: no time of recording is known."
         notices.append(Notice("warning", text))
         new = new[~untimed]
     if new.empty:
         raise SettingsError("no recording is new: all are in the baseline or without a time", "give newer score tables")
     if (baseline["period"] == "").any():
         count = plural(baseline.loc[baseline["period"] == "", "recording"].nunique(), "recording")
-        text = f"When {count} of the baseline were made is not known: changes within the baseline cannot be seen."
+        text = f"{count} of the baseline without a time: changes within the baseline may be missed."
         notices.append(Notice("warning", text))
     periods = all_periods(time.kind, new["period"].unique())
     check_length(time.kind, periods)
@@ -224,7 +224,7 @@ def _other_calibrations(old: Scores, groups: Sequence[Scores]) -> list[Notice]:
         return []
     text = (
         "Baseline and new scores were not calibrated by the same calibration: calibrated scores, intervals and "
-        "abstentions may differ for that alone. Score both with the same --calibration."
+        "abstentions may differ for that reason alone. Score both with the same --calibration."
     )
     return [Notice("warning", text)]
 
@@ -293,7 +293,7 @@ def _read_embeddings(
         if not of_weights:
             others = " and ".join(shown(weights_identity(scores.weights)) or "weights not named" for scores in tables)
             raise SettingsError(
-                f"{embeddings.file.name} is of {shown(identity)}, the {where} scores of {others}",
+                f"{embeddings.file.name} is of {shown(identity)}, but the {where} scores are of {others}",
                 "give embeddings and scores of the same run",
             )
         for scores in of_weights:

@@ -224,7 +224,7 @@ class MonitorDocument:
         settings: what the numbers depend on besides the tables.
         baseline: how much there is of it.
         new: how much there is of what came after it.
-        false_alarms: the false-alarm rate, as a sentence.
+        false_alarms: the false-alarm rate, and what it supposes, in words.
         alarms: what changed.
         charts: all of them.
         not_charted: measures without a chart, with the reason.

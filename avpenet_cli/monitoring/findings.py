@@ -75,8 +75,8 @@ def _other_weights(archive: Archive) -> Iterator[Alarm]:
         since, until = _ends(archive, periods)
         text = (
             f"Other weights: scores since {period_words(archive.kind, since)} come from {mark or 'weights not named'}, "
-            f"those of the baseline from {archive.weights or 'weights not named'}. What comes from the weights is not "
-            "compared with the baseline: compare the two with avpenet report --compare, then make a new baseline."
+            f"those of the baseline from {archive.weights or 'weights not named'}. What depends on the weights is "
+            "not compared with the baseline: compare the two with avpenet report --compare, then make a new baseline."
         )
         yield _named(archive, "other weights", text, since, until, "", ())
 
@@ -278,13 +278,13 @@ def _sentence(
             for end in sorted(sign * end for end in difference.ci)
         )
         interval = f" (95 % interval {low} to {high})"
-    from_to = f"from {amount(measure, before)} to {amount(measure, after)}"
+    from_to = f"from {amount(measure, before, with_unit=measure.is_share)} to {amount(measure, after)}"
     label = measure.label[0].upper() + measure.label[1:]
     if as_ranks:
         what = f"{label} {'rose' if change.rising else 'fell'} by {by}{interval}, {from_to}"
     else:
         ranks = "higher" if change.rising else "lower"
-        what = f"{label} ranks {ranks} than in the baseline, though its mean went {from_to}, {by}{interval}"
+        what = f"{label} ranked {ranks} than in the baseline, though the mean went {from_to}, by {by}{interval}"
     where = ""
     if place.levels:
         where = f", only at {' and '.join(f'{place.column} {level}' for level in place.levels)}"

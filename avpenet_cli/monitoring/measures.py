@@ -53,7 +53,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("face_rate", "frames with the face", "%", _SHARE, False, "Share of the frames with the patient's face."),
     Measure("face_confidence", "confidence of the face", "", _SHARE, False, "Confidence of the face detector, 0 to 1."),
     Measure("face_px", "width of the face", "px", (0.0, math.inf), False, "Width of the face in the recording."),
-    Measure("voiced", "voiced time", "%", _SHARE, False, "Share of the time with voice or a sound of its kind."),
+    Measure("voiced", "voiced time", "%", _SHARE, False, "Share of the time with voice or a similar sound."),
     Measure("snr_db", "level over the noise", "dB", _ANY, False, "Level over the recording's own noise floor."),
     Measure("level_dbfs", "audio level", "dBFS", (-math.inf, 0.0), False, "Level before noise reduction."),
     Measure(

@@ -222,7 +222,10 @@ def test_embeddings_that_move_away_are_found(avpenet_here: Avpenet, tmp_path: Pa
     for wrong, expected in (
         (lambda: pq.write_table(pa.table({"recording": ["a"], "segment": [1]}), new), "no column embedding"),
         (lambda: made["new"][["recording", "segment", "embedding"]].to_parquet(new), "does not say which weights"),
-        (lambda: write_embeddings(new, made["new"], OTHER_MARK), f"is of {OTHER_MARK}, the new scores of {MARK}"),
+        (
+            lambda: write_embeddings(new, made["new"], OTHER_MARK),
+            f"is of {OTHER_MARK}, but the new scores are of {MARK}",
+        ),
         (lambda: write_embeddings(new, made["new"].iloc[3:]), "has 6 scored segments and 3 embeddings"),
         (lambda: write_embeddings(new, swapped), "6 embeddings, of other segments"),
         (lambda: write_embeddings(new, made["old"]), "and 0 embeddings"),
@@ -327,7 +330,7 @@ def test_a_baseline_whose_own_weeks_differ_is_said(tmp_path: Path) -> None:
     assert "level over the noise" in warning
     assert "frames with the face" not in warning
     assert document["false_alarms"].endswith(
-        "The baseline's own weeks do differ by more, so that false alarms are more frequent."
+        "The baseline's own weeks do differ by more, so false alarms are more frequent."
     )
 
 
@@ -370,6 +373,7 @@ def test_the_page_loads_nothing_fits_a_phone_and_shows_names_as_text(avpenet_her
     text = page.read_text()
     assert "<script" not in text
     assert "&lt;script&gt;" in text
+    assert "an interval without 0 is no proof that an alarm is true" in text
     rendering = render_in_browser(page)
     assert rendering.messages == []
     assert rendering.requested <= {"/monitor.html", "/harness.html"}

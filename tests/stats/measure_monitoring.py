@@ -1,7 +1,7 @@
 """Measures false alarms and delays of the control charts for docs/explanation/statistics.md.
 
 `python -m tests.stats.measure_monitoring [sites]` simulates sites with five columns of which one is normal, one is
-log-normal, one is a share near 1, one a share that is mostly 0, and one never varies. It takes under two
+log-normal, one is a share near 1, one a share that is mostly 0, and one never varies. It takes under three
 minutes of one core.
 """
 
@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 from avpenet_cli.stats.control_charts import control_charts, find_change
+from avpenet_cli.stats.mean_difference import bounded_difference
 from avpenet_cli.stats.patient_ranks import ALL, Column, Patients, periods_differ
 from tests.stats.test_control_charts import BOUNDS, any_signal, charts, part, patients
 
@@ -85,16 +86,31 @@ def _print_violations(n_sites: int) -> None:
         column = Column(baseline_rows, Patients(values[1], who[1], zeros[1], period), {ALL: tuple(range(5))})
         alarms += any_signal(control_charts([column], BOUNDS, N_WEEKS, EVERY, runs=1000))
     print(f"30 patients return twice on average, half of the new ones among them: {100 * alarms / n_sites:.0f} %")
-    held, found = 0, 0
-    for seed in range(n_sites):
-        rng = np.random.default_rng([seed, 3])
-        period = np.repeat(np.arange(N_WEEKS), 3)
-        new = patients(len(period), rng)
-        new[period >= CHANGED_AT, 0] += 1.0
-        change = find_change(charts(patients(30, rng), new, period, EVERY)[0])
-        if change is not None and change.rising and change.until >= CHANGED_AT:
-            found, held = found + 1, held + (change.earliest <= CHANGED_AT <= change.latest)
-    print(f"interval of the date of a change by 1 SD holds in {held} of {found}")
+    _print_intervals(n_sites)
+
+
+def _print_intervals(n_sites: int) -> None:
+    """Print how often the intervals of a found change hold, of its date and of its size."""
+    for shift in (0.0, 0.5, 1.0, 2.0):
+        dates, sizes, sizes_held = [], [], []
+        for seed in range(n_sites):
+            rng = np.random.default_rng([seed, 3])
+            period = np.repeat(np.arange(N_WEEKS), 3)
+            new, baseline = patients(len(period), rng), patients(30, rng)
+            new[period >= CHANGED_AT, 0] += shift
+            change = find_change(charts(baseline, new, period, EVERY)[0])
+            if change is None or change.until < CHANGED_AT or (shift and not change.rising):
+                continue
+            dates.append(change.earliest <= CHANGED_AT <= change.latest)
+            after = new[(period >= change.period) & (period <= change.until), 0]
+            difference = bounded_difference(after, baseline[:, 0], (-np.inf, np.inf))
+            sizes.append(difference.value)
+            sizes_held.append(difference.ci[0] <= shift <= difference.ci[1])
+        of_date = f"date in {sum(dates)}, " if shift else ""
+        size = f"size {np.mean(np.abs(sizes)):.2f} on average" if sizes else ""
+        print(
+            f"a change by {shift:g} SD, {len(dates)} found: intervals hold: {of_date}size in {sum(sizes_held)}; {size}"
+        )
 
 
 if __name__ == "__main__":
