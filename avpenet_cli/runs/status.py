@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ from avpenet_cli.runs.lock import LockHolder, lock_holder
 STATUS_VERSION = 1
 
 _BUSY_TIMEOUT_S = 30.0
+_PATIENCE_S = 3.0
+"""A run that is writing is in the middle of a transaction for a moment only."""
+_POLL_S = 0.05
 
 State = Literal["running", "finished", "interrupted", "unknown"]
 
@@ -105,7 +109,7 @@ def read_status(output: Path) -> OutputStatus:
     manifest = _read_manifest(output.with_suffix(".run.json"), output.name)
     journal = journal_path(output)
     if journal.exists():
-        with _guarded(journal), _opened(journal) as database:
+        with _guarded(journal), _opened(journal, is_written=holder is not None) as database:
             return _from_journal(output, database, holder, manifest)
     if manifest is not None:
         return _from_manifest(output, manifest, holder)
@@ -145,23 +149,41 @@ def _guarded(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The journal, read only; where a killed run left a transaction half done, SQLite has to roll that back first."""
-    for mode in ("ro", "rw"):
-        uri = f"{path.absolute().as_uri()}?mode={mode}"
-        database = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+def _opened(path: Path, *, is_written: bool) -> Iterator[sqlite3.Connection]:
+    """The journal, read only.
+
+    Where a killed run left a transaction half done, SQLite has to roll that back first. Never while a run is writing:
+    on a share its locks may not reach this host, where its transaction would look like a dead one's.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
         try:
-            database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            database = _connected(path, "ro")
+            break
         except sqlite3.OperationalError:
-            database.close()
-            if mode == "rw":
-                raise
-            continue
-        try:
-            yield database
-        finally:
-            database.close()
-        return
+            if not is_written:
+                database = _connected(path, "rw")
+                break
+            if time.monotonic() > deadline:
+                raise OutputLockedError(
+                    f"the run that is writing the journal {path} is in the middle of it", "try again in a moment"
+                ) from None
+        time.sleep(_POLL_S)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _connected(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    database = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 @dataclass

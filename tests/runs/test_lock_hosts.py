@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,7 +17,9 @@ import pytest
 
 from avpenet_cli.errors import OutputLockedError
 from avpenet_cli.runs.history import digest_of_line, history_path
+from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.lock import LeaseTiming, LockHolder, lock_holder, output_lock
+from avpenet_cli.runs.status import read_status
 from tests.conftest import REPOSITORY
 from tests.support.hosts import need, start_on_host
 
@@ -26,6 +29,7 @@ from pathlib import Path
 from avpenet_cli.errors import AvpenetError
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.runs.history import digest_of_line, history_path
+from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.lock import LeaseTiming, output_lock
 
 class Printed(RunCallbacks):
@@ -67,6 +71,23 @@ from avpenet_cli.runs.history import record_run
 for number in range(10):
     record_run(Path(sys.argv[1]), "score", written=[Path(sys.argv[1])])
 print("done")
+"""
+_TRANSACTION = """
+import sqlite3, sys
+from pathlib import Path
+from avpenet_cli.runs.journal import Journal, journal_path
+from avpenet_cli.runs.lock import output_lock
+
+with output_lock(Path(sys.argv[1])):
+    database = sqlite3.connect(sys.argv[1] + ".journal", isolation_level=None)
+    database.execute("PRAGMA cache_size = 1")
+    database.execute("BEGIN IMMEDIATE")
+    rows = [(str(n), '{"status": "failed", "reason": "r", "message": "%s"}' % ("x" * 5000)) for n in range(200)]
+    database.executemany("INSERT INTO failed VALUES (?, ?)", rows)
+    print("in the middle", flush=True)
+    sys.stdin.readline()
+    database.execute("COMMIT")
+    print("done", flush=True)
 """
 _SHORT = LeaseTiming(renew_every_s=0.1, dead_after_s=1.0)
 
@@ -223,6 +244,26 @@ def test_two_hosts_that_append_to_one_history_make_one_chain(hosts: Hosts) -> No
     assert len(lines) == 20
     previous = [json.loads(line)["previous"] for line in lines]
     assert previous == ["", *map(digest_of_line, lines[:-1])]
+
+
+def test_status_on_another_host_leaves_a_transaction_alone(hosts: Hosts) -> None:
+    out = hosts.shared / "scores.csv"
+    Journal(out, {"weights": "some"}).close()
+    first = start_on_host("ward-a", hosts.shared, hosts.mount, [sys.executable, "-c", _TRANSACTION, hosts.out])
+    hosts.started.append(first)
+    assert _line(first) == "in the middle"
+    begun = journal_path(out).with_name("scores.csv.journal-journal")
+    before = begun.read_bytes()
+    assert before
+    with pytest.raises(OutputLockedError, match="in the middle of it"):
+        read_status(out)
+    assert begun.read_bytes() == before
+    assert _note(first) == "done"
+    assert first.wait() == 0
+    assert read_status(out).state == "unknown"
+    with contextlib.closing(sqlite3.connect(journal_path(out))) as database:
+        assert database.execute("SELECT COUNT(*) FROM failed").fetchone() == (200,)
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 @pytest.mark.slow
