@@ -66,4 +66,3 @@ def test_shards_merge_report_and_status_open_no_socket(
     assert traced("-m", "avpenet_cli", "merge", out) == []
     assert traced("-m", "avpenet_cli", "status", out) == []
     assert traced("-m", "avpenet_cli", "report", out, "--out", tmp_path / "report.html") == []
-    assert traced(*score) == []

@@ -20,7 +20,7 @@ from avpenet_cli.runs.history import digest_of_line, history_path
 from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.lock import LeaseTiming, LockHolder, lock_holder, output_lock
 from avpenet_cli.runs.status import read_status
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, ClipMaker
 from tests.support.hosts import need, start_on_host
 
 _RUN = """
@@ -102,8 +102,8 @@ class Hosts:
         self.out = self.mount / "scores.csv"
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, host: str, dead_after_s: float = 30.0) -> subprocess.Popen[str]:
-        command: list[str | Path] = [sys.executable, "-c", _RUN, self.out, "0.1", str(dead_after_s)]
+    def start(self, host: str, dead_after_s: float = 30.0, out: Path | None = None) -> subprocess.Popen[str]:
+        command: list[str | Path] = [sys.executable, "-c", _RUN, out or self.out, "0.1", str(dead_after_s)]
         self.started.append(start_on_host(host, self.shared, self.mount, command))
         return self.started[-1]
 
@@ -162,6 +162,24 @@ def test_run_of_another_host_is_not_disturbed(hosts: Hosts) -> None:
     assert first.returncode == 0
     assert lock_holder(hosts.shared / "scores.csv") is None
     assert [path.name for path in hosts.shared.iterdir()] == ["scores.csv.lock"]
+
+
+@pytest.mark.slow
+def test_shard_that_another_host_scores_is_refused(hosts: Hosts, clips: ClipMaker) -> None:
+    (hosts.shared / "scores.shards").mkdir()
+    first = hosts.start("ward-a", out=hosts.mount / "scores.shards" / "1-of-2.csv")
+    assert _line(first) == "held"
+    command: list[str | Path] = [sys.executable, "-m", "avpenet_cli", "score", clips.brief(), "--weights", "untrained"]
+    second = start_on_host("ward-b", hosts.shared, hosts.mount, [*command, "--out", hosts.out, "--shard", "1/2"])
+    hosts.started.append(second)
+    out, err = second.communicate()
+    assert second.returncode == 75
+    assert out == ""
+    assert "1-of-2.csv: waiting up to 60 s for a sign of life from process 1 on ward-a since 2" in err
+    assert "1-of-2.csv is being written by process 1 on ward-a since 2" in err.splitlines()[-1]
+    assert _note(first) == "noted"
+    first.communicate()
+    assert sorted(path.name for path in hosts.shared.rglob("*.csv*")) == ["1-of-2.csv.lock"]
 
 
 def test_lock_of_a_dead_host_is_taken_over(hosts: Hosts) -> None:
