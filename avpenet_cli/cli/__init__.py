@@ -61,7 +61,7 @@ _COMMANDS: dict[str, tuple[tuple[str, Callable[..., int] | typer.Typer, str], ..
     "Score": (
         ("score", score.score, "Score recordings: one row for every 3-second segment."),
         ("submit", submit.submit, "Score in parts, as jobs of a cluster or of this machine."),
-        ("merge", merge.merge, "Put the shards of a table together."),
+        ("merge", merge.merge, "Put the shards of a table or a store together."),
         ("status", status.status, "Show what is done, failed and still to do; also during a run."),
         ("trajectory", trajectory.trajectory, "Show scores over time: changes, states, ratings, events, alerts."),
         ("explain", explain.explain, "Show what the network used for the scores of some segments."),

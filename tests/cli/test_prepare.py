@@ -312,3 +312,37 @@ def test_a_changed_recording_gets_a_new_segment_file(place: Workspace, archive: 
     assert answer.err.count("from an earlier run") == 1  # 2.mp4
     assert "3 segment files of recordings that are not among the inputs now, unused" in answer.err
     assert SegmentStore.open(place.folder / "other").index["recording"].tolist() == ["1.mp4", "2.mp4", "2.mp4"]
+
+
+@pytest.mark.slow
+def test_shards_of_a_store_merge_into_the_store_of_one_run(
+    archive: Workspace, unbroken: Path, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    answer = archive.prepare("--shard", "2/2", store=store)
+    assert answer.code == 0, answer.err
+    assert "shard 2 of 2: " in answer.last_line
+    assert "avpenet merge finishes the store when all shards are prepared" in answer.last_line
+    answer = avpenet_here("merge", store)
+    assert answer.code == 1
+    assert "shard 1 of 2 was not started; give the command of these again: --shard 1/2" in answer.last_line
+    # Another process, which this one finds at work.
+    with _under_way(archive.command("--shard", "1/2", store=store)) as process:
+        _wait_for(process, "shard 1 of 2")
+        assert archive.prepare("--shard", "1/2", store=store).code == 75
+        answer = avpenet_here("merge", store)
+        assert (answer.code, "shard 1 of 2 is being prepared by process" in answer.last_line) == (75, True)
+        assert process.stderr is not None
+        process.stderr.read()
+        assert process.wait() == 0
+    answer = avpenet_here("merge", store)
+    assert answer.code == 0, answer.err
+    assert "3 recordings, 0 failed, 4 segments; rated segments of subjects: train " in answer.last_line
+    assert _bytes(store) == _bytes(unbroken)
+    for options in (["--csv-bom"], ["--baseline", "quiet"], ["--embeddings", "e.parquet"]):
+        answer = avpenet_here("merge", store, *options)
+        assert (answer.code, f"{options[0]} is for tables; " in answer.last_line) == (2, True)
+    answer = avpenet_here("merge", tmp_path / "scores.csv", "--ratings", archive.ratings)
+    assert (answer.code, "--ratings is for stores" in answer.last_line) == (2, True)
+    answer = archive.prepare("--shard", "3/2", store=store)
+    assert (answer.code, "--shard 3/2" in answer.last_line) == (2, True)

@@ -35,7 +35,7 @@ SCORING_PAGES = (
 PHANTOM_PAGES = (
     _TUTORIALS / "2-first-report.md",
     _TUTORIALS / "3-own-weights.md",
-    *_guides("experiments", "notebooks"),
+    *_guides("prepare-in-shards", "experiments", "notebooks"),
 )
 """With phantoms that the first of them makes, and the store of the second."""
 STUDY_PAGES = _guides(
