@@ -2,6 +2,7 @@
 # make test    sets everything up, checks the code and runs all tests
 # make quick   the same with the quick tests only
 # make setup   .venv with the locked dependencies, ffmpeg and ffprobe; a moment when done already
+# make cluster-tools  SLURM, munge, strace and snakemake, which some tests run; Debian and Ubuntu
 # make man     writes the manual page from the commands
 # make release dist/: source archive and wheel, checked, with an SBOM and SHA256SUMS
 # make bundle  dist/: the release and all that it needs, for a machine without a network; GPU=no leaves GPU libraries out
@@ -14,7 +15,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := setup
-.PHONY: setup ffmpeg lint style types pytest test quick demo bench docs man gpu-check gpu-check-data
+.PHONY: setup ffmpeg cluster-tools lint style types pytest test quick demo bench docs man gpu-check gpu-check-data
 .PHONY: release bundle lock landmarks clean
 
 # What the caller's shell adds to Python's path is not what is tested here. Without stored bytecode each of the hundreds
@@ -103,6 +104,19 @@ ffmpeg:
 	esac </dev/null || true; \
 	if have ffmpeg && have ffprobe; then exit 0; fi; \
 	echo "make: $$manager could not install ffmpeg: $$how" >&2; exit 1
+
+# What SLURM's services do on being installed is left to their packages: the tests start daemons of their own.
+cluster-tools:
+	@$(SYSTEM); PATH="$$PATH:/usr/sbin:/sbin"; \
+	complete() { for name in slurmctld slurmd sbatch munged strace snakemake; do have $$name || return 1; done; }; \
+	if complete; then exit 0; fi; \
+	if have apt-get && may_install; then \
+	  echo "make: installing slurm-wlm, munge, strace and snakemake with apt-get"; \
+	  apt_install slurm-wlm munge strace snakemake || true; \
+	fi; \
+	if complete; then exit 0; fi; \
+	echo "make: install slurm-wlm, munge, strace and snakemake with the system's package manager and run make again" >&2; \
+	exit 1
 
 $(STAMP): requirements.lock pyproject.toml
 	@if [ "$$(uname -s)" != Linux ]; then echo "make: requirements.lock covers Linux only" >&2; exit 1; fi
