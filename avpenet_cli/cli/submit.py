@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from avpenet_cli.cluster.work import ShardedWork
 
 _SHARDS = 16
-_MERGED_ONLY = frozenset({"subjects", "baseline", "calibration", "csv_bom"})
-"""Options that need all recordings; shards get those that their command requires, such as the tables of `prepare`."""
+_OF_MERGE = {"score": {"subjects", "baseline", "calibration", "csv_bom"}, "prepare": set[str]()}
+"""Options that need all recordings."""
+_OF_BOTH = {
+    "score": {"recorded_at", "embeddings", "prune", "quiet", "debug"},
+    "prepare": {"prune", "quiet", "debug"},
+}
+"""Options that the merge has as well; that of a store finds its tables by the shards."""
 _REFUSED = {
     "shard": "each job gets its own",
     "overwrite": "a job that is started again would start over; to do that, remove the folder .shards",
@@ -99,7 +104,7 @@ def submit(
     if given and engine != "slurm":
         raise SettingsError(f"--{given[0]} is for --engine slurm", f"leave it out with --engine {engine}")
     parsed = parse_command(context, command)
-    work = _sharded_work(context, parsed, array)
+    work = _sharded_work(parsed, array)
     if dry_run:
         for arguments in [*map(work.shard_command, work.shards), work.merge_command()]:
             print(shlex.join(["avpenet", *arguments]))
@@ -134,8 +139,8 @@ def parse_command(context: typer.Context, words: Sequence[str]) -> typer.Context
     return parsed
 
 
-def _sharded_work(context: typer.Context, parsed: typer.Context, array: int | None) -> ShardedWork:
-    """The command divided: options that need all recordings go to the merge; which that has as well, to both."""
+def _sharded_work(parsed: typer.Context, array: int | None) -> ShardedWork:
+    """The command divided: options that need all recordings go to the merge alone."""
     from avpenet_cli.cluster.work import ShardedWork
     from avpenet_cli.shards.plan import read_plan
     from avpenet_cli.shards.shard import MOST_SHARDS, shards_folder
@@ -154,8 +159,6 @@ def _sharded_work(context: typer.Context, parsed: typer.Context, array: int | No
             f"{folder} is divided into {plural(plan.count, 'shard')}, not {count}",
             f"leave --array out, choose another --out, or remove {folder} to start over",
         )
-    merge = _command(context, "merge")
-    merged = {parameter.name for parameter in merge.params} if merge else set()
     options: list[str] = []
     merge_options: list[str] = []
     inputs: list[str] = []
@@ -168,9 +171,9 @@ def _sharded_work(context: typer.Context, parsed: typer.Context, array: int | No
             inputs += map(str, values)
             continue
         words = [word for item in values for word in _option(parameter, item)]
-        if parameter.name not in _MERGED_ONLY or parameter.required:
+        if parameter.name not in _OF_MERGE[name]:
             options += words
-        if parameter.name in merged and parameter.name != "out":
+        if parameter.name in _OF_MERGE[name] | _OF_BOTH[name]:
             merge_options += words
     private = parsed.params.get("pseudonymise") is not None
     return ShardedWork(name, out, count, tuple(options), tuple(inputs), tuple(merge_options), private)

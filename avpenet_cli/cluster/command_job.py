@@ -29,27 +29,30 @@ _POLL_S = 0.1
 class CommandJob:
     """One command line as a job.
 
+    Recordings that failed are accounted for in the output, and are no failure of the job.
+
     Args:
-        arguments: of avpenet; nothing else is pickled.
-        accepted: exit codes that are no failure of the job.
+        arguments: of avpenet.
+        written: where exit code 1 can mean something else, the file that tells: it is replaced when recordings failed.
     """
 
-    def __init__(self, arguments: list[str], accepted: tuple[int, ...] = (0,)) -> None:
-        self.arguments, self.accepted = list(arguments), tuple(accepted)
+    def __init__(self, arguments: list[str], written: str | None = None) -> None:
+        self.arguments, self.written = list(arguments), written
         self._process: subprocess.Popen[bytes] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"arguments": self.arguments, "accepted": self.accepted}
+        return {"arguments": self.arguments, "written": self.written}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
     def __call__(self) -> int:
-        """Run the command; the job fails with its exit code unless that is accepted.
+        """Run the command; the job fails with its exit code where that says more than that recordings failed.
 
         Returns:
-            The exit code.
+            The exit code, 0 or 1.
         """
+        before = _identity(self.written)
         code = self._run()
         deadline = time.monotonic() + _LOCK_PATIENCE_S
         # Only a job that was requeued may meet the lock of its own earlier run.
@@ -58,7 +61,10 @@ class CommandJob:
             code = self._run()
         if code == ExitCode.INTERRUPTED:
             _requeue_if_preempted()
-        if code not in self.accepted:
+        is_done = code == ExitCode.OK or (
+            code == ExitCode.SOME_FAILED and (self.written is None or _identity(self.written) != before)
+        )
+        if not is_done:
             sys.exit(code)
         return code
 
@@ -67,7 +73,7 @@ class CommandJob:
         from submitit.core.utils import DelayedSubmission
 
         self._stop()
-        return DelayedSubmission(CommandJob(self.arguments, self.accepted))
+        return DelayedSubmission(CommandJob(self.arguments, self.written))
 
     def _run(self) -> int:
         self._process = subprocess.Popen(
@@ -102,6 +108,15 @@ def _ignore_user_signals() -> None:
     """SLURM's warning of the time limit reaches every process of the job, and would end the run and its decoders."""
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+
+
+def _identity(path: str | None) -> tuple[int, int] | None:
+    """Which file this is now; None where there is none."""
+    try:
+        state = os.stat(path) if path else None  # noqa: PTH116 - a string, because that is what is pickled
+    except OSError:
+        return None
+    return (state.st_ino, state.st_mtime_ns) if state else None
 
 
 def _times_requeued() -> int:

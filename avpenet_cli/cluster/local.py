@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avpenet_cli.cluster.work import ShardedWork, jobs_folder, make_jobs_folder, process_command
-from avpenet_cli.errors import AvpenetError, EnvironmentUnavailableError, ExitCode
+from avpenet_cli.errors import EnvironmentUnavailableError, ExitCode, ShardsUnfinishedError
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.resources import available_memory_bytes, usable_cores
 from avpenet_cli.shards.shard import Shard, shard_output
@@ -27,8 +27,8 @@ _FOR_ALL = (ExitCode.USAGE, ExitCode.ENVIRONMENT)
 """Ends that the next shard would come to as well."""
 
 
-class ShardsUnfinishedError(AvpenetError):
-    """Some shards were not finished, so nothing was merged."""
+class JobsUnfinishedError(ShardsUnfinishedError):
+    """Some shards were not finished, so nothing was merged; the exit code is that of one of them."""
 
     def __init__(self, message: str, remedy: str, exit_code: ExitCode) -> None:
         super().__init__(message, remedy)
@@ -70,7 +70,7 @@ def run_locally(work: ShardedWork, options: LocalOptions, callbacks: RunCallback
 
     Raises:
         Interrupted: the callbacks asked for it.
-        ShardsUnfinishedError: a shard or the merge ended otherwise; says which, why, and where its log lies.
+        JobsUnfinishedError: a shard or the merge ended otherwise; says which, why, and where its log lies.
     """
     make_jobs_folder(work.out)
     callbacks.set_total(work.count)
@@ -173,7 +173,7 @@ def _check(work: ShardedWork, codes: dict[str, int]) -> None:
     if unfinished:
         known = {int(code) for code in ExitCode}
         code = next((code for code in unfinished.values() if code in known), int(ExitCode.SOME_FAILED))
-        raise ShardsUnfinishedError(
+        raise JobsUnfinishedError(
             f"{work.out} is not finished: {', '.join(unfinished)}", "give the same command again", ExitCode(code)
         )
 

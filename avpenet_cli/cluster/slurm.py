@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from avpenet_cli.cluster.command_job import STOP_PATIENCE_S, CommandJob
 from avpenet_cli.cluster.jobs_record import JOBS_VERSION, JobsRecord, jobs_record_path, read_jobs, write_jobs
 from avpenet_cli.cluster.work import ShardedWork, make_jobs_folder
-from avpenet_cli.errors import EnvironmentUnavailableError, ExitCode, OutputLockedError, SettingsError
+from avpenet_cli.errors import EnvironmentUnavailableError, OutputLockedError, SettingsError
 from avpenet_cli.runs.lock import output_lock
 
 if TYPE_CHECKING:
@@ -101,13 +101,12 @@ def submit_to_slurm(work: ShardedWork, options: SlurmOptions) -> JobsRecord:
                     else {}
                 ),
             )
-            shard_ends = (int(ExitCode.OK), int(ExitCode.SOME_FAILED))  # recordings that failed are accounted for
-            jobs = executor.submit_array([CommandJob(work.shard_command(shard), shard_ends) for shard in work.shards])
+            jobs = executor.submit_array([CommandJob(work.shard_command(shard)) for shard in work.shards])
             array_job = jobs[0].job_id.split("_")[0]
             merge = _executor(submitit, work, options, "avpenet-merge")
             merge.update_parameters(dependency=f"afterany:{array_job}")
             try:
-                merge_job = merge.submit(CommandJob(work.merge_command())).job_id
+                merge_job = merge.submit(CommandJob(work.merge_command(), str(work.written_last))).job_id
             except BaseException:
                 subprocess.run(["scancel", array_job], check=False)
                 raise

@@ -37,6 +37,11 @@ class ShardedWork:
         """All shards, in order."""
         return tuple(Shard(number, self.count) for number in range(1, self.count + 1))
 
+    @property
+    def written_last(self) -> Path:
+        """The file by which one knows that the merge has done its work."""
+        return self.out / "store.json" if self.command == "prepare" else self.out
+
     def shard_command(self, shard: Shard) -> list[str]:
         """Arguments of avpenet that make one shard."""
         inputs = ["--", *self.inputs] if self.inputs else []

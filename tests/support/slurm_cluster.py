@@ -19,6 +19,7 @@ TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol"
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _MARK = "AVPENET_TEST_NODE"
 _WAIT_S = 120.0
+_CLEARED_S = 6.0
 
 _CONFIGURATION = """\
 ClusterName=test
@@ -69,6 +70,7 @@ class SlurmCluster:
         self.folder = folder
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": _PATH}
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._requeued: dict[tuple[str, str], float] = {}
 
     def start(self) -> None:
         """Start all daemons; returns when the nodes take jobs."""
@@ -129,9 +131,20 @@ class SlurmCluster:
         return found
 
     def hurry(self) -> None:
-        """Let jobs that were requeued start now: SLURM would have them wait for two minutes."""
-        for job, facts in self.jobs().items():
-            if facts["JobState"] == "PENDING" and facts["Reason"] == "BeginTime":
+        """Let jobs that were requeued a while ago start now.
+
+        SLURM has them wait for two minutes, until their nodes have ended what runs of them: what is sent to do so can
+        otherwise end the new run.
+        """
+        waiting = {
+            job: facts["Restarts"]
+            for job, facts in self.jobs().items()
+            if facts["JobState"] == "PENDING" and facts["Reason"] == "BeginTime"
+        }
+        now = time.monotonic()
+        self._requeued = {key: self._requeued.get(key, now) for key in waiting.items()}
+        for (job, _), since in self._requeued.items():
+            if now - since > _CLEARED_S:
                 self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = _WAIT_S) -> None:
