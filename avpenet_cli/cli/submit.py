@@ -24,9 +24,9 @@ _OF_MERGE = {"score": {"subjects", "baseline", "calibration", "csv_bom"}, "prepa
 """Options that need all recordings."""
 _OF_BOTH = {
     "score": {"recorded_at", "embeddings", "prune", "quiet", "debug"},
-    "prepare": {"prune", "quiet", "debug"},
+    "prepare": {"ratings", "subjects", "prune", "quiet", "debug"},
 }
-"""Options that the merge has as well; that of a store finds its tables by the shards."""
+"""Options that the merge has as well."""
 _REFUSED = {
     "shard": "each job gets its own",
     "overwrite": "a job that is started again would start over; to do that, remove the folder .shards",
