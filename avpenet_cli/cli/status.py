@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,7 @@ from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
 
 if TYPE_CHECKING:
-    from avpenet_cli.runs.status import OutputStatus
+    from avpenet_cli.runs.status import OutputStatus, ShardStatus
 
 _NAMED = 10
 
@@ -35,13 +36,13 @@ def status(
     debug: Debug = False,
 ) -> int:
     """Show what is done, what failed and why, what is still to do, and which run is at work; changes nothing."""
-    from avpenet_cli.runs.status import read_status
+    from avpenet_cli.shards.status import read_whole_status
 
     if print0 and not failed:
         raise SettingsError("--print0 without --failed", "add --failed")
     if failed and as_json:
         raise SettingsError("--failed and --json together", "--json holds the failed recordings: give one of them")
-    state = read_status(out)
+    state = read_whole_status(out)
     if failed:
         _print_paths(state, b"\0" if print0 else b"\n")
     elif as_json:
@@ -67,6 +68,7 @@ def _print_paths(state: OutputStatus, end: bytes) -> None:
 
 def _lines(state: OutputStatus) -> Iterator[str]:
     yield f"{state.output}: {_state(state)}"
+    yield from _shards(state.shards)
     if state.command:
         yield f"command: {state.command}"
     done = state.recordings["scored"] + state.recordings["unscorable"]
@@ -91,7 +93,32 @@ def _lines(state: OutputStatus) -> Iterator[str]:
         yield f"not known: {text}"
 
 
+def _shards(shards: Sequence[ShardStatus]) -> Iterator[str]:
+    """How many shards are in each state, and those that are not finished."""
+    if not shards:
+        return
+    states = Counter(_shard_state(shard) for shard in shards)
+    yield f"{plural(len(shards), 'shard')}: {', '.join(f'{number} {state}' for state, number in states.items())}"
+    open_ones = [shard for shard in shards if shard.to_do or shard.holder]
+    for shard in open_ones[:_NAMED]:
+        by_whom = f", {shard.holder}" if shard.holder else ""
+        counts = f"{shard.done} done, {shard.failed} failed, {shard.to_do} to do"
+        yield f"  shard {shard.shard}: {_shard_state(shard)}{by_whom}: {counts}"
+    if (more := len(open_ones) - _NAMED) > 0:
+        yield f"  and {more} more"
+
+
+def _shard_state(shard: ShardStatus) -> str:
+    return "finished, with new recordings" if shard.state == "finished" and shard.to_do else shard.state
+
+
 def _state(state: OutputStatus) -> str:
+    if state.state == "unmerged":
+        return f"all shards finished, not merged: avpenet merge {state.output}"
+    if state.shards and state.holder is None and state.state == "running":
+        return "running: shards"
+    if state.shards and state.state == "interrupted":
+        return "not running; shards are not finished"
     if state.holder is not None:
         return f"running: {state.holder}"
     if state.state == "interrupted":

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,10 @@ _TABLES = (
     # The file behind the row of the same recording in `finished` or, where `failed` is 1, in `failed`.
     "CREATE TABLE IF NOT EXISTS file (recording TEXT NOT NULL, failed INTEGER NOT NULL, size INTEGER NOT NULL, "
     "mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (recording, failed))",
+    # What `finished` holds of a recording in numbers, for `avpenet status`: reading every outcome takes long.
+    # `unscorable` is JSON: segments by reason. A row counts only beside one of `finished` with the same size and time.
+    "CREATE TABLE IF NOT EXISTS tally (recording TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, "
+    "status TEXT NOT NULL, scored INTEGER NOT NULL, unscorable TEXT NOT NULL)",
     # The latest run: facts as JSON, and its inputs. `retry` marks a recording that failed before this run and has not
     # been tried again yet; `path` is NULL under pseudonyms.
     "CREATE TABLE IF NOT EXISTS latest_run (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -133,6 +138,16 @@ class FileFacts:
     sha256: str
 
 
+def _tally(
+    recording: Recording, file_state: os.stat_result, outcome: RecordingOutcome
+) -> tuple[str, int, int, str, int, str]:
+    """A row of the table `tally`."""
+    unscorable = Counter(segment.reason for segment in outcome.segments if segment.status is Status.UNSCORABLE)
+    scored = len(outcome.segments) - unscorable.total()
+    state = file_state.st_size, file_state.st_mtime_ns
+    return recording.key, *state, outcome.status.value, scored, json.dumps(unscorable)
+
+
 @dataclass(frozen=True)
 class JournalPart:
     """Outcomes of another journal, to take over.
@@ -142,12 +157,14 @@ class JournalPart:
         finished: key, size and time of the file, outcome as JSON.
         failed: key, outcome as JSON.
         files: key, whether that of a failed recording, size, time, digest.
+        tallies: rows of the table `tally`.
     """
 
     keys: frozenset[str]
     finished: Iterable[tuple[str, int, int, str]]
     failed: Iterable[tuple[str, str]]
     files: Iterable[tuple[str, int, int, int, str]]
+    tallies: Iterable[tuple[str, int, int, str, int, str]] = ()
 
 
 class Journal:
@@ -271,6 +288,9 @@ class Journal:
                 "INSERT OR REPLACE INTO finished VALUES (?, ?, ?, ?)",
                 (recording.key, file_state.st_size, file_state.st_mtime_ns, text),
             )
+            self._db.execute(
+                "INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?, ?)", _tally(recording, file_state, outcome)
+            )
 
     def begin_run(self, recordings: Sequence[Recording], facts: Mapping[str, object], *, with_paths: bool) -> None:
         """Store what the run that begins is asked to do, in place of what the run before it was.
@@ -340,6 +360,10 @@ class Journal:
         self._db.executemany(
             "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?)", (row for row in part.files if row[0] in part.keys)
         )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?, ?)",
+            (row for row in part.tallies if row[0] in part.keys),
+        )
 
     def end_run(self, finished: str) -> None:
         """Store when the run ended well; its table and manifest are in place.
@@ -389,6 +413,7 @@ class Journal:
                 "DELETE FROM finished WHERE recording NOT IN (SELECT recording FROM wanted) "
                 "OR recording IN (SELECT recording FROM failed)"
             ).rowcount
+            self._db.execute("DELETE FROM tally WHERE recording NOT IN (SELECT recording FROM finished)")
             self._db.execute("DELETE FROM failed WHERE recording NOT IN (SELECT recording FROM wanted)")
             self._db.execute(
                 "DELETE FROM file WHERE CASE WHEN file.failed "

@@ -47,7 +47,7 @@ class JournalSource:
         with guarded(path):
             database.execute("BEGIN")
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-            has_begun = {"run", "finished", "failed", "file", "latest_run", "input"} <= tables
+            has_begun = {"run", "finished", "failed", "file", "tally", "latest_run", "input"} <= tables
             self.settings: dict[str, str] = dict(self._rows("SELECT name, value FROM run")) if has_begun else {}
             self.settings.pop("journal_format", None)
             self.run: dict[str, Any] = {}
@@ -90,6 +90,10 @@ class JournalSource:
     def file_rows(self) -> Iterator[tuple[str, int, int, int, str]]:
         """Key, whether it is that of a failed recording, size, time and digest of every file."""
         yield from self._rows("SELECT recording, failed, size, mtime_ns, sha256 FROM file")
+
+    def tally_rows(self) -> Iterator[tuple[str, int, int, str, int, str]]:
+        """Key, size and time of the file, status, scored segments, and unscorable ones by reason as JSON."""
+        yield from self._rows("SELECT recording, size, mtime_ns, status, scored, unscorable FROM tally")
 
     def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
         with guarded(self._path):

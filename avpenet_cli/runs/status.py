@@ -22,14 +22,38 @@ from avpenet_cli.inputs import LeftAside
 from avpenet_cli.runs.journal import journal_path
 from avpenet_cli.runs.lock import LockHolder, lock_holder
 
-STATUS_VERSION = 1
+STATUS_VERSION = 2
 
 _BUSY_TIMEOUT_S = 30.0
 _PATIENCE_S = 3.0
 """A run that is writing is in the middle of a transaction for a moment only."""
 _POLL_S = 0.05
 
-State = Literal["running", "finished", "interrupted", "unknown"]
+State = Literal["running", "finished", "interrupted", "unmerged", "unknown"]
+ShardState = Literal["running", "finished", "interrupted", "not started", "without recordings", "unknown"]
+
+
+@dataclass(frozen=True)
+class ShardStatus:
+    """How far one shard is.
+
+    Attributes:
+        shard: its number, from 1.
+        state: `finished` with something to do where recordings were added since it ran.
+        holder: the run that is scoring it; None where none is.
+        recordings: number that the plan gives it.
+        done: of these scored or unscorable.
+        failed: of these failed.
+        to_do: of these neither.
+    """
+
+    shard: int
+    state: ShardState
+    holder: LockHolder | None
+    recordings: int
+    done: int
+    failed: int
+    to_do: int
 
 
 @dataclass(frozen=True)
@@ -55,7 +79,8 @@ class OutputStatus:
     Attributes:
         status_version: version of this format.
         output: name of the table, without a folder.
-        state: `unknown` where an earlier version made the output and no run is writing it.
+        state: `unknown` where an earlier version made the output and no run is writing it; `unmerged` where all shards
+            are finished, and `avpenet merge` has not put them together since.
         holder: the run that is writing; None where none is.
         started, finished: when the latest run began and ended well, ISO 8601; None where it did not or that is not
             known.
@@ -71,6 +96,8 @@ class OutputStatus:
         failed_recordings: each of them, in input order.
         left_aside: what was found among the inputs and is not scored; None where that is not known.
         not_known: what an earlier version, or pseudonyms, keep from being known; a sentence each.
+        shards: of an archive that `score --shard` has divided; the other fields are then sums over them, until they
+            are merged.
     """
 
     status_version: int
@@ -90,13 +117,15 @@ class OutputStatus:
     failed_recordings: list[FailedRecording]
     left_aside: LeftAside | None
     not_known: list[str]
+    shards: list[ShardStatus] = field(default_factory=list)
 
 
 def read_status(output: Path) -> OutputStatus:
     """Read how far an output is.
 
     Args:
-        output: the table that `avpenet score --out` names; it need not exist yet.
+        output: the table that `avpenet score --out` names; it need not exist yet. Its shards are not looked at; see
+            `shards.status`.
 
     Raises:
         SettingsError: no run of `avpenet score` has written this output.
@@ -220,9 +249,13 @@ def _from_journal(
     finished = [key for (key,) in database.execute("SELECT recording FROM finished").fetchall()]
     known = bool(run)
     listed = inputs if known else dict.fromkeys([*finished, *failures])
+    tallies = _tallies(database) if "tally" in tables else {}
     for key in finished:
         if key in listed and key not in failures:
-            _add_finished(database, key, counts)
+            if key in tallies:
+                _add_tally(tallies[key], counts)
+            else:
+                _add_finished(database, key, counts)
     done = {key for key in finished if key in listed and key not in failures}
     failed = {key: failures[key] for key in listed if key in failures and not (known and inputs[key].waits)}
     counts.recordings["failed"] = len(failed)
@@ -245,6 +278,28 @@ def _from_journal(
 def _failures(database: sqlite3.Connection) -> dict[str, dict[str, Any]]:
     rows = database.execute("SELECT recording, outcome FROM failed").fetchall()
     return {key: json.loads(outcome) for key, outcome in rows}
+
+
+_Tally = tuple[str, int, str]
+
+
+def _tallies(database: sqlite3.Connection) -> dict[str, _Tally]:
+    """Status, scored segments, and unscorable ones by reason as JSON, of finished recordings; not of those that an
+    earlier version scored."""
+    query = (
+        "SELECT recording, tally.status, tally.scored, tally.unscorable FROM finished "
+        "JOIN tally USING (recording, size, mtime_ns)"
+    )
+    return {key: (status, scored, unscorable) for key, status, scored, unscorable in database.execute(query)}
+
+
+def _add_tally(tally: _Tally, counts: _Counts) -> None:
+    status, scored, unscorable = tally
+    reasons: dict[str, int] = json.loads(unscorable)
+    counts.recordings[status] += 1
+    counts.segments["scored"] += scored
+    counts.segments["unscorable"] += sum(reasons.values())
+    counts.unscorable.update(reasons)
 
 
 def _add_finished(database: sqlite3.Connection, key: str, counts: _Counts) -> None:

@@ -167,7 +167,9 @@ def _parts(out: Path, shards: Sequence[FinishedShard], callbacks: RunCallbacks) 
                 raise OutputLockedError(
                     f"shard {shard.shard} was started while it was merged; nothing was changed", "wait for it"
                 )
-            yield JournalPart(shard.keys, source.finished_rows(), source.failed_rows(), source.file_rows())
+            yield JournalPart(
+                shard.keys, source.finished_rows(), source.failed_rows(), source.file_rows(), source.tally_rows()
+            )
 
 
 def _whole_request(request: MergeRequest, plan: ShardPlan, shards: Sequence[FinishedShard]) -> ScoreRequest:

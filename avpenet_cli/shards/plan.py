@@ -290,7 +290,9 @@ def _planned(known: ShardPlan | None, request: PlanRequest, callbacks: RunCallba
 def divide(
     recordings: Sequence[PlannedRecording], count: int, placed: Sequence[PlannedRecording] = ()
 ) -> list[PlannedRecording]:
-    """Give each recording a shard: longest first, each to the shard with the fewest seconds.
+    """Give each recording a shard: longest first, each to the shard with the fewest seconds so far.
+
+    Of several such, to the one with the fewest recordings, since no length may be known.
 
     Args:
         recordings: without a shard.
@@ -298,15 +300,17 @@ def divide(
         placed: recordings that keep the shards that they have.
     """
     load = dict.fromkeys(range(1, count + 1), 0.0)
+    number = dict.fromkeys(load, 0)
     expected = expected_seconds([*placed, *recordings])
     for item in placed:
         load[item.shard] += expected(item)
-    lightest = [(seconds, shard) for shard, seconds in load.items()]
+        number[item.shard] += 1
+    lightest = [(seconds, number[shard], shard) for shard, seconds in load.items()]
     heapq.heapify(lightest)
     divided = []
     for item in sorted(recordings, key=lambda item: (-expected(item), item.key)):
-        seconds, shard = lightest[0]
-        heapq.heapreplace(lightest, (seconds + expected(item), shard))
+        seconds, before, shard = lightest[0]
+        heapq.heapreplace(lightest, (seconds + expected(item), before + 1, shard))
         divided.append(replace(item, shard=shard))
     return divided
 
