@@ -67,7 +67,8 @@ def merge(
     if out.is_dir():
         only_tables = {"recorded-at": recorded_at, "baseline": baseline, "calibration": calibration}
         _refuse_given(only_tables | {"embeddings": embeddings, "csv-bom": csv_bom}, f"is for tables; {out} is a store")
-        return _merge_store(out, ratings, subjects, prune, quiet, debug, started)
+        command = recorded_command(context, private=False)
+        return _merge_store(out, ratings, subjects, command, started, prune=prune, quiet=quiet, debug=debug)
     _refuse_given({"ratings": ratings}, "is for stores")
     with run_callbacks(quiet, debug=debug) as reporter:
         from avpenet_cli.scoring.merging import MergeRequest, merge_scores
@@ -98,12 +99,20 @@ def _refuse_given(options: Mapping[str, object], why: str) -> None:
 
 
 def _merge_store(
-    out: Path, ratings: Path | None, subjects: Path | None, prune: bool, quiet: bool, debug: bool, started: float
+    out: Path,
+    ratings: Path | None,
+    subjects: Path | None,
+    command: str,
+    started: float,
+    *,
+    prune: bool,
+    quiet: bool,
+    debug: bool,
 ) -> int:
     with run_callbacks(quiet, debug=debug) as callbacks:
         from avpenet_cli.dataset.merging import StoreMergeRequest, merge_store
 
-        result = merge_store(StoreMergeRequest(out, ratings, subjects, prune), callbacks)
+        result = merge_store(StoreMergeRequest(out, ratings, subjects, prune, command), callbacks)
         code = ExitCode.SOME_FAILED if result.failed else ExitCode.OK
         callbacks.summary(f"{last_line(result)}; in {(time.monotonic() - started) / 60:.1f} min", code)
     return code

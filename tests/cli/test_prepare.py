@@ -339,6 +339,8 @@ def test_shards_of_a_store_merge_into_the_store_of_one_run(
     assert answer.code == 0, answer.err
     assert "3 recordings, 0 failed, 4 segments; rated segments of subjects: train " in answer.last_line
     assert _bytes(store) == _bytes(unbroken)
+    (line,) = read_chain(store / "store.json").lines
+    assert (line.event, line.command) == ("merge", "avpenet merge [1 input]")
     for options in (["--csv-bom"], ["--baseline", "quiet"], ["--embeddings", "e.parquet"]):
         answer = avpenet_here("merge", store, *options)
         assert (answer.code, f"{options[0]} is for tables; " in answer.last_line) == (2, True)
