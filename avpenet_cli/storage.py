@@ -9,19 +9,32 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from avpenet_cli.errors import EnvironmentUnavailableError, NoSpaceError, OutputError
 
 
-def write_json(path: Path, plain: dict[str, Any]) -> None:
-    """Write a JSON file that appears whole, readable by its owner only; raises as `atomic_write`."""
+def write_json(path: Path, plain: dict[str, Any], lines: tuple[str, Iterable[dict[str, Any]]] | None = None) -> None:
+    """Write a JSON file that appears whole, readable by its owner only; raises as `atomic_write`.
+
+    Args:
+        lines: name and items of a list at the end of the object, each item on a line of its own: for lists that are
+            long, whose items are consumed one by one.
+    """
     with atomic_write(path) as file:
-        # Piece by piece: as one string, the manifest of many thousand recordings takes several times its length.
+        # Piece by piece: as one string, a long document takes several times its length.
         text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
-        json.dump(plain, text, indent=1, ensure_ascii=False)
+        if lines is None:
+            json.dump(plain, text, indent=1, ensure_ascii=False)
+        else:
+            name, items = lines
+            text.write(json.dumps(plain, indent=1, ensure_ascii=False).removesuffix("\n}"))
+            text.write(f",\n {json.dumps(name)}: [")
+            for number, item in enumerate(items):
+                text.write(f"{',' if number else ''}\n  {json.dumps(item, ensure_ascii=False)}")
+            text.write("\n ]\n}")
         text.write("\n")
         text.detach()
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from avpenet_cli.inputs import LeftAside, Recording
-from avpenet_cli.records import CREATION_TIME, Modalities, RecordingOutcome, Status
+from avpenet_cli.records import CREATION_TIME, Flag, Modalities, RecordingOutcome, Status
 from avpenet_cli.runs.history import HistoryHead
 from avpenet_cli.runs.host import HostFacts, host_facts
 from avpenet_cli.runs.journal import FileFacts
@@ -34,6 +36,7 @@ from avpenet_cli.storage import write_json
 from avpenet_cli.weights import WeightsDescription
 
 MANIFEST_VERSION = 3
+_MODALITIES = tuple(kind.value for kind in Modalities)
 
 
 def manifest_path(output: Path) -> Path:
@@ -155,12 +158,14 @@ class Manifest:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write it as JSON; raises as `storage.write_json`."""
-    content = to_dict(manifest)
+    """Write it as JSON, a recording on each line; raises as `storage.write_json`."""
+    content = to_dict(replace(manifest, recordings=[]))
+    del content["recordings"]
     for name in ("store", "recorded_at", "baseline", "calibration", "history", "shards"):
         if content[name] is None:
             del content[name]
-    write_json(path, content)
+    plain = TypeAdapter(RecordingEntry).dump_python
+    write_json(path, content, ("recordings", (plain(entry, mode="json") for entry in manifest.recordings)))
 
 
 def read_table_name(path: Path) -> str | None:
@@ -199,9 +204,9 @@ class Totals:
     def add(self, outcome: RecordingOutcome) -> None:
         """Count one recording."""
         self.recordings[outcome.status.value] += 1
-        self.segments.update(segment.status.value for segment in outcome.segments)
+        self.segments.update([str(segment.status) for segment in outcome.segments])
         self.modalities.update(count_modalities(outcome))
-        self.truncated += "truncated" in {flag for segment in outcome.segments for flag in segment.flags}
+        self.truncated += any(Flag.TRUNCATED in segment.flags for segment in outcome.segments if segment.flags)
         if outcome.balance is not None:
             self.seconds["nominal"] += outcome.balance.nominal_s
             self.seconds["scored"] += outcome.balance.scored_s
@@ -228,8 +233,8 @@ class Totals:
 
 def count_modalities(outcome: RecordingOutcome) -> dict[str, int]:
     """Scored segments by what made the score: `audio+face`, `audio`, `face`, in this order; without those of 0."""
-    counts = Counter(segment.modalities for segment in outcome.segments)
-    return {kind.value: counts[kind.value] for kind in Modalities if counts[kind.value]}
+    counts = Counter([segment.modalities for segment in outcome.segments])
+    return {kind: counts[kind] for kind in _MODALITIES if kind in counts}
 
 
 def file_entry(facts: FileFacts | None, *, with_time: bool = True) -> FileEntry | None:
@@ -258,7 +263,7 @@ def recording_entry(
         reason=outcome.reason,
         message=outcome.message,
         orientation_deg=outcome.orientation_deg,
-        segments=dict(Counter(segment.status.value for segment in outcome.segments)),
+        segments=dict(Counter([str(segment.status) for segment in outcome.segments])),
         modalities=count_modalities(outcome),
         recorded_at=recorded_at,
         balance_s=outcome.balance,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.inputs import Recording
 from avpenet_cli.phrasing import plural
-from avpenet_cli.records import RecordingOutcome, Status
+from avpenet_cli.records import Status
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.runs.history import History, HistoryHead, Outcome, ReadFile, locked_history
 from avpenet_cli.runs.host import HostFacts
-from avpenet_cli.runs.journal import Journal
+from avpenet_cli.runs.journal import Journal, StoredOutcome
 from avpenet_cli.runs.manifest import (
     Manifest,
     Totals,
@@ -207,10 +206,10 @@ class Results:
         changes = self._patient_changes(journal)
         calibrated = self._calibration.start() if self._calibration else None
         derived: list[DerivedColumns] = [columns for columns in (changes, calibrated) if columns is not None]
-        written = self._write_tables(request.out, journal, journal.latest, facts.reused, derived)
+        written = self._write_tables(request.out, journal.stored(request.inputs.recordings), facts.reused, derived)
         self.totals = written.totals
         if request.embeddings is not None and store is not None:
-            outcomes = ((recording, journal.latest(recording)) for recording in request.inputs.recordings)
+            outcomes = ((item.recording, item.outcome) for item in journal.stored(request.inputs.recordings))
             mark = weights_mark(request.weights.description)
             written.summaries.append(write_embeddings(request.embeddings, store, outcomes, mark))
         unknown = len(written.entries) - written.known_starts
@@ -280,8 +279,8 @@ class Results:
         """Every score against the patient's baseline, where that was asked for."""
         if self._request.baseline is None:
             return None
-        outcomes = ((recording.name, journal.latest(recording)) for recording in self._request.inputs.recordings)
-        scored = ((name, outcome) for name, outcome in outcomes if outcome is not None)
+        stored = journal.stored(self._request.inputs.recordings)
+        scored = ((item.recording.name, item.outcome) for item in stored if item.outcome is not None)
         return patient_changes(scored, None if self._request.subjects is None else self._subject_of)
 
     def _report_names(self, written: _Written, callbacks: RunCallbacks) -> None:
@@ -315,17 +314,17 @@ class Results:
             EnvironmentUnavailableError, OutputError: a file cannot be written.
         """
 
-        def finished(recording: Recording) -> RecordingOutcome | None:
-            outcome = journal.latest(recording)
-            # A recording that failed in an earlier run is tried again.
-            tried = outcome is not None and (recording.key in seen or outcome.status is not Status.FAILED)
-            return outcome if tried else None
+        def finished() -> Iterator[StoredOutcome]:
+            for item in journal.stored(self._request.inputs.recordings):
+                # A recording that failed in an earlier run is tried again.
+                has_failed = item.outcome is not None and item.outcome.status is Status.FAILED
+                yield replace(item, outcome=None) if has_failed and item.recording.key not in seen else item
 
         self.remove_partial()
         path = partial_path(self._request.out)
         # Of a part of a patient's minutes a baseline would be another one: these tables have what was scored, no more.
         with locked_history(self._request.out) as history:
-            written = self._write_tables(path, journal, finished, set(), [])
+            written = self._write_tables(path, finished(), set(), [])
             if written.entries:
                 self._append(history, [path.with_name(table.file) for table in written.tables], started, outcome)
                 return path
@@ -347,17 +346,16 @@ class Results:
     def _write_tables(
         self,
         out: Path,
-        journal: Journal,
-        outcome_of: Callable[[Recording], RecordingOutcome | None],
+        stored: Iterable[StoredOutcome],
         reused: set[str],
         derived: Sequence[DerivedColumns],
     ) -> _Written:
         """Write the score table and, from the same pass over the journal, the tables beside it."""
         request = self._request
-        collected = _Collected(request, journal, self.starts, self._subject_of, reused, derived)
+        collected = _Collected(request, self.starts, self._subject_of, reused, derived)
         bom = request.csv_bom
         columns = (*COLUMNS, *(column for added in derived for column in added.columns))
-        digest = write_table(out, collected.segment_rows(outcome_of), columns, byte_order_mark=bom)
+        digest = write_table(out, collected.segment_rows(stored), columns, byte_order_mark=bom)
         tables = [(recordings_path(out), RECORDING_COLUMNS, collected.recordings)]
         if request.subjects is not None:
             tables.append((subjects_path(out), SUBJECT_COLUMNS, collected.subject_rows()))
@@ -384,7 +382,6 @@ class _Collected:
     """One pass over a run's recordings: the segments stream through it, the rest stays."""
 
     request: ScoreRequest
-    journal: Journal
     starts: StartTimes
     subject_of: Mapping[str, str]
     reused: set[str]
@@ -396,12 +393,13 @@ class _Collected:
     segments: int = 0
     known_starts: int = 0
 
-    def segment_rows(self, outcome_of: Callable[[Recording], RecordingOutcome | None]) -> Iterator[Row]:
-        """The score table's rows in input order."""
+    def segment_rows(self, stored: Iterable[StoredOutcome]) -> Iterator[Row]:
+        """The score table's rows, in the order of the recordings."""
         weights = self.request.weights.description
         mark = weights_mark(weights)
-        for recording in self.request.inputs.recordings:
-            outcome = outcome_of(recording)
+        with_time = not self.request.pseudonymised or self.starts.source != NOWHERE
+        for item in stored:
+            recording, outcome = item.recording, item.outcome
             start = None if outcome is None else self.starts.find(recording, outcome)
             self.recordings.append(recording_row(recording.name, outcome, iso(start), weights.cut_points))
             if subject := self.subject_of.get(recording.name):
@@ -410,8 +408,7 @@ class _Collected:
                 continue
             self.totals.add(outcome)
             self.known_starts += start is not None
-            with_time = not self.request.pseudonymised or self.starts.source != NOWHERE
-            file = file_entry(self.journal.file_facts(recording), with_time=with_time)
+            file = file_entry(item.file, with_time=with_time)
             self.entries.append(recording_entry(recording, outcome, recording.key in self.reused, iso(start), file))
             self.segments += len(outcome.segments)
             rows = [row(recording.name, segment, mark, iso(start, segment.start_s)) for segment in outcome.segments]
