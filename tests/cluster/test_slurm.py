@@ -73,7 +73,7 @@ def test_shards_that_are_lost_preempted_and_refused_end_with_the_table_of_one_ru
         assert f"scancel {array} {merge}" in again.err
 
         cluster.wait_for(lambda: all(_is_scoring(out, array, task) for task in (0, 1)), "both shards to score")
-        cluster.run("scontrol", "requeue", f"{array}_1")
+        cluster.run("scancel", "--signal=TERM", f"{array}_1")  # as preemption with a time of grace begins
         cluster.lose_node(cluster.jobs()[f"{array}_0"]["BatchHost"])
         assert avpenet_here("score", archive, "--out", expected, *options).code == 1
         _wait_for_end(cluster, merge)
