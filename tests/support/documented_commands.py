@@ -28,8 +28,8 @@ _TUTORIALS = REPOSITORY / "docs" / "tutorials"
 SCORING_PAGES = (
     REPOSITORY / "README.md",
     _TUTORIALS / "1-first-scores.md",
-    *_guides("after-a-night-run", "baseline", "cron", "install", "patient-record", "pseudonyms", "resume", "speed"),
-    *_guides("shards", "spreadsheets", "verify", "weights"),
+    *_guides("after-a-night-run", "baseline", "cron", "install", "patient-record", "pseudonyms", "resume", "slurm"),
+    *_guides("shards", "speed", "spreadsheets", "verify", "weights"),
 )
 """With the recordings of the examples."""
 PHANTOM_PAGES = (
