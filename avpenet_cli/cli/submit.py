@@ -27,6 +27,7 @@ _OF_BOTH = {
     "prepare": {"ratings", "subjects", "prune", "quiet", "debug"},
 }
 """Options that the merge has as well."""
+_FILES = frozenset({"files_from", "config", "subjects", "calibration", "ratings"})
 _REFUSED = {
     "shard": "each job gets its own",
     "overwrite": "a job that is started again would start over; to do that, remove the folder .shards",
@@ -109,6 +110,7 @@ def submit(
         for arguments in [*map(work.shard_command, work.shards), work.merge_command()]:
             print(shlex.join(["avpenet", *arguments]))
         return ExitCode.OK
+    _check_files(parsed)
     return run(work, parsed, EngineOptions(jobs, quiet, debug, slurm))
 
 
@@ -137,6 +139,19 @@ def parse_command(context: typer.Context, words: Sequence[str]) -> typer.Context
     if parsed.params.get("out") is None:
         raise SettingsError("--out is missing", "name the output after --, e.g. -- score ... --out scores.csv")
     return parsed
+
+
+def _check_files(parsed: typer.Context) -> None:
+    """Raise where what the jobs will read is not there now; a mistyped name would be found out in a queue, or at last
+    by the merge."""
+    for parameter in parsed.command.params:
+        value = parsed.params.get(parameter.name or "")
+        if parameter.name in _FILES and value is not None and not Path(value).is_file():
+            raise SettingsError(f"{parameter.opts[0]} {value}: no such file", "correct its name")
+    if weights := parsed.params.get("weights"):
+        from avpenet_cli.weights import find
+
+        find(weights)
 
 
 def _sharded_work(parsed: typer.Context, array: int | None) -> ShardedWork:

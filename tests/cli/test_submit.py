@@ -32,6 +32,10 @@ OUT = "no/such/t.csv"
         ),
         (["--engine", "local", "--array", "10001", "--", "score", "a.mp4", "--out", OUT], "too many shards"),
         (["--engine", "local", "--", "score", "a.mp4", "--out", OUT], "its folder does not exist"),
+        (
+            ["--engine", "local", "--", "score", "a.mp4", "--out", OUT, "--subjects", "none.csv"],
+            "none.csv: no such file",
+        ),
         (["--engine", "slurm", "--time", "soon", "--", "score", "a.mp4", "--out", OUT], "--time soon: no time limit"),
         (
             ["--engine", "slurm", "--", "score", "a.mp4", "--out", OUT, "--pseudonymise", "key"],
@@ -45,6 +49,14 @@ def test_wrong_commands_get_one_line_before_anything_runs(args: list[str], words
     (line,) = answer.err.splitlines()
     assert words in line
     assert answer.out == ""
+
+
+def test_weights_that_are_not_there_are_missed_before_anything_runs(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    command = ["score", "a.mp4", "--out", str(tmp_path / "s.csv"), "--weights", "no-such-weights"]
+    answer = avpenet_here("submit", "--engine", "local", "--", *command)
+    assert answer.code == 3
+    assert "no-such-weights" in answer.last_line
+    assert not list(tmp_path.iterdir())
 
 
 def test_dry_run_prints_the_commands_of_the_jobs(avpenet_here: Avpenet, tmp_path: Path) -> None:
