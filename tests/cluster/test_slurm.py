@@ -95,7 +95,7 @@ def test_shards_that_are_lost_preempted_and_refused_end_with_the_table_of_one_ru
     cluster.run("scancel", "--signal=USR2", f"{array}_2")  # as SLURM does before the time limit
     _wait_for_end(cluster, merge)
     ended = cluster.jobs()
-    assert [ended[job]["JobState"] for job in (f"{array}_2", merge)] == ["COMPLETED", "COMPLETED"]
+    assert [ended[job]["JobState"] for job in (f"{array}_2", merge)] == ["COMPLETED", "COMPLETED"], _log(out, merge)
     assert ended[f"{array}_2"]["Restarts"] == "1"
     assert "scored by an earlier run" in _log(out, f"{array}_2")
 
