@@ -18,11 +18,11 @@ import pytest
 
 from avpenet_cli.runs.lock import output_lock
 from tests.conftest import Answer, ClipMaker
-from tests.support.starter import Starter, open_starter
+from tests.support.starter import open_starter
 
 Avpenet = Callable[..., Answer]
 
-KILLS = 4
+KILLS = 3
 SEED = 7
 
 
@@ -316,34 +316,34 @@ def test_names_appear_in_no_file_of_pseudonymised_shards(
 
 
 @pytest.mark.slow
-def test_killed_shards_end_with_the_rows_of_an_unbroken_run(clips: ClipMaker, tmp_path: Path) -> None:
-    archive = make_archive(clips, tmp_path)
-    unbroken, out = tmp_path / "unbroken.csv", tmp_path / "scores.csv"
+def test_killed_shards_end_with_the_tables_of_unbroken_ones(sharded: Sharded, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
     moments = random.Random(SEED)
-    killed = 0
+    killed, whole_s = 0, 0.0
     with open_starter() as starter:
         starter(["score", "none", "--out", "none"])  # waits until the starter is ready
-        started = time.monotonic()
-        assert starter(command(archive, unbroken, None)) == 1
-        whole_s = time.monotonic() - started
         for number in range(10 * KILLS):
             shard = f"{number % 2 + 1}/2"
-            status = starter(command(archive, out, shard), kill_after_s=moments.uniform(0.0, 0.5) * whole_s)
+            started = time.monotonic()
+            limit_s = moments.uniform(0.0, 0.5) * whole_s if number else None
+            status = starter(command(sharded.archive, out, shard), limit_s)
             assert status in {-signal.SIGKILL, 0, 1}
+            whole_s = whole_s or time.monotonic() - started
             killed += status == -signal.SIGKILL
             if killed == KILLS:
                 break
             if status >= 0:
-                _start_over(starter, archive, out, shard)
+                _start_over(out, shard)
         assert killed == KILLS
-        codes = [starter(command(archive, out, shard)) for shard in ("1/2", "2/2")]
-    assert sorted(codes) == [0, 1]
-    parts = [rows(tmp_path / f"scores.shards/{shard}.csv") for shard in ("1-of-2", "2-of-2")]
-    assert sorted((row for part in parts for row in part), key=lambda row: row["recording"]) == rows(unbroken)
-    assert not list((tmp_path / "scores.shards").glob(".*"))
+        codes = [starter(command(sharded.archive, out, shard)) for shard in ("1/2", "2/2")]
+    assert codes == [answer.code for answer in sharded.answers]
+    folder = tmp_path / "scores.shards"
+    for name in ("1-of-2.csv", "1-of-2.recordings.csv", "2-of-2.csv", "2-of-2.recordings.csv"):
+        assert (folder / name).read_bytes() == (sharded.folder / "scores.shards" / name).read_bytes()
+    assert not list(folder.glob(".*"))
 
 
-def _start_over(starter: Starter, archive: Path, out: Path, shard: str) -> None:
+def _start_over(out: Path, shard: str) -> None:
     """A shard that is finished leaves nothing to kill."""
     number = shard.partition("/")[0]
     for path in out.with_suffix(".shards").glob(f"{number}-of-2.*"):
