@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from avpenet_cli.cli.dry_run import Listed
     from avpenet_cli.inputs import Inputs
     from avpenet_cli.runs.manifest import Totals
+    from avpenet_cli.scoring.lanes.lane import Lanes
     from avpenet_cli.scoring.request import ScoreRequest
     from avpenet_cli.scoring.run import ScoredRecording
     from avpenet_cli.settings import RunSettings
@@ -189,7 +191,7 @@ def score(
                 csv_bom=csv_bom,
                 embeddings=embeddings,
             )
-            _score(request, part, totals, reporter)
+            _score(request, part, totals, reporter, context.obj)
         failed = totals.failed or (strict and (totals.segments["unscorable"] or totals.truncated))
         code = ExitCode.SOME_FAILED if failed else ExitCode.OK
         line, fields = totals_summary(totals, time.monotonic() - started)
@@ -225,8 +227,18 @@ def _foreseen(inputs: Inputs, out: Path, shard: Shard, settings: RunSettings, *,
     return plan.part_of(inputs, shard)
 
 
-def _score(request: ScoreRequest, shard: Shard | None, totals: Totals, reporter: Reporter) -> None:
-    """Score, log and count every recording, or those of one shard, after the weights' notice."""
+def _score(
+    request: ScoreRequest,
+    shard: Shard | None,
+    totals: Totals,
+    reporter: Reporter,
+    open_lanes: Callable[..., Lanes] | None,
+) -> None:
+    """Score, log and count every recording, or those of one shard, after the weights' notice.
+
+    Args:
+        open_lanes: of `submit --engine ray`; see `score_recordings`.
+    """
     from avpenet_cli.scoring.run import score_recordings
     from avpenet_cli.scoring.sharded import report_unmerged_shards, score_shard
 
@@ -235,7 +247,7 @@ def _score(request: ScoreRequest, shard: Shard | None, totals: Totals, reporter:
         reporter.warning(notice, event="notice")
     if shard is None:
         report_unmerged_shards(request.out, reporter)
-    scores = score_recordings(request, reporter) if shard is None else score_shard(request, shard, reporter)
+    scores = score_shard(request, shard, reporter) if shard else score_recordings(request, reporter, open_lanes)
     for scored in scores:
         totals.add(scored.outcome)
         _log_outcome(scored, reporter)

@@ -1,9 +1,9 @@
-"""`avpenet submit`: score in shards, as jobs of a batch system or as processes of this machine, and merge them."""
+"""`avpenet submit`: score in shards, as jobs of a batch system or processes of this machine, or with actors of Ray."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +33,10 @@ _REFUSED = {
     "overwrite": "a job that is started again would start over; to do that, remove the folder .shards",
     "dry_run": "give it to submit, before --, or to score alone",
 }
+_REFUSED_WITH_RAY = {
+    "shard": "its actors divide the recordings among themselves as they go",
+    "dry_run": "give it to score alone",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,11 @@ def submit(
     ],
     engine: Annotated[
         str,
-        typer.Option(metavar="slurm|local", help="slurm: an array job. local: processes of this machine."),
+        typer.Option(
+            metavar="slurm|local|ray",
+            help="slurm: an array job. local: processes of this machine. ray: actors of a Ray cluster, which opens "
+            "ports; this command is their run, and there are no shards.",
+        ),
     ],
     array: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of shards. [default: those there are, else 16]")
@@ -80,6 +88,16 @@ def submit(
         list[str] | None,
         typer.Option(metavar="NAME[=VALUE]", help="slurm: another option of sbatch, for all jobs; can be repeated."),
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT|local", help="ray: a cluster of which this host is a node, or one of this host alone."
+        ),
+    ] = None,
+    actors: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="ray: at most so many. [default: one for each GPU, else core]"),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the command of each job.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -89,8 +107,8 @@ def submit(
     Everything after -- is the command that would score on one machine. Follow the jobs with avpenet status OUT.
     """
     run = _ENGINES.get(engine)
-    if run is None:
-        raise SettingsError(f"--engine {engine}: no such engine", f"use {' or '.join(_ENGINES)}")
+    if run is None and engine != "ray":
+        raise SettingsError(f"--engine {engine}: no such engine", "use slurm, local or ray")
     slurm = {
         "time": time,
         "partition": partition,
@@ -104,6 +122,14 @@ def submit(
     given = [name for name, value in slurm.items() if value not in (None, [])]
     if given and engine != "slurm":
         raise SettingsError(f"--{given[0]} is for --engine slurm", f"leave it out with --engine {engine}")
+    of_ray = [name for name, value in {"address": address, "actors": actors}.items() if value is not None]
+    if of_ray and engine != "ray":
+        raise SettingsError(f"--{of_ray[0]} is for --engine ray", f"leave it out with --engine {engine}")
+    if run is None:
+        of_shards = {"array": array, "jobs": jobs, "dry-run": dry_run or None, "quiet": quiet or None}
+        if others := [name for name, value in of_shards.items() if value is not None]:
+            raise SettingsError(f"--{others[0]} is not for --engine ray", "give score's own options after --")
+        return _ray(context, command, address, actors)
     parsed = parse_command(context, command)
     work = _sharded_work(parsed, array)
     if dry_run:
@@ -114,8 +140,11 @@ def submit(
     return run(work, parsed, EngineOptions(jobs, quiet, debug, slurm))
 
 
-def parse_command(context: typer.Context, words: Sequence[str]) -> typer.Context:
+def parse_command(context: typer.Context, words: Sequence[str], refused: Mapping[str, str] = _REFUSED) -> typer.Context:
     """Parse the command to be run, by its own rules, without running it.
+
+    Args:
+        refused: options that cannot be given here, and why.
 
     Raises:
         SettingsError: it is no command that can be divided, or has an option that cannot be given here.
@@ -129,7 +158,7 @@ def parse_command(context: typer.Context, words: Sequence[str]) -> typer.Context
         raise SettingsError(f"submit {name}: cannot be divided into shards", "give score with its options after --")
     parsed: typer.Context = command.make_context(f"avpenet {name}", arguments)
     for parameter in command.params:
-        advice = _REFUSED.get(parameter.name or "")
+        advice = refused.get(parameter.name or "")
         if advice is not None and _is_given(parsed, parameter.name):
             raise SettingsError(f"{parameter.opts[0]} cannot be submitted: {advice}", "leave it out")
     if parsed.params.get("files_from") == "-":
@@ -247,6 +276,25 @@ def _local(work: ShardedWork, parsed: typer.Context, options: EngineOptions) -> 
             local = default_options(_workers(parsed), use_gpus=parsed.params.get("device") in (None, "auto", "cuda"))
         code = run_locally(work, local, callbacks)
         _summarise(work, code, callbacks)
+    return code
+
+
+def _ray(context: typer.Context, command: Sequence[str], address: str | None, actors: int | None) -> int:
+    if address is None:
+        raise SettingsError("--engine ray without --address", "give HOST:PORT of a cluster, or local")
+    parsed = parse_command(context, command, _REFUSED_WITH_RAY)
+    if parsed.command.name != "score":
+        raise SettingsError(f"--engine ray cannot {parsed.command.name}", "use --engine slurm or local")
+    if parsed.params.get("workers") is not None:
+        raise SettingsError("--workers is not for --engine ray", "use --actors, before --")
+
+    def open_lanes(*arguments: Any, **options: Any) -> Any:
+        from avpenet_cli.scoring.lanes.ray_lanes import open_ray_lanes
+
+        return open_ray_lanes(*arguments, **options, address=address, actors=actors)
+
+    parsed.obj = open_lanes
+    code: int = parsed.command.invoke(parsed)
     return code
 
 
