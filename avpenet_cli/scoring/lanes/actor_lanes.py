@@ -222,6 +222,7 @@ class ActorLanes:
         match message:
             case Ready(lanes):
                 self._failed_loads = 0
+                self._callbacks.detail(f"actor {lane // self._lanes + 1} has loaded the networks")
                 self._free.extend(range(lane, lane + lanes))
             case ReadSeconds(done, total):
                 self._callbacks.progress(done, total, lane)

@@ -51,11 +51,12 @@ class RayCluster:
         if os.environ.setdefault("RAY_AUTH_MODE", "token") != "token":
             raise SettingsError("RAY_AUTH_MODE is not token", "unset it: without one, whoever connects could run code")
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        if address.startswith(("local", "127.")):  # or Ray takes the host's address for a loopback address
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         self._stack = contextlib.ExitStack()
         arguments: dict[str, Any] = {"address": address, "log_to_driver": False, "configure_logging": False}
-        if address == "local":  # on the loopback address alone, with a token that is in no file
+        if address == "local":  # with a token that is in no file
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
             folder = tempfile.TemporaryDirectory(prefix="avpenet-ray-", ignore_cleanup_errors=True)
             arguments |= {"_temp_dir": f"{self._stack.enter_context(folder)}/r", "include_dashboard": False}
         try:
