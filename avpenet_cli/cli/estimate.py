@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,9 @@ def _sized(listed: Listed) -> list[SampleRecording]:
 
     sized = []
     for recording, facts in listed.readable:
-        size_bytes = recording.path.stat().st_size
+        size_bytes = 0
+        with contextlib.suppress(OSError):  # gone since its header was read
+            size_bytes = recording.path.stat().st_size
         planned = PlannedRecording(recording.key, recording.name, "", facts.nominal_s or None, size_bytes, 0)
         sized.append(SampleRecording(SizedRecording(planned, mpixel_per_s(facts.video)), recording.path, facts))
     return sized
