@@ -1,7 +1,9 @@
-"""Make the finished shards of a large archive, to measure a merge: real plan, journals and manifests, made-up outcomes.
+"""Make the finished shards of a large archive, to measure a merge.
 
-python -m tests.bench.merge_scale /tmp/archive --recordings 100000 --segments 20 --shards 16
-/usr/bin/time -v python -m avpenet_cli merge /tmp/archive/scores.csv
+Plan, journals and manifests are real, outcomes made up; the shards' own tables, which no merge reads, are left out.
+
+    python -m tests.bench.merge_scale /tmp/archive --recordings 100000 --segments 20 --shards 16
+    /usr/bin/time -v python -m avpenet_cli merge /tmp/archive/scores.csv
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from pydantic import TypeAdapter
 
 from avpenet_cli.inputs import Inputs, Recording
 from avpenet_cli.records import RecordingOutcome, Status
-from avpenet_cli.runs.callbacks import NO_CALLBACKS
-from avpenet_cli.runs.journal import Journal, JournalPart
-from avpenet_cli.scoring.results import Results, RunFacts
+from avpenet_cli.runs.journal import FileFacts, Journal, JournalPart
+from avpenet_cli.runs.manifest import Manifest, Totals, file_entry, manifest_path, recording_entry, write_manifest
+from avpenet_cli.runs.manifest_entries import RecordedAtEntry, TableEntry, Timing
 from avpenet_cli.shards.plan import PLAN_VERSION, PlannedRecording, ShardPlan, divide
 from avpenet_cli.shards.shard import plan_path, shard_output, shards_folder
 from avpenet_cli.storage import make_private_folder, write_json
@@ -27,7 +29,9 @@ from tests.support.shard_runs import made_up, requested, settings_of
 
 _DIFFERENT = 200
 """Outcomes that are made up; one recording in 100 fails."""
-_MTIME_NS = 1_790_000_000_000_000_000
+_FILE = 1_000_000, 1_790_000_000_000_000_000
+"""Size and time of every recording's file."""
+_SHA256 = "0" * 64
 
 
 def make_shards(folder: Path, number: int, segments: int, count: int) -> None:
@@ -58,7 +62,7 @@ def make_shards(folder: Path, number: int, segments: int, count: int) -> None:
         made_up(replace(recordings[0], name=f"{'bad' if place % 100 == 0 else ''}{place}"), segments)
         for place in range(_DIFFERENT)
     ]
-    texts = [(outcome.status is Status.FAILED, to_json(outcome).decode()) for outcome in outcomes]
+    texts = [to_json(outcome).decode() for outcome in outcomes]
     for shard in plan.shards:
         part = Inputs(tuple(item for item in recordings if placed[item.key].shard == shard.number), plan.left_aside)
         started = datetime.now().astimezone()
@@ -68,17 +72,39 @@ def make_shards(folder: Path, number: int, segments: int, count: int) -> None:
             "left_aside": asdict(plan.left_aside),
             "pseudonymised": False,
         }
-        drawn = [(item.key, *texts[int(item.key[:8], 16) % _DIFFERENT]) for item in part.recordings]
+        drawn = [(item, int(item.key[:8], 16) % _DIFFERENT) for item in part.recordings]
+        scored = [(item.key, place) for item, place in drawn if outcomes[place].status is not Status.FAILED]
+        failed = [(item.key, place) for item, place in drawn if outcomes[place].status is Status.FAILED]
         rows = JournalPart(
             frozenset(item.key for item in part.recordings),
-            [(key, 1_000_000, _MTIME_NS, text) for key, failed, text in drawn if not failed],
-            [(key, text) for key, failed, text in drawn if failed],
-            [(key, failed, 1_000_000, _MTIME_NS, "" if failed else "0" * 64) for key, failed, _ in drawn],
+            [(key, *_FILE, texts[place]) for key, place in scored],
+            [(key, texts[place]) for key, place in failed],
+            [(key, False, *_FILE, _SHA256) for key, _ in scored] + [(key, True, *_FILE, "") for key, _ in failed],
+            [(key, *_FILE, "scored", segments, "{}") for key, _ in scored],
         )
-        own = replace(request, inputs=part, part_of=request.inputs, out=shard_output(request.out, shard))
-        with contextlib.closing(Journal(own.out, plan.settings)) as journal:
+        totals = Totals()
+        for _, place in drawn:
+            totals.add(outcomes[place])
+        out = shard_output(request.out, shard)
+        timing = Timing.between(started, datetime.now().astimezone())
+        manifest = Manifest.of(
+            request.settings,
+            request.weights.description,
+            device="cpu",
+            table=TableEntry(out.name, _SHA256, segments * len(scored)),
+            totals=totals.entry(),
+            timing=timing,
+            recordings=[
+                recording_entry(item, outcomes[place], False, file=file_entry(FileFacts(*_FILE, _SHA256)))
+                for item, place in drawn
+            ],
+            recorded_at=RecordedAtEntry("container", len(drawn), 0),
+            command=request.command,
+        )
+        with contextlib.closing(Journal(out, plan.settings)) as journal:
             journal.merge(part.recordings, facts, [rows], with_paths=True, prune=False)
-            journal.end_run(Results(own).write(journal, RunFacts("cpu", set(), started), NO_CALLBACKS))
+            write_manifest(manifest_path(out), manifest)
+            journal.end_run(timing.finished)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Answer, ClipMaker
+from tests.support.shard_runs import make_recordings, requested, run, run_shard
+from tests.support.starter import open_starter
 
 Avpenet = Callable[..., Answer]
 
@@ -52,3 +56,44 @@ def test_merge_takes_the_options_of_finishing(avpenet_here: Avpenet, tmp_path: P
     assert answer.code == 2
     assert "no such baseline" in answer.last_line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_merge_killed_at_any_moment_is_given_again(tmp_path: Path) -> None:
+    """Fifteen kills while new shards are merged into a table; each leaves the old table or the new one."""
+    rng = random.Random(7)
+    recordings = make_recordings(tmp_path, [f"{number}.wav" for number in range(12)])
+    whole, out = tmp_path / "whole" / "scores.csv", tmp_path / "merged" / "scores.csv"
+    for path in (whole, out):
+        path.parent.mkdir()
+    for number in (1, 2, 3):
+        run_shard(requested(out, recordings[:4]), number, 3)
+    run(requested(whole, recordings))
+    command = ["merge", str(out), "-q"]
+    with open_starter() as merge:
+        assert merge(command) == 0
+        old = out.read_bytes()
+        assert merge(command) == 0
+        for number in (1, 2, 3):
+            run_shard(requested(out, recordings), number, 3)
+        kept = tmp_path / "kept"
+        shutil.copytree(out.parent, kept)
+        started = time.monotonic()
+        assert merge(command) == 0
+        taken_s = time.monotonic() - started
+        new = out.read_bytes()
+        assert new == whole.read_bytes() != old
+        killed = 0
+        for _ in range(15):
+            shutil.rmtree(out.parent)
+            shutil.copytree(kept, out.parent)
+            killed += merge(command, rng.uniform(0, 1) * taken_s) == -9
+            assert out.read_bytes() in (old, new)
+            assert merge(command) == 0
+            assert out.read_bytes() == new
+            assert (out.parent / "scores.recordings.csv").read_bytes() == (
+                whole.parent / "scores.recordings.csv"
+            ).read_bytes()
+            left = {path.name for path in out.parent.iterdir()} - {path.name for path in kept.iterdir()}
+            assert not left, "no temporary file stays"
+        assert killed > 3
