@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from avpenet_cli.errors import AvpenetError, OutputError, OutputLockedError
 from avpenet_cli.inputs import Recording
+from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.runs.guard import refuse_dropping
 from avpenet_cli.settings import describe_differences
@@ -357,18 +358,36 @@ class Journal:
             prune: accept that recordings whose segments are in the journal have failed since.
 
         Raises:
-            OutputError: such recordings, without `prune`.
+            OutputError: such recordings, without `prune`; the journal holds some of later files than the parts do.
         """
+        names = {recording.key: recording.name for recording in recordings}
+        newer: list[str] = []
         with self._guarded(), self._transaction():
+            modified: dict[str, int] = dict(self._db.execute("SELECT recording, mtime_ns FROM finished"))
             for part in parts:
-                self._take(part)
+                self._take(part, modified, newer)
+            if newer:
+                raise OutputError(
+                    f"{self._output} holds {plural(len(newer), 'recording')} of later files than the shards scored "
+                    f"(such as {names.get(newer[0], newer[0])}); it is unchanged",
+                    f"score these shards again, or move {self._output.name} and what lies beside it away",
+                )
             if not prune:
                 failed = self.held_but_failed()
                 refuse_dropping(self._output, [], [item.name for item in recordings if item.key in failed])
             self._begin_run(recordings, facts, with_paths)
             self._db.execute("UPDATE input SET retry = 0")
 
-    def _take(self, part: JournalPart) -> None:
+    def _take(self, part: JournalPart, modified: Mapping[str, int], newer: list[str]) -> None:
+        """Take over one part; `newer` gets what the journal held of a file that was `modified` later, ns."""
+
+        def finished() -> Iterator[tuple[str, int, int, str]]:
+            for row in part.finished:
+                if row[0] in part.keys:
+                    if modified.get(row[0], row[2]) > row[2]:
+                        newer.append(row[0])
+                    yield row
+
         keys = [(key,) for key in part.keys]
         self._db.executemany("DELETE FROM failed WHERE recording = ?", keys)
         self._db.executemany("DELETE FROM file WHERE recording = ? AND failed", keys)
@@ -377,7 +396,7 @@ class Journal:
             "INSERT INTO finished VALUES (?, ?, ?, ?) ON CONFLICT (recording) DO UPDATE SET size = excluded.size, "
             "mtime_ns = excluded.mtime_ns, outcome = excluded.outcome WHERE size <> excluded.size "
             "OR mtime_ns <> excluded.mtime_ns OR outcome <> excluded.outcome",
-            (row for row in part.finished if row[0] in part.keys),
+            finished(),
         )
         self._db.executemany("INSERT INTO failed VALUES (?, ?)", (row for row in part.failed if row[0] in part.keys))
         self._db.executemany(

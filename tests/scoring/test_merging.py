@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 from dataclasses import dataclass, replace
@@ -250,6 +251,14 @@ def test_recording_that_the_table_holds_and_that_failed_in_its_shard_is_kept(sha
     run(sharded.request(), lambda recording: made_up(replace(recording, name="x")))
     said = sharded.refused(OutputError)
     assert "would lose 1 recording that it holds: 1 missing or unreadable now (such as bad.wav)" in said
+
+
+def test_recording_that_the_table_holds_of_a_later_file_is_kept(sharded: Sharded, tmp_path: Path) -> None:
+    (path,) = (item.path for item in make_recordings(tmp_path, ["a.wav"]))
+    os.utime(path, (4e9, 4e9))
+    run(requested(sharded.out, (replace(sharded.recordings[0], path=path), *sharded.recordings[1:])))
+    said = sharded.refused(OutputError)
+    assert "holds 1 recording of later files than the shards scored (such as a.wav); it is unchanged" in said
 
 
 def test_table_of_other_settings_or_without_journal_is_refused(sharded: Sharded) -> None:
