@@ -182,13 +182,17 @@ def test_a_cluster_of_this_host_alone_listens_on_the_loopback_address_and_leaves
     out = tmp_path / "scores.csv"
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temporary:
         command = ["submit", "--engine", "ray", "--address", "local", "--actors", "1", "--"]
-        command += ["score", f"{recordings}/{SURNAME}-0.mp4", f"{recordings}/{SURNAME}-broken.mp4", "--out", str(out)]
+        command += ["score", f"{SURNAME}-0.mp4", f"{SURNAME}-broken.mp4", "--out", str(out)]
         with subprocess.Popen(
             [sys.executable, "-m", "avpenet_cli", *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "HOME": str(home), "TMPDIR": temporary, "OMP_NUM_THREADS": "1"},
+            cwd=recordings,
+            env={
+                **os.environ,
+                **{"HOME": str(home), "TMPDIR": temporary, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+            },
         ) as run:
             _lines_until(run, "scoring 2 recordings")
             assert [path.stat().st_mode & 0o777 for path in Path(temporary).glob("avpenet-ray-*")] == [0o700]
@@ -198,7 +202,7 @@ def test_a_cluster_of_this_host_alone_listens_on_the_loopback_address_and_leaves
     assert listening == {"127.0.0.1"}
     assert (run.returncode, printed) == (ExitCode.SOME_FAILED, "")
     assert list(home.iterdir()) == []
-    assert out.exists()
+    assert [row.split(",")[0] for row in out.read_text().splitlines()[1:]] == [f"{SURNAME}-0.mp4"]
 
 
 def test_ray_is_imported_only_for_its_engine() -> None:

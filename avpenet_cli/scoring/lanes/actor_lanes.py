@@ -172,7 +172,8 @@ class ActorLanes:
 
     def submit(self, job: Job) -> None:
         """Hand a recording to a free lane; where there is none, one recording waits."""
-        self._waiting.append(job)
+        # The actors are in other folders.
+        self._waiting.append(dataclasses.replace(job, path=job.path.absolute()))
         self._hand_out()
 
     def take(self) -> JobResult:
