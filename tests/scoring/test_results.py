@@ -194,7 +194,7 @@ def test_pseudonyms_keep_the_times_of_files_out_of_the_manifest(journal: Journal
         assert bool(entry["recorded_at"]) is bool(entry["file"]["modified"]) is stated
 
 
-@pytest.mark.parametrize(("room_bytes", "where"), [(200, "scores.csv"), (2000, "scores.run.json")])
+@pytest.mark.parametrize(("room_bytes", "where"), [(280, "scores.csv"), (2000, "scores.run.json")])
 def test_full_disk_leaves_the_old_files_whole(
     room_bytes: int, where: str, journal: Journal, note: Note, tmp_path: Path
 ) -> None:
