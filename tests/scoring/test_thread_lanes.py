@@ -19,6 +19,7 @@ from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.scoring.lanes.lane import Job, JobResult
 from avpenet_cli.scoring.lanes.threads import ThreadLanes
+from avpenet_cli.scoring.request import ScoreRequest
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import default_entry
 from tests.conftest import ClipMaker
@@ -139,7 +140,7 @@ def test_table_does_not_depend_on_the_number_of_lanes(
         )
         inputs = collect([str(path) for path in recordings], None, False, None)
         embeddings = out.with_name("embeddings.parquet")
-        request = run_module.ScoreRequest(inputs, out, default_entry(), RUN, embeddings=embeddings)
+        request = ScoreRequest(inputs, out, default_entry(), RUN, embeddings=embeddings)
         scored = list(run_module.score_recordings(request))
         assert [result.recording.path for result in scored] == [recording.path for recording in inputs.recordings]
         tables.append((out.read_bytes(), embeddings.read_bytes()))
