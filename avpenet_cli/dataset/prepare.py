@@ -275,6 +275,8 @@ class Preparer:
             digest = self._digest(path)
         with CropSpool(self._folder, self._settings.jpeg_quality) as spool:
             evidence = self._front_end.read(path, spool, timer)
+            if evidence.problems:
+                self.callbacks.check_stop_of_decoder()
             header = SegmentFileHeader(
                 version=STORE_VERSION,
                 fingerprint=self.fingerprint,
@@ -336,6 +338,7 @@ def prepare_all(recordings: Sequence[Recording], preparer: Preparer) -> Iterator
         try:
             prepared = preparer.prepare(recording)
         except RecordingError as error:
+            preparer.callbacks.check_stop_of_decoder()
             prepared = PreparedRecording(recording, failure=error, error=error)
         except AvpenetError:
             raise

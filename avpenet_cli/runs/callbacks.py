@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from avpenet_cli.errors import Interrupted
+
+_SIGNAL_S = 0.2
+"""Within this a signal to all processes of a job or a service has reached them all."""
 
 
 class RunCallbacks:
@@ -66,6 +71,12 @@ class RunCallbacks:
         """
         if self.should_stop():
             raise Interrupted("interrupted")
+
+    def check_stop_of_decoder(self) -> None:
+        """As `check_stop`, where a recording looks damaged or cut short: systems that stop a service or a job send the
+        signal to its decoders, too, which may have ended before this process hears of it."""
+        time.sleep(_SIGNAL_S)
+        self.check_stop()
 
 
 NO_CALLBACKS = RunCallbacks()

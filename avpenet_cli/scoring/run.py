@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -49,8 +48,6 @@ from avpenet_cli.version import __version__
 
 _MAX_AHEAD = 1000
 """Finished recordings that may wait in memory for a long one before them."""
-_SIGNAL_S = 0.2
-"""Within this a signal to all processes of a job or a service has reached them all."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +235,8 @@ def iter_scored(
                 begun += 1
             else:
                 result = lanes.take()
-                _check_decoded_unstopped(result.outcome, callbacks)
+                if result.outcome.reason or result.outcome.message:
+                    callbacks.check_stop_of_decoder()
                 check()
                 recording = recordings[result.job.position]
                 if store is not None and result.embeddings is not None:
@@ -258,14 +256,6 @@ def iter_scored(
             f"interrupted after {finished} of {plural(len(recordings), 'recording')}",
             "run the same command again to resume",
         ) from None
-
-
-def _check_decoded_unstopped(outcome: RecordingOutcome, callbacks: RunCallbacks) -> None:
-    """Raise where the run is asked to stop: systems that stop a service or a job send the signal to its decoders, too,
-    and a recording whose decoder was ended looks as if it were damaged or cut short."""
-    if outcome.reason or outcome.message:
-        time.sleep(_SIGNAL_S)
-        callbacks.check_stop()
 
 
 def _reported(scored: ScoredRecording, callbacks: RunCallbacks) -> ScoredRecording:

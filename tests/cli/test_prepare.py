@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,6 +99,25 @@ def _under_way(command: list[str]) -> Iterator[subprocess.Popen[str]]:
 def _wait_for(process: subprocess.Popen[str], words: str) -> None:
     assert process.stderr is not None
     assert any(words in line for line in process.stderr), f"ended before it printed {words!r}"
+
+
+@pytest.mark.slow
+def test_recording_whose_decoder_gets_the_signal_first_is_not_kept(archive: Workspace, tmp_path: Path) -> None:
+    """As from a batch system, which sends it to every process of a job."""
+    store = tmp_path / "store"
+    with _under_way(archive.command(store=store)) as process:
+        _wait_for(process, "1.mp4: 1 segment, ")
+        children = Path(f"/proc/{process.pid}/task")
+        while not (decoders := [int(pid) for path in children.glob("*/children") for pid in path.read_text().split()]):
+            time.sleep(0.01)
+        for pid in decoders:
+            os.kill(pid, signal.SIGTERM)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 130
+        assert "interrupted after 1 of 3 recordings" in said
+    assert len(list((store / "shards").glob("*.arrow"))) == 1
 
 
 @pytest.mark.slow
