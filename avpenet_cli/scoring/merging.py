@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from avpenet_cli.errors import OutputError, OutputLockedError, SettingsError
-from avpenet_cli.inputs import Inputs
+from avpenet_cli.inputs import Inputs, Recording
 from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
-from avpenet_cli.runs.guard import refuse_dropping
 from avpenet_cli.runs.history import ReadFile, refuse_unusable_history
 from avpenet_cli.runs.host import HostFacts
 from avpenet_cli.runs.journal import Journal, JournalPart
@@ -87,6 +86,7 @@ def merge_scores(request: MergeRequest, callbacks: RunCallbacks = NO_CALLBACKS) 
     if request.embeddings is not None:
         check_embeddings_path(request.embeddings, request.out)
     with output_lock(request.out, callbacks) as lease:
+        plan = read_plan(request.out) or plan  # it may have waited long
         check_manifest_owner(request.out)
         refuse_replacing_others(request.out, with_subjects=request.subjects is not None)
         refuse_unusable_history(request.out)
@@ -124,9 +124,7 @@ def _merge_into(
 ) -> Totals:
     recordings = request.inputs.recordings
     if not request.prune:
-        others = journal.held() - {recording.key for recording in recordings}
-        names = journal.names() if others else {}
-        refuse_dropping(request.out, [names.get(key, "") for key in sorted(others)], [])
+        _refuse_dropping(request.out, journal, recordings)
     callbacks.info(f"merging {plural(len(recordings), 'recording')} of {plural(len(shards), 'shard')}")
     if store is not None:
         assert request.embeddings is not None
@@ -157,19 +155,39 @@ def _merge_into(
     return results.totals
 
 
+def _refuse_dropping(out: Path, journal: Journal, recordings: Sequence[Recording]) -> None:
+    """Raise where the table holds recordings that no shard has, as after a run over all recordings of a larger
+    archive."""
+    others = journal.held() - {recording.key for recording in recordings}
+    if not others:
+        return
+    names = journal.names()
+    example = next((f" (such as {names[key]})" for key in sorted(others) if key in names), "")
+    raise OutputError(
+        f"{out} would lose {plural(len(others), 'recording')} that it holds and no shard has{example}; it is unchanged",
+        "give --shard all recordings and score those shards first, or give --prune to drop them",
+    )
+
+
 def _parts(out: Path, shards: Sequence[FinishedShard], callbacks: RunCallbacks) -> Iterator[JournalPart]:
     """The shards' journals one after the other, each checked not to have changed since all were checked."""
     for shard in shards:
         callbacks.check_stop()
         output = shard_output(out, shard.shard)
+        started = OutputLockedError(
+            f"shard {shard.shard} was started while it was merged; nothing was changed", "wait for it"
+        )
+        # Before it is opened: on a share, the transaction of another host's run may look like a dead one's.
+        if lock_holder(output):
+            raise started
         with opened_source(output) as source:
-            if lock_holder(output) or source.run.get("finished") != shard.finished:
-                raise OutputLockedError(
-                    f"shard {shard.shard} was started while it was merged; nothing was changed", "wait for it"
-                )
+            if source.run.get("finished") != shard.finished:
+                raise started
             yield JournalPart(
                 shard.keys, source.finished_rows(), source.failed_rows(), source.file_rows(), source.tally_rows()
             )
+            if lock_holder(output):  # where locks do not reach it, it may have written meanwhile
+                raise started
 
 
 def _whole_request(request: MergeRequest, plan: ShardPlan, shards: Sequence[FinishedShard]) -> ScoreRequest:

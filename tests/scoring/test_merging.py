@@ -183,6 +183,21 @@ def test_shard_that_is_being_written_is_waited_for(sharded: Sharded) -> None:
     assert said.endswith("wait for them")
 
 
+def test_journal_of_a_shard_that_starts_meanwhile_is_not_opened(sharded: Sharded) -> None:
+    """On a share, opening it may roll back a transaction of the run that writes it."""
+    with contextlib.ExitStack() as stack:
+
+        class ShardStarts(RunCallbacks):
+            def info(self, message: str, **fields: object) -> None:
+                if message.startswith("merging"):
+                    stack.enter_context(output_lock(sharded.shards / "2-of-3.csv"))
+                    sharded.journal(2).rename(sharded.folder / "elsewhere")
+
+        with pytest.raises(OutputLockedError, match="shard 2 of 3 was started while it was merged"):
+            merge_scores(MergeRequest(sharded.out), ShardStarts())
+    assert not sharded.out.exists()
+
+
 def test_interrupted_before_its_table_is_unfinished(sharded: Sharded) -> None:
     with contextlib.closing(sqlite3.connect(sharded.journal(1))) as database, database:
         database.execute("DELETE FROM latest_run WHERE name = 'finished'")
@@ -244,7 +259,7 @@ def test_recordings_of_the_table_that_no_shard_has_are_not_dropped(sharded: Shar
     more = (*sharded.recordings, *make_recordings(tmp_path, ["new.wav"]))
     run(requested(sharded.out, more))
     said = sharded.refused(OutputError)
-    assert "would lose 1 recording that it holds: 1 not among the inputs (such as new.wav); it is unchanged" in said
+    assert "would lose 1 recording that it holds and no shard has (such as new.wav); it is unchanged" in said
 
 
 def test_recording_that_the_table_holds_and_that_failed_in_its_shard_is_kept(sharded: Sharded) -> None:
