@@ -53,7 +53,7 @@ def submit(
     context: typer.Context,
     command: Annotated[
         list[str],
-        typer.Argument(metavar="-- COMMAND", help="score with its inputs and options, --out among them."),
+        typer.Argument(metavar="-- COMMAND", help="score or prepare, with its inputs and options, --out among them."),
     ],
     engine: Annotated[
         str,
@@ -104,7 +104,7 @@ def submit(
 ) -> int:
     """Score in shards as jobs, and merge them; jobs that are stopped, preempted or lost resume.
 
-    Everything after -- is the command that would score on one machine. Follow the jobs with avpenet status OUT.
+    Everything after -- is the command that would do it on one machine. Follow the jobs with avpenet status OUT.
     """
     run = _ENGINES.get(engine)
     if run is None and engine != "ray":
