@@ -48,18 +48,20 @@ def explanation_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
     is_new = _create(folder)
     prepare_output_directory(folder, lambda name: _is_written(name) or name in _KEPT_FILES)
     remedy = "give --overwrite to replace the explanation, or choose another --out"
-    with output_lock(folder / EXPLAIN_FILE):
+    with output_lock(folder / EXPLAIN_FILE) as lease:
         if not overwrite:  # under the lock: another run may have finished since
             refuse_existing(folder / EXPLAIN_FILE, remedy)
         try:
             unfinished = _unfinished(folder)
             try:
                 yield unfinished
+                lease.check()
                 _replace(folder, unfinished)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
         except BaseException:
             if is_new:
+                lease.check()  # or what lies there is another run's
                 _remove(folder)
             raise
 

@@ -96,3 +96,15 @@ def test_a_run_that_created_the_folder_leaves_it_to_one_that_took_the_lock(
     with pytest.raises(OutputError, match="already exists"), explanation_folder(out, overwrite=False):
         pytest.fail("it must be refused")
     assert visible(out) == {"explain.json": "first"}
+
+
+def test_a_run_whose_lock_was_taken_over_writes_and_removes_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(OutputLockedError), explanation_folder(out, overwrite=False) as folder:
+        (lease,) = (out / "explain.json.holder").iterdir()
+        of_another = lease.rename(lease.with_name("0" * 16))
+        write(out, "of another", "explain.html")
+        write(folder, "late", *NAMES)
+    assert of_another.exists()
+    assert {path.name for path in out.iterdir()} == {"explain.html", "explain.json.lock", "explain.json.holder"}
+    assert (out / "explain.html").read_text() == "of another"
