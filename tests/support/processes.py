@@ -37,9 +37,10 @@ def listening_addresses(processes: Iterable[int]) -> set[str]:
     """Addresses on which TCP sockets of the processes listen."""
     sockets = set()
     for process in processes:
-        for entry in Path(f"/proc/{process}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                sockets.add(str(entry.readlink()))
+        with contextlib.suppress(OSError):  # it may have ended meanwhile
+            for entry in Path(f"/proc/{process}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    sockets.add(str(entry.readlink()))
     addresses = set()
     for table in ("tcp", "tcp6"):
         for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
