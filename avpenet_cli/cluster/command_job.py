@@ -128,6 +128,8 @@ def _requeue_if_preempted() -> None:
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return
+    if "SLURM_ARRAY_TASK_ID" in os.environ:  # one task's SLURM_JOB_ID is also that of the whole array
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     shown = subprocess.run(["scontrol", "--oneliner", "show", "job", job], capture_output=True, text=True, check=False)
     state = re.search(r"\bJobState=(\w+)", shown.stdout)
     if state is not None and state[1] == "RUNNING":

@@ -50,7 +50,7 @@ def test_interrupted_shards_all_end_and_resume_to_the_table_of_one_run(
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert "interrupted" in err.splitlines()[-1]
     assert _processes_naming(out) == []

@@ -35,7 +35,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
         yield cluster
     finally:
         cluster.stop()
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # processes that were killed may be ending
 
 
 @pytest.fixture
@@ -72,9 +72,18 @@ def test_shards_that_are_lost_preempted_and_refused_end_with_the_table_of_one_ru
         assert again.code == 75
         assert f"scancel {array} {merge}" in again.err
 
-        cluster.wait_for(lambda: all(_is_scoring(out, array, task) for task in (0, 1)), "both shards to score")
-        cluster.run("scancel", "--signal=TERM", f"{array}_1")  # as preemption with a time of grace begins
-        cluster.lose_node(cluster.jobs()[f"{array}_0"]["BatchHost"])
+        strikes: dict[int, Callable[[], object]] = {
+            1: lambda: cluster.run("scancel", "--signal=USR2", f"{array}_1"),  # as SLURM does before the time limit
+            0: lambda: cluster.lose_node(cluster.jobs()[f"{array}_0"]["BatchHost"]),
+        }
+
+        def are_struck() -> bool:
+            # Each as soon as it scores: on a busy machine one may have finished before the other begins.
+            for task in [task for task in strikes if _is_scoring(out, array, task)]:
+                strikes.pop(task)()
+            return not strikes
+
+        cluster.wait_for(are_struck, "both shards to score")
         assert avpenet_here("score", archive, "--out", expected, *options).code == 1
         _wait_for_end(cluster, merge)
     ended = cluster.jobs()
@@ -92,11 +101,11 @@ def test_shards_that_are_lost_preempted_and_refused_end_with_the_table_of_one_ru
     jobs = json.loads((shards_folder(out) / "jobs.json").read_text())
     array, merge = jobs["array_job"], jobs["merge_job"]
     cluster.wait_for(lambda: _is_scoring(out, array, 2), "the third shard to score")
-    cluster.run("scancel", "--signal=USR2", f"{array}_2")  # as SLURM does before the time limit
+    cluster.run("scancel", "--signal=TERM", f"{array}_2")  # as preemption with a time of grace begins
     _wait_for_end(cluster, merge)
     ended = cluster.jobs()
     assert [ended[job]["JobState"] for job in (f"{array}_2", merge)] == ["COMPLETED", "COMPLETED"], _log(out, merge)
-    assert ended[f"{array}_2"]["Restarts"] == "1"
+    assert [ended[f"{array}_{task}"]["Restarts"] for task in range(3)] == ["0", "0", "1"]
     assert "scored by an earlier run" in _log(out, f"{array}_2")
 
     for table in ("scores.csv", "scores.recordings.csv"):
@@ -121,4 +130,4 @@ def _wait_for_end(cluster: SlurmCluster, job: str) -> None:
         cluster.hurry()
         return cluster.jobs()[job]["JobState"] in {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"}
 
-    cluster.wait_for(has_ended, f"job {job} to end", timeout_s=300)
+    cluster.wait_for(has_ended, f"job {job} to end")
