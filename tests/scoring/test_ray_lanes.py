@@ -63,7 +63,7 @@ class Nodes:
     def close(self) -> None:
         """End all."""
         with contextlib.suppress(BrokenPipeError):
-            self._process.communicate(timeout=60)
+            self._process.communicate(timeout=600)
 
 
 @contextlib.contextmanager
