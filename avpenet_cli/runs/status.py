@@ -135,11 +135,11 @@ def read_status(output: Path) -> OutputStatus:
     if not output.name:
         raise SettingsError(f"{output} is a folder", "name the table that avpenet score --out names")
     holder = lock_holder(output)
-    manifest = _read_manifest(output.with_suffix(".run.json"), output.name)
     journal = journal_path(output)
     if journal.exists():
         with _guarded(journal), _opened(journal, is_written=holder is not None) as database:
-            return _from_journal(output, database, holder, manifest)
+            return _from_journal(output, database, holder)
+    manifest = _read_manifest(output)
     if manifest is not None:
         return _from_manifest(output, manifest, holder)
     if holder is not None:
@@ -149,7 +149,8 @@ def read_status(output: Path) -> OutputStatus:
     raise SettingsError(f"{output}: no such output", "name the table that avpenet score --out names")
 
 
-def _read_manifest(path: Path, table: str) -> dict[str, Any] | None:
+def _read_manifest(output: Path) -> dict[str, Any] | None:
+    path = output.with_suffix(".run.json")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         owner = content["table"]["file"]
@@ -157,7 +158,7 @@ def _read_manifest(path: Path, table: str) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, LookupError, TypeError):
         raise OutputError(f"{path} cannot be read", "it is no manifest, or it is damaged") from None
-    return content if owner == table else None
+    return content if owner == output.name else None
 
 
 @contextlib.contextmanager
@@ -232,9 +233,7 @@ class _Input:
     """It failed before the latest run, which has not come to it yet."""
 
 
-def _from_journal(
-    output: Path, database: sqlite3.Connection, holder: LockHolder | None, manifest: dict[str, Any] | None
-) -> OutputStatus:
+def _from_journal(output: Path, database: sqlite3.Connection, holder: LockHolder | None) -> OutputStatus:
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master").fetchall()}
     if "finished" not in tables:  # the run is about to create them
         return _status(output, "running" if holder else "interrupted", holder, not_known=["nothing is stored yet"])
@@ -265,7 +264,8 @@ def _from_journal(
         "running" if holder else _state_at_rest(run),
         holder,
         run=run,
-        finished_at=run.get("finished") if known else _finished_at(manifest),
+        # Of a large archive the manifest takes seconds to read.
+        finished_at=run.get("finished") if known else _finished_at(_read_manifest(output)),
         pseudonymised=pseudonymised,
         counts=counts,
         to_do=len(listed) - len(done) - len(failed) if known else None,
