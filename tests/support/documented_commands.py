@@ -107,9 +107,13 @@ def run_commands(pages: Sequence[Path], folder: Path) -> list[str]:
 
 
 def documented_outputs(pages: Sequence[Path]) -> set[tuple[str, str]]:
-    """Command and `--out`, such as (`ratings join`, `study/ratings.csv`), of every command that the pages run."""
+    """Command and `--out`, such as (`ratings join`, `study/ratings.csv`), of every command that the pages run.
+
+    The output of a command with `--shard` is that of `merge`.
+    """
     blocks = (block.replace("\\\n", " ") for page in pages for block in shell_blocks(page))
-    return {(name, out) for block in blocks for name, out in _OUTPUT.findall(block)}
+    lines = (line for block in blocks for line in block.splitlines())
+    return {("merge" if "--shard" in line else name, out) for line in lines for name, out in _OUTPUT.findall(line)}
 
 
 def commands_with_and_without_history() -> tuple[set[str], set[str]]:
