@@ -137,7 +137,7 @@ def read_plan(out: Path) -> ShardPlan | None:
     path = plan_path(out)
     try:
         text = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
