@@ -1,4 +1,4 @@
-"""Recordings scored by actors of a real Ray cluster on the loopback address; Ray never runs in the tests' process."""
+"""Recordings scored by actors of a real Ray cluster on the loopback address; Ray never starts in the tests' process."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from avpenet_cli.errors import ExitCode
+from avpenet_cli.errors import EnvironmentUnavailableError, ExitCode
 from avpenet_cli.inputs import collect
+from avpenet_cli.scoring.lanes.ray_lanes import RayCluster
 from avpenet_cli.scoring.request import ScoreRequest
 from avpenet_cli.scoring.run import score_recordings
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import default_entry
 from tests.conftest import REPOSITORY, Answer, ClipMaker
 from tests.support.processes import descendants, listening_addresses
-
-pytest.importorskip("ray")
 
 SURNAME = "Meyerbeer"
 _TABLES = ("scores.csv", "scores.recordings.csv")
@@ -203,6 +202,19 @@ def test_a_cluster_of_this_host_alone_listens_on_the_loopback_address_and_leaves
     assert (run.returncode, printed) == (ExitCode.SOME_FAILED, "")
     assert list(home.iterdir()) == []
     assert [row.split(",")[0] for row in out.read_text().splitlines()[1:]] == [f"{SURNAME}-0.mp4"]
+
+
+def test_a_node_that_does_not_start_in_time_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def time_out(**_: object) -> None:
+        raise Exception("The current node timed out\nduring startup.")  # as it is in ray._private.node
+
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+        monkeypatch.setenv(name, "token")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("ray.init", time_out)
+    with pytest.raises(EnvironmentUnavailableError, match="Ray at local: The current node timed out during startup"):
+        RayCluster("local")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ray_is_imported_only_for_its_engine() -> None:

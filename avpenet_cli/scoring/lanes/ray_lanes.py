@@ -74,9 +74,10 @@ class RayCluster:
         try:
             with contextlib.chdir("/"):
                 ray.init(**arguments)
-        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except Exception as error:  # such as a plain `Exception` where a node needs more than 30 s to start
             self._stack.close()
-            raise EnvironmentUnavailableError(f"Ray at {address}: {_line(error)}", "see `ray status`") from None
+            remedy = "wait until the machine is less busy" if address == "local" else "see `ray status`"
+            raise EnvironmentUnavailableError(f"Ray at {address}: {_line(error)}", remedy) from None
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 signal.signal(number, handler)
