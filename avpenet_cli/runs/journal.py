@@ -17,71 +17,21 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from avpenet_cli.errors import AvpenetError, OutputError, OutputLockedError
+from avpenet_cli.errors import OutputError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome, Status
+from avpenet_cli.runs.database import connect_to_read, damaged, guarded, open_database, transaction
 from avpenet_cli.runs.guard import refuse_dropping
 from avpenet_cli.settings import describe_differences
-from avpenet_cli.storage import storage_fault
 
 _FORMAT = "1"
-_LOCK_TIMEOUT_S = 30.0
-"""Someone may be reading the journal with a database browser."""
 _OUTCOME = TypeAdapter(RecordingOutcome)
 
 
 def journal_path(output: Path) -> Path:
     """`scores.csv.journal` for `scores.csv`."""
     return output.with_name(output.name + ".journal")
-
-
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open or create a journal's database, readable by its owner only, in which every transaction reaches the disk."""
-    # Created here with its final mode: SQLite would apply the umask.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    database = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
-    database.execute("PRAGMA synchronous = FULL")
-    database.execute("PRAGMA secure_delete = ON")
-    return database
-
-
-@contextlib.contextmanager
-def guarded(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite and the operating system about a journal into errors that say what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        if "full" in str(error) or "disk I/O" in str(error):
-            raise storage_fault(path, OSError(28, str(error))) from None
-        if "locked" in str(error):
-            raise OutputLockedError(
-                f"another program holds the journal {path} open", "close it, then try again"
-            ) from None
-        if "unable to open" in str(error) or "readonly" in str(error):
-            raise storage_fault(path, OSError(13, str(error))) from None
-        raise _damaged(path, str(error)) from None
-    except OSError as error:
-        raise storage_fault(path, error) from None
-
-
-def _damaged(path: Path, detail: str) -> AvpenetError:
-    return OutputError(
-        f"the journal {path} is damaged ({detail})", "--overwrite scores everything again and makes a new one"
-    )
-
-
-@contextlib.contextmanager
-def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """A transaction that is rolled back where the block raises."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        if database.in_transaction:  # SQLite rolls back on its own after a full disk
-            database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
 
 
 _TABLES = (
@@ -110,8 +60,7 @@ def count_unfinished(output: Path, recordings: Sequence[Recording]) -> int:
     A journal that cannot be read holds none: `Journal` says what is wrong with it.
     """
     held: dict[str, tuple[int, int]] = {}
-    uri = f"{journal_path(output).absolute().as_uri()}?mode=ro"
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(connect_to_read(journal_path(output))) as database:
         rows = database.execute("SELECT recording, size, mtime_ns FROM finished")
         held = {key: (size, mtime_ns) for key, size, mtime_ns in rows}
     return sum(held.get(recording.key) != _size_and_time(recording.path) for recording in recordings)
@@ -278,7 +227,7 @@ class Journal:
         try:
             return _OUTCOME.validate_json(text)
         except ValueError as error:
-            raise _damaged(self._path, f"an entry cannot be read: {type(error).__name__}") from None
+            raise damaged(self._path, f"an entry cannot be read: {type(error).__name__}") from None
 
     def note(
         self,

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avpenet_cli.errors import OutputError
-from avpenet_cli.runs.journal import guarded, journal_path
-
-_BUSY_TIMEOUT_S = 30.0
+from avpenet_cli.runs.database import guarded, opened_to_read
+from avpenet_cli.runs.journal import journal_path
 
 
 @dataclass(frozen=True)
@@ -111,24 +109,7 @@ def opened_source(output: Path) -> Iterator[JournalSource]:
         OutputLockedError: another program holds it open.
     """
     path = journal_path(output)
-    with contextlib.closing(_connected(path)) as database:
+    with contextlib.ExitStack() as stack:
+        with guarded(path):
+            database = stack.enter_context(opened_to_read(path))
         yield JournalSource(path, database)
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    uri = path.absolute().as_uri()
-    with guarded(path):
-        for mode in ("ro", "rw"):
-            database = sqlite3.connect(f"{uri}?mode={mode}", uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-            try:
-                database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-            except sqlite3.OperationalError:
-                database.close()
-                if mode == "ro":
-                    continue
-                raise
-            except BaseException:
-                database.close()
-                raise
-            return database
-    raise OutputError(f"the journal {path} cannot be read", "check its permissions")

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,15 +18,11 @@ from typing import Any, Literal
 
 from avpenet_cli.errors import OutputError, OutputLockedError, SettingsError
 from avpenet_cli.inputs import LeftAside
+from avpenet_cli.runs.database import opened_to_read
 from avpenet_cli.runs.journal import journal_path
 from avpenet_cli.runs.lock import LockHolder, lock_holder
 
 STATUS_VERSION = 2
-
-_BUSY_TIMEOUT_S = 30.0
-_PATIENCE_S = 3.0
-"""A run that is writing is in the middle of a transaction for a moment only."""
-_POLL_S = 0.05
 
 State = Literal["running", "finished", "interrupted", "unmerged", "unknown"]
 ShardState = Literal["running", "finished", "interrupted", "not started", "without recordings", "unknown"]
@@ -137,7 +132,7 @@ def read_status(output: Path) -> OutputStatus:
     holder = lock_holder(output)
     journal = journal_path(output)
     if journal.exists():
-        with _guarded(journal), _opened(journal, is_written=holder is not None) as database:
+        with _guarded(journal), opened_to_read(journal, lambda: holder is not None) as database:
             return _from_journal(output, database, holder)
     manifest = _read_manifest(output)
     if manifest is not None:
@@ -176,44 +171,6 @@ def _guarded(path: Path) -> Iterator[None]:
         raise OutputError(
             f"the journal {path} is damaged (an entry cannot be read: {detail})", "see avpenet score --overwrite"
         ) from None
-
-
-@contextlib.contextmanager
-def _opened(path: Path, *, is_written: bool) -> Iterator[sqlite3.Connection]:
-    """The journal, read only.
-
-    Where a killed run left a transaction half done, SQLite has to roll that back first. Never while a run is writing:
-    on a share its locks may not reach this host, where its transaction would look like a dead one's.
-    """
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            database = _connected(path, "ro")
-            break
-        except sqlite3.OperationalError:
-            if not is_written:
-                database = _connected(path, "rw")
-                break
-            if time.monotonic() > deadline:
-                raise OutputLockedError(
-                    f"the run that is writing the journal {path} is in the middle of it", "try again in a moment"
-                ) from None
-        time.sleep(_POLL_S)
-    try:
-        yield database
-    finally:
-        database.close()
-
-
-def _connected(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    database = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-    try:
-        database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    except BaseException:
-        database.close()
-        raise
-    return database
 
 
 @dataclass

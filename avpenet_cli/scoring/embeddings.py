@@ -21,7 +21,9 @@ import numpy.typing as npt
 from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.records import RecordingOutcome, SegmentScore, Status
-from avpenet_cli.runs.journal import guarded, journal_path, open_database, transaction
+from avpenet_cli.runs.database import connect_to_read, guarded, open_database, opened_to_read, transaction
+from avpenet_cli.runs.journal import journal_path
+from avpenet_cli.runs.lock import lock_holder
 from avpenet_cli.runs.manifest_entries import TableEntry
 from avpenet_cli.settings import describe_differences
 from avpenet_cli.storage import atomic_write
@@ -68,16 +70,17 @@ def check_embeddings_path(path: Path, out: Path, *, replacing: bool = False) -> 
     if path.name in (out.name, f"{out.stem}.partial.parquet"):
         raise SettingsError(f"--embeddings {path}: a file of scores has that name", "give another name")
     store = journal_path(path)
-    if store.exists() and not _is_unused(store):
-        if _owner(store) != out.name:
-            raise OutputError(f"{store} is of another run, or damaged", _OTHER_NAME)
-    elif path.exists() and not _is_of_embeddings(path):
-        raise OutputError(f"{path} exists, and avpenet score did not write it", _OTHER_NAME)
-    elif path.exists() and not replacing:
-        raise OutputError(
-            f"{path} exists, but not its journal, so what it holds cannot be known",
-            "choose another --embeddings, or --overwrite to score everything again",
-        )
+    owner = _owner(opened_to_read(store, lambda: lock_holder(out) is not None)) if store.exists() else ""
+    if owner not in ("", out.name):
+        raise OutputError(f"{store} is of another run, or damaged", _OTHER_NAME)
+    if not owner and path.exists():
+        if not _is_of_embeddings(path):
+            raise OutputError(f"{path} exists, and avpenet score did not write it", _OTHER_NAME)
+        if not replacing:
+            raise OutputError(
+                f"{path} exists, but not its journal, so what it holds cannot be known",
+                "choose another --embeddings, or --overwrite to score everything again",
+            )
 
 
 def _is_of_embeddings(path: Path) -> bool:
@@ -91,36 +94,33 @@ def _is_of_embeddings(path: Path) -> bool:
     return tuple(schema.names) == COLUMNS and EMBEDDINGS_WEIGHTS_KEY in (schema.metadata or {})
 
 
-def _owner(store: Path) -> str | None:
-    """The score table that a store belongs to; None where it is none."""
-    with contextlib.suppress(sqlite3.Error, ValueError), contextlib.closing(_opened_to_read(store)) as database:
+def _owner(store: contextlib.AbstractContextManager[sqlite3.Connection]) -> str | None:
+    """The score table that a store belongs to; empty where nothing is in it, as after a kill just when it was made;
+    None where it is no store."""
+    with contextlib.suppress(sqlite3.Error, ValueError), store as database:
+        if database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+            return ""
         row = database.execute("SELECT value FROM run WHERE name = ?", (_OWNER,)).fetchone()
         name = json.loads(row[0]) if row else None
         return name if isinstance(name, str) else None
     return None
 
 
-def _is_unused(store: Path) -> bool:
-    """Whether there is nothing in it, as after a kill just when it was made."""
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_opened_to_read(store)) as database:
-        return bool(database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,))
-    return False
-
-
 def files_of_embeddings(out: Path) -> list[Path]:
     """Files of embeddings of this table that are there."""
-    stores = [store for store in out.parent.glob("*.parquet.journal") if _owner(store) == out.name]
-    return [path for store in sorted(stores) if (path := store.with_suffix("")).exists()]
-
-
-def _opened_to_read(store: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True)
+    found = []
+    for store in sorted(out.parent.glob("*.parquet.journal")):
+        # It may be another run's, which may be writing it: it is read as it is or not at all.
+        with contextlib.suppress(sqlite3.Error):
+            if _owner(contextlib.closing(connect_to_read(store))) == out.name and store.with_suffix("").exists():
+                found.append(store.with_suffix(""))
+    return found
 
 
 def count_without_embeddings(path: Path, recordings: Sequence[Recording]) -> int:
     """How many of these recordings the store of `path` does not hold; it is neither made nor changed."""
     held: set[str] = set()
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_opened_to_read(journal_path(path))) as database:
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(connect_to_read(journal_path(path))) as database:
         held = {key for (key,) in database.execute("SELECT recording FROM held")}
     return sum(recording.key not in held for recording in recordings)
 
@@ -223,7 +223,7 @@ class EmbeddingStore:
             OutputError: the other store is damaged, or of another table or other settings.
         """
         other = journal_path(path)
-        with guarded(other), contextlib.closing(_opened_to_read(other)) as source:
+        with guarded(other), opened_to_read(other) as source:
             stored = dict(source.execute("SELECT name, value FROM run"))
             if differences := describe_differences(stored, _stated({_OWNER: owner, **settings})):
                 raise OutputError(f"{other} is of another run: {differences}", "score that shard again")

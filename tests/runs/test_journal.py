@@ -16,7 +16,7 @@ import pytest
 from avpenet_cli.errors import AvpenetError, EnvironmentUnavailableError, ExitCode, OutputError, OutputLockedError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.records import Balance, Flag, Quality, RecordingOutcome, SegmentScore, Status
-from avpenet_cli.runs import journal as journal_module
+from avpenet_cli.runs import database as database_module
 from avpenet_cli.runs.journal import FileFacts, Journal, journal_path
 from avpenet_cli.settings import RunSettings, result_settings
 from avpenet_cli.tables import row, write_table
@@ -214,7 +214,7 @@ def test_altered_entry_gets_one_line(out: Path, clip: Path, reopened: Callable[[
 def test_journal_open_elsewhere_is_reported_as_locked(
     out: Path, clip: Path, reopened: Callable[[Path], Journal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "_LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(database_module, "_LOCK_TIMEOUT_S", 0.1)
     journal = reopened(out)
     browser = sqlite3.connect(journal_path(out), isolation_level=None)
     browser.execute("BEGIN EXCLUSIVE")

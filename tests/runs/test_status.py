@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.lock import lock_holder, output_lock
 from avpenet_cli.runs.status import read_status
 from tests.conftest import Answer
+from tests.support.killed_writers import kill_in_transaction
 
 FAILED = RecordingOutcome(Status.FAILED, reason="unreadable", message="not a recording")
 RUN = {
@@ -108,18 +108,7 @@ def test_run_that_has_stored_nothing_yet_is_running(out: Path) -> None:
 
 def test_killed_writer_with_a_half_done_transaction_is_read(out: Path) -> None:
     _fill(out)
-    script = (
-        "import os, signal, sqlite3, sys\n"
-        "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "db.execute('PRAGMA cache_size = 1')\n"
-        "db.execute('BEGIN IMMEDIATE')\n"
-        "db.execute('DELETE FROM failed')\n"
-        "db.executemany('INSERT INTO failed VALUES (?, ?)', [(str(n), 'x' * 5000) for n in range(200)])\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", script, journal_path(out)], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert journal_path(out).with_name("scores.csv.journal-journal").stat().st_size > 0
+    kill_in_transaction(journal_path(out), "failed")
     assert read_status(out).failed == {"unreadable": 1}
 
 

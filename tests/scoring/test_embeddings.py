@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from avpenet_cli.errors import Interrupted, OutputError, SettingsError
+from avpenet_cli.errors import Interrupted, OutputError, OutputLockedError, SettingsError
 from avpenet_cli.inputs import Recording, collect
 from avpenet_cli.model.correction_settings import OwnBaselineSettings
 from avpenet_cli.model.network import FeatureNetwork
@@ -29,6 +29,7 @@ from avpenet_cli.model.registry import NETWORKS, build
 from avpenet_cli.model.systems.settings import LateFusionSettings
 from avpenet_cli.records import Balance, Quality, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.runs.lock import output_lock
 from avpenet_cli.scoring.embeddings import EmbeddingStore, check_embeddings_path, write_embeddings
 from avpenet_cli.scoring.network import Network, SegmentTokens
 from avpenet_cli.scoring.request import ScoreRequest
@@ -39,6 +40,7 @@ from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import UNTRAINED, find
 from tests.conftest import ClipMaker
 from tests.support.corrected_networks import corrected_network
+from tests.support.killed_writers import kill_in_transaction
 
 RUN = RunSettings(device="cpu", mc_samples=2)
 
@@ -298,3 +300,16 @@ def test_kill_just_as_the_store_is_made_leaves_one_to_resume(tmp_path: Path) -> 
     check_embeddings_path(path, out)
     with pytest.raises(OutputError, match="is of another run"):
         check_embeddings_path(path, tmp_path / "other.csv")
+
+
+def test_kill_in_the_middle_of_a_transaction_leaves_a_store_to_resume(tmp_path: Path) -> None:
+    path, out = tmp_path / "e.parquet", tmp_path / "scores.csv"
+    recording = Recording(tmp_path / "a.mp4", "a.mp4", "a")
+    with closing(EmbeddingStore(path, out, {})) as store:
+        store.note(recording, outcome([1.0]), np.zeros((1, 2), np.float32))
+    kill_in_transaction(tmp_path / "e.parquet.journal", "held")
+    with output_lock(out), pytest.raises(OutputLockedError, match="is in the middle of it"):
+        check_embeddings_path(path, out)
+    check_embeddings_path(path, out)
+    with closing(EmbeddingStore(path, out, {})) as store:
+        assert store.held() == {recording.key}
