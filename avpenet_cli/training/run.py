@@ -95,7 +95,8 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
 
     Raises:
         SettingsError: a store, name or settings that cannot be used.
-        OutputError: the weights or a run exist already, or it is another run; a file cannot be written.
+        OutputError: the weights or a run exist already, or it is another run; the description would replace another
+            command's output; a file cannot be written.
         OutputLockedError: another run writes to the same weights.
         WeightsError: initial parameters that are not found or cannot be used.
         Interrupted: the callbacks asked for it; finished epochs are kept.
@@ -118,7 +119,8 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
         fit(store, rows, folder, settings, init, resume, callbacks)
         return None
     with output_lock(out, callbacks) as lease:
-        refuse_unusable_history(out)
+        written = [out, out.with_suffix(".json")]
+        refuse_unusable_history(out, written)
         init_digests = digest_of_files(init)
         resume = prepare_run_directory(folder, RunIdentity.of(store, settings, init_digests), request.resume)
         _report_start(rows, request, resume, callbacks)
@@ -133,7 +135,7 @@ def train_weights(request: TrainRequest, callbacks: RunCallbacks = NO_CALLBACKS)
             fitted = fit(store, rows, folder, settings, init, resume, callbacks)
         lease.check()
         result = _write_weights(request, store, rows, fitted, init_digests, by_row)
-        written, read = [out, out.with_suffix(".json")], [read_file("segment store", request.store / STORE_FILE)]
+        read = [read_file("segment store", request.store / STORE_FILE)]
         record_run(out, "train", written=written, read=read, command=request.command, started=started)
         return result
 

@@ -93,9 +93,12 @@ def test_other_commands_accept_the_weights(
 def test_invalid_arguments_are_refused_in_one_line(
     store: Path, tmp_path: Path, avpenet_here: Callable[..., Answer]
 ) -> None:
+    for name in ("site.json", "site.json.history.jsonl"):  # a calibration
+        (tmp_path / name).write_text("{}\n")
     for args, words in (
         ((store, "--out", tmp_path / "w.pth"), "not a name for weights"),
         ((tmp_path, "--out", tmp_path / "w.safetensors"), "is not a segment store"),
+        ((store, "--out", tmp_path / "site.safetensors"), "site.json is another output, with a history of its own"),
     ):
         done = avpenet_here("train", *args)
         assert done.code == 2
