@@ -47,7 +47,8 @@ def main() -> None:
     arguments = parser.parse_args()
     truth, random = pd.read_csv(arguments.truth), np.random.default_rng(arguments.seed)
     for sheet in sorted(arguments.pack.glob("rater-*/ratings.csv")):
-        rated = rate(pd.read_csv(sheet, dtype=str), truth, random).sort_values(["recording", "start_s"])
+        rated = rate(pd.read_csv(sheet, dtype=str), truth, random)
+        rated = rated.sort_values("start_s", key=lambda times: times.astype(float))
         project = boris_project(
             [{str(name): str(cell) for name, cell in row.items()} for row in rated.to_dict("records")]
         )
