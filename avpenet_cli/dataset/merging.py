@@ -91,7 +91,7 @@ def merge_store(request: StoreMergeRequest, callbacks: RunCallbacks = NO_CALLBAC
         # The run of a shard looks at the store's lock after taking its own.
         records = _checked_records(out, plan)
         recordings = _prepared_recordings(out, plan, records)
-        settings = _settings(out, plan, records)
+        settings = _settings(out, records)
         annotations = read_annotations(
             request.ratings or _table(records, "ratings"),
             request.subjects or _table(records, "subjects"),
@@ -199,7 +199,7 @@ def _prepared(out: Path, planned: PlannedRecording, outcome: ShardRecording) -> 
     )
 
 
-def _settings(out: Path, plan: ShardPlan, records: Mapping[Shard, ShardRecord]) -> PrepareSettings:
+def _settings(out: Path, records: Mapping[Shard, ShardRecord]) -> PrepareSettings:
     """Those of all shards, which `_checked_records` has found to agree."""
     shard, record = next(iter(records.items()))
     return record.prepare_settings(shard_record_path(out, shard))

@@ -12,6 +12,7 @@ from typing import Any
 from avpenet_cli.errors import OutputError, SettingsError, WeightsError, reason
 from avpenet_cli.runs.history import HistoryHead, HistoryLine, history_path
 from avpenet_cli.runs.history_chain import Chain, chain_at
+from avpenet_cli.shards.shard import shards_folder
 from avpenet_cli.study.score_tables import digest_of_table
 from avpenet_cli.verification.documents import content_problem, is_self_certified
 from avpenet_cli.verification.histories import check_history, head_problem, stated_head
@@ -292,8 +293,7 @@ class Verifier:
 
     def _shard(self, source: Path, link: Link) -> Node:
         """The manifest of a shard that a merge read; the merged table does not need it any more."""
-        # As `shards.shard.shards_folder`.
-        path = source.with_suffix(".shards") / link.name
+        path = shards_folder(source) / link.name
         if not _is_file(path):
             return Node(link.content, link.name, "not checked", f"not in {path.parent.name}: removed since the merge")
         if self.digest(path) == link.sha256:
