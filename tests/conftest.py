@@ -9,10 +9,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import numpy as np
 import pytest
@@ -29,11 +30,29 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+_LONGEST_S = 1800.0
+"""Far more than any test takes on a busy machine."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files with slow tests first, so that no worker is left alone with a long one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """A test that would wait for ever, such as for a process that says nothing, fails where it waits."""
+    signal.signal(signal.SIGALRM, _fail_hung_test)
+    signal.setitimer(signal.ITIMER_REAL, _LONGEST_S, _LONGEST_S)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+def _fail_hung_test(number: int, frame: FrameType | None) -> NoReturn:
+    pytest.fail(f"not finished after {_LONGEST_S:g} s")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,16 +15,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY, Answer, ClipMaker
+from tests.support.hosts import need
 
 RECIPES = REPOSITORY / "examples" / "cluster"
 TABLES = ("scores.csv", "scores.recordings.csv")
 PATIENCE_S = 500.0
 
 pytestmark = pytest.mark.slow
-
-
-def _has_snakemake() -> bool:
-    return shutil.which("snakemake") is not None
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +67,7 @@ def assert_same_tables(folder: Path, whole: Path) -> None:
 def test_snakemake_that_is_killed_resumes_and_merges(
     recordings: Path, whole: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    if not _has_snakemake():
-        pytest.skip("needs snakemake: make cluster-tools")
+    need("snakemake")
     config = [f"recordings={recordings}", "shards=2", "options=--weights untrained --device cpu --recursive"]
     command = ["snakemake", "--snakefile", str(RECIPES / "Snakefile"), "--directory", str(tmp_path), "--cores", "2"]
 

@@ -15,10 +15,14 @@ from tests.conftest import REPOSITORY
 _MOUNT = 'hostname "$1" && bindfs -o "$2" --no-allow-other "$3" "$4" && shift 4 && exec "$@"'
 
 
-def need(program: str) -> None:
-    """Skip the test where a program is not installed; in CI that is a failure."""
-    if shutil.which(program) is None:
-        message = f"{program} is not installed: apt-get install {program}"
+def need(*programs: str, path: str | None = None) -> None:
+    """Skip the test where a program is not installed; in CI that is a failure.
+
+    Args:
+        path: where to look, if not on the PATH.
+    """
+    if missing := [name for name in programs if shutil.which(name, path=path) is None]:
+        message = f"{', '.join(missing)} not installed: make cluster-tools"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
 
 

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.support.hosts import need
+
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "setpriv")
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _MARK = "AVPENET_TEST_NODE"
@@ -122,15 +124,15 @@ class SlurmCluster:
 
     def jobs(self) -> dict[str, dict[str, str]]:
         """State, Reason, BatchHost and so on of each job and task of an array, by its id: `12` or `12_3`."""
-        found = {}
+        jobs = {}
         for line in self.run("scontrol", "--oneliner", "show", "jobs").splitlines():
             facts = dict(re.findall(r"(\w+)=(\S*)", line))
             if "JobId" in facts:
                 task = facts.get("ArrayTaskId", "")
-                found[f"{facts['ArrayJobId']}_{task}" if "ArrayJobId" in facts else facts["JobId"]] = facts
-        return found
+                jobs[f"{facts['ArrayJobId']}_{task}" if "ArrayJobId" in facts else facts["JobId"]] = facts
+        return jobs
 
-    def hurry(self) -> None:
+    def release_requeued(self) -> None:
         """Let jobs that were requeued a while ago start now.
 
         SLURM has them wait for two minutes, until their nodes have ended what runs of them: what is sent to do so can
@@ -193,9 +195,9 @@ class SlurmCluster:
                     yield int(entry.name)
 
 
-def missing_tools() -> list[str]:
-    """Names of programs that a cluster needs and that are not installed."""
-    return [name for name in TOOLS if shutil.which(name, path=_PATH) is None]
+def need_slurm() -> None:
+    """Skip the test where programs that a cluster needs are not installed; in CI that is a failure."""
+    need(*TOOLS, path=_PATH)
 
 
 def _free_ports(count: int) -> list[int]:
