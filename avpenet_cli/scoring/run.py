@@ -229,7 +229,7 @@ def iter_scored(
                 yielded += 1
             elif begun < len(recordings) and len(waiting) < _MAX_AHEAD and lanes.has_room():
                 callbacks.check_stop()
-                known = _known_or_submitted(begun, recordings[begun], lanes, journal, store, callbacks, digests)
+                known = _known_or_submitted(begun, recordings[begun], lanes, journal, store, callbacks, digests, check)
                 if known is not None:
                     waiting[begun] = known
                 begun += 1
@@ -272,6 +272,7 @@ def _known_or_submitted(
     store: EmbeddingStore | None,
     callbacks: RunCallbacks,
     digests: bool,
+    check: Callable[[], None],
 ) -> ScoredRecording | None:
     """A recording that needs no scoring, because it is in the journal or cannot be read; else submit it."""
     file_state: os.stat_result | None = None
@@ -279,6 +280,7 @@ def _known_or_submitted(
         if recording.problem:
             raise RecordingError("no_recordings", recording.problem)
         file_state = check_file(recording.path)
+        check()
         known = journal.finished(recording, file_state)
         if known is None or (store is not None and not store.holds(recording, known)):
             lanes.submit(Job(position, recording.name, recording.path, file_state, digests))
@@ -291,6 +293,7 @@ def _known_or_submitted(
     except Exception as error:
         scored = ScoredRecording(recording, unexpected_outcome(error), error=error)
     if not scored.reused:
+        check()
         journal.note(recording, file_state, scored.outcome)
     callbacks.item_done(None)
     return scored

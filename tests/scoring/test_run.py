@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from avpenet_cli.errors import Interrupted, SettingsError
+from avpenet_cli.errors import Interrupted, OutputLockedError, SettingsError
 from avpenet_cli.inputs import collect
 from avpenet_cli.model.architecture import Architecture
-from avpenet_cli.runs.callbacks import RunCallbacks
+from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
+from avpenet_cli.runs.journal import Journal
+from avpenet_cli.scoring.lanes.lane import InProcessLane
+from avpenet_cli.scoring.network import Network
 from avpenet_cli.scoring.request import ScoreRequest
-from avpenet_cli.scoring.run import score_recordings
+from avpenet_cli.scoring.run import iter_scored, score_recordings
+from avpenet_cli.scoring.scorer import Scorer
 from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import UNTRAINED, WeightsEntry, find
 
@@ -46,3 +51,19 @@ def test_interrupted_overwriting_run_says_how_it_resumes(tmp_path: Path) -> None
     with pytest.raises(Interrupted) as stop:
         list(score_recordings(requested(tmp_path, entry=find(UNTRAINED)), Stopping()))
     assert str(stop.value) == "interrupted after 0 of 1 recording; run it again without --overwrite to resume"
+
+
+def test_run_that_has_lost_its_output_stores_no_failure_either(tmp_path: Path) -> None:
+    def lost() -> None:
+        raise OutputLockedError("taken over", "wait")
+
+    settings = RunSettings(device="cpu")
+    (tmp_path / "empty.mp4").touch()
+    recordings = collect([str(tmp_path), str(tmp_path / "gone.mp4")], None, False, None).recordings
+    lane = InProcessLane(Scorer(Network(find(UNTRAINED), settings, NO_CALLBACKS), settings, NO_CALLBACKS), NO_CALLBACKS)
+    with closing(lane), closing(Journal(tmp_path / "scores.csv", {})) as journal:
+        for recording in recordings:
+            with pytest.raises(OutputLockedError):
+                list(iter_scored([recording], lane, journal, check=lost))
+            assert journal.latest(recording) is None
+            assert [scored.outcome for scored in iter_scored([recording], lane, journal)] == [journal.latest(recording)]
