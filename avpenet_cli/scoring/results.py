@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.phrasing import plural
@@ -18,33 +18,22 @@ from avpenet_cli.runs.journal import Journal, StoredOutcome
 from avpenet_cli.runs.manifest import (
     Manifest,
     Totals,
-    file_entry,
     manifest_path,
     read_derived,
-    recording_entry,
     weights_mark,
     write_manifest,
 )
-from avpenet_cli.runs.manifest_entries import RecordedAtEntry, RecordingEntry, ShardEntry, TableEntry, Timing
+from avpenet_cli.runs.manifest_entries import RecordedAtEntry, ShardEntry, Timing
 from avpenet_cli.runs.outputs import refuse_overwriting
 from avpenet_cli.scoring.embeddings import EmbeddingStore, files_of_embeddings, write_embeddings
-from avpenet_cli.scoring.output_files import begins_with, partial_path, recordings_path, subjects_path, tables_of
+from avpenet_cli.scoring.output_files import begins_with, partial_path, subjects_path, tables_of
 from avpenet_cli.scoring.patient_change import PatientChanges, patient_changes
-from avpenet_cli.scoring.recorded_at import NOWHERE, StartTimes, iso, start_times
+from avpenet_cli.scoring.recorded_at import NOWHERE, start_times
 from avpenet_cli.scoring.request import ScoreRequest
-from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS, Summary, recording_row, subject_row
+from avpenet_cli.scoring.score_tables import DerivedColumns, WrittenTables, write_tables
+from avpenet_cli.scoring.summaries import SUBJECT_COLUMNS
 from avpenet_cli.storage import storage_fault
-from avpenet_cli.tables import (
-    CALIBRATED_COLUMNS,
-    CHANGE_COLUMNS,
-    COLUMNS,
-    Column,
-    Row,
-    escape_cell,
-    rounded,
-    row,
-    write_table,
-)
+from avpenet_cli.tables import CALIBRATED_COLUMNS, CHANGE_COLUMNS
 
 if TYPE_CHECKING:
     from avpenet_cli.scoring.calibrated import Calibration
@@ -82,31 +71,6 @@ class MergedShards:
     read: list[ReadFile]
     host: HostFacts
     software: dict[str, str]
-
-
-class DerivedColumns(Protocol):
-    """Columns after the others that are computed from what was scored, whenever the table is written."""
-
-    columns: tuple[Column, ...]
-
-    def cells(self, recording: str, rows: Sequence[Row]) -> list[Row]:
-        """The columns' values for each row of a recording."""
-
-
-@dataclass
-class _Written:
-    """Tables that were written, and what the manifest states about them."""
-
-    table: TableEntry
-    summaries: list[TableEntry]
-    totals: Totals
-    entries: list[RecordingEntry] = field(default_factory=list)
-    known_starts: int = 0
-
-    @property
-    def tables(self) -> list[TableEntry]:
-        """All tables, the score table first."""
-        return [self.table, *self.summaries]
 
 
 class Results:
@@ -283,7 +247,7 @@ class Results:
         scored = ((item.recording.name, item.outcome) for item in stored if item.outcome is not None)
         return patient_changes(scored, None if self._request.subjects is None else self._subject_of)
 
-    def _report_names(self, written: _Written, callbacks: RunCallbacks) -> None:
+    def _report_names(self, written: WrittenTables, callbacks: RunCallbacks) -> None:
         request = self._request
         for notice in self._notices:
             callbacks.warning(notice)
@@ -344,84 +308,6 @@ class Results:
                 raise storage_fault(path, error) from None
 
     def _write_tables(
-        self,
-        out: Path,
-        stored: Iterable[StoredOutcome],
-        reused: set[str],
-        derived: Sequence[DerivedColumns],
-    ) -> _Written:
-        """Write the score table and, from the same pass over the journal, the tables beside it."""
-        request = self._request
-        collected = _Collected(request, self.starts, self._subject_of, reused, derived)
-        bom = request.csv_bom
-        columns = (*COLUMNS, *(column for added in derived for column in added.columns))
-        digest = write_table(out, collected.segment_rows(stored), columns, byte_order_mark=bom)
-        tables = [(recordings_path(out), RECORDING_COLUMNS, collected.recordings)]
-        if request.subjects is not None:
-            tables.append((subjects_path(out), SUBJECT_COLUMNS, collected.subject_rows()))
-        escaped = sum(_is_escaped(recording.name) for recording in request.inputs.recordings)
-        return _Written(
-            TableEntry(out.name, digest, collected.segments, escaped_names=escaped if out.suffix == ".csv" else 0),
-            [
-                TableEntry(
-                    path.name,
-                    write_table(path, rows, columns, byte_order_mark=bom),
-                    len(rows),
-                    escaped_names=sum(_is_escaped(str(row[columns[0].name])) for row in rows),
-                )
-                for path, columns, rows in tables
-            ],
-            collected.totals,
-            collected.entries,
-            collected.known_starts,
-        )
-
-
-@dataclass
-class _Collected:
-    """One pass over a run's recordings: the segments stream through it, the rest stays."""
-
-    request: ScoreRequest
-    starts: StartTimes
-    subject_of: Mapping[str, str]
-    reused: set[str]
-    derived: Sequence[DerivedColumns]
-    totals: Totals = field(default_factory=Totals)
-    entries: list[RecordingEntry] = field(default_factory=list)
-    recordings: list[Row] = field(default_factory=list)
-    subjects: dict[str, Summary] = field(default_factory=dict)
-    segments: int = 0
-    known_starts: int = 0
-
-    def segment_rows(self, stored: Iterable[StoredOutcome]) -> Iterator[Row]:
-        """The score table's rows, in the order of the recordings."""
-        weights = self.request.weights.description
-        mark = weights_mark(weights)
-        with_time = not self.request.pseudonymised or self.starts.source != NOWHERE
-        for item in stored:
-            recording, outcome = item.recording, item.outcome
-            start = None if outcome is None else self.starts.find(recording, outcome)
-            self.recordings.append(recording_row(recording.name, outcome, iso(start), weights.cut_points))
-            if subject := self.subject_of.get(recording.name):
-                self.subjects.setdefault(subject, Summary(weights.cut_points)).add(recording.name, outcome)
-            if outcome is None:
-                continue
-            self.totals.add(outcome)
-            self.known_starts += start is not None
-            file = file_entry(item.file, with_time=with_time)
-            self.entries.append(recording_entry(recording, outcome, recording.key in self.reused, iso(start), file))
-            self.segments += len(outcome.segments)
-            rows = [row(recording.name, segment, mark, iso(start, segment.start_s)) for segment in outcome.segments]
-            for added in self.derived:
-                for values, cells in zip(rows, added.cells(recording.name, rows), strict=True):
-                    values.update(rounded(cells, added.columns))
-            yield from rows
-
-    def subject_rows(self) -> list[Row]:
-        """The rows of the table of subjects, in the order of their first recordings."""
-        return [subject_row(subject, summary) for subject, summary in self.subjects.items()]
-
-
-def _is_escaped(name: str) -> bool:
-    """Whether a CSV file has an apostrophe before this name."""
-    return escape_cell(name) != name
+        self, out: Path, stored: Iterable[StoredOutcome], reused: set[str], derived: Sequence[DerivedColumns]
+    ) -> WrittenTables:
+        return write_tables(self._request, out, stored, self.starts, self._subject_of, reused, derived)
