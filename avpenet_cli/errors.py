@@ -15,15 +15,14 @@ class ExitCode(IntEnum):
     OK = 0
     """Every recording was handled."""
     SOME_FAILED = 1
-    """A recording failed; the others are written. With `--strict`, also an unscorable segment or truncation. `merge`: a
-    shard is not finished, and nothing is written."""
+    """A recording failed; the others are written. With `--strict`, also an unscorable segment or truncation."""
     USAGE = 2
     """Usage or settings: a wrong option, or an output that belongs to other weights or settings."""
     ENVIRONMENT = 3
     """Weights or environment: no weights, no ffmpeg, no such GPU, no space left."""
     NOT_PASSED = 4
     """`report --fail-on-limit`: the verdict is not PASS. `phantom check`: FAIL, or nothing to compare with. `monitor`:
-    an alarm. `verify`: something is altered or missing."""
+    an alarm. `verify`: something is altered or missing. `merge`: a shard is not finished, and nothing is written."""
     LOCKED = 75
     """Another run is writing this output."""
     INTERRUPTED = 130
@@ -84,6 +83,8 @@ class OutputError(AvpenetError):
 
 class ShardsUnfinishedError(AvpenetError):
     """Shards that runs have to finish before they can be merged."""
+
+    exit_code = ExitCode.NOT_PASSED
 
 
 class OutputLockedError(AvpenetError):

@@ -23,7 +23,7 @@ _EXIT_MEANINGS = {
     ExitCode.SOME_FAILED: "A recording failed, or an internal error; the line on standard error says which.",
     ExitCode.USAGE: "An option, a settings file or an output path that cannot be used.",
     ExitCode.ENVIRONMENT: "Something is missing: weights, ffmpeg, a device, memory or disk.",
-    ExitCode.NOT_PASSED: "A check was carried out and did not pass.",
+    ExitCode.NOT_PASSED: "A check was carried out and did not pass; merge: a shard is not finished.",
     ExitCode.LOCKED: "Another run is writing the same output.",
     ExitCode.INTERRUPTED: "Stopped by a signal. The same command resumes; train needs --resume, evaluate starts over.",
 }

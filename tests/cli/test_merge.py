@@ -35,7 +35,7 @@ def test_merged_shards_are_one_run(archive: Path, avpenet_here: Avpenet, tmp_pat
     assert avpenet_here(*score, "--out", whole / "scores.csv", "--embeddings", whole / "e.parquet").code == 1
     codes = [avpenet_here(*score, "--out", out, *embeddings, "--shard", "1/2").code]
     answer = avpenet_here("merge", out, *embeddings)
-    assert answer.code == 1
+    assert answer.code == 4
     assert "shard 2 of 2 was not started" in answer.last_line and not out.exists()
     codes.append(avpenet_here(*score, "--out", out, *embeddings, "--shard", "2/2").code)
     assert sorted(codes) == [0, 1]
