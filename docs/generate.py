@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
-import textwrap
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import Enum
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer.main
-from pydantic import TypeAdapter
 
 import avpenet_cli
 from avpenet_cli.cli import app
@@ -36,22 +32,13 @@ from avpenet_cli.study.scales import SCALES
 from avpenet_cli.tables import CALIBRATED_COLUMNS, CHANGE_COLUMNS, COLUMNS, Column
 from avpenet_cli.training.settings import TrainSettings
 from avpenet_cli.trajectory.table import TRAJECTORY_COLUMNS
+from docs.markdown_tables import code, table
+from docs.program_source import failure_codes, members, package_summary
+from docs.settings_tables import settings_rows, toml, toml_value
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PACKAGE = Path(avpenet_cli.__file__).parent
 
 _DEFAULT_IN_HELP = re.compile(r"\s*\[default: (.+?)\]")
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [heads, ["---"] * len(heads), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def code(text: object) -> str:
-    """Text as inline code; nothing where there is none."""
-    return f"`{text}`" if str(text) else ""
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -165,58 +152,6 @@ def failures() -> str:
     return table(["code", "message"], ([code(word), "; ".join(said)] for word, said in failure_codes().items()))
 
 
-def members(kind: type[Enum]) -> Iterator[tuple[Enum, str]]:
-    """(member, the docstring below it) of an enumeration."""
-    documented = attribute_docs(kind)
-    for member in kind:
-        yield member, documented.get(member.name, "")
-
-
-def failure_codes() -> dict[str, list[str]]:
-    """Code of a `RecordingError` to its messages, in alphabetical order; an ellipsis stands for what is filled in."""
-    found: dict[str, list[str]] = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for call in _made(tree, "RecordingError"):
-            text = message(call.args[1])
-            for word in _words(call.args[0], tree):
-                messages = found.setdefault(word, [])
-                if text.strip(".") and text not in messages:
-                    messages.append(text)
-    return dict(sorted(found.items()))
-
-
-def _made(tree: ast.Module, name: str) -> Iterator[ast.Call]:
-    """Every call in a module that makes an object of this class, by its name or as `cls` within it."""
-    inside = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
-    for root, word in [(tree, name), *((node, "cls") for node in inside)]:
-        for node in ast.walk(root):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == word and len(node.args) > 1:
-                yield node
-
-
-def _words(node: ast.expr, tree: ast.Module) -> Iterator[str]:
-    """The texts that an expression may stand for; a name stands for what its module assigns to it."""
-    if isinstance(node, ast.Constant):
-        yield str(node.value)
-    elif isinstance(node, ast.IfExp):
-        yield from _words(node.body, tree)
-        yield from _words(node.orelse, tree)
-    elif isinstance(node, ast.Name):
-        for statement in ast.walk(tree):
-            if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", "") == node.id:
-                yield from _words(statement.value, tree)
-
-
-def message(node: ast.expr) -> str:
-    """A message with an ellipsis for each value that is filled in."""
-    if isinstance(node, ast.Constant):
-        return str(node.value)
-    if isinstance(node, ast.JoinedStr):
-        return re.sub(r"\s*\(\.\.\.\)", "", "".join(message(part) for part in node.values))
-    return "..."
-
-
 def scales() -> str:
     """The pain scales that ratings may name."""
     rows = (
@@ -227,100 +162,6 @@ def scales() -> str:
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
-
-
-def attribute_docs(kind: type) -> dict[str, str]:
-    """Attribute to the docstring below it, or to its entry under `Attributes:` in the class's docstring or a base's."""
-    documented: dict[str, str] = {}
-    for cls in reversed(kind.__mro__):
-        if hasattr(cls, "__dataclass_fields__") or cls is kind:
-            documented |= _own_attribute_docs(cls)
-    return documented
-
-
-def _own_attribute_docs(kind: type) -> dict[str, str]:
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(tree, ast.ClassDef)
-    entries = re.findall(r"^    (\w+(?:, \w+)*): ((?:.|\n {8})+)", inspect.cleandoc(kind.__doc__ or ""), re.MULTILINE)
-    found = {name: said for names, said in entries for name in names.split(", ")}
-    for before, after in zip(tree.body, tree.body[1:], strict=False):
-        target = before.target if isinstance(before, ast.AnnAssign) else getattr(before, "targets", [None])[0]
-        if isinstance(target, ast.Name) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            found[target.id] = str(after.value.value)
-    return {name: " ".join(text.split()) for name, text in found.items()}
-
-
-def defaults(settings: Any) -> dict[str, Any]:
-    """A settings object as nested dictionaries."""
-    plain: dict[str, Any] = TypeAdapter(type(settings)).dump_python(settings, mode="json")
-    return plain
-
-
-def settings_rows(settings: Any, prefix: str = "") -> Iterator[list[str]]:
-    """[name, allowed values, default, meaning] of every setting, those of inner tables by dotted names."""
-    kind = type(settings)
-    schema = TypeAdapter(kind).json_schema()
-    documented, values = attribute_docs(kind), defaults(settings)
-    for name, field in schema["properties"].items():
-        value = getattr(settings, name)
-        if hasattr(value, "__dataclass_fields__"):
-            yield from settings_rows(value, f"{prefix}{name}.")
-        else:
-            default = "not set" if values[name] is None else code(_toml(values[name]))
-            if name in schema.get("required", ()):
-                default = "required"
-            yield [code(prefix + name), allowed(field), default, documented.get(name, "")]
-
-
-def allowed(field: dict[str, Any]) -> str:
-    """The values that a setting may have, from its JSON schema."""
-    if "$ref" in field or field.get("type") == "object":
-        return "table"
-    if "enum" in field:
-        return ", ".join(code(word) for word in field["enum"])
-    if "const" in field:
-        return code(field["const"])
-    if "anyOf" in field:
-        choices = ("left out" if choice.get("type") == "null" else allowed(choice) for choice in field["anyOf"])
-        return ", or ".join(choices)
-    if field["type"] == "array":
-        inner = field.get("prefixItems") or [field["items"]]
-        each = allowed(inner[0])
-        return f"{len(inner)} of: {each}" if "prefixItems" in field else f"list of: {each}"
-    words = {"integer": "integer", "number": "number", "boolean": "`true`, `false`", "string": "text"}
-    limits = [
-        f"{sign}\N{NO-BREAK SPACE}{field[key]:.10g}"
-        for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-        if key in field
-    ]
-    return " ".join([words[field["type"]], ", ".join(limits)]).strip()
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{name} = {_toml(inner)}' for name, inner in value.items())}}}"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
-
-
-def toml(settings: Any) -> str:
-    """The defaults as a settings file. What has no value is left out."""
-
-    def lines(plain: dict[str, Any], where: str) -> Iterator[str]:
-        tables = {name: value for name, value in plain.items() if isinstance(value, dict)}
-        for name, value in plain.items():
-            if name not in tables and value is not None:
-                yield f"{name} = {_toml(value)}"
-        for name, inner in tables.items():
-            yield from ("", f"[{where}{name}]")
-            yield from lines(inner, f"{where}{name}.")
-
-    text = "\n".join(lines(defaults(settings), ""))
-    assert tomllib.loads(text)
-    return text
 
 
 SETTINGS: dict[str, type] = {"run": RunSettings, "prepare": PrepareSettings, "train": TrainSettings}
@@ -407,7 +248,7 @@ def _differences(system: SystemSettings) -> str:
             unchanged = to_dict(kind())
             plain[part] = {name: value for name, value in plain[part].items() if value != unchanged[name]}
     own = {name: value for name, value in plain.items() if name not in ("title", "group") and value != default[name]}
-    return ", ".join(code(f"{name} = {_toml(value)}") for name, value in flatten(own).items())
+    return ", ".join(code(f"{name} = {toml_value(value)}") for name, value in flatten(own).items())
 
 
 def experiment_tables() -> str:
@@ -427,19 +268,13 @@ def layers() -> list[list[str]]:
 
 
 def layer_table() -> str:
-    """Every package with the first sentence of its docstring, by layer."""
+    """Every package with the first paragraph of its docstring, by layer."""
     rows = (
-        [str(number), code(name), _first_sentence(name)]
+        [str(number), code(name), package_summary(name)]
         for number, names in enumerate(layers(), start=1)
         for name in names
     )
     return table(["layer", "package", "what it holds"], rows)
-
-
-def _first_sentence(name: str) -> str:
-    path = PACKAGE / name / "__init__.py" if (PACKAGE / name).is_dir() else PACKAGE / f"{name}.py"
-    said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return " ".join(said.split("\n\n")[0].split())
 
 
 def api() -> str:

@@ -21,7 +21,7 @@ from avpenet_cli.model.registry import NETWORKS
 from avpenet_cli.model.systems import settings as systems_settings
 from avpenet_cli.records import FLAG_MEANINGS, Flag, Reason
 from avpenet_cli.tables import COLUMNS
-from docs import generate
+from docs import generate, program_source, settings_tables
 from tests.support.documented_commands import (
     BLOCK,
     PAGES_RUN_TOGETHER,
@@ -118,23 +118,23 @@ def test_columns_flags_reasons_and_exit_codes_are_all_explained() -> None:
     assert set(FLAG_MEANINGS) == set(Flag)
     assert all(f"| `{flag.value}` | {FLAG_MEANINGS[flag]} |" in generate.flags() for flag in Flag)
     for kind in (ExitCode, Reason):
-        for member, meaning in generate.members(kind):
+        for member, meaning in program_source.members(kind):
             assert meaning, member
 
 
 @pytest.mark.parametrize("name", generate.SETTINGS)
 def test_every_setting_has_a_meaning_and_the_shown_file_gives_the_defaults(name: str) -> None:
     kind = generate.SETTINGS[name]
-    rows = list(generate.settings_rows(kind()))
+    rows = list(settings_tables.settings_rows(kind()))
     assert [row[0] for row in rows if not row[3]] == []
-    shown = tomllib.loads(generate.toml(kind()))
+    shown = tomllib.loads(settings_tables.toml(kind()))
     assert TypeAdapter(kind).validate_python(shown) == kind()
 
 
 def test_every_setting_of_networks_and_experiments_has_a_meaning() -> None:
     kinds = [entry.settings_class()() for entry in NETWORKS.values()]
     for settings in (*kinds, *generate.EXPERIMENT_SETTINGS.values(), *generate.MAP_SETTINGS.values()):
-        rows = list(generate.settings_rows(settings))
+        rows = list(settings_tables.settings_rows(settings))
         assert rows
         assert [(type(settings).__name__, row[0]) for row in rows if not row[3]] == []
 
@@ -186,10 +186,10 @@ def test_every_generated_part_is_on_a_page() -> None:
 def strings_of_the_program() -> str:
     """Every string in the package, with `...` for values that are filled in, one a line."""
     lines = []
-    for path in sorted(generate.PACKAGE.rglob("*.py")):
+    for path in sorted(program_source.PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(read(path))):
             if isinstance(node, ast.JoinedStr | ast.Constant):
-                lines.append(" ".join(generate.message(node).split()))
+                lines.append(" ".join(program_source.message(node).split()))
     return "\n".join(lines)
 
 
@@ -201,7 +201,7 @@ def first_cells(heading: str) -> list[str]:
 
 
 def test_every_failure_code_is_in_troubleshooting_and_no_other() -> None:
-    assert sorted(first_cells("A recording failed")) == sorted(generate.failure_codes())
+    assert sorted(first_cells("A recording failed")) == sorted(program_source.failure_codes())
 
 
 def test_reasons_and_flags_in_troubleshooting_exist() -> None:
@@ -230,8 +230,10 @@ def test_messages_in_troubleshooting_are_messages_of_the_program(heading: str) -
 
 
 def test_the_packages_on_the_architecture_page_are_those_of_the_tree() -> None:
-    there = {path.name for path in generate.PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
-    there |= {path.stem for path in generate.PACKAGE.glob("*.py") if not path.stem.startswith("_")}
+    there = {
+        path.name for path in program_source.PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()
+    }
+    there |= {path.stem for path in program_source.PACKAGE.glob("*.py") if not path.stem.startswith("_")}
     listed = re.findall(r"^\| \d+ \| `(\w+)` \| \S.*\|$", generate.layer_table(), re.MULTILINE)
     assert sorted(listed) == sorted(there)
     assert listed == [name for layer in generate.layers() for name in layer]
