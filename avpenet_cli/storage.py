@@ -9,11 +9,16 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from avpenet_cli.errors import EnvironmentUnavailableError, NoSpaceError, OutputError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
 
 
 def write_json(path: Path, plain: dict[str, Any], lines: tuple[str, Iterable[dict[str, Any]]] | None = None) -> None:
@@ -37,6 +42,30 @@ def write_json(path: Path, plain: dict[str, Any], lines: tuple[str, Iterable[dic
             text.write("\n ]\n}")
         text.write("\n")
         text.detach()
+
+
+def read_document(path: Path, document: TypeAdapter[T], is_valid: Callable[[T], bool], remedy: str) -> T | None:
+    """Read a JSON file that this program wrote; None where there is none.
+
+    Args:
+        document: its type, which is validated.
+        is_valid: whether it is of a version that is read, and its values fit together.
+        remedy: for a file that is not valid.
+
+    Raises:
+        OutputError: it is damaged, cannot be read, or is of another version.
+    """
+    try:
+        content = document.validate_json(path.read_bytes())
+        if not is_valid(content):
+            raise ValueError
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
+    except ValueError:
+        raise OutputError(f"{path} is damaged, or of another version of avpenet", remedy) from None
+    return content
 
 
 def content_digest(content: dict[str, Any]) -> str:

@@ -8,9 +8,8 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from avpenet_cli.errors import OutputError
 from avpenet_cli.shards.shard import shards_folder
-from avpenet_cli.storage import write_json
+from avpenet_cli.storage import read_document, write_json
 
 JOBS_VERSION = 1
 
@@ -48,22 +47,10 @@ def read_jobs(out: Path) -> JobsRecord | None:
     """The jobs that were submitted last for an output; None where there are none.
 
     Raises:
-        OutputError: the record is damaged, cannot be read, or is of a newer version.
+        OutputError: the record is damaged, cannot be read, or is of another version.
     """
-    path = jobs_record_path(out)
-    try:
-        record = _RECORD.validate_json(path.read_bytes())
-        if record.jobs_version != JOBS_VERSION:
-            raise ValueError
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise OutputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
-    except ValueError:
-        raise OutputError(
-            f"{path} is damaged, or of another version of avpenet", "remove it; jobs that still run are in squeue"
-        ) from None
-    return record
+    remedy = "remove it; jobs that still run are in squeue"
+    return read_document(jobs_record_path(out), _RECORD, lambda record: record.jobs_version == JOBS_VERSION, remedy)
 
 
 def write_jobs(out: Path, record: JobsRecord) -> None:

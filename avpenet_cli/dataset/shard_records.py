@@ -14,6 +14,7 @@ from avpenet_cli.errors import OutputError, OutputLockedError, RecordingError
 from avpenet_cli.runs.lock import LockHolder, lock_holder
 from avpenet_cli.settings import from_dict
 from avpenet_cli.shards.shard import Shard, shard_of_output, shard_output, shards_folder
+from avpenet_cli.storage import read_document
 
 SHARD_RECORD_VERSION = 1
 
@@ -96,19 +97,8 @@ def read_shard_record(path: Path) -> ShardRecord | None:
     Raises:
         OutputError: it is damaged, cannot be read, or is of another version.
     """
-    try:
-        record = _RECORD.validate_json(path.read_bytes())
-        if record.record_version != SHARD_RECORD_VERSION:
-            raise ValueError
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise OutputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
-    except ValueError:
-        raise OutputError(
-            f"{path} is damaged, or of another version of avpenet", "remove it, and prepare this shard again"
-        ) from None
-    return record
+    remedy = "remove it, and prepare this shard again"
+    return read_document(path, _RECORD, lambda record: record.record_version == SHARD_RECORD_VERSION, remedy)
 
 
 def running_shards(store: Path) -> dict[Shard, LockHolder]:

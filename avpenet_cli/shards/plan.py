@@ -27,7 +27,7 @@ from avpenet_cli.runs.guard import refuse_dropping
 from avpenet_cli.runs.lock import Lease, output_lock
 from avpenet_cli.settings import DecodingSettings, describe_differences
 from avpenet_cli.shards.shard import Shard, plan_path, shards_folder
-from avpenet_cli.storage import make_private_folder, write_json
+from avpenet_cli.storage import make_private_folder, read_document, write_json
 
 PLAN_VERSION = 1
 _PROBES = 8
@@ -132,29 +132,22 @@ def read_plan(out: Path) -> ShardPlan | None:
     """The plan of an output's shards; None where it has no shards.
 
     Raises:
-        OutputError: the plan is damaged, cannot be read, or is of another output or a newer version.
+        OutputError: the plan is damaged, cannot be read, or is of another output or another version.
     """
     path = plan_path(out)
-    try:
-        text = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    plan = read_document(path, _PLAN, _is_valid, f"remove {path.parent} to start over")
+    if plan is None:
         return None
-    except OSError as error:
-        raise OutputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
-    try:
-        plan = _PLAN.validate_json(text)
-        numbers = {item.shard for item in plan.recordings}
-        if plan.plan_version != PLAN_VERSION or not numbers <= set(range(1, plan.count + 1)):
-            raise ValueError
-    except ValueError:
-        raise OutputError(
-            f"{path} is damaged, or of another version of avpenet", f"remove {path.parent} to start over"
-        ) from None
     if plan.output != out.name:
         raise OutputError(
             f"{path.parent} belongs to {plan.output}", "choose an --out whose name differs in more than its suffix"
         )
     return plan
+
+
+def _is_valid(plan: ShardPlan) -> bool:
+    numbers = {item.shard for item in plan.recordings}
+    return plan.plan_version == PLAN_VERSION and numbers <= set(range(1, plan.count + 1))
 
 
 def plan_shards(request: PlanRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> ShardPlan:
