@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperArgument
 
 from avpenet_cli.cli.options import Debug, Quiet
-from avpenet_cli.cli.reporter import Reporter, run_callbacks
+from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.errors import ExitCode, OutputError, SettingsError
 from avpenet_cli.phrasing import plural
 
@@ -104,7 +104,7 @@ def submit(
 ) -> int:
     """Score in shards as jobs, and merge them; jobs that are stopped, preempted or lost resume.
 
-    Everything after -- is the command that would do it on one machine. Follow the jobs with avpenet status OUT.
+    Everything after -- is the command that would do it on one machine. Follow a table with avpenet status OUT.
     """
     run = _ENGINES.get(engine)
     if run is None and engine != "ray":
@@ -260,7 +260,7 @@ def _slurm(work: ShardedWork, parsed: typer.Context, options: EngineOptions) -> 
         print(f"shards:  job {record.array_job}, {plural(work.count, 'task')}; task 0 is shard 1")
         print(f"merge:   job {record.merge_job}, when no shard runs or waits any more")
         print(f"logs:    {log}")
-        print(f"follow:  avpenet status {out}; squeue --me")
+        print("follow:  " + (f"avpenet status {out}; " if _is_of_score(parsed) else "") + "squeue --me")
         print(f"cancel:  scancel {record.array_job} {record.merge_job}")
         print("resume:  the same command again")
     return ExitCode.OK
@@ -275,7 +275,9 @@ def _local(work: ShardedWork, parsed: typer.Context, options: EngineOptions) -> 
         else:
             local = default_options(_workers(parsed), use_gpus=parsed.params.get("device") in (None, "auto", "cuda"))
         code = run_locally(work, local, callbacks)
-        _summarise(work, code, callbacks)
+        where = "avpenet status" if _is_of_score(parsed) else "its store.json"
+        failed = f"; recordings failed, see {where}" if code else ""
+        callbacks.summary(f"{plural(work.count, 'shard')} merged into {work.out}{failed}", code)
     return code
 
 
@@ -304,9 +306,9 @@ def _workers(parsed: typer.Context) -> int:
     return int(text) if text.isdecimal() else 10_000
 
 
-def _summarise(work: ShardedWork, code: ExitCode, callbacks: Reporter) -> None:
-    failed = "; recordings failed, see avpenet status" if code else ""
-    callbacks.summary(f"{plural(work.count, 'shard')} merged into {work.out}{failed}", code)
+def _is_of_score(parsed: typer.Context) -> bool:
+    """Whether the work is a table; `avpenet status` knows no stores."""
+    return parsed.command.name == "score"
 
 
 _ENGINES: dict[str, Callable[[ShardedWork, typer.Context, EngineOptions], int]] = {"slurm": _slurm, "local": _local}

@@ -127,8 +127,11 @@ def read_status(output: Path) -> OutputStatus:
         OutputError: its journal or manifest is damaged or cannot be read.
         OutputLockedError: another program holds the journal open.
     """
-    if not output.name:
-        raise SettingsError(f"{output} is a folder", "name the table that avpenet score --out names")
+    if output.is_dir():
+        raise SettingsError(
+            f"{output} is a folder",
+            "name the table that avpenet score --out names; of a store, avpenet merge says what is to do",
+        )
     holder = lock_holder(output)
     journal = journal_path(output)
     if journal.exists():

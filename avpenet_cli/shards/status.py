@@ -24,7 +24,8 @@ def read_whole_status(output: Path) -> OutputStatus:
     Raises:
         SettingsError, OutputError, OutputLockedError: as `runs.status.read_status`; also for a shard or the plan.
     """
-    plan = read_plan(output) if output.name else None
+    # A store has shards, too, but those have no journals.
+    plan = None if output.is_dir() else read_plan(output)
     if plan is None:
         return read_status(output)
     planned = Counter(item.shard for item in plan.recordings)

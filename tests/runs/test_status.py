@@ -166,8 +166,9 @@ def test_manifest_is_read_where_the_journal_is_gone(out: Path, study: Path) -> N
 
 
 def test_what_is_no_output_gets_one_line(out: Path) -> None:
-    with pytest.raises(SettingsError, match="is a folder"):
-        read_status(Path())
+    for folder in (Path(), out.parent):
+        with pytest.raises(SettingsError, match="is a folder; name the table"):
+            read_status(folder)
     with pytest.raises(SettingsError, match="no such output"):
         read_status(out)
     out.write_text("someone else's")

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from avpenet_cli import schemas
+from avpenet_cli.errors import SettingsError
 from avpenet_cli.inputs import Inputs, LeftAside, Recording
 from avpenet_cli.records import Quality, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.runs.journal import Journal
@@ -129,3 +130,11 @@ def test_numbers_that_do_not_belong_to_an_outcome_are_counted_anew(tmp_path: Pat
     database.close()
     assert read_whole_status(out) == before
     assert before.segments == {"scored": 3, "unscorable": 3}
+
+
+def test_a_store_has_no_status(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    divide(store, 2)
+    with pytest.raises(SettingsError, match=r"is a folder; .* of a store, avpenet merge says"):
+        read_whole_status(store)
