@@ -1,4 +1,4 @@
-"""The score tables of a baseline and of what came after it, as patients in periods."""
+"""The score tables of a baseline and of what came after it, as segments in periods."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ def _read_embeddings(
     """Embeddings of the new part and of the baseline.
 
     Raises:
-        SettingsError: they cannot be read, or are of other weights or segments than the scores.
+        SettingsError: they cannot be read, or are of other weights or segments than the scores, or of another run.
     """
     if files.embeddings is None or files.baseline_embeddings is None:
         return None, None
