@@ -71,7 +71,8 @@ def merge(
         return _merge_store(out, ratings, subjects, command, started, prune=prune, quiet=quiet, debug=debug)
     _refuse_given({"ratings": ratings}, "is for stores")
     with run_callbacks(quiet, debug=debug) as reporter:
-        from avpenet_cli.scoring.merging import MergeRequest, merge_scores
+        from avpenet_cli.scoring.merging import merge_scores
+        from avpenet_cli.scoring.request import MergeRequest
 
         request = MergeRequest(
             out,

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from avpenet_cli.errors import OutputError, OutputLockedError, SettingsError
 from avpenet_cli.inputs import Inputs, Recording
 from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.history import ReadFile, refuse_unusable_history
-from avpenet_cli.runs.host import HostFacts
 from avpenet_cli.runs.journal import Journal, JournalPart
 from avpenet_cli.runs.journal_source import opened_source
 from avpenet_cli.runs.lock import Lease, lock_holder, output_lock
 from avpenet_cli.runs.manifest import Totals, manifest_path
-from avpenet_cli.runs.manifest_entries import ShardEntry, Timing
 from avpenet_cli.scoring.embeddings import EmbeddingStore, check_embeddings_path, opened_store
 from avpenet_cli.scoring.output_files import check_manifest_owner, refuse_replacing_others, remove_leftovers
-from avpenet_cli.scoring.recorded_at import CONTAINER
-from avpenet_cli.scoring.request import ScoreRequest
+from avpenet_cli.scoring.recorded_at import CONTAINER, NOWHERE
+from avpenet_cli.scoring.request import MergeRequest, OutputOptions, ScoreRequest
 from avpenet_cli.scoring.results import MergedShards, Results, RunFacts
 from avpenet_cli.scoring.shard_check import FinishedShard, check_shards
 from avpenet_cli.settings import RunSettings, from_dict
@@ -32,30 +29,6 @@ from avpenet_cli.shards.shard import shard_file, shard_output, shards_folder
 from avpenet_cli.tables import check_format
 from avpenet_cli.version import __version__
 from avpenet_cli.weights import WeightsDescription, WeightsEntry
-
-
-@dataclass(frozen=True)
-class MergeRequest:
-    """The request for one merge.
-
-    Attributes:
-        out: the table that `score --shard` was given.
-        prune: leave out what the table or a shard holds and the plan no longer has, or what can no longer be read.
-        recorded_at, subjects, baseline, calibration, csv_bom, embeddings: as of `ScoreRequest`.
-        command, private_command: the command line, for the manifest; the one of shards with names, the other of shards
-            with pseudonyms.
-    """
-
-    out: Path
-    prune: bool = False
-    recorded_at: str | None = None
-    subjects: Path | None = None
-    baseline: Literal["quiet"] | None = None
-    calibration: Path | None = None
-    csv_bom: bool = False
-    embeddings: Path | None = None
-    command: str = ""
-    private_command: str = ""
 
 
 def merge_scores(request: MergeRequest, callbacks: RunCallbacks = NO_CALLBACKS) -> Totals:
@@ -208,18 +181,14 @@ def _whole_request(request: MergeRequest, plan: ShardPlan, shards: Sequence[Fini
         from_dict(RunSettings, manifest["settings"], where),
         pseudonymised=plan.pseudonymised,
         prune=request.prune,
-        recorded_at=request.recorded_at,
-        subjects=request.subjects,
-        baseline=request.baseline,
-        calibration=request.calibration,
-        csv_bom=request.csv_bom,
-        embeddings=request.embeddings,
         command=request.private_command if plan.pseudonymised else request.command,
+        **{option.name: getattr(request, option.name) for option in fields(OutputOptions)},
     )
 
 
 def _check_times(request: ScoreRequest, shards: Sequence[FinishedShard], callbacks: RunCallbacks) -> None:
-    """Raise where the times that are asked for are not in pseudonymised shards, which keep neither names nor times."""
+    """Raise where the times that are asked for are not in pseudonymised shards, which keep neither names nor times;
+    warn where shards had others."""
     sources = {str(shard.manifest.get("recorded_at", {}).get("source", "")) for shard in shards}
     wanted = request.recorded_at
     if request.pseudonymised and wanted is not None:
@@ -232,9 +201,10 @@ def _check_times(request: ScoreRequest, shards: Sequence[FinishedShard], callbac
                 "--recorded-at container: pseudonymised shards hold times only if they were scored with it",
                 "score them again with --recorded-at container --overwrite",
             )
-    if wanted is None and (others := sorted(sources - {CONTAINER, "none"})):
+    used = NOWHERE if request.pseudonymised else CONTAINER
+    if wanted is None and (others := sorted(sources - {used})):
         callbacks.warning(
-            f"the shards took recorded_at from {others[0]}, this merge does not: give --recorded-at again"
+            f"recorded_at of shards: {others[0]}; of this merge: {used}; give --recorded-at again to keep it"
         )
 
 
@@ -256,21 +226,13 @@ def _devices(shards: Sequence[FinishedShard]) -> str:
 
 
 def _merged(out: Path, shards: Sequence[FinishedShard]) -> MergedShards:
-    entries = [
-        ShardEntry(
-            shard=str(shard.shard),
-            sha256=shard.sha256,
-            recordings=len(shard.keys),
-            device=str(shard.manifest["device"]),
-            host=HostFacts(**shard.manifest["host"]),
-            version=str(shard.manifest["software"]["avpenet"]),
-            timing=Timing(**shard.manifest["timing"]),
-        )
-        for shard in shards
-    ]
+    entries = {shard.shard: shard.entry for shard in shards if shard.entry is not None}
     return MergedShards(
-        entries,
-        [ReadFile("shard", manifest_path(shard_output(out, shard.shard)).name, shard.sha256) for shard in shards],
-        entries[0].host,
+        list(entries.values()),
+        [
+            ReadFile("shard", manifest_path(shard_output(out, shard)).name, entry.sha256)
+            for shard, entry in entries.items()
+        ],
+        next(iter(entries.values())).host,
         dict(shards[0].manifest["software"]),
     )

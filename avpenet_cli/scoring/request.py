@@ -11,8 +11,30 @@ from avpenet_cli.settings import RunSettings
 from avpenet_cli.weights import WeightsEntry
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What the files of an output have beside scores; the same whether one run writes them or a merge of shards.
+
+    Attributes:
+        recorded_at: where the recordings' times come from; see `recorded_at.start_times`.
+        subjects: a table of recordings and subjects, for a table of subjects.
+        baseline: `quiet` for the columns `change` and `change_se`.
+        calibration: site.json of `avpenet calibrate`, for the columns `calibrated`, `interval_lo`, `interval_hi` and
+            `abstained`.
+        csv_bom: begin CSV files with a byte order mark, by which Excel recognises UTF-8.
+        embeddings: also write the segments' embeddings to this .parquet file beside `out`; see `scoring.embeddings`.
+    """
+
+    recorded_at: str | None = None
+    subjects: Path | None = None
+    baseline: Literal["quiet"] | None = None
+    calibration: Path | None = None
+    csv_bom: bool = False
+    embeddings: Path | None = None
+
+
 @dataclass(frozen=True)
-class ScoreRequest:
+class ScoreRequest(OutputOptions):
     """The request for one run.
 
     Attributes:
@@ -23,13 +45,6 @@ class ScoreRequest:
         pseudonymised: the recordings' names are pseudonyms, so no other name may appear in any output.
         overwrite: start over, whatever `out` and its journal contain.
         prune: drop from `out` what is no longer among the inputs or can no longer be read.
-        recorded_at: where the recordings' times come from; see `recorded_at.start_times`.
-        subjects: a table of recordings and subjects, for a table of subjects.
-        baseline: `quiet` for the columns `change` and `change_se`.
-        calibration: site.json of `avpenet calibrate`, for the columns `calibrated`, `interval_lo`, `interval_hi` and
-            `abstained`.
-        csv_bom: begin CSV files with a byte order mark, by which Excel recognises UTF-8.
-        embeddings: also write the segments' embeddings to this .parquet file beside `out`; see `scoring.embeddings`.
         digests: read every scored file once more, for its SHA-256 in the manifest.
         command: the command line, for the manifest; without paths.
         part_of: all recordings, where `inputs` are one shard of them and may be none: tables are matched to all.
@@ -42,12 +57,6 @@ class ScoreRequest:
     pseudonymised: bool = False
     overwrite: bool = False
     prune: bool = False
-    recorded_at: str | None = None
-    subjects: Path | None = None
-    baseline: Literal["quiet"] | None = None
-    calibration: Path | None = None
-    csv_bom: bool = False
-    embeddings: Path | None = None
     digests: bool = True
     command: str = ""
     part_of: Inputs | None = None
@@ -56,3 +65,20 @@ class ScoreRequest:
     def collection(self) -> Inputs:
         """All recordings, whether or not this run scores only one shard of them."""
         return self.part_of or self.inputs
+
+
+@dataclass(frozen=True)
+class MergeRequest(OutputOptions):
+    """The request for one merge of shards.
+
+    Attributes:
+        out: the table that `score --shard` was given.
+        prune: leave out what the table or a shard holds and the plan no longer has, or what can no longer be read.
+        command, private_command: the command line, for the manifest; the one of shards with names, the other of shards
+            with pseudonyms.
+    """
+
+    out: Path
+    prune: bool = False
+    command: str = ""
+    private_command: str = ""

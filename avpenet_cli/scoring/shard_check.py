@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avpenet_cli.errors import OutputError, OutputLockedError
+from avpenet_cli.errors import OutputError, OutputLockedError, SettingsError
 from avpenet_cli.phrasing import plural
+from avpenet_cli.runs.host import HostFacts
 from avpenet_cli.runs.journal import journal_path
 from avpenet_cli.runs.journal_source import JournalSource, opened_source
 from avpenet_cli.runs.lock import lock_holder
 from avpenet_cli.runs.manifest import manifest_path
-from avpenet_cli.settings import describe_differences
+from avpenet_cli.runs.manifest_entries import ShardEntry, Timing
+from avpenet_cli.settings import describe_differences, from_dict
 from avpenet_cli.shards.plan import ShardPlan
 from avpenet_cli.shards.problems import NOT_STARTED, ShardProblem, foreign_files, refusal
 from avpenet_cli.shards.shard import Shard, shard_file, shard_output
@@ -33,7 +35,7 @@ class FinishedShard:
         keys: of its recordings by the plan.
         finished: when its latest run ended, as its journal states it; tells whether it has run since.
         manifest: without its recordings; empty where the shard has none.
-        sha256: of the file of the manifest, hexadecimal.
+        entry: what the manifest of the merged table states of it; None where it has no recordings.
         paths: of the recordings by their keys; without those of pseudonyms.
         reused: keys of the recordings that an earlier run of the shard had scored.
         dropped: names of recordings that it holds and the plan no longer has.
@@ -43,7 +45,7 @@ class FinishedShard:
     keys: frozenset[str]
     finished: str = ""
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    sha256: str = ""
+    entry: ShardEntry | None = None
     paths: Mapping[str, Path] = field(default_factory=dict)
     reused: frozenset[str] = frozenset()
     dropped: tuple[str, ...] = ()
@@ -123,7 +125,7 @@ class _Check:
             raise ShardProblem("was interrupted before it wrote its table", "unfinished")
         if not keys:
             return FinishedShard(shard, keys, finished, dropped=dropped)
-        manifest, sha256 = _read_manifest(shard_output(self._out, shard), finished)
+        manifest, entry = _read_manifest(shard, shard_output(self._out, shard), len(keys), finished)
         self._check_embeddings(shard, manifest)
         by_name = {item.name: key for key, item in source.inputs.items()}
         again = (by_name.get(entry["recording"]) for entry in manifest.pop("recordings") if entry["from_earlier_run"])
@@ -132,7 +134,7 @@ class _Check:
             keys,
             finished,
             manifest,
-            sha256,
+            entry,
             {key: item.path for key, item in source.inputs.items() if item.path is not None and key in keys},
             frozenset(key for key in again if key is not None),
             dropped,
@@ -163,19 +165,28 @@ class _Check:
             raise ShardProblem(f"was scored without --embeddings {self._embeddings}", "unfinished")
 
 
-def _read_manifest(output: Path, finished: str) -> tuple[dict[str, Any], str]:
-    """The manifest of the run that the journal states, and its digest."""
+def _read_manifest(shard: Shard, output: Path, recordings: int, finished: str) -> tuple[dict[str, Any], ShardEntry]:
+    """The manifest of the run that the journal states, and what the merged table's manifest states of it."""
     path = manifest_path(output)
     try:
         content = path.read_bytes()
         manifest = json.loads(content)
-        facts = manifest["table"]["file"], manifest["timing"]["finished"]
-        if not {"weights", "preprocessing", "settings", "software", "device", "host", "recordings"} <= manifest.keys():
+        owner = manifest["table"]["file"]
+        entry = ShardEntry(
+            shard=str(shard),
+            sha256=hashlib.sha256(content).hexdigest(),
+            recordings=recordings,
+            device=str(manifest["device"]),
+            host=from_dict(HostFacts, manifest["host"], path.name),
+            version=str(manifest["software"]["avpenet"]),
+            timing=from_dict(Timing, manifest["timing"], path.name),
+        )
+        if not {"weights", "preprocessing", "settings", "recordings"} <= manifest.keys():
             raise ValueError
     except FileNotFoundError:
         raise ShardProblem(f"has lost its manifest {path.name}", "unfinished") from None
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, SettingsError):
         raise ShardProblem(f"has a manifest that cannot be read, {path.name}", "unfinished") from None
-    if facts != (output.name, finished):
+    if (owner, entry.timing.finished) != (output.name, finished):
         raise ShardProblem(f"has a manifest of another run, {path.name}", "unfinished")
-    return manifest, hashlib.sha256(content).hexdigest()
+    return manifest, entry

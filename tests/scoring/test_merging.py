@@ -20,8 +20,8 @@ from avpenet_cli.runs.callbacks import RunCallbacks
 from avpenet_cli.runs.history_chain import read_chain
 from avpenet_cli.runs.journal import Journal, journal_path
 from avpenet_cli.runs.lock import output_lock
-from avpenet_cli.scoring.merging import MergeRequest, merge_scores
-from avpenet_cli.scoring.request import ScoreRequest
+from avpenet_cli.scoring.merging import merge_scores
+from avpenet_cli.scoring.request import MergeRequest, ScoreRequest
 from avpenet_cli.verification.run import verify_files
 from tests.support.shard_runs import FAILED, made_up, make_recordings, plan, requested, run, run_shard, settings_of
 
@@ -70,7 +70,7 @@ class Sharded:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files but locks, and but a journal that holds nothing."""
+    """All files but locks."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -308,6 +308,31 @@ def test_versions_that_differ_are_said(sharded: Sharded) -> None:
     lines = Lines()
     merge_scores(MergeRequest(sharded.out), lines)
     assert any("different versions of torch" in line and "shard 2 of 3 with 0.1" in line for line in lines.lines)
+
+
+def test_manifest_with_facts_of_a_later_version_is_read_and_one_without_facts_is_not(sharded: Sharded) -> None:
+    path = sharded.shards / "2-of-3.run.json"
+    stated = json.loads(path.read_text())
+    path.write_text(json.dumps(stated | {"host": {}}))
+    assert "shard 2 of 3 has a manifest that cannot be read, 2-of-3.run.json" in sharded.refused(ShardsUnfinishedError)
+    path.write_text(json.dumps(stated | {"host": stated["host"] | {"accelerators": 2}}))
+    merge_scores(MergeRequest(sharded.out))
+    assert manifest(sharded.out)["shards"][1]["host"] == stated["host"]
+
+
+@pytest.mark.parametrize("pseudonymised", [False, True])
+def test_times_of_shards_that_the_merge_has_not_are_said(tmp_path: Path, pseudonymised: bool) -> None:
+    recordings = make_recordings(tmp_path, ["a.wav"], pseudonyms=pseudonymised)
+    shards, default = ("container", "none") if pseudonymised else ("none", "container")
+    request = requested(tmp_path / "scores.csv", recordings, pseudonymised=pseudonymised, recorded_at=shards)
+    run_shard(request, 1, 1)
+    lines, kept = Lines(), Lines()
+    merge_scores(MergeRequest(request.out), lines)
+    assert lines.lines == [
+        f"recorded_at of shards: {shards}; of this merge: {default}; give --recorded-at again to keep it"
+    ]
+    merge_scores(MergeRequest(request.out, recorded_at=shards), kept)
+    assert not kept.lines
 
 
 def test_no_name_is_written_under_pseudonyms(tmp_path: Path) -> None:
