@@ -11,6 +11,8 @@ NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 NOT_COMPUTABLE = "not computable"
 UNKNOWN = "unknown"
+_BRIEF_S = 6.0
+"""Shorter is 0.0 or 0.1 minutes."""
 
 # Control characters of the writing direction would reorder the rest of a table's row.
 _DIRECTION_MARKS = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C])
@@ -81,6 +83,11 @@ def duration(seconds: float | None) -> str:
     parts = [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(hours or minutes)
     parts.append(f"{rest:.0f} s" if parts else f"{rest:.1f} s")
     return sign + " ".join(part.replace(" ", NO_BREAK_SPACE) for part in parts)
+
+
+def taken_time(seconds: float) -> str:
+    """What a run took: 5.9 as "5.9 s", longer as "0.1 min", for logs and messages, which programs search."""
+    return f"{seconds:.1f} s" if seconds < _BRIEF_S else f"{seconds / 60:.1f} min"
 
 
 def clock(seconds: float | None) -> str:

@@ -24,6 +24,7 @@ from avpenet_cli.cli.prepare import last_line
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.cli.totals_summary import totals_summary
 from avpenet_cli.errors import ExitCode, SettingsError
+from avpenet_cli.phrasing import taken_time
 
 
 def merge(
@@ -115,5 +116,5 @@ def _merge_store(
 
         result = merge_store(StoreMergeRequest(out, ratings, subjects, prune, command), callbacks)
         code = ExitCode.SOME_FAILED if result.failed else ExitCode.OK
-        callbacks.summary(f"{last_line(result)}; in {(time.monotonic() - started) / 60:.1f} min", code)
+        callbacks.summary(f"{last_line(result)}; in {taken_time(time.monotonic() - started)}", code)
     return code

@@ -13,7 +13,7 @@ from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import Debug, Quiet, Recursive
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
-from avpenet_cli.phrasing import plural
+from avpenet_cli.phrasing import plural, taken_time
 from avpenet_cli.shards.shard import Shard
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def prepare(
             failed = sum(1 for recording in recordings if recording.failure is not None)
             line = _shard_line(part, recordings, failed)
         code = ExitCode.SOME_FAILED if failed else ExitCode.OK
-        callbacks.summary(f"{line}; in {(time.monotonic() - started) / 60:.1f} min", code)
+        callbacks.summary(f"{line}; in {taken_time(time.monotonic() - started)}", code)
     return code
 
 

@@ -150,11 +150,11 @@ def score(
         wanted_baseline = named_baseline(baseline)
         part = None if shard is None else Shard.parse(shard)
         settings = read_settings(RunSettings, config, options)
-        inputs = collect(paths or [], files_from, recursive, pseudonymise)
         if part is not None and out is None:
             raise SettingsError("--shard without --out", "name the table that the shards make, e.g. --out scores.csv")
         if plan and not dry_run:
             raise SettingsError("--plan is for --dry-run", "add --dry-run, or leave --plan out")
+        inputs = collect(paths or [], files_from, recursive, pseudonymise)
         if dry_run:
             from avpenet_cli.cli.dry_run import print_inputs
 

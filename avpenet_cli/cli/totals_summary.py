@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from avpenet_cli.phrasing import plural
+from avpenet_cli.phrasing import plural, taken_time
 from avpenet_cli.records import Modalities
 
 if TYPE_CHECKING:
     from avpenet_cli.runs.manifest import Totals
-
-
-_BRIEF_S = 6.0
-"""Shorter is 0.0 or 0.1 minutes."""
 
 
 def totals_summary(totals: Totals, taken_s: float, verb: str = "scored") -> tuple[str, dict[str, Any]]:
@@ -20,10 +16,9 @@ def totals_summary(totals: Totals, taken_s: float, verb: str = "scored") -> tupl
     unscorable = totals.segments["unscorable"]
     kinds = [f"{totals.modalities[kind]} {kind}" for kind in Modalities if totals.modalities[kind]]
     kinds += [f"{unscorable} unscorable"] if unscorable else []
-    taken = f"{taken_s:.1f} s" if taken_s < _BRIEF_S else f"{taken_s / 60:.1f} min"
     line = (
         f"{plural(sum(totals.recordings.values()), 'recording')}, {totals.failed} failed; "
-        f"{totals.seconds['scored'] / 60:.1f} min {verb} in {taken}; "
+        f"{totals.seconds['scored'] / 60:.1f} min {verb} in {taken_time(taken_s)}; "
         f"{plural(sum(totals.segments.values()), 'segment')}{': ' if kinds else ''}{', '.join(kinds)}"
     )
     entry = totals.entry()
