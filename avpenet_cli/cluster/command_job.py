@@ -13,10 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from avpenet_cli.cluster.work import process_command
 from avpenet_cli.errors import ExitCode
+
+if TYPE_CHECKING:
+    from submitit.core.utils import DelayedSubmission
 
 STOP_PATIENCE_S = 90.0
 """A run that is asked to stop finishes what it computes; after this it is killed, and resumes from its journal."""
@@ -38,13 +41,7 @@ class CommandJob:
 
     def __init__(self, arguments: list[str], written: str | None = None) -> None:
         self.arguments, self.written = list(arguments), written
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"arguments": self.arguments, "written": self.written}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+        self._process: subprocess.Popen[bytes] | None = None  # only while it runs: a job that is pickled has none
 
     def __call__(self) -> int:
         """Run the command; the job fails with its exit code where that says more than that recordings failed.
@@ -68,7 +65,7 @@ class CommandJob:
             sys.exit(code)
         return code
 
-    def checkpoint(self) -> Any:
+    def checkpoint(self) -> DelayedSubmission:
         """End the run, which resumes when the job is started again; submitit calls this in a signal handler."""
         from submitit.core.utils import DelayedSubmission
 
