@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperArgument
 
 from avpenet_cli.cli.options import Debug, Quiet
-from avpenet_cli.cli.reporter import run_callbacks
+from avpenet_cli.cli.reporter import Reporter, run_callbacks
 from avpenet_cli.errors import ExitCode, OutputError, SettingsError
 from avpenet_cli.phrasing import plural
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from avpenet_cli.cluster.work import ShardedWork
 
 _SHARDS = 16
-_OF_MERGE = {"score": {"subjects", "baseline", "calibration", "csv_bom"}, "prepare": set[str]()}
+_FOR_MERGE_ONLY = {"score": {"subjects", "baseline", "calibration", "csv_bom"}, "prepare": set[str]()}
 """Options that need all recordings."""
-_OF_BOTH = {
+_FOR_MERGE_TOO = {
     "score": {"recorded_at", "embeddings", "prune", "quiet", "debug"},
     "prepare": {"ratings", "subjects", "prune", "quiet", "debug"},
 }
 """Options that the merge has as well."""
-_FILES = frozenset({"files_from", "config", "subjects", "calibration", "ratings"})
+_FILE_OPTIONS = frozenset({"files_from", "config", "subjects", "calibration", "ratings"})
 _REFUSED = {
     "shard": "each job gets its own",
     "overwrite": "a job that is started again would start over; to do that, remove the folder .shards",
@@ -104,11 +104,8 @@ def submit(
 ) -> int:
     """Score in shards as jobs, and merge them; jobs that are stopped, preempted or lost resume.
 
-    Everything after -- is the command that would do it on one machine. Follow a table with avpenet status OUT.
+    Everything after -- is the command that would do it on one machine. Follow the jobs with avpenet status OUT.
     """
-    run = _ENGINES.get(engine)
-    if run is None and engine != "ray":
-        raise SettingsError(f"--engine {engine}: no such engine", "use slurm, local or ray")
     slurm = {
         "time": time,
         "partition": partition,
@@ -119,16 +116,9 @@ def submit(
         "cpus": cpus,
         "sbatch": sbatch,
     }
-    given = [name for name, value in slurm.items() if value not in (None, [])]
-    if given and engine != "slurm":
-        raise SettingsError(f"--{given[0]} is for --engine slurm", f"leave it out with --engine {engine}")
-    of_ray = [name for name, value in {"address": address, "actors": actors}.items() if value is not None]
-    if of_ray and engine != "ray":
-        raise SettingsError(f"--{of_ray[0]} is for --engine ray", f"leave it out with --engine {engine}")
-    if run is None:
-        of_shards = {"array": array, "jobs": jobs, "dry-run": dry_run or None, "quiet": quiet or None}
-        if others := [name for name, value in of_shards.items() if value is not None]:
-            raise SettingsError(f"--{others[0]} is not for --engine ray", "give score's own options after --")
+    shards = {"array": array, "jobs": jobs, "dry-run": dry_run, "quiet": quiet}
+    _check_engine(engine, slurm, {"address": address, "actors": actors}, shards)
+    if engine == "ray":
         return _ray(context, command, address, actors)
     parsed = parse_command(context, command)
     work = _sharded_work(parsed, array)
@@ -137,7 +127,22 @@ def submit(
             print(shlex.join(["avpenet", *arguments]))
         return ExitCode.OK
     _check_files(parsed)
-    return run(work, parsed, EngineOptions(jobs, quiet, debug, slurm))
+    return _SHARD_ENGINES[engine](work, parsed, EngineOptions(jobs, quiet, debug, slurm))
+
+
+def _check_engine(engine: str, slurm: dict[str, Any], ray: dict[str, Any], shards: dict[str, Any]) -> None:
+    """Raise where there is no such engine, or where an option was given that it does not have."""
+    if engine not in {*_SHARD_ENGINES, "ray"}:
+        raise SettingsError(f"--engine {engine}: no such engine", "use slurm, local or ray")
+    for owner, options in (("slurm", slurm), ("ray", ray)):
+        if engine != owner and (name := _first_set(options)):
+            raise SettingsError(f"--{name} is for --engine {owner}", f"leave it out with --engine {engine}")
+    if engine == "ray" and (name := _first_set(shards)):
+        raise SettingsError(f"--{name} is not for --engine ray", "give score's own options after --")
+
+
+def _first_set(options: Mapping[str, Any]) -> str | None:
+    return next((name for name, value in options.items() if value not in (None, [], False)), None)
 
 
 def parse_command(context: typer.Context, words: Sequence[str], refused: Mapping[str, str] = _REFUSED) -> typer.Context:
@@ -175,7 +180,7 @@ def _check_files(parsed: typer.Context) -> None:
     by the merge."""
     for parameter in parsed.command.params:
         value = parsed.params.get(parameter.name or "")
-        if parameter.name in _FILES and value is not None and not Path(value).is_file():
+        if parameter.name in _FILE_OPTIONS and value is not None and not Path(value).is_file():
             raise SettingsError(f"{parameter.opts[0]} {value}: no such file", "correct its name")
     if weights := parsed.params.get("weights"):
         from avpenet_cli.weights import find
@@ -215,9 +220,9 @@ def _sharded_work(parsed: typer.Context, array: int | None) -> ShardedWork:
             inputs += map(str, values)
             continue
         words = [word for item in values for word in _option(parameter, item)]
-        if parameter.name not in _OF_MERGE[name]:
+        if parameter.name not in _FOR_MERGE_ONLY[name]:
             options += words
-        if parameter.name in _OF_MERGE[name] | _OF_BOTH[name]:
+        if parameter.name in _FOR_MERGE_ONLY[name] | _FOR_MERGE_TOO[name]:
             merge_options += words
     private = parsed.params.get("pseudonymise") is not None
     return ShardedWork(name, out, count, tuple(options), tuple(inputs), tuple(merge_options), private)
@@ -244,23 +249,23 @@ def _slurm(work: ShardedWork, parsed: typer.Context, options: EngineOptions) -> 
     from avpenet_cli.cluster.slurm import SlurmOptions, parse_minutes, submit_to_slurm
     from avpenet_cli.cluster.work import jobs_folder
 
-    given = options.slurm
+    slurm = options.slurm
     others: dict[str, str | bool] = {
-        name: given[name] for name in ("partition", "account", "qos", "mem") if given[name] is not None
+        name: slurm[name] for name in ("partition", "account", "qos", "mem") if slurm[name] is not None
     }
-    for text in given["sbatch"] or []:
+    for text in slurm["sbatch"] or []:
         name, has_value, value = text.lstrip("-").partition("=")
         others[name] = value if has_value else True
     record = submit_to_slurm(
         work,
-        SlurmOptions(parse_minutes(given["time"] or "4:00:00"), options.jobs, given["cpus"], given["gres"], others),
+        SlurmOptions(parse_minutes(slurm["time"] or "4:00:00"), options.jobs, slurm["cpus"], slurm["gres"], others),
     )
     if not options.quiet:
         out, log = shlex.quote(str(work.out)), jobs_folder(work.out)
         print(f"shards:  job {record.array_job}, {plural(work.count, 'task')}; task 0 is shard 1")
         print(f"merge:   job {record.merge_job}, when no shard runs or waits any more")
         print(f"logs:    {log}")
-        print("follow:  " + (f"avpenet status {out}; " if _is_of_score(parsed) else "") + "squeue --me")
+        print(f"follow:  avpenet status {out}; squeue --me")
         print(f"cancel:  scancel {record.array_job} {record.merge_job}")
         print("resume:  the same command again")
     return ExitCode.OK
@@ -275,9 +280,7 @@ def _local(work: ShardedWork, parsed: typer.Context, options: EngineOptions) -> 
         else:
             local = default_options(_workers(parsed), use_gpus=parsed.params.get("device") in (None, "auto", "cuda"))
         code = run_locally(work, local, callbacks)
-        where = "avpenet status" if _is_of_score(parsed) else "its store.json"
-        failed = f"; recordings failed, see {where}" if code else ""
-        callbacks.summary(f"{plural(work.count, 'shard')} merged into {work.out}{failed}", code)
+        _summarise(work, code, callbacks)
     return code
 
 
@@ -306,9 +309,12 @@ def _workers(parsed: typer.Context) -> int:
     return int(text) if text.isdecimal() else 10_000
 
 
-def _is_of_score(parsed: typer.Context) -> bool:
-    """Whether the work is a table; `avpenet status` knows no stores."""
-    return parsed.command.name == "score"
+def _summarise(work: ShardedWork, code: ExitCode, callbacks: Reporter) -> None:
+    failed = "; recordings failed, see avpenet status" if code else ""
+    callbacks.summary(f"{plural(work.count, 'shard')} merged into {work.out}{failed}", code)
 
 
-_ENGINES: dict[str, Callable[[ShardedWork, typer.Context, EngineOptions], int]] = {"slurm": _slurm, "local": _local}
+_SHARD_ENGINES: dict[str, Callable[[ShardedWork, typer.Context, EngineOptions], int]] = {
+    "slurm": _slurm,
+    "local": _local,
+}
