@@ -344,7 +344,7 @@ def test_shards_of_a_store_merge_into_the_store_of_one_run(
     assert "shard 2 of 2: " in answer.last_line
     assert "avpenet merge finishes the store when all shards are prepared" in answer.last_line
     answer = avpenet_here("merge", store)
-    assert answer.code == 1
+    assert answer.code == 4
     assert "shard 1 of 2 was not started; give the command of these again: --shard 1/2" in answer.last_line
     # Another process, which this one finds at work.
     with _under_way(archive.command("--shard", "1/2", store=store)) as process:

@@ -166,9 +166,9 @@ def _beside(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words", "code"),
     [
-        (_remove, "shard 2 of 3 was not started; give the command of these again: --shard 2/3", ExitCode.SOME_FAILED),
-        (_edit(finished=False), "shard 2 of 3 was interrupted; give the command of", ExitCode.SOME_FAILED),
-        (_forget_recordings, r"shard 2 of 3 has (\d) of \1 recordings? to do, such as \d", ExitCode.SOME_FAILED),
+        (_remove, "shard 2 of 3 was not started; give the command of these again: --shard 2/3", ExitCode.NOT_PASSED),
+        (_edit(finished=False), "shard 2 of 3 was interrupted; give the command of", ExitCode.NOT_PASSED),
+        (_forget_recordings, r"shard 2 of 3 has (\d) of \1 recordings? to do, such as \d", ExitCode.NOT_PASSED),
         (_other_quality, "shard 2 of 3 has other settings: jpeg_quality was 95, now 80; remove", ExitCode.USAGE),
         (_copy_of_another, r"shard 2 of 3 has the record of shard 3 of 3, 2-of-3.json; remove", ExitCode.USAGE),
         (_damage, r"shard 2 of 3 cannot be read: .*2-of-3.json is damaged, or of another version", ExitCode.USAGE),
