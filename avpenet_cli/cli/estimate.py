@@ -50,7 +50,7 @@ def print_estimate(
     busy = os.getloadavg()[0] / cores
     callbacks.info("scoring pieces of the recordings to see how fast this machine is")
     sample = measure_sample(recordings, weights, run, callbacks)
-    model = fit(sample.pieces, sample.start)
+    model = fit(sample.pieces, sample.startup)
     sized = [recording.sized for recording in recordings]
     counts = [count for count in SHARD_COUNTS if count <= len(sized)] if shard is None else [shard.count]
     on_cpu = sample.device == "cpu"
@@ -64,7 +64,7 @@ def print_estimate(
         "",
         *_table(estimates),
         "",
-        *_suppositions(sample, busy),
+        *_assumptions(sample, busy),
     ]
     console = Console() if Console().is_terminal else Console(width=10_000)
     for line in lines:
@@ -133,9 +133,9 @@ def _table(estimates: list[ShardEstimate]) -> list[str]:
     return lines
 
 
-def _suppositions(sample: SpeedSample, busy: float) -> list[str]:
+def _assumptions(sample: SpeedSample, busy: float) -> list[str]:
     lines = [
-        "This supposes that each shard has a machine like this one to itself, that the archive can be read as fast as",
+        "This assumes that each shard has a machine like this one to itself, that the archive can be read as fast as",
         "said, and that nothing is scored yet. The range is that of the pieces above, not of other machines or nights.",
         f"Memory of a run with one worker: {sample.peak_mib / 1024:.1f} GiB at its peak here.",
     ]

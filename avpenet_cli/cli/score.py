@@ -85,7 +85,7 @@ def score(
         str | None,
         typer.Option(
             metavar="K/N",
-            help="Score only part K of N of the recordings, into a folder beside OUT; avpenet merge unites the parts.",
+            help="Score only part K of N of the recordings, into a folder beside OUT; avpenet merge joins the parts.",
         ),
     ] = None,
     overwrite: Annotated[

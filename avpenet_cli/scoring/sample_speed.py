@@ -60,7 +60,7 @@ class SpeedSample:
 
     Attributes:
         pieces: at least one.
-        start: what a run takes before its first recording: loading the libraries and the networks.
+        startup: what a run takes before its first recording: loading the libraries and the networks.
         taken_s: seconds by the clock, all together.
         peak_mib: largest memory of this process, MiB; its decoders take more.
         device, precision: what computed.
@@ -70,7 +70,7 @@ class SpeedSample:
     """
 
     pieces: tuple[MeasuredPiece, ...]
-    start: Cost
+    startup: Cost
     taken_s: float
     peak_mib: float
     device: str
@@ -106,7 +106,7 @@ def measure_sample(
     settings = resolve_settings(settings)
     scorer = Scorer(load_network_for(weights, settings, callbacks), settings, callbacks)
     # What loaded before, the program itself, counts by the CPU seconds that it took.
-    start = Cost(time.monotonic() - began + cpu_began, time.process_time())
+    startup = Cost(time.monotonic() - began + cpu_began, time.process_time())
     length_s = _PIECE_S[scorer.device.type]
     chosen = _choose(recordings, length_s)
     callbacks.set_total(len(chosen))
@@ -129,7 +129,7 @@ def measure_sample(
     workers = plan_workers(settings.workers, len(recordings), scorer.device).workers
     return SpeedSample(
         tuple(sorted(sampler.pieces, key=lambda piece: (piece.name, piece.start_s))),
-        start,
+        startup,
         time.monotonic() - began,
         sampler.peak_mib,
         device_name(scorer.device),
@@ -159,8 +159,8 @@ def _choose(recordings: Sequence[SampleRecording], length_s: float) -> list[tupl
                 break
             wanted_s -= recording_s
     if not any(recording.sized.mpixel_per_s is None for recording in chosen.values()):
-        silent = [recording for recording in ordered if recording.sized.mpixel_per_s is None]
-        chosen |= {(recording.path, 0.0): recording for recording in silent[:1]}
+        audio_only = [recording for recording in ordered if recording.sized.mpixel_per_s is None]
+        chosen |= {(recording.path, 0.0): recording for recording in audio_only[:1]}
     return [(recording, start_s) for (_, start_s), recording in chosen.items()]
 
 

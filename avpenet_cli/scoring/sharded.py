@@ -66,7 +66,7 @@ def report_unmerged_shards(out: Path, callbacks: RunCallbacks) -> None:
     if plan is not None and not journal_path(out).exists():
         callbacks.warning(
             f"{shards_folder(out).name} has {plural(plan.count, 'shard')} of {out.name}, which this run does not use: "
-            "avpenet merge unites them"
+            "avpenet merge joins them"
         )
 
 

@@ -83,20 +83,20 @@ class SpeedModel:
 
     Attributes:
         wall, cpu: for each recorded second.
-        each: for each recording, whatever its length.
-        start: for each run, before its first recording.
+        per_recording: for each recording, whatever its length.
+        startup: for each run, before its first recording.
         spread: relative standard deviation of pieces about the line; None where there are too few to tell.
         pieces: number of pieces.
-        freedom: degrees of freedom of the spread.
+        degrees_of_freedom: of the spread.
     """
 
     wall: Line
     cpu: Line
-    each: Cost
-    start: Cost
+    per_recording: Cost
+    startup: Cost
     spread: float | None
     pieces: int
-    freedom: int
+    degrees_of_freedom: int
 
 
 @dataclass(frozen=True)
@@ -117,24 +117,26 @@ class ShardEstimate:
     bytes_per_s: float
 
 
-def fit(pieces: Sequence[MeasuredPiece], start: Cost) -> SpeedModel:
+def fit(pieces: Sequence[MeasuredPiece], startup: Cost) -> SpeedModel:
     """The costs that fit pieces best.
 
     Args:
         pieces: at least one.
-        start: of a run.
+        startup: of a run.
     """
-    each = Cost(_each(pieces, lambda cost: cost.wall_s), _each(pieces, lambda cost: cost.cpu_s))
-    wall, used = _line(pieces, lambda piece: (piece.cost.wall_s - each.wall_s) / piece.length_s)
-    cpu, _ = _line(pieces, lambda piece: (piece.cost.cpu_s - each.cpu_s) / piece.length_s)
-    freedom = len(pieces) - used
+    per_recording = Cost(
+        _per_recording(pieces, lambda cost: cost.wall_s), _per_recording(pieces, lambda cost: cost.cpu_s)
+    )
+    wall, parameters = _line(pieces, lambda piece: (piece.cost.wall_s - per_recording.wall_s) / piece.length_s)
+    cpu, _ = _line(pieces, lambda piece: (piece.cost.cpu_s - per_recording.cpu_s) / piece.length_s)
+    degrees_of_freedom = len(pieces) - parameters
     # By whichever varies more: the clock also shows what else the machine had to do.
     squares = max(
-        _squares(pieces, wall, lambda piece: (piece.cost.wall_s - each.wall_s) / piece.length_s),
-        _squares(pieces, cpu, lambda piece: (piece.cost.cpu_s - each.cpu_s) / piece.length_s),
+        _squares(pieces, wall, lambda piece: (piece.cost.wall_s - per_recording.wall_s) / piece.length_s),
+        _squares(pieces, cpu, lambda piece: (piece.cost.cpu_s - per_recording.cpu_s) / piece.length_s),
     )
-    spread = math.sqrt(squares / freedom) if freedom > 0 else None
-    return SpeedModel(wall, cpu, each, start, spread, len(pieces), freedom)
+    spread = math.sqrt(squares / degrees_of_freedom) if degrees_of_freedom > 0 else None
+    return SpeedModel(wall, cpu, per_recording, startup, spread, len(pieces), degrees_of_freedom)
 
 
 def _squares(pieces: Sequence[MeasuredPiece], line: Line, rate: Callable[[MeasuredPiece], float]) -> float:
@@ -142,7 +144,7 @@ def _squares(pieces: Sequence[MeasuredPiece], line: Line, rate: Callable[[Measur
     return sum((rate(piece) / expected - 1.0) ** 2 for piece in pieces if (expected := line.of(piece.mpixel_per_s)) > 0)
 
 
-def _each(pieces: Sequence[MeasuredPiece], seconds: Callable[[Cost], float]) -> float:
+def _per_recording(pieces: Sequence[MeasuredPiece], seconds: Callable[[Cost], float]) -> float:
     """What a recording costs beside its seconds, from pieces that were scored twice: whole, and their beginning."""
     rests = [
         (seconds(piece.short_cost) * piece.length_s - seconds(piece.cost) * piece.short_length_s)
@@ -156,24 +158,24 @@ def _each(pieces: Sequence[MeasuredPiece], seconds: Callable[[Cost], float]) -> 
 
 
 def _line(pieces: Sequence[MeasuredPiece], rate: Callable[[MeasuredPiece], float]) -> tuple[Line, int]:
-    """Least squares through the pieces, and how many numbers it took from them."""
+    """Least squares through the pieces, and the number of parameters that were fitted."""
     with_video = [(piece.mpixel_per_s, rate(piece)) for piece in pieces if piece.mpixel_per_s is not None]
-    silent = [rate(piece) for piece in pieces if piece.mpixel_per_s is None]
-    audio = statistics.mean(silent) if silent else 0.0
+    audio_only = [rate(piece) for piece in pieces if piece.mpixel_per_s is None]
+    audio = statistics.mean(audio_only) if audio_only else 0.0
     if not with_video:
         return Line(audio, 0.0, audio), 1
     x, y = (np.array(values, dtype=float) for values in zip(*with_video, strict=True))
-    used = 1 + bool(silent)
-    if not silent:
+    parameters = 1 + bool(audio_only)
+    if not audio_only:
         audio = float(y.mean())  # too much rather than too little
     if len(set(x.tolist())) > 1 and len(x) > 2:
         slope = float(np.cov(x, y, bias=True)[0, 1] / x.var())
         base = float(y.mean() - slope * x.mean())
         if slope > 0 and base >= 0:
-            return Line(base, slope, audio), used + 1
+            return Line(base, slope, audio), parameters + 1
         if slope > 0:
-            return Line(0.0, float(y.mean() / x.mean()), audio), used
-    return Line(float(y.mean()), 0.0, audio), used
+            return Line(0.0, float(y.mean() / x.mean()), audio), parameters
+    return Line(float(y.mean()), 0.0, audio), parameters
 
 
 def estimate_shards(
@@ -204,16 +206,18 @@ def estimate_shards(
             shards[plan.shard].append(plan)
 
         def wall_s(members: Sequence[PlannedRecording]) -> float:
-            return sum(model.each.wall_s + seconds(plan) * model.wall.of(rates[plan.key]) for plan in members)
+            return sum(model.per_recording.wall_s + seconds(plan) * model.wall.of(rates[plan.key]) for plan in members)
 
         longest = max(shards.values(), key=wall_s)
-        longest_s = model.start.wall_s + wall_s(longest) / speedup
+        longest_s = model.startup.wall_s + wall_s(longest) / speedup
         low_s = high_s = None
         if (margin := relative_margin(model, len(longest))) is not None:
             low_s, high_s = longest_s / (1 + margin), longest_s * (1 + margin)
             if cores_at_best:
-                cpu_s = sum(model.each.cpu_s + seconds(plan) * model.cpu.of(rates[plan.key]) for plan in longest)
-                low_s = min(low_s, (model.start.cpu_s + cpu_s / cores_at_best) / (1 + margin))
+                cpu_s = sum(
+                    model.per_recording.cpu_s + seconds(plan) * model.cpu.of(rates[plan.key]) for plan in longest
+                )
+                low_s = min(low_s, (model.startup.cpu_s + cpu_s / cores_at_best) / (1 + margin))
         estimates.append(ShardEstimate(count, longest_s, low_s, high_s, size_bytes / longest_s))
     return estimates
 
@@ -226,15 +230,16 @@ def relative_margin(model: SpeedModel, recordings: int) -> float | None:
     """
     if model.spread is None:
         return None
-    factor = float(stats.t.ppf(0.5 + COVERAGE / 2, model.freedom))
+    factor = float(stats.t.ppf(0.5 + COVERAGE / 2, model.degrees_of_freedom))
     return factor * model.spread * math.sqrt(1 / model.pieces + 1 / max(1, recordings))
 
 
 def total_cpu_s(recordings: Sequence[SizedRecording], model: SpeedModel) -> float:
     """CPU seconds of one run over all recordings."""
     seconds = expected_seconds([recording.planned for recording in recordings])
-    return model.start.cpu_s + sum(
-        model.each.cpu_s + seconds(recording.planned) * model.cpu.of(recording.mpixel_per_s) for recording in recordings
+    return model.startup.cpu_s + sum(
+        model.per_recording.cpu_s + seconds(recording.planned) * model.cpu.of(recording.mpixel_per_s)
+        for recording in recordings
     )
 
 

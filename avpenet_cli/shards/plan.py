@@ -135,7 +135,7 @@ def read_plan(out: Path) -> ShardPlan | None:
         OutputError: the plan is damaged, cannot be read, or is of another output or another version.
     """
     path = plan_path(out)
-    plan = read_document(path, _PLAN, _is_valid, f"remove {path.parent} to start over")
+    plan = read_document(path, _PLAN, _is_valid, f"remove {path}, which the next run of a shard makes again")
     if plan is None:
         return None
     if plan.output != out.name:
@@ -160,7 +160,7 @@ def plan_shards(request: PlanRequest, callbacks: RunCallbacks = NO_CALLBACKS) ->
         Interrupted: the callbacks asked for it.
     """
     make_private_folder(shards_folder(request.out))
-    with _turn(plan_path(request.out), callbacks) as lease:
+    with _plan_lock(plan_path(request.out), callbacks) as lease:
         known = read_plan(request.out)
         if known is not None:
             _check_count(known, request)
@@ -188,7 +188,7 @@ def foresee_plan(request: PlanRequest, callbacks: RunCallbacks = NO_CALLBACKS) -
     return _planned(known, request, callbacks)
 
 
-class _WithoutNews(RunCallbacks):
+class _SilentCallbacks(RunCallbacks):
     """Only stops the run."""
 
     def __init__(self, callbacks: RunCallbacks) -> None:
@@ -199,18 +199,18 @@ class _WithoutNews(RunCallbacks):
 
 
 @contextlib.contextmanager
-def _turn(path: Path, callbacks: RunCallbacks) -> Iterator[Lease]:
+def _plan_lock(path: Path, callbacks: RunCallbacks) -> Iterator[Lease]:
     """The lock of the plan, which another run holds only while it reads the headers of new recordings."""
-    told = callbacks
+    lock_callbacks = callbacks
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                lease = stack.enter_context(output_lock(path, told))
+                lease = stack.enter_context(output_lock(path, lock_callbacks))
                 break
             except OutputLockedError as error:
-                if told is callbacks:
+                if lock_callbacks is callbacks:
                     callbacks.info(f"waiting: {error.message}")
-                    told = _WithoutNews(callbacks)
+                    lock_callbacks = _SilentCallbacks(callbacks)
                 callbacks.check_stop()
                 time.sleep(_POLL_S)
         yield lease

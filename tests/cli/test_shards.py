@@ -269,7 +269,7 @@ def test_shards_and_runs_over_all_inputs_know_of_each_other(
 ) -> None:
     out = sharded.copied(tmp_path)
     whole = avpenet_here("score", sharded.archive / "broken.mp4", "--out", out, "--weights", "untrained")
-    assert "scores.shards has 2 shards of scores.csv, which this run does not use: avpenet merge unites" in whole.err
+    assert "scores.shards has 2 shards of scores.csv, which this run does not use: avpenet merge joins" in whole.err
     (shard,) = (n for n in (1, 2) if "cry.mp4" in recordings_of(f"{n}-of-2", sharded.folder))
     shutil.copy(tmp_path / f"scores.shards/{shard}-of-2.csv.journal", tmp_path / "scores.csv.journal")
     again = avpenet_here(*command(sharded.archive, out, f"{shard}/2"))

@@ -219,13 +219,15 @@ def _cut(text: str) -> str:
 )
 def test_damaged_plan_is_refused(damage: Callable[[str], str], archive: Path) -> None:
     request = requested(archive)
-    plan_shards(request)
+    plan = plan_shards(request)
     path = plan_path(request.out)
     damaged = damage(path.read_text())
     path.write_text(damaged)
-    with pytest.raises(OutputError, match=r"plan\.json is damaged, or of another version of avpenet; remove .*shards"):
+    with pytest.raises(OutputError, match=r"is damaged, or of another version of avpenet; remove .*plan\.json, which"):
         plan_shards(request)
     assert path.read_text() == damaged
+    path.unlink()
+    assert plan_shards(request) == plan
 
 
 def test_shards_of_a_table_with_another_suffix_are_refused(archive: Path) -> None:
