@@ -36,10 +36,13 @@ class BatchKind:
         launch: starts one batch.
         batch_size: largest number of arrays in a batch. The batch always has this size, so that the result for an
             array depends neither on how many others there are nor on which.
+        release: gives up the GPU memory that is kept between batches, a graph's for example; returns whether there was
+            any. Called in the service's thread while the device is idle; the next batch takes memory anew.
     """
 
     launch: Launch
     batch_size: int
+    release: Callable[[], bool] | None = None
 
 
 @dataclass
@@ -89,7 +92,8 @@ class BatchingService:
     No request waits for others to come: a batch starts as soon as the device is free, with what is there, and what
     comes while it runs makes up the next one. While a batch runs, the next is started only if it is full.
 
-    A batch for which the GPU's memory runs out is halved, and so are all of its kind after it. Any other error reaches
+    A batch for which the GPU's memory runs out is halved, and so are all of its kind after it; what other kinds keep
+    between batches is released, so that the kinds come to sizes that fit beside each other. Any other error reaches
     only those whose own arrays cause it.
 
     Args:
@@ -229,9 +233,8 @@ class BatchingService:
         """Run it in two halves where memory ran out, otherwise request by request, to see whose arrays fail."""
         batch.finish = None
         if isinstance(error, torch.OutOfMemoryError):
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            if batch.size == 1:
+            released = self._release_memory()
+            if batch.size == 1 and not released:
                 _fail([item.request.future for item in batch.items], EnvironmentUnavailableError(*NO_MEMORY))
                 return
             self._halve(batch)
@@ -244,9 +247,18 @@ class BatchingService:
         with self._changed:
             self._queues[batch.key].extendleft(reversed(batch.items))
 
+    def _release_memory(self) -> bool:
+        """Give up all GPU memory that is kept between batches; returns whether a batch has any chance more now."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # a batch of another kind may still use its memory
+        released = [kind.release() for kind in self._kinds.values() if kind.release is not None]
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return any(released)
+
     def _halve(self, batch: _Batch) -> None:
         kind = batch.key[0]
-        before, now = self._sizes[kind], batch.size // 2
+        before, now = self._sizes[kind], max(1, batch.size // 2)
         if now < before:
             self._sizes[kind] = now
             if self._on_halved is not None:

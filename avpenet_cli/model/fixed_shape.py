@@ -122,6 +122,16 @@ class FixedShape:
         result = self._function(*(part.to(self._device) for part in host)).cpu().numpy()[: len(items)]
         return lambda: result
 
+    def release(self) -> bool:
+        """Give up the memory of its graphs, which nothing else can use meanwhile; returns whether there was any.
+
+        The device must be idle. Results that nobody has taken yet stay good.
+        """
+        held = any(buffers.inputs for buffers in self._buffers.values())
+        self._buffers.clear()
+        self._last = None
+        return held
+
     @torch.inference_mode()
     def compute(self) -> None:
         """Compute what was last launched once more, without copying anything: for timing."""

@@ -95,9 +95,9 @@ class SharedNetwork(Network):
         self._cascade = new_cascade(self.description.preprocessing.face, self.device, fixed_shapes=True)
         self._service = BatchingService(
             {
-                "faces": BatchKind(self.faces.launch, run.batch_size),
-                "audio": BatchKind(self.audio.launch, AUDIO_BATCH),
-                "segments": BatchKind(self.segments.launch, SEGMENT_BATCH),
+                "faces": BatchKind(self.faces.launch, run.batch_size, self.faces.release),
+                "audio": BatchKind(self.audio.launch, AUDIO_BATCH, self.audio.release),
+                "segments": BatchKind(self.segments.launch, SEGMENT_BATCH, self.segments.release),
                 "samples": BatchKind(self._sample, 1),
                 "frames": BatchKind(self._detect, FRAME_BATCH),
                 "tracked frames": BatchKind(self._measure, FRAME_BATCH),

@@ -152,6 +152,44 @@ def test_no_memory_for_a_single_array_is_an_error_with_a_remedy_and_not_the_end(
     assert _first(service.submit("double", _numbers(3))) == [6.0]
 
 
+class Device:
+    """So much memory, shared by kinds of work that keep theirs between batches, as graphs do."""
+
+    def __init__(self, memory: int) -> None:
+        self.memory = memory
+        self.kept: dict[str, int] = {}
+
+    def kind(self, name: str, batch_size: int, per_array: int) -> BatchKind:
+        def launch(arrays: Sequence[np.ndarray], size: int) -> Finish:
+            self.kept.pop(name, None)
+            if sum(self.kept.values()) + size * per_array > self.memory:
+                raise torch.OutOfMemoryError("out of memory")
+            self.kept[name] = size * per_array
+            return lambda: list(arrays)
+
+        return BatchKind(launch, batch_size, lambda: self.kept.pop(name, None) is not None)
+
+
+def test_one_kind_does_not_keep_memory_from_another(services: Service) -> None:
+    """The first kind's batch takes nearly all memory; a GPU stopped the run because the second found none."""
+    device = Device(100)
+    service = services({"faces": device.kind("faces", 64, 1), "audio": device.kind("audio", 16, 5)})
+    for _ in range(8):
+        assert _first(service.submit("faces", _numbers(1, 2))) == [1.0, 2.0]
+        assert _first(service.submit("audio", _numbers(3))) == [3.0]
+    sizes = service.batch_size("faces"), service.batch_size("audio")
+    assert len(device.kept) == 2, "both fit beside each other in the end, without being made anew for every batch"
+    assert sizes == (32, 8)
+
+
+def test_memory_for_a_single_array_is_taken_from_another_kind(services: Service) -> None:
+    device = Device(100)
+    service = services({"faces": device.kind("faces", 60, 1), "samples": device.kind("samples", 1, 100)})
+    for _ in range(3):
+        assert _first(service.submit("faces", _numbers(1))) == [1.0]
+        assert _first(service.submit("samples", _numbers(2))) == [2.0]
+
+
 def test_error_reaches_only_those_whose_arrays_cause_it(services: Service) -> None:
     recorder = Recorder()
     service = services({"double": BatchKind(recorder.launch, 8)})
