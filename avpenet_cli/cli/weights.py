@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List, check, import and install weights.", no_args_is_help=True)
 
 NameOrPath = Annotated[str, typer.Argument(help="A name from `avpenet weights list`, or a .safetensors file.")]
+Key = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="KEY.pub", help="OpenSSH public key that must have signed the weights."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace other weights of that name.")]
 
 
@@ -69,18 +73,23 @@ def show(
 @app.command("verify")
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Names or .safetensors files; all weights if none.")] = None,
+    key: Key = None,
 ) -> None:
-    """Verify digests, and the name, shape and type of every tensor."""
+    """Verify digests, the name, shape and type of every tensor, and with --key the signature beside the weights."""
     from avpenet_cli import weights
-    from avpenet_cli.errors import WeightsError
+    from avpenet_cli.errors import SettingsError, WeightsError
 
+    if key is not None and not names:
+        raise SettingsError("--key needs the names of the weights that it signed", "name them")
+    keys = () if key is None else weights.read_public_keys(key)
     problems: list[str] = []
     installed = (e.name if isinstance(e, weights.WeightsEntry) else str(e.path) for e in weights.list_entries())
     for name in names or installed:
         try:
             entry = weights.find(name)
+            signer = f", signed with {weights.verify_signature(entry, keys)}" if keys else ""
             weights.verify(entry)
-            typer.echo(f"{entry.name}: intact, digest {entry.digest}")
+            typer.echo(f"{entry.name}: intact, digest {entry.digest}{signer}")
         except WeightsError as error:
             typer.echo(f"{name}: NOT usable: {error}")
             problems.append(name)
@@ -115,12 +124,14 @@ def import_checkpoint(
 @app.command("install")
 def install(
     file: Annotated[Path, typer.Argument(help="A .safetensors file with its .json beside it.")],
+    key: Key = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Verify a pair of files and copy it into your weights folder."""
+    """Verify a pair of files and copy it, with its signature if it has one, into your weights folder."""
     from avpenet_cli import weights
 
-    _print_usage("installed", weights.install(file, overwrite))
+    keys = () if key is None else weights.read_public_keys(key)
+    _print_usage("installed", weights.install(file, overwrite, keys))
 
 
 @app.command("pack")

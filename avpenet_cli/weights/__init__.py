@@ -3,7 +3,8 @@
 A set of weights is two files side by side: `NAME.safetensors` with the tensors, and `NAME.json` with a readable
 description. The description contains the digest of the tensors, and its own digest covers both, so no change of either
 file goes unnoticed. This guards against accidents and mix-ups. It is no signature: whoever alters a file on purpose
-can compute a new digest, so outputs name the digest and sites should record it when they install weights.
+can compute a new digest, so outputs name the digest and sites should record it when they install weights. Against that,
+a third file, `NAME.json.sig`, may hold a detached signature (`signatures`), which is checked on request.
 
 `load` and `load_network` read the file of tensors once and verify what they read before they set any parameter;
 `verify` checks a set of weights without loading it.
@@ -35,6 +36,7 @@ from avpenet_cli.weights.finding import (
     user_folder,
 )
 from avpenet_cli.weights.loading import load, load_network, verify
+from avpenet_cli.weights.signatures import read_public_keys, verify_signature
 from avpenet_cli.weights.writing import install, pack_weights, save, store_folder
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "load",
     "load_network",
     "pack_weights",
+    "read_public_keys",
     "require_file",
     "save",
     "search_folders",
@@ -61,4 +64,5 @@ __all__ = [
     "untrained_entry",
     "user_folder",
     "verify",
+    "verify_signature",
 ]

@@ -29,6 +29,8 @@ class WeightsNotFound(WeightsError):
 
 FOLDER_VARIABLE = "AVPENET_WEIGHTS"
 
+_REINSTALL = "install these weights again from their source"
+
 
 @dataclasses.dataclass(frozen=True)
 class UnusableWeights:
@@ -138,11 +140,13 @@ def entry_at(path: Path) -> WeightsEntry:
     if path.suffix != ".safetensors":
         raise WeightsError(f"{path} is not a .safetensors file", "give the .safetensors file of the pair")
     require_file(path, "the tensors")
-    description_path = path.with_suffix(".json")
-    if not description_path.exists():  # a link to the tensors alone: the description is beside its target
-        description_path = path.resolve().with_suffix(".json")
-    require_file(description_path, "the description")
-    description = _read_description(description_path)
+    location = description_path(path)
+    require_file(location, "the description")
+    try:
+        content = location.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"the description {location} cannot be read: {error.strerror}", _REINSTALL) from None
+    description = parse_description(content, location)
     if description.name != path.stem:
         raise WeightsError(
             f"{path} holds weights called {description.name!r}", f"name both files {description.name} again"
@@ -150,6 +154,13 @@ def entry_at(path: Path) -> WeightsEntry:
     if description.name == UNTRAINED:
         raise WeightsError(f"{path} has the name of the built-in weights", "rename the weights")
     return WeightsEntry(description, path)
+
+
+def description_path(path: Path) -> Path:
+    """Where the description of the weights in this file of tensors is."""
+    beside = path.with_suffix(".json")
+    # A link to the tensors alone: the description is beside its target.
+    return beside if beside.exists() else path.resolve().with_suffix(".json")
 
 
 def require_file(path: Path, what: str) -> None:
@@ -169,14 +180,18 @@ def require_file(path: Path, what: str) -> None:
     raise WeightsError(f"{what} {path} {problem}", "weights are a .safetensors file and a .json file side by side")
 
 
-def _read_description(path: Path) -> WeightsDescription:
+def parse_description(content: bytes, path: Path) -> WeightsDescription:
+    """Read the contents of a `NAME.json`; `path` names it in messages.
+
+    Raises:
+        WeightsError: it is no description, was altered, or needs another version of this program.
+    """
+
     def refuse(problem: str) -> NoReturn:
-        raise WeightsError(f"the description {path} {problem}", "install these weights again from their source")
+        raise WeightsError(f"the description {path} {problem}", _REINSTALL)
 
     try:
-        fields = json.loads(path.read_bytes())
-    except OSError as error:
-        refuse(f"cannot be read: {error.strerror}")
+        fields = json.loads(content)
     except (ValueError, RecursionError):
         refuse("is not JSON, or is damaged")
     if not isinstance(fields, dict):

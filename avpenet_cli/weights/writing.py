@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, BinaryIO
 from avpenet_cli.errors import EnvironmentUnavailableError, WeightsError
 from avpenet_cli.storage import sync_folder
 from avpenet_cli.weights.description import UNTRAINED, WeightsDescription, WeightsEntry, describe, is_valid_name
-from avpenet_cli.weights.finding import FOLDER_VARIABLE, entry_at, find, user_folder
+from avpenet_cli.weights.finding import (
+    FOLDER_VARIABLE,
+    description_path,
+    entry_at,
+    find,
+    parse_description,
+    user_folder,
+)
 from avpenet_cli.weights.loading import (
     check_finite,
     check_tensors,
@@ -24,6 +31,7 @@ from avpenet_cli.weights.loading import (
     verify,
 )
 from avpenet_cli.weights.packing import pack
+from avpenet_cli.weights.signatures import SIGNATURE_SUFFIX, signature_path, verify_signature
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,18 +106,33 @@ def pack_weights(source: str | Path, path: Path, overwrite: bool = False) -> Wei
     return save(load_network(entry).state_dict(), description, path, overwrite, packed=True)
 
 
-def install(path: str | Path, overwrite: bool = False) -> WeightsEntry:
-    """Verify a pair of files and copy it into the user's store. Installing the same pair twice changes nothing.
+def install(path: str | Path, overwrite: bool = False, keys: tuple[str, ...] = ()) -> WeightsEntry:
+    """Verify a pair of files and copy it, with its signature if it has one, into the user's store.
+
+    Installing the same pair twice changes nothing.
+
+    Args:
+        path: name or path of the weights.
+        overwrite: replace other weights of that name.
+        keys: public keys, of `read_public_keys`; if any are given, one of them must have signed the weights.
 
     Raises:
-        WeightsError: as `find` and `verify`, or other weights of that name are already installed.
+        WeightsError: as `find`, `verify` and `verify_signature`, or other weights of that name are already installed.
         EnvironmentUnavailableError: the store cannot be written.
     """
     source = find(path)
     if source.path is None:
         raise WeightsError(f"{source.name} is built in", "name weights that have a file")
+    if keys:
+        verify_signature(source, keys)
     verify(source)
     original = source.path
+    # As they are: a signature is of the bytes of the description.
+    description, signature = description_path(original).read_bytes(), None
+    if parse_description(description, description_path(original)).digest != source.digest:
+        raise WeightsError(f"{description_path(original)} changed while it was being copied", "try again")
+    if signature_path(original).is_file():
+        signature = signature_path(original).read_bytes()
 
     def copy_tensors(file: BinaryIO) -> None:
         digest = hashlib.sha256()
@@ -120,7 +143,8 @@ def install(path: str | Path, overwrite: bool = False) -> WeightsEntry:
         if digest.hexdigest() != source.description.tensors_sha256:
             raise WeightsError(f"{original} changed while it was being copied", "try again")
 
-    return _write_pair(copy_tensors, source.description, store_folder() / original.name, overwrite)
+    target = store_folder() / original.name
+    return _write_pair(copy_tensors, source.description, target, overwrite, description, signature)
 
 
 def store_folder() -> Path:
@@ -138,37 +162,47 @@ def store_folder() -> Path:
 
 
 def _write_pair(
-    write_tensors: Callable[[BinaryIO], object], description: WeightsDescription, path: Path, overwrite: bool
+    write_tensors: Callable[[BinaryIO], object],
+    description: WeightsDescription,
+    path: Path,
+    overwrite: bool,
+    description_json: bytes | None = None,
+    signature: bytes | None = None,
 ) -> WeightsEntry:
+    """Write the files of a set of weights; without `description_json` as `describe` gives it."""
     if description.name == UNTRAINED:
         raise WeightsError(f"the name {UNTRAINED!r} belongs to the built-in weights", "choose another name")
     entry = WeightsEntry(description, path)
-    description_path = path.with_suffix(".json")
-    if os.path.lexists(description_path) and not os.path.lexists(path) and not overwrite:
+    if description_json is None:
+        description_json = json.dumps(describe(entry), indent=2, ensure_ascii=False).encode() + b"\n"
+    location = path.with_suffix(".json")
+    signed = location.with_name(location.name + SIGNATURE_SUFFIX)
+    if os.path.lexists(location) and not os.path.lexists(path) and not overwrite:
         raise WeightsError(
-            f"{description_path} exists already and belongs to no weights", "choose another name, or remove that file"
+            f"{location} exists already and belongs to no weights", "choose another name, or remove that file"
         )
+    contents: dict[Path, bytes] = {location: description_json}
+    if signature is not None:
+        contents[signed] = signature
+    tensors_too = True
     if os.path.lexists(path) and not overwrite:
-        try:
-            existing = entry_at(path)
-            verify(existing)
-            if existing.digest == entry.digest:
-                return existing
-        except WeightsError:
-            pass  # a damaged pair blocks the name as other weights do
-        raise WeightsError(
-            f"{path} already holds other weights of that name", "choose another name, or pass --overwrite"
-        )
-    description_json = json.dumps(describe(entry), indent=2, ensure_ascii=False).encode() + b"\n"
+        if not _holds(entry):
+            raise WeightsError(
+                f"{path} already holds other weights of that name", "choose another name, or pass --overwrite"
+            )
+        if signature is None or _same(contents):
+            return entry
+        tensors_too = False
     written: dict[Path, Path] = {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The tensors last: weights are found by their tensors, and then the description is in place.
-        for target, write in (
-            (path.with_suffix(".json"), lambda file: file.write(description_json)),
-            (path, write_tensors),
-        ):
-            written[target] = _write_temporary(target, write)
+        for target, content in contents.items():
+            written[target] = _write_temporary(target, _writer(content))
+        if tensors_too:
+            # The tensors last: weights are found by their tensors, and then the description is in place.
+            written[path] = _write_temporary(path, write_tensors)
+        if signature is None:
+            signed.unlink(missing_ok=True)  # of the weights that these replace
         for target, temporary in written.items():
             temporary.replace(target)
         sync_folder(path.parent)
@@ -180,6 +214,25 @@ def _write_pair(
         for temporary in written.values():
             temporary.unlink(missing_ok=True)
     return entry
+
+
+def _writer(content: bytes) -> Callable[[BinaryIO], object]:
+    return lambda file: file.write(content)
+
+
+def _holds(entry: WeightsEntry) -> bool:
+    """Whether these weights, intact, are where `entry` says."""
+    try:
+        assert entry.path is not None
+        existing = entry_at(entry.path)
+        verify(existing)
+    except WeightsError:
+        return False  # a damaged pair blocks the name as other weights do
+    return existing.digest == entry.digest
+
+
+def _same(contents: Mapping[Path, bytes]) -> bool:
+    return all(path.is_file() and path.read_bytes() == content for path, content in contents.items())
 
 
 def _write_temporary(path: Path, write: Callable[[BinaryIO], object]) -> Path:
