@@ -44,6 +44,23 @@ def encode_in_micro_batches(encoder: nn.Module, faces: Tensor, size: int | None)
     return encoder(faces) if size is None else torch.cat([encoder(part) for part in faces.split(size)])
 
 
+def deduplicate_consecutive(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Images without those that equal the one before: at a low frame rate one frame fills several positions.
+
+    As `torch.unique_consecutive(images, return_inverse=True, dim=0)`, which on a GPU compares two images in one thread,
+    pixel after pixel.
+
+    Args:
+        images: (N, ...); N may be 0.
+
+    Returns:
+        (n, ...), n at most N, and (N,) int64, for each image the index of its equal among them.
+    """
+    is_new = torch.ones(len(images), dtype=torch.bool, device=images.device)
+    is_new[1:] = (images[1:] != images[:-1]).flatten(1).any(dim=1)
+    return images[is_new], is_new.cumsum(0) - 1
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a shortcut, the residual block of ResNet-34 (He et al. 2016, figure 5).
 

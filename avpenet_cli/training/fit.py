@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ from avpenet_cli.training.run_directory import CHECKPOINT_FILE
 from avpenet_cli.training.settings import TrainSettings
 
 _MAX_WORKERS = 12
+_IMPORTED_ONCE = ["avpenet_cli.training.data", "torchaudio.functional"]
+"""By the server that processes which load data are forked from."""
 
 
 @dataclass(frozen=True)
@@ -168,12 +171,22 @@ def _precision(wanted: str, device: torch.device) -> str:
     return {"float32": "32-true", "float16": "16-mixed", "bfloat16": "bf16-mixed"}[wanted]
 
 
+def loading_processes(settings: TrainSettings, device: torch.device) -> int:
+    """Number of processes that load data; 0 for the process that trains."""
+    if settings.workers is not None:
+        return settings.workers
+    # Embeddings are in memory: processes would cost their start and a copy of all of them each.
+    embedded = all(settings.embedded_at(epoch) for epoch in range(settings.epochs))
+    return 0 if device.type == "cpu" or embedded else min(_MAX_WORKERS, max(1, (os.cpu_count() or 1) - 1))
+
+
 def _loader(
     dataset: SegmentDataset, sampler: EpochSampler, settings: TrainSettings, device: torch.device
 ) -> DataLoader[Batch]:
-    workers = settings.workers
-    if workers is None:
-        workers = 0 if device.type == "cpu" else min(_MAX_WORKERS, max(1, (os.cpu_count() or 1) - 1))
+    workers = loading_processes(settings, device)
+    if workers:
+        # What every one of them would import; ignored where the server runs already.
+        multiprocessing.get_context("forkserver").set_forkserver_preload(_IMPORTED_ONCE)
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_size=settings.batch_size,

@@ -14,7 +14,7 @@ from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError
 from avpenet_cli.model.architecture import Modality
 from avpenet_cli.model.avpenet import average_faces
-from avpenet_cli.model.encoders import AudioEncoder
+from avpenet_cli.model.encoders import AudioEncoder, deduplicate_consecutive
 from avpenet_cli.model.head import MAX_SCORE
 from avpenet_cli.model.losses import LossTerms, composite_loss
 from avpenet_cli.model.network import PainNetwork
@@ -186,8 +186,7 @@ class PainLightningModule(lightning.LightningModule):
     def _encode_faces(self, faces: Tensor, frozen: bool) -> Tensor:
         if not frozen or not len(faces):
             return self.network.encode_faces(faces)
-        # At a low frame rate one frame fills several positions; `face.deduplicate` is for arrays, this for any device.
-        distinct, inverse = torch.unique_consecutive(faces, return_inverse=True, dim=0)
+        distinct, inverse = deduplicate_consecutive(faces)
         return torch.cat([self.network.encode_faces(part) for part in distinct.split(_FROZEN_MICRO_BATCH)])[inverse]
 
     def _drop_modalities(self, size: int, rng: np.random.Generator) -> dict[Modality, Tensor] | None:

@@ -106,7 +106,8 @@ class TrainSettings:
     device: str = "auto"
     """auto (all GPUs, else the CPU), cpu, cuda or cuda:N."""
     workers: Annotated[int, Field(ge=0, le=256)] | None = None
-    """Number of processes that load data; by default none on a CPU, else one fewer than there are cores, at most 12."""
+    """Number of processes that load data; by default none on a CPU and where all epochs train on embeddings, else one
+    fewer than there are cores, at most 12."""
     frames_per_segment: Frames = FRAMES_PER_WINDOW
     """Faces per segment in training, drawn again each epoch. 30 uses all, as in the paper."""
     validation_frames: Frames = FRAMES_PER_WINDOW
