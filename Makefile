@@ -5,7 +5,11 @@
 # make cluster-tools  SLURM, munge, strace, snakemake, bindfs and OpenSSH, which some tests run; Debian and Ubuntu
 # make man     writes the manual page from the commands
 # make release dist/: source archive and wheel, checked, with an SBOM and SHA256SUMS
-# make bundle  dist/: the release and all that it needs, for a machine without a network; GPU=no leaves GPU libraries out
+# make bundle  dist/: the release and all that it needs, for a machine without a network; GPU=no leaves GPU libraries out,
+#              DECORD=no what may not be passed on to others
+# make sign    signs the checksums in dist/ with an OpenSSH key: KEY=/path/to/key
+# make licences  writes the licences of the locked dependencies into docs/reference/licences.md
+# make audit-dependencies DATABASE=FILE  compares the lock files with an OSV export, without a network
 # make bench   speed beside decoding alone, as a Markdown table: medians of five, interleaved; BENCH_FLAGS="CLIP --repeat 1"
 # make docs    the documentation as a site in build/docs, without a network
 # make gpu-check  checks and times the program on a GPU: a table in build/gpu-check-results; make gpu-check-data first
@@ -16,7 +20,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := setup
 .PHONY: setup ffmpeg cluster-tools lint style types pytest test quick demo bench docs man gpu-check gpu-check-data
-.PHONY: release bundle lock landmarks clean
+.PHONY: release bundle sign licences audit-dependencies lock landmarks clean
 
 # What the caller's shell adds to Python's path is not what is tested here. Without stored bytecode each of the hundreds
 # of processes that the tests start would compile the program again.
@@ -210,16 +214,38 @@ release: setup $(RELEASE_STAMP)
 	@if [ -n "$$(git status --porcelain)" ]; then \
 	  echo "make: a release is made of a commit: commit or stash the changes first" >&2; exit 1; \
 	fi
-	@rm -f dist/avpenet-*.tar.gz dist/avpenet-*.whl dist/avpenet-*.cdx.json dist/SHA256SUMS
+	@rm -f dist/avpenet-*.tar.gz dist/avpenet-*.whl dist/avpenet-*.cdx.json dist/SHA256SUMS dist/SHA256SUMS.sig
+	@$(VENV_PYTHON) -m release.licences --check
 	@$(RELEASE_PYTHON) -m build --no-isolation --outdir dist . >/dev/null
 	@$(RELEASE_PYTHON) -m twine check --strict dist/avpenet-*.tar.gz dist/avpenet-*.whl
-	@$(VENV_PYTHON) release/sbom.py --tool build/release/bin/cyclonedx-py --dist dist --work build/sbom
+	@$(VENV_PYTHON) -m release.sbom --tool build/release/bin/cyclonedx-py --dist dist --work build/sbom
 	@cd dist && sha256sum avpenet-*.tar.gz avpenet-*.whl avpenet-*.cdx.json > SHA256SUMS && cat SHA256SUMS
 
 GPU := yes
+DECORD := yes
 
 bundle: release
-	@$(RELEASE_PYTHON) release/bundle.py --dist dist --work build/bundle --epoch "$$SOURCE_DATE_EPOCH" --gpu $(GPU)
+	@$(RELEASE_PYTHON) release/bundle.py --dist dist --work build/bundle --epoch "$$SOURCE_DATE_EPOCH" --gpu $(GPU) --decord $(DECORD)
+
+# KEY asks for its passphrase, or is in ssh-agent, or in a hardware token. Nothing is built: the key may be on another
+# machine than the build.
+DIST := dist
+sign:
+	@if [ -z "$(KEY)" ]; then echo "make: name the private key: make sign KEY=/path/to/key" >&2; exit 1; fi
+	@if [ ! -e "$(DIST)/SHA256SUMS" ]; then echo "make: $(DIST)/SHA256SUMS is missing: make release first" >&2; exit 1; fi
+	@set -e; for list in "$(DIST)"/SHA256SUMS "$(DIST)"/*.tar.sha256; do \
+	  [ -e "$$list" ] || continue; \
+	  rm -f "$$list.sig"; \
+	  ssh-keygen -q -Y sign -f "$(KEY)" -n avpenet-release "$$list"; \
+	done
+
+licences: setup
+	@$(VENV_PYTHON) -m release.licences
+
+# Exit status of the program itself: 0 nothing known, 1 something is, 2 the database cannot be used.
+audit-dependencies: setup
+	@if [ -z "$(DATABASE)" ]; then echo "make: name the database: make audit-dependencies DATABASE=all.zip" >&2; exit 1; fi
+	@$(VENV_PYTHON) -m release.audit "$(DATABASE)"
 
 # Keeps what is pinned; LOCK_FLAGS=--upgrade takes the newest of everything.
 LOCK_FLAGS :=

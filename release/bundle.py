@@ -33,6 +33,9 @@ GPU_ONLY = (
 )
 """What torch 2.11.0 imports and scores without on a CPU. The other nvidia libraries are linked into torch itself."""
 
+NOT_TO_BE_PASSED_ON = ("decord",)
+"""Its FFmpeg calls itself unredistributable (docs/reference/licences.md). ffmpeg reads all recordings without it."""
+
 _LICENCE_NAME = re.compile(r"(licen[cs]e|copying|copyright|notice|authors|eula)", re.IGNORECASE)
 
 
@@ -117,14 +120,14 @@ def write_archive(folder: Path, archive: Path, epoch_s: int) -> None:
             tar.add(path, f"{folder.name}/{path.relative_to(folder).as_posix()}", recursive=False, filter=plain)
 
 
-def fill(folder: Path, dist: Path, gpu: bool) -> None:
-    """Put everything that the bundle holds into an empty folder."""
+def fill(folder: Path, dist: Path, left_out: Sequence[str]) -> None:
+    """Put everything that the bundle holds, but for these packages, into an empty folder."""
     (wheel,) = dist.glob("avpenet-*.whl")
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)
     lock = (REPOSITORY / "requirements-runtime.lock").read_text(encoding="utf-8")
     requirements = folder / "requirements.lock"
-    requirements.write_text(lock if gpu else without(lock, GPU_ONLY), encoding="utf-8")
+    requirements.write_text(without(lock, left_out), encoding="utf-8")
     download(requirements, wheels)
     shutil.copy(wheel, wheels)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -150,18 +153,27 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder to fill; it is emptied first")
     parser.add_argument("--epoch", type=int, required=True, help="time of the archive's members, seconds since 1970")
     parser.add_argument("--gpu", choices=("yes", "no"), default="yes", help="no: leave out what torch does not need")
+    parser.add_argument(
+        "--decord", choices=("yes", "no"), default="yes", help="no: leave out what may not be passed on"
+    )
     arguments = parser.parse_args()
     (wheel,) = arguments.dist.glob("avpenet-*.whl")
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}-linux_{platform.machine()}"
-    name = f"avpenet-{wheel.name.split('-')[1]}-{tag}" + ("" if arguments.gpu == "yes" else "-cpu")
+    name = f"avpenet-{wheel.name.split('-')[1]}-{tag}"
+    left_out: list[str] = []
+    if arguments.decord == "no":
+        name, left_out = f"{name}-nodecord", [*left_out, *NOT_TO_BE_PASSED_ON]
+    if arguments.gpu == "no":
+        name, left_out = f"{name}-cpu", [*left_out, *GPU_ONLY]
     shutil.rmtree(arguments.work, ignore_errors=True)
-    fill(arguments.work / name, arguments.dist, arguments.gpu == "yes")
+    fill(arguments.work / name, arguments.dist, left_out)
     write_checksums(arguments.work / name)
     archive = arguments.dist / f"{name}.tar"
     write_archive(arguments.work / name, archive, arguments.epoch)
     shutil.rmtree(arguments.work)
     with archive.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    archive.with_suffix(".tar.sha256.sig").unlink(missing_ok=True)  # of an earlier bundle of that name
     archive.with_suffix(".tar.sha256").write_text(f"{digest}  {archive.name}\n", encoding="utf-8")
     print(f"{archive}: {archive.stat().st_size / 2**20:.0f} MiB")
 

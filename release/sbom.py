@@ -13,19 +13,14 @@ import sys
 import venv
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from release.lock_files import REPOSITORY, RUNTIME_LOCK, pinned_name, pins
 
 
 def locked(lock: Path) -> dict[str, str]:
     """Version by name of the packages that a lock file gives to this interpreter and platform."""
-    lines = [line.split(" \\")[0] for line in lock.read_text(encoding="utf-8").splitlines()]
-    pins = [Requirement(line) for line in lines if line[:1].isalnum()]
     return {
-        canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
-        for pin in pins
+        pinned_name(pin): str(pin.specifier).removeprefix("==")
+        for pin in pins(lock)
         if pin.marker is None or pin.marker.evaluate()
     }
 
@@ -60,7 +55,7 @@ def main() -> None:
     venv.create(arguments.work, clear=True, symlinks=True, with_pip=False)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     site_packages = arguments.work / "lib" / version / "site-packages"
-    link_metadata(locked(REPOSITORY / "requirements-runtime.lock"), site_packages)
+    link_metadata(locked(RUNTIME_LOCK), site_packages)
     (wheel,) = arguments.dist.glob("avpenet-*.whl")
     out = arguments.dist / f"avpenet-{wheel.name.split('-')[1]}.cdx.json"
     command: list[str | Path] = [arguments.tool, "environment", arguments.work / "bin" / "python"]

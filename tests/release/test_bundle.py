@@ -8,12 +8,13 @@ import platform
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
-from release.bundle import GPU_ONLY, without, write_archive, write_checksums, write_licences
+from release.bundle import GPU_ONLY, NOT_TO_BE_PASSED_ON, without, write_archive, write_checksums, write_licences
 from release.sbom import link_metadata, locked
 from tests.conftest import REPOSITORY
 
@@ -56,6 +57,15 @@ def test_without_gpu_libraries_all_other_entries_stay() -> None:
     assert set(kept.splitlines()) <= set(lock.splitlines())
     with pytest.raises(ValueError, match="no-such-package"):
         without(lock, ["no-such-package"])
+
+
+def test_what_may_not_be_passed_on_can_be_left_out() -> None:
+    judged = tomllib.loads((REPOSITORY / "release" / "licences.toml").read_text(encoding="utf-8"))
+    unredistributable = {name for name, entry in judged["packages"].items() if "nonfree" in entry["licence"]}
+    assert set(NOT_TO_BE_PASSED_ON) == unredistributable
+    kept = without(LOCK.read_text(encoding="utf-8"), [*NOT_TO_BE_PASSED_ON, *GPU_ONLY])
+    assert "\ndecord==" not in kept
+    assert "\ndecorator==" in kept
 
 
 def test_licence_files_are_copied_and_listed(wheel: Path, tmp_path: Path) -> None:
