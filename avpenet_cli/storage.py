@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -83,27 +83,42 @@ def content_digest(content: dict[str, Any]) -> str:
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes `path`'s place only when the block ends well: temporary name, fsync, rename.
 
+    A link at `path` is replaced; what it leads to stays as it is. The folder is opened once: whoever puts another one,
+    or a link, in its place meanwhile does not divert the file.
+
     Raises:
         EnvironmentUnavailableError: no space, or the disk failed.
         OutputError: the folder cannot be written.
     """
-    folder = path.parent
     try:
-        handle, name = tempfile.mkstemp(prefix=temporary_prefix(path), suffix=".tmp", dir=folder)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise storage_fault(path, error) from None
-    temporary = Path(name)
     try:
-        with os.fdopen(handle, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(folder)
+        temporary, handle = _open_temporary(path, folder)
+        try:
+            with os.fdopen(handle, "w+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
     except OSError as error:
         raise storage_fault(path, error) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(folder)
+
+
+def _open_temporary(path: Path, folder: int) -> tuple[str, int]:
+    """Name and descriptor of a new file beside `path` in an open folder, never one that was there."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        name = f"{temporary_prefix(path)}{secrets.token_hex(4)}.tmp"
+        with contextlib.suppress(FileExistsError):
+            return name, os.open(name, flags, 0o600, dir_fd=folder)
 
 
 def temporary_prefix(path: Path) -> str:
@@ -128,6 +143,8 @@ def storage_fault(path: Path, error: OSError) -> EnvironmentUnavailableError | O
         )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return OutputError(f"{path} cannot be written: {error.strerror}", "choose another --out or fix the permissions")
+    if error.errno == errno.ELOOP:
+        return OutputError(f"{path} cannot be written: it is a link", "remove the link, or name a file")
     if error.errno in {errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}:
         return OutputError(f"{path} cannot be written: {error.strerror}", "choose another name")
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -246,11 +247,15 @@ def avpenet_here() -> Callable[..., Answer]:
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         argv, sys.argv = sys.argv, ["avpenet", *map(str, args)]
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        limit, mask = resource.getrlimit(resource.RLIMIT_CORE), os.umask(0o022)
+        os.umask(mask)
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
                 main()
         finally:
             sys.argv = argv
+            resource.setrlimit(resource.RLIMIT_CORE, limit)
+            os.umask(mask)
             for number, handler in before.items():
                 signal.signal(number, handler)
         for stream in (out, err):

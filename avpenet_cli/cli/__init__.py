@@ -42,6 +42,8 @@ from avpenet_cli.cli.run_end import formatted_traceback, run_end
 from avpenet_cli.cli.run_log import discard_output, json_line, last_message
 from avpenet_cli.errors import ExitCode
 from avpenet_cli.runs.memory import keep_freed_memory
+from avpenet_cli.runs.private_process import keep_private
+from avpenet_cli.runs.temporary import remove_leftovers
 from avpenet_cli.version import __version__
 
 app = typer.Typer(
@@ -119,6 +121,8 @@ def main() -> None:
     # Threads that spin while they wait take cores from the decoder. Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
+    keep_private()
+    remove_leftovers()
     # On import, torch creates a folder for compiled code among the temporary files and fails where it cannot. Nothing
     # is compiled here; naming a folder that exists keeps it from creating one.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).parent))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,10 +44,11 @@ from avpenet_cli.commissioning.protocol import (
     RecordingConstancy,
     TruthErrors,
 )
-from avpenet_cli.errors import EnvironmentUnavailableError, Interrupted, SettingsError
+from avpenet_cli.errors import Interrupted, SettingsError
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device, device_name
 from avpenet_cli.runs.outputs import refuse_overwriting
+from avpenet_cli.runs.temporary import temporary_folder
 from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.scoring.shared_network import load_network_for
 from avpenet_cli.settings import RunSettings, from_dict, to_dict
@@ -212,7 +211,7 @@ def _score(plan: _Plan, callbacks: RunCallbacks) -> _Scores:
     """Score the phantoms, and compare the scores with the known ones and with the simulated pain."""
     network = load_network_for(plan.entry, plan.run)
     settings = journal_settings(plan.entry, plan.run)
-    with _private_folder() as private:
+    with temporary_folder("check") as private:
         try:
             scored = tuple(score_phantoms(plan.phantoms, network, plan.run, settings, private, callbacks))
         except Interrupted as error:  # nothing is kept to resume from
@@ -224,18 +223,6 @@ def _score(plan: _Plan, callbacks: RunCallbacks) -> _Scores:
     today = make_known_scores(plan.entry.name, device_name(network.device), scored)
     changes = compare_scores(today.scores, plan.known.scores) if plan.known else None
     return _Scores(scored, today, changes, truth_errors)
-
-
-@contextlib.contextmanager
-def _private_folder() -> Iterator[Path]:
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="avpenet-check-")
-    except OSError as error:
-        raise EnvironmentUnavailableError(
-            f"no temporary folder can be made: {error.strerror or error}", "set TMPDIR to a folder you may write to"
-        ) from None
-    with folder as name:
-        yield Path(name)
 
 
 def _truth_errors(table: Path, truth: Ratings) -> dict[str, TruthErrors]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import tempfile
 import wave
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from avpenet_cli.errors import EnvironmentUnavailableError
 from avpenet_cli.media.tools import tool
 from avpenet_cli.phantom.parameters.voice_params import SAMPLE_RATE_HZ
+from avpenet_cli.runs.temporary import temporary_folder
 
 # Without dates and program versions in the file the same input gives the same bytes from the same ffmpeg.
 _BITEXACT = ("-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", "-map_metadata", "-1")
@@ -49,11 +49,11 @@ def write_recording(
     Raises:
         EnvironmentUnavailableError: ffmpeg is not installed or failed; the message includes ffmpeg's.
     """
-    with tempfile.TemporaryDirectory(prefix="avpenet-phantom-") as folder:
+    with temporary_folder("phantom") as folder:
         command = [tool("ffmpeg"), "-v", "error", "-nostdin", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24"]
         command += ["-s", f"{size_px[0]}x{size_px[1]}", "-r", str(fps), "-i", "pipe:0"]
         if audio is not None:
-            audio_file = Path(folder) / "audio.wav"
+            audio_file = folder / "audio.wav"
             with wave.open(str(audio_file), "wb") as file:
                 file.setnchannels(1)
                 file.setsampwidth(2)
@@ -62,7 +62,7 @@ def write_recording(
             command += ["-i", str(audio_file), "-c:a", "aac", "-b:a", "96k"]
         command += ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "23", "-threads", "1"]
         command += [*_BITEXACT, *options, f"file:{path.absolute()}"]
-        errors = Path(folder) / "errors"
+        errors = folder / "errors"
         with errors.open("wb") as stderr, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr) as ffmpeg:
             assert ffmpeg.stdin is not None
             # When ffmpeg has stopped, its exit status and messages tell why.

@@ -37,6 +37,7 @@ from avpenet_cli.version import __version__
 
 _MOST_RATERS = 50
 _NAMED = 3
+_UNFINISHED = ".unfinished-"
 _PROBABILITY_DECIMALS = 9
 
 
@@ -252,9 +253,14 @@ def _pack(
 
 @contextlib.contextmanager
 def _appearing_at_end(folder: Path) -> Iterator[Path]:
-    """A hidden folder whose content is moved into `folder` when the block ends well, `pack.json` last."""
+    """A hidden folder whose content is moved into `folder` when the block ends well, `pack.json` last.
+
+    The caller has the lock: those that killed runs left behind are removed.
+    """
     try:
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+        for left_behind in folder.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(left_behind, ignore_errors=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
     except OSError as error:
         raise storage_fault(folder, error) from None
     try:

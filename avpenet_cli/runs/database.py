@@ -26,8 +26,8 @@ _POLL_S = 0.05
 
 def open_database(path: Path) -> sqlite3.Connection:
     """Open or create a journal's database, readable by its owner only, in which every transaction reaches the disk."""
-    # Created here with its final mode: SQLite would apply the umask.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    # Created here with its final mode: SQLite would apply the umask, and follow a link.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     database = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA secure_delete = ON")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from avpenet_cli.model.encoders import ResNetTrunk
 from avpenet_cli.model.initialise import seeded_state
 from avpenet_cli.model.network import PainNetwork
 from avpenet_cli.model.registry import build
+from avpenet_cli.runs.temporary import temporary_folder
 from avpenet_cli.training.settings import TrainSettings
 from avpenet_cli.weights import find, load_network, require_file
 
@@ -85,8 +85,8 @@ def _parameters_of(network: PainNetwork, path: Path, *, encoders_only: bool) -> 
         content = None
     if isinstance(content, dict) and "conv1.weight" in content and "layer4.0.conv1.weight" in content:
         return _of_resnet(network, content, path)
-    with tempfile.TemporaryDirectory() as folder:
-        entry = import_checkpoint(path, Path(folder), "initial")
+    with temporary_folder("weights") as folder:
+        entry = import_checkpoint(path, folder, "initial")
         return _of_weights(network, load_network(entry), path, encoders_only=encoders_only)
 
 

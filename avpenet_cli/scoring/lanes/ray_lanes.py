@@ -11,12 +11,12 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
 from avpenet_cli.errors import EnvironmentUnavailableError, SettingsError
 from avpenet_cli.runs.callbacks import RunCallbacks
+from avpenet_cli.runs.temporary import temporary_folder
 from avpenet_cli.scoring.lanes.actor import ActorSetup, ScoringActor
 from avpenet_cli.scoring.lanes.actor_lanes import ActorLanes, Lost, open_actor_lanes
 from avpenet_cli.scoring.lanes.lane import Job
@@ -57,8 +57,8 @@ class RayCluster:
         arguments: dict[str, Any] = {"address": address, "log_to_driver": False, "configure_logging": False}
         if address == "local":  # with a token that is in no file
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-            folder = tempfile.TemporaryDirectory(prefix="avpenet-ray-", ignore_cleanup_errors=True)
-            arguments |= {"_temp_dir": f"{self._stack.enter_context(folder)}/r", "include_dashboard": False}
+            folder = self._stack.enter_context(temporary_folder("ray"))
+            arguments |= {"_temp_dir": f"{folder}/r", "include_dashboard": False}
         try:
             import ray
         except ImportError:
