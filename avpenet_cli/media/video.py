@@ -10,6 +10,7 @@ processes with the same protocol:
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import sys
 from collections import deque
@@ -165,9 +166,12 @@ def choose_backend(facts: Probe, decoding: DecodingSettings) -> str:
     """Choose the decoder for a file, `ffmpeg` or `decord`.
 
     `auto` is ffmpeg: decord is not faster (docs/explanation/benchmarks.md) and ignores start offsets, pixel aspect and
-    interlacing. A request for `decord` is honoured only where it gives the same frames.
+    interlacing. A request for `decord` is honoured only where it gives the same frames, and where it is installed:
+    there are no wheels for some machines, and it may not be passed on in bundles (docs/reference/licences.md).
     """
-    return "decord" if decoding.backend == "decord" and decord_reads_well(facts) else "ffmpeg"
+    if decoding.backend == "decord" and decord_reads_well(facts) and importlib.util.find_spec("decord") is not None:
+        return "decord"
+    return "ffmpeg"
 
 
 def decord_reads_well(facts: Probe) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -137,6 +138,15 @@ def test_decord_is_not_used_for_files_it_misreads(clips: ClipMaker) -> None:
     _, stream, frames = read(path, DECORD)
     assert stream.backend == "ffmpeg"
     assert len(frames) == 20
+
+
+def test_missing_decord_is_not_asked_for_frames(clips: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle without it, and machines without a wheel; a recording must not lose its video for that."""
+    path = clips.ffmpeg(*numbered("25", 2), "-pix_fmt", "yuv420p")
+    assert read(path, DECORD)[1].backend == "decord"
+    monkeypatch.setitem(sys.modules, "decord", None)  # as Python says that it is not installed
+    _, stream, frames = read(path, DECORD)
+    assert (stream.backend, stream.decode_error, len(frames)) == ("ffmpeg", "", 20)
 
 
 def test_second_pass_equals_the_first(clips: ClipMaker) -> None:
