@@ -55,6 +55,7 @@ def doctor(
         "ffmpeg": lambda: _tool("ffmpeg"),
         "ffprobe": lambda: _tool("ffprobe"),
         "codecs": _codecs,
+        "confinement": _confinement,
         "face detector": _detector,
         "audio": _audio,
         "decord": _decord,
@@ -108,6 +109,18 @@ def _codecs() -> Finding:
     if missing:
         return Finding("warning", f"no decoder for {', '.join(missing)}", "install your system's full build of ffmpeg")
     return Finding("ok", f"all {len(_COMMON_DECODERS)} common decoders, {len(known)} in total")
+
+
+def _confinement() -> Finding:
+    from avpenet_cli.media.confinement import MEMORY_BYTES, landlock_abi, missing_parts
+    from avpenet_cli.media.tools import tool
+
+    missing = {part: None for name in ("ffmpeg", "ffprobe") for part in missing_parts(tool(name))}
+    if missing:
+        return Finding("warning", "; ".join(missing), "see docs/explanation/robustness.md, Decoders are confined")
+    return Finding(
+        "ok", f"decoders run confined: Landlock {landlock_abi()}, seccomp, {MEMORY_BYTES >> 30} GiB of memory each"
+    )
 
 
 def _detector() -> Finding:

@@ -16,6 +16,7 @@ import numpy as np
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.channels import BLOCK_S, ChannelStatistics, Mixdown
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
+from avpenet_cli.media.confinement import cpu_bound_s
 from avpenet_cli.media.header import last_line
 from avpenet_cli.media.probe import AudioStream, Probe
 from avpenet_cli.media.timeline import TOLERANCE_S, Packet, PacketPlacer
@@ -28,6 +29,8 @@ _RATE_STEP_HZ = 25
 _FALLBACK_RATE_HZ = 48_000
 """ffmpeg converts rates that are no multiple of 25 Hz to this one; resampling them later would take filters of tens of
 thousands of taps."""
+_PACKET_BYTES = 1 << 28
+"""Largest believable size of one packet of decoded samples."""
 _BLOCK_SAMPLES = 1 << 16
 _SURVEYED_BLOCKS = 10
 _AU_HEADER = struct.Struct(">6I")
@@ -96,16 +99,11 @@ class WaveformStream:
         self.survey_channels()
         self.jitter_s = 0.0
         self.present, self.decode_error, self.decoder_warning = [], "", ""
-        child = DecoderChild(self._path, self._command, self._decoding.stall_s, self._while_waiting)
+        child = self._start(self._command)
         try:
             yield from _joined(self._placed(child))
             if not self.decode_error:
-                status = child.finish()
-                if status < 0:
-                    self.decode_error = f"the audio decoder crashed (signal {-status})"
-                elif status > 0:
-                    detail = last_line(child.messages) or f"status {status}"
-                    self.decode_error = f"the audio decoder gave up ({detail})"
+                self.decode_error = child.describe_end("audio", child.finish(), last_line(child.messages))
         finally:
             child.close()
             self.decoder_warning = last_line(child.messages)
@@ -126,7 +124,7 @@ class WaveformStream:
     def _survey_channels(self) -> Mixdown:
         """Where this decode stops early, what was decoded decides; the next one reports the cause."""
         statistics = ChannelStatistics()
-        child = DecoderChild(self._path, self._survey_command, self._decoding.stall_s, self._while_waiting)
+        child = self._start(self._survey_command)
         try:
             header = bytearray(_AU_HEADER.size)
             if child.read_into(memoryview(header)) < len(header):
@@ -149,6 +147,10 @@ class WaveformStream:
             child.close()
         return statistics.decide()
 
+    def _start(self, command: Callable[[int, str], list[str]]) -> DecoderChild:
+        cpu_s = cpu_bound_s(self._promised_s)
+        return DecoderChild(self._path, command, self._decoding.stall_s, self._while_waiting, cpu_s)
+
     def _placed(self, child: DecoderChild) -> Iterator[np.ndarray]:
         """Place packets on the timeline: gaps filled with zeros, overlaps dropped."""
         end, placer = 0, PacketPlacer(self._until_stalled(self._packets(child)), self.rate_hz)
@@ -166,7 +168,13 @@ class WaveformStream:
             if line.startswith("#"):
                 continue
             fields = line.split(",")
-            time, size = int(fields[2]), int(fields[4])
+            try:
+                time, size = int(fields[2]), int(fields[4])
+            except (ValueError, IndexError):
+                size = -1
+            if not 0 <= size <= _PACKET_BYTES:
+                self.decode_error = "the audio decoder delivers no audio"
+                return
             samples = np.empty(size // 4, np.float32)
             if child.read_into(samples.data.cast("B")) < samples.nbytes:
                 return

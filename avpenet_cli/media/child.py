@@ -19,12 +19,53 @@ from collections.abc import Callable
 from pathlib import Path
 
 from avpenet_cli.errors import EnvironmentUnavailableError
+from avpenet_cli.media.confinement import confined, cpu_bound_s, passed_bound
 from avpenet_cli.media.tools import descriptor_path, open_recording
 
 _PIPE_BYTES = 1 << 20
 _POLL_S = 0.25
+_LINE_BYTES = 4096
+_MOST_LINES = 1_000_000
+"""On the side channel, not yet asked for: one that was taken over could fill this program's memory with them."""
+_CAPTURED_BYTES = 1 << 30
+"""Of what a child writes to stdout or stderr; the packets of a day's recording take a quarter of it."""
 _F_SETPIPE_SZ = 1031
 """Linux; not in `fcntl` on every platform."""
+
+
+def run_captured(command: list[str], path: Path, cpu_s: float, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
+    """Run a program on a recording and keep what it writes.
+
+    Args:
+        command: its last word, the recording's descriptor path, is added here.
+        path: the recording.
+        cpu_s: processor time that it may take.
+        timeout_s: after which it is killed.
+
+    Raises:
+        RecordingError: the recording cannot be opened.
+        subprocess.TimeoutExpired: it took longer.
+    """
+    source = open_recording(path)
+    # Into memory by way of files, so that the limit on written bytes holds for it.
+    with os.fdopen(os.memfd_create("out"), "w+b") as out, os.fdopen(os.memfd_create("err"), "w+b") as err:
+        try:
+            with confined([*command, descriptor_path(source)], source, cpu_s, _CAPTURED_BYTES) as child:
+                # ffmpeg-python's probe() leaves a hung ffprobe running after its timeout; subprocess.run kills it.
+                done = subprocess.run(
+                    child.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    timeout=timeout_s,
+                    pass_fds=(source, *child.descriptors),
+                    check=False,
+                )
+        finally:
+            os.close(source)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
 
 
 class DecoderStalled(Exception):
@@ -42,6 +83,7 @@ class DecoderChild:
         command: builds the command line from the side channel's file descriptor and the recording's descriptor path.
         stall_s: seconds without output after which the child is killed.
         while_waiting: called several times a second while nothing arrives; may raise to abort.
+        cpu_s: processor time that it may take.
 
     Raises:
         RecordingError: the recording cannot be opened.
@@ -54,8 +96,9 @@ class DecoderChild:
         command: Callable[[int, str], list[str]],
         stall_s: float,
         while_waiting: Callable[[], None] = lambda: None,
+        cpu_s: float = cpu_bound_s(0.0),
     ) -> None:
-        self._stall_s = stall_s
+        self._stall_s, self._cpu_s = stall_s, cpu_s
         self._while_waiting = while_waiting
         self._closed = threading.Event()
         self._messages: deque[str] = deque(maxlen=40)
@@ -64,15 +107,16 @@ class DecoderChild:
         side_read, side_write = os.pipe()
         try:
             # In a session of its own: Ctrl-C reaches only this program, which then ends its decoders.
-            self._process = subprocess.Popen(
-                command(side_write, descriptor_path(source)),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=(side_write, source),
-                start_new_session=True,
-                bufsize=0,
-            )
+            with confined(command(side_write, descriptor_path(source)), source, cpu_s) as child:
+                self._process = subprocess.Popen(
+                    child.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    pass_fds=(side_write, source, *child.descriptors),
+                    start_new_session=True,
+                    bufsize=0,
+                )
         except OSError as error:
             os.close(side_read)
             raise EnvironmentUnavailableError(f"cannot start a decoder: {error}", "see avpenet doctor") from None
@@ -92,13 +136,17 @@ class DecoderChild:
 
     def _collect_lines(self, side_read: int) -> None:
         with os.fdopen(side_read, "r", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
+            while line := lines.readline(_LINE_BYTES):
                 self._lines.put(line)
+                if self._lines.qsize() > _MOST_LINES:
+                    self._messages.append("it delivers times without end")
+                    self._process.kill()
+                    break
         self._lines.put(None)
 
     def _collect_messages(self) -> None:
         assert self._process.stderr is not None
-        for raw in self._process.stderr:
+        while raw := self._process.stderr.readline(_LINE_BYTES):
             self._messages.append(raw.decode("utf-8", "replace").rstrip())
 
     def next_line(self, *, wait: bool = True) -> str | None:
@@ -156,6 +204,22 @@ class DecoderChild:
         status = self._process.poll()
         self.close()
         return -signal.SIGKILL if status is None else status
+
+    def describe_end(self, kind: str, status: int, last_message: str) -> str:
+        """Why the child did not end well, in one line; empty where it did.
+
+        Args:
+            kind: of decoder, `video` or `audio`.
+            status: from `finish`.
+            last_message: what it said last, without its descriptors.
+        """
+        if bound := passed_bound(status, self.messages, self._cpu_s):
+            return f"the {kind} decoder {bound}"
+        if status < 0:
+            return f"the {kind} decoder crashed (signal {-status})"
+        if status > 0:
+            return f"the {kind} decoder gave up ({last_message or f'status {status}'})"
+        return ""
 
     def close(self) -> None:
         """Kill the child if it still runs, and release its pipes and threads."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from avpenet_cli.errors import RecordingError
+from avpenet_cli.media.confinement import confined
 from avpenet_cli.media.probe import Probe
 from avpenet_cli.media.tools import SAFE_INPUT, descriptor_path, open_recording, tool
 
@@ -16,6 +17,8 @@ _FORMATS = ("mp4", "mov", "matroska")
 """Of the excerpt, one after the other: the first two keep how a recording is turned, the last takes all codecs."""
 _MOST_BYTES = 512 << 20
 _TIMEOUT_S = 60.0
+_MOST_THREADS = 16
+"""That ffmpeg uses at a time."""
 
 
 @contextlib.contextmanager
@@ -43,19 +46,21 @@ def excerpt(path: Path, facts: Probe, start_s: float, length_s: float) -> Iterat
         for container in _FORMATS:
             source = open_recording(path)
             try:
-                done = subprocess.run(
-                    [
-                        *(tool("ffmpeg"), "-v", "error", "-nostdin", "-y"),
-                        *(*SAFE_INPUT, *options, *window, "-i", descriptor_path(source)),
-                        *(*maps, "-c", "copy", "-fs", str(_MOST_BYTES), "-f", container, descriptor_path(memory)),
-                    ],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    pass_fds=(source, memory),
-                    timeout=_TIMEOUT_S,
-                    check=False,
-                )
+                command = [
+                    *(tool("ffmpeg"), "-v", "error", "-nostdin", "-y"),
+                    *(*SAFE_INPUT, *options, *window, "-i", descriptor_path(source)),
+                    *(*maps, "-c", "copy", "-fs", str(_MOST_BYTES), "-f", container, descriptor_path(memory)),
+                ]
+                with confined(command, source, _TIMEOUT_S * _MOST_THREADS, 2 * _MOST_BYTES) as child:
+                    done = subprocess.run(
+                        child.command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                        pass_fds=(source, memory, *child.descriptors),
+                        timeout=_TIMEOUT_S,
+                        check=False,
+                    )
             except subprocess.TimeoutExpired:
                 break
             finally:

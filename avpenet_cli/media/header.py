@@ -6,7 +6,6 @@ import csv
 import functools
 import json
 import math
-import os
 import re
 import subprocess
 import time
@@ -16,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from avpenet_cli.errors import RecordingError
-from avpenet_cli.media.tools import SAFE_INPUT, descriptor_path, open_recording, tool
+from avpenet_cli.media.child import run_captured
+from avpenet_cli.media.confinement import passed_bound
+from avpenet_cli.media.tools import SAFE_INPUT, tool
 
 Stream = Mapping[str, Any]
 """One stream as ffprobe describes it."""
@@ -26,6 +27,8 @@ DEPTHS_BYTES = (0, 64 << 20, 1 << 30)
 default, 5 MB or some seconds. A decoder keeps as much in memory as it has looked through."""
 
 _ANY_DURATION_US = 1 << 53
+_CPU_S = 3600.0
+"""Processor time of one ffprobe; its timeout mostly ends it earlier."""
 _MERGING = ("-merge_pmt_versions", "1")
 """Follow a stream to another packet identifier when the program's map of a transport stream changes."""
 _STREAMS_APPEAR_LATER = {"mpeg", "mpegts", "flv", "live_flv", "wtv", "ty", "nsv"}
@@ -132,6 +135,8 @@ def _read(path: Path, depth_bytes: int, merging: tuple[str, ...], deadline: floa
                 "the index at its end is missing: the recording was interrupted or the copy was cut off",
                 "copy it again from its source",
             )
+        if bound := passed_bound(completed.returncode, messages, _CPU_S):
+            raise RecordingError("unreadable", f"reading its header {bound}", "check the file")
         raise RecordingError(
             "unreadable",
             f"not a recording that ffmpeg can read ({last_line(messages) or 'no streams'})",
@@ -147,19 +152,7 @@ def _may_have_moved(header: Header) -> bool:
 
 
 def _ffprobe(path: Path, options: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[bytes]:
-    source = open_recording(path)
-    try:
-        # ffmpeg-python's probe() leaves a hung ffprobe running after its timeout; subprocess.run kills it.
-        return subprocess.run(
-            [tool("ffprobe"), "-v", "error", *SAFE_INPUT, *options, descriptor_path(source)],
-            capture_output=True,
-            timeout=timeout_s,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(source,),
-            check=False,
-        )
-    finally:
-        os.close(source)
+    return run_captured([tool("ffprobe"), "-v", "error", *SAFE_INPUT, *options], path, _CPU_S, timeout_s)
 
 
 def _depth_options(depth_bytes: int) -> tuple[str, ...]:

@@ -53,6 +53,8 @@ class StreamAccess:
     blank_bytes: tuple[int, int] | None = None
 
 
+_PLAYLISTS = frozenset({"concat", "dash", "hls", "imf", "sdp", "webm_dash_manifest"})
+"""ffmpeg's formats of files that name others to read."""
 _RAW_VIDEO = frozenset({"h261", "h263", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "vc1"})
 """ffmpeg's formats of a video stream without a container."""
 _RAW_VIDEO_FPS = 25.0
@@ -199,6 +201,8 @@ def probe(path: Path, decoding: DecodingSettings) -> Probe:
     header = headers[-1]
     if header.container.endswith("_pipe") or header.container == "image2":
         raise RecordingError("image", "an image, not a recording", "name a video file")
+    if _PLAYLISTS & set(header.container.split(",")):
+        raise RecordingError("unreadable", "a list of other files, not a recording", "name the files that it lists")
     boxes = read_tracks(path) if "mp4" in header.container.split(",") else []
     encrypted = encrypted_streams(path, header, boxes)
     tracks = choose_tracks(header, encrypted, decoding.video_track, decoding.audio_track)

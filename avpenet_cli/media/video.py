@@ -23,6 +23,7 @@ import numpy as np
 
 from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.child import DecoderChild, DecoderStalled
+from avpenet_cli.media.confinement import cpu_bound_s
 from avpenet_cli.media.frame_image import FrameImage, RgbImage
 from avpenet_cli.media.header import last_line
 from avpenet_cli.media.probe import AudioStream, Probe, VideoStream
@@ -36,6 +37,9 @@ _SOURCE_CLOCK = 1
 """Stream number of the source clock in the side channel; the grid has 0."""
 _RUNAWAY_S = 60.0
 """Frames this many seconds beyond twice the stated duration come from broken timestamps."""
+
+_LEAST_UNPAIRED, _UNPAIRED_BYTES = 16, 1 << 30
+"""Frames kept without their times. ffmpeg is a few ahead; a decoder that was taken over could fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,9 @@ class FrameStream:
         self.slots_end, self.decode_error, self.decoder_warning = 0, "", ""
         promised = self._facts.nominal_s
         last_slot = (2 * promised + _RUNAWAY_S) / FRAME_STEP_S if promised > 0 else float("inf")
-        child = DecoderChild(self._path, self._command, self._decoding.stall_s, self._while_waiting)
+        child = DecoderChild(
+            self._path, self._command, self._decoding.stall_s, self._while_waiting, cpu_bound_s(promised)
+        )
         try:
             for slot, frozen, image in self._paired(child):
                 if slot > last_slot:
@@ -105,7 +111,7 @@ class FrameStream:
                     if not frozen:
                         yield TimedFrame(slot, image)
             if not self.decode_error:
-                self._judge(child.finish(), child.messages)
+                self.decode_error = child.describe_end("video", child.finish(), last_line(child.messages))
         except DecoderStalled:
             self.decode_error = f"the video decoder delivered nothing for {self._decoding.stall_s:g} s and was stopped"
         finally:
@@ -120,6 +126,7 @@ class FrameStream:
         """
         layout = yuv_format(self._video) if self.backend == "ffmpeg" else None
         frame_bytes = layout.frame_bytes if layout else 3 * self._video.width_px * self._video.height_px
+        most_unpaired = max(_LEAST_UNPAIRED, _UNPAIRED_BYTES // frame_bytes)
         frames: deque[FrameImage] = deque()
         slots: deque[tuple[int, bool]] = deque()
         last_source_s = -math.inf
@@ -130,7 +137,9 @@ class FrameStream:
                 payload_ended = child.read_into(pixels.data) < frame_bytes
                 if not payload_ended:
                     frames.append(YuvImage(pixels, layout) if layout else self._rgb_image(pixels))
-            while (line := child.next_line(wait=payload_ended and len(slots) < len(frames))) is not None:
+            while (
+                line := child.next_line(wait=len(frames) - len(slots) > (0 if payload_ended else most_unpaired))
+            ) is not None:
                 clock = parse_clock(line)
                 if clock is None:
                     continue
@@ -147,19 +156,16 @@ class FrameStream:
     def _rgb_image(self, pixels: np.ndarray) -> RgbImage:
         return RgbImage(pixels.reshape(self._video.height_px, self._video.width_px, 3))
 
-    def _judge(self, status: int, messages: str) -> None:
-        if status < 0:
-            self.decode_error = f"the video decoder crashed (signal {-status})"
-        elif status > 0:
-            self.decode_error = f"the video decoder gave up ({last_line(messages) or f'status {status}'})"
-
 
 def parse_clock(line: str) -> tuple[int, int] | None:
-    """Stream number and presentation time in its time base from a line of ffmpeg's framecrc; None for a header line."""
+    """Stream number and presentation time in its time base from a line of ffmpeg's framecrc; None for any other."""
     if line.startswith("#"):
         return None
     fields = line.split(",")
-    return (int(fields[0]), int(fields[2])) if len(fields) > 2 else None
+    try:
+        return int(fields[0]), int(fields[2])
+    except (ValueError, IndexError):
+        return None
 
 
 def choose_backend(facts: Probe, decoding: DecodingSettings) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Self
 import torch
 
 from avpenet_cli.errors import AvpenetError, RecordingError
+from avpenet_cli.media.confinement import confined, cpu_bound_s
 from avpenet_cli.media.probe import check_file
 from avpenet_cli.media.tools import SAFE_INPUT, descriptor_path, open_recording, tool
 from avpenet_cli.pipeline.timer import StageTimer
@@ -200,13 +201,15 @@ def decode_alone(path: Path) -> Cost:
     source = open_recording(path)
     started = time.perf_counter()
     try:
-        process = subprocess.Popen(
-            [tool("ffmpeg"), "-v", "error", "-nostdin", *SAFE_INPUT, "-i", descriptor_path(source), *_NOWHERE],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(source,),
-        )
+        command = [tool("ffmpeg"), "-v", "error", "-nostdin", *SAFE_INPUT, "-i", descriptor_path(source), *_NOWHERE]
+        with confined(command, source, cpu_bound_s(0.0)) as child:
+            process = subprocess.Popen(
+                child.command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(source, *child.descriptors),
+            )
         with _ChildPeak() as peak:
             _, status, usage = os.wait4(process.pid, 0)
     finally:

@@ -1,0 +1,242 @@
+"""A decoder that a recording has taken over gets at nothing else; ffmpeg and decord work as ever."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from avpenet_cli.errors import RecordingError
+from avpenet_cli.media import confinement
+from avpenet_cli.media.audio import WaveformStream
+from avpenet_cli.media.child import DecoderChild
+from avpenet_cli.media.confinement import confined, landlock_abi, missing_parts, seccomp_filter
+from avpenet_cli.media.probe import probe
+from avpenet_cli.media.tools import open_recording, tool
+from avpenet_cli.media.video import FrameStream
+from avpenet_cli.settings import DecodingSettings
+from tests.conftest import ClipMaker
+
+TAKEN_OVER = r"""#!/usr/bin/perl
+# Stands for ffmpeg after a recording has made it run foreign code: tries all that could do harm, says what worked.
+exit 0 if $ARGV[0] eq "-version";
+my ($own, $archive, $parent) = @ARGV;
+sub try { my ($what, $done) = @_; print STDERR "$what: ", ($done ? "done" : "refused"), "\n"; }
+sub can_open { my ($mode, $path) = @_; return open(my $file, $mode, $path); }
+try("read own recording", can_open("<", $own));
+try("read another recording", can_open("<", "$archive/other.mp4"));
+try("read the users", can_open("<", "/etc/passwd"));
+try("read the environment of the program", can_open("<", "/proc/$parent/environ"));
+try("list the archive", opendir(my $folder, $archive));
+try("list the processes", opendir(my $processes, "/proc"));
+try("write a file", can_open(">", "$archive/new"));
+try("write to another recording", can_open(">>", "$archive/other.mp4"));
+try("write to its own recording", can_open(">>", $own));
+try("empty another recording", truncate("$archive/other.mp4", 1));
+try("link another recording", link("$archive/other.mp4", "$archive/linked.mp4"));
+try("let all read another recording", chmod(0644, "$archive/other.mp4"));
+try("change the time of another recording", utime(1, 1, "$archive/other.mp4"));
+try("rename another recording", rename("$archive/other.mp4", "$archive/moved.mp4"));
+try("remove a folder", rmdir("$archive/empty"));
+try("open a TCP socket", socket(my $tcp, 2, 1, 0));
+try("open a UDP socket", socket(my $udp, 2, 2, 0));
+try("open a local socket", socket(my $local, 1, 1, 0));
+try("signal the program", kill(0, $parent));
+my $pid = fork();
+exit 0 if defined $pid && $pid == 0;
+try("start a process", defined $pid);
+"""
+HARMLESS = "read own recording"
+
+TAKE_MEMORY = r"""#!/usr/bin/perl
+exit 0 if $ARGV[0] eq "-version";
+my $size = $ARGV[0] ? 5 << 30 : 0;
+my $memory = "x" x $size;
+print STDERR "has the memory\n";
+"""
+
+needs_all = pytest.mark.skipif(
+    landlock_abi() < 3 or not seccomp_filter(),
+    reason="this kernel has no Landlock of version 3, or libseccomp is missing",
+)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    folder = tmp_path / "archive"
+    (folder / "empty").mkdir(parents=True)
+    (folder / "own.mp4").write_bytes(b"the recording being decoded")
+    (folder / "other.mp4").write_bytes(b"another recording")
+    (folder / "other.mp4").chmod(0o600)
+    return folder
+
+
+@pytest.fixture
+def standing_for_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where to write a program that the PATH gives in place of ffmpeg."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    tool.cache_clear()
+    yield folder / "ffmpeg"
+    tool.cache_clear()
+
+
+def attempts(archive: Path) -> dict[str, str]:
+    """What the stand-in says of each of its attempts, `done` or `refused`."""
+    parent = str(os.getpid())
+    child = DecoderChild(
+        archive / "own.mp4", lambda side, source: [tool("ffmpeg"), source, str(archive), parent], stall_s=30
+    )
+    assert child.finish() == 0, child.messages
+    return dict(line.rsplit(": ", 1) for line in child.messages.splitlines())
+
+
+@needs_all
+def test_decoder_that_is_taken_over_reads_and_changes_nothing(archive: Path, standing_for_ffmpeg: Path) -> None:
+    standing_for_ffmpeg.write_text(TAKEN_OVER)
+    standing_for_ffmpeg.chmod(0o700)
+    before = {path.name: (path.stat(), path.is_dir() or path.read_bytes()) for path in sorted(archive.iterdir())}
+    outcomes = attempts(archive)
+    assert len(outcomes) == 20
+    assert {what for what, outcome in outcomes.items() if outcome == "done"} == {HARMLESS}
+    after = {path.name: (path.stat(), path.is_dir() or path.read_bytes()) for path in sorted(archive.iterdir())}
+    assert [name for name in after if after[name][1] != before[name][1]] == []
+    assert after["other.mp4"][0].st_mode == before["other.mp4"][0].st_mode
+
+
+def test_without_confinement_the_same_attempts_succeed(
+    archive: Path, standing_for_ffmpeg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shows that the test above would notice."""
+    standing_for_ffmpeg.write_text(TAKEN_OVER)
+    standing_for_ffmpeg.chmod(0o700)
+    monkeypatch.setenv("AVPENET_UNCONFINED_DECODERS", "1")
+    outcomes = attempts(archive)
+    assert "refused" not in outcomes.values()
+    assert missing_parts(tool("ffmpeg")) == ["switched off by AVPENET_UNCONFINED_DECODERS"]
+
+
+def test_decoder_that_takes_memory_without_end_is_ended(archive: Path, standing_for_ffmpeg: Path) -> None:
+    standing_for_ffmpeg.write_text(TAKE_MEMORY)
+    standing_for_ffmpeg.chmod(0o700)
+    child = DecoderChild(archive / "own.mp4", lambda side, source: [tool("ffmpeg"), source], stall_s=30)
+    status = child.finish()
+    assert child.describe_end("video", status, "") == (
+        "the video decoder needs more than the 4 GiB of memory that it may have"
+    )
+
+
+def test_decoder_that_computes_without_end_is_ended(archive: Path, standing_for_ffmpeg: Path) -> None:
+    standing_for_ffmpeg.write_text('#!/usr/bin/perl\nexit 0 if $ARGV[0] eq "-version";\nwhile (1) {}\n')
+    standing_for_ffmpeg.chmod(0o700)
+    child = DecoderChild(archive / "own.mp4", lambda side, source: [tool("ffmpeg"), source], stall_s=60, cpu_s=0)
+    status = child.finish()
+    assert "s of processor time that it may have" in child.describe_end("audio", status, "")
+
+
+def test_decoder_that_delivers_times_without_end_is_ended(archive: Path, standing_for_ffmpeg: Path) -> None:
+    standing_for_ffmpeg.write_text(
+        '#!/usr/bin/perl\nexit 0 if $ARGV[0] eq "-version";\n'
+        'open(my $side, ">&=", $ARGV[0]); my $lines = "0, 1, 1, 1, 1, 0\\n" x 4096;\nprint $side $lines while (1);\n'
+    )
+    standing_for_ffmpeg.chmod(0o700)
+    child = DecoderChild(archive / "own.mp4", lambda side, source: [tool("ffmpeg"), str(side)], stall_s=60)
+    assert child.finish() < 0
+    assert "times without end" in child.messages
+
+
+@needs_all
+@pytest.mark.parametrize("reads_own", [True, False])
+def test_ffmpeg_itself_opens_its_recording_only(clips: ClipMaker, tmp_path: Path, reads_own: bool) -> None:
+    own, other = clips.brief(), tmp_path / "other.mp4"
+    shutil.copy(own, other)
+
+    def command(_side: int, source: str) -> list[str]:
+        return [tool("ffmpeg"), "-v", "error", "-i", source if reads_own else str(other), "-f", "null", "-"]
+
+    child = DecoderChild(own, command, stall_s=30)
+    assert (child.finish() == 0) == reads_own
+    assert ("Permission denied" in child.messages) != reads_own
+
+
+@pytest.mark.parametrize("is_confined", [pytest.param(True, marks=needs_all), False])
+def test_list_of_other_recordings_is_none(
+    clips: ClipMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_confined: bool
+) -> None:
+    other = clips.ffmpeg("-i", str(clips.brief()), "-c", "copy", suffix=".ts")
+    path = tmp_path / "ward.m3u8"
+    path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\nfile://{other}\n#EXT-X-ENDLIST\n")
+    if not is_confined:
+        monkeypatch.setenv("AVPENET_UNCONFINED_DECODERS", "1")
+    with pytest.raises(RecordingError, match="ffmpeg can read" if is_confined else "a list of other files"):
+        probe(path, DecodingSettings())
+
+
+def test_recording_that_needs_too_much_memory_fails_with_one_line(
+    clips: ClipMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, decoding = clips.brief(), DecodingSettings()
+    facts = probe(path, decoding)
+    assert not {part for name in ("ffmpeg", "ffprobe") for part in missing_parts(tool(name)) if "does not run" in part}
+    monkeypatch.setattr(confinement, "MEMORY_BYTES", 8 << 20)
+    frames, audio = FrameStream(path, facts, decoding), WaveformStream(path, facts, decoding)
+    assert list(frames) == []
+    assert "needs more than" in frames.decode_error
+    assert sum(block.size for block in audio) == 0
+    assert "needs more than" in audio.decode_error
+    with pytest.raises(RecordingError, match="needs more than"):
+        probe(path, decoding)
+
+
+@needs_all
+def test_child_in_python_confines_itself(archive: Path) -> None:
+    """As decord's does once its libraries are loaded."""
+    program = (
+        "import os, socket, sys; from avpenet_cli.media.restrict import restrict\n"
+        "restrict(sys.argv[-1])\n"
+        "open(sys.argv[1]).close()\n"
+        "for attempt in (lambda: open(sys.argv[2]), socket.socket, os.fork):\n"
+        "    try:\n"
+        "        attempt()\n"
+        "    except PermissionError:\n"
+        "        print('refused', file=sys.stderr)\n"
+    )
+    child = DecoderChild(
+        archive / "own.mp4",
+        lambda side, source: [sys.executable, "-c", program, source, str(archive / "other.mp4")],
+        stall_s=30,
+    )
+    assert child.finish() == 0, child.messages
+    assert child.messages.splitlines() == ["refused"] * 3
+
+
+def test_program_that_does_not_run_confined_runs_as_before(tmp_path: Path, standing_for_ffmpeg: Path) -> None:
+    """As one does that is started by a program with privileges, or by a script that starts others."""
+    standing_for_ffmpeg.write_text('#!/bin/sh\ngrep -q "NoNewPrivs:.*0" /proc/self/status || exit 1\necho here\n')
+    standing_for_ffmpeg.chmod(0o700)
+    recording = tmp_path / "r.mp4"
+    recording.write_bytes(b"r")
+    child = DecoderChild(recording, lambda side, source: [tool("ffmpeg")], stall_s=30)
+    assert child.finish() == 0
+    assert missing_parts(tool("ffmpeg")) == [f"{tool('ffmpeg')} does not run confined"]
+
+
+def test_program_outside_the_systems_folders_finds_its_libraries(clips: ClipMaker, tmp_path: Path) -> None:
+    copy = tmp_path / "ffprobe"
+    shutil.copy(tool("ffprobe"), copy)
+    assert missing_parts(str(copy)) == missing_parts(tool("ffprobe"))
+
+
+def test_nothing_stays_open(archive: Path) -> None:
+    before = sorted(Path("/proc/self/fd").iterdir())
+    source = open_recording(archive / "own.mp4")
+    for _ in range(3):
+        with confined([tool("ffprobe")], source, 1.0) as child:
+            assert all(os.get_inheritable(descriptor) is False for descriptor in child.descriptors)
+    os.close(source)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
