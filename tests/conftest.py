@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 from avpenet_cli.model import initialise
 from avpenet_cli.weights.description import UNTRAINED_SEED
 from tests.support.portraits import CRY, MOAN, SAMPLE_RATE_HZ, Frame, Waveform, portrait_frames, utter, write_recording
+from tests.support.preloaded_program import PreloadedProgram, preloaded_program
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,6 +52,40 @@ def pytest_runtest_protocol() -> Generator[None, object, object]:
         return (yield)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+_CPU_TIME = "CPU time before and after, s"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """With what each test costs, in CPU seconds of this process and of those that it has waited for."""
+    item.user_properties.append((_CPU_TIME, sum(os.times()[:4])))
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """As `pytest_runtest_setup`."""
+    try:
+        return (yield)
+    finally:
+        item.user_properties.append((_CPU_TIME, sum(os.times()[:4])))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """With `--durations N`, the N files that cost most: CPU time does not depend on what else the machine does."""
+    n_files: int | None = config.getoption("durations")
+    if not n_files:
+        return
+    by_file: defaultdict[str, float] = defaultdict(float)
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        if isinstance(report, pytest.TestReport) and report.when == "teardown":
+            times_s = [float(str(value)) for name, value in report.user_properties if name == _CPU_TIME]
+            by_file[report.nodeid.partition("::")[0]] += times_s[-1] - times_s[0]
+    terminalreporter.section(f"{sum(by_file.values()):.0f} s of CPU time; {n_files} files that cost most")
+    for name in sorted(by_file, key=by_file.__getitem__, reverse=True)[:n_files]:
+        terminalreporter.write_line(f"{by_file[name]:8.1f}s {name}")
 
 
 def _fail_hung_test(number: int, frame: FrameType | None) -> NoReturn:
@@ -222,6 +258,13 @@ def run_avpenet() -> RunAvpenet:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreloadedProgram]:
+    """The program for commands of a shell, in a separate process each."""
+    with preloaded_program(tmp_path_factory.mktemp("program")) as program:
+        yield program
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from tests.support.documented_commands import SITE_PAGES, folder_with_examples, run_commands
+from tests.support.preloaded_program import PreloadedProgram
 
 
 @pytest.mark.slow
-def test_the_tutorial_of_a_site_runs_and_says_what_happens(tmp_path: Path) -> None:
-    run_commands(SITE_PAGES, folder_with_examples(tmp_path))
+def test_the_tutorial_of_a_site_runs_and_says_what_happens(tmp_path: Path, program: PreloadedProgram) -> None:
+    run_commands(SITE_PAGES, folder_with_examples(tmp_path), program)
     scores = pd.read_csv(tmp_path / "scores.csv")
     assert ((scores["interval_lo"] <= scores["calibrated"]) & (scores["calibrated"] <= scores["interval_hi"])).all()
     usual, dark = (json.loads((tmp_path / name).read_text()) for name in ("fifth.json", "sixth.json"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from avpenet_cli.runs.history_chain import chain_at
 from docs import generate
 from tests.conftest import REPOSITORY
+from tests.support.preloaded_program import PreloadedProgram
 
 BLOCK = re.compile(r"^```(\S+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 """An opening fence with its info string, the text, the closing fence."""
@@ -61,14 +62,24 @@ def shell_blocks(page: Path) -> Iterator[str]:
             yield text
 
 
-def folder_with_examples(folder: Path) -> Path:
-    """A fresh folder that holds the examples, as a reader's copy of the repository does."""
+def folder_with_examples(folder: Path, seconds: float | None = None) -> Path:
+    """A fresh folder that holds the examples, as a reader's copy of the repository does.
+
+    `seconds` is the length of P0001-01.mp4, which most commands take: its first seconds are encoded again, with three
+    frames a second, because every frame costs a tenth of a second.
+    """
     shutil.copytree(REPOSITORY / "examples", folder / "examples")
+    if seconds is not None:
+        name = Path("examples", "phantoms", "P0001-01.mp4")
+        command = ["ffmpeg", "-v", "error", "-y", "-i", str(REPOSITORY / name), "-t", str(seconds), "-r", "3"]
+        subprocess.run([*command, "-c:a", "copy", str(folder / name)], check=True)
     return folder
 
 
-def run_commands(pages: Sequence[Path], folder: Path) -> list[str]:
+def run_commands(pages: Sequence[Path], folder: Path, program: PreloadedProgram | None = None) -> list[str]:
     """Run every sh block of the pages, in order, in `folder`.
+
+    With `program` the libraries are loaded once for all commands, and `pytest -rP` shows the CPU time of each.
 
     Returns:
         What each block wrote to its standard output.
@@ -76,11 +87,13 @@ def run_commands(pages: Sequence[Path], folder: Path) -> list[str]:
     Raises:
         AssertionError: one does not exit with 0, or an output has not the history that the reference states.
     """
+    programs = [str(program.folder)] if program else []
     environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([*programs, str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))),
     }
     already_run, outputs = set(), []
+    n_before = len(program.cpu_times()) if program else 0
     for page in pages:
         for block in shell_blocks(page):
             # Pages share blocks; a repeated one is run once, but for a score, which resumes in a moment.
@@ -98,6 +111,8 @@ def run_commands(pages: Sequence[Path], folder: Path) -> list[str]:
             )
             assert done.returncode == 0, f"{page.name}\n{block}\n{done.stdout}\n{done.stderr}"
             outputs.append(done.stdout)
+    if program:
+        print(*program.cpu_times()[n_before:], sep="\n")
     with_history, _ = commands_with_and_without_history()
     for name, out in sorted(documented_outputs(pages)):
         # A plan or a dry run writes nothing.
