@@ -34,6 +34,18 @@ def signature_path(path: Path) -> Path:
     return location.with_name(location.name + SIGNATURE_SUFFIX)
 
 
+def read_beside(path: Path) -> bytes:
+    """Contents of a file beside the tensors.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {reason(error)}", "check the file's permissions") from None
+
+
 def read_public_keys(path: Path) -> tuple[str, ...]:
     """The keys of an OpenSSH public key file, one a line; empty lines and lines that begin with `#` are skipped.
 
@@ -74,10 +86,8 @@ def verify_signature(entry: WeightsEntry, keys: tuple[str, ...]) -> str:
     location, signature = description_path(entry.path), signature_path(entry.path)
     if not signature.is_file():
         raise WeightsError(f"the signature {signature} does not exist", "get it from whoever signed these weights")
-    try:
-        content = location.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"the description {location} cannot be read: {reason(error)}", "try again") from None
+    content = read_beside(location)
+    read_beside(signature)
     if parse_description(content, location).digest != entry.digest:
         raise WeightsError(f"the description {location} changed while it was checked", "try again")
     allowed = "".join(f'{_SIGNER} namespaces="{NAMESPACE}" {key}\n' for key in keys)

@@ -31,7 +31,7 @@ from avpenet_cli.weights.loading import (
     verify,
 )
 from avpenet_cli.weights.packing import pack
-from avpenet_cli.weights.signatures import SIGNATURE_SUFFIX, signature_path, verify_signature
+from avpenet_cli.weights.signatures import SIGNATURE_SUFFIX, read_beside, signature_path, verify_signature
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -128,11 +128,11 @@ def install(path: str | Path, overwrite: bool = False, keys: tuple[str, ...] = (
     verify(source)
     original = source.path
     # As they are: a signature is of the bytes of the description.
-    description, signature = description_path(original).read_bytes(), None
+    description, signature = read_beside(description_path(original)), None
     if parse_description(description, description_path(original)).digest != source.digest:
         raise WeightsError(f"{description_path(original)} changed while it was being copied", "try again")
     if signature_path(original).is_file():
-        signature = signature_path(original).read_bytes()
+        signature = read_beside(signature_path(original))
 
     def copy_tensors(file: BinaryIO) -> None:
         digest = hashlib.sha256()
