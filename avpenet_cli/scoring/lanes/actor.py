@@ -20,12 +20,12 @@ from avpenet_cli.runs.sent_error import SentError
 from avpenet_cli.scoring.lanes.lane import Job, score_job
 from avpenet_cli.scoring.lanes.worker_process import (
     Fault,
+    Finished,
     Message,
     Outbox,
     ReadSeconds,
     Ready,
     WorkerSetup,
-    finished,
     open_scorer,
 )
 from avpenet_cli.scoring.scorer import Scorer
@@ -39,7 +39,7 @@ _PROGRESS_S = 0.5
 
 @dataclass(frozen=True)
 class ActorSetup:
-    """What an actor is told.
+    """What an actor needs to load the networks.
 
     Attributes:
         worker: as for a worker process; the weights' file may lie elsewhere on the actor's host.
@@ -123,7 +123,7 @@ class _Lane:
     def score(self, job: Job) -> None:
         result = score_job(job, self.scorer, self.outbox.should_stop)
         # The run knows what it sent. A long result may be stored by the cluster on its way, and a path names a patient.
-        self.put(finished(replace(result, job=replace(job, name="", path=Path()))))
+        self.put(Finished.of(replace(result, job=replace(job, name="", path=Path()))))
 
 
 def _streamed(lane: _Lane, work: Callable[[], None]) -> Iterator[Message]:

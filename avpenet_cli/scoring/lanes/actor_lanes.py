@@ -23,6 +23,7 @@ from avpenet_cli.scoring.lanes.worker_process import (
     ReadSeconds,
     Ready,
     WorkerSetup,
+    report,
 )
 from avpenet_cli.scoring.scorer import failed_outcome
 
@@ -202,9 +203,9 @@ class ActorLanes:
 
     def _receive(self) -> None:
         """Handle what comes within a moment."""
-        came = self._cluster.receive(list(self._streams), _POLL_S)
-        if came is not None and came[0] in self._streams:
-            stream, message = came
+        received = self._cluster.receive(list(self._streams), _POLL_S)
+        if received is not None and received[0] in self._streams:
+            stream, message = received
             lane, job = self._streams[stream]
             if message is None:
                 del self._streams[stream]
@@ -213,7 +214,7 @@ class ActorLanes:
             else:
                 self._handle(lane, job, message)
         self._hand_out()
-        self._say_that_it_waits()
+        self._warn_of_waiting()
         if not self._results:  # what is finished comes first
             if self._fault is not None:
                 raise self._fault
@@ -225,14 +226,11 @@ class ActorLanes:
                 self._failed_loads = 0
                 self._callbacks.detail(f"actor {lane // self._lanes + 1} has loaded the networks")
                 self._free.extend(range(lane, lane + lanes))
-            case ReadSeconds(done, total):
-                self._callbacks.progress(done, total, lane)
-            case LogMessage(level, text, fields):
-                getattr(self._callbacks, level)(text, **fields)
-            case Finished(result, error):
+            case ReadSeconds() | LogMessage():
+                report(message, lane, self._callbacks)
+            case Finished():
                 assert job is not None
-                restored = error.restored() if error else None
-                self._results.append(dataclasses.replace(result, job=job, error=restored, lane=lane))
+                self._results.append(dataclasses.replace(message.restored(), job=job, lane=lane))
                 self._free.append(lane)
             case Fault(error):
                 self._fault = error.restored()
@@ -266,7 +264,7 @@ class ActorLanes:
         failure = RecordingError("worker_ended", problem, "score it on one host, without a cluster")
         self._results.append(JobResult(job, failed_outcome(failure), error=failure))
 
-    def _say_that_it_waits(self) -> None:
+    def _warn_of_waiting(self) -> None:
         now = time.monotonic()
         if self._free or any(job is not None for _, job in self._streams.values()):
             self._had_actor = now

@@ -83,6 +83,16 @@ class Finished:
     result: JobResult
     error: SentError | None
 
+    @classmethod
+    def of(cls, result: JobResult) -> Finished:
+        """The message about a result."""
+        error = None if result.error is None else SentError.of(result.error)
+        return cls(dataclasses.replace(result, error=None), error)
+
+    def restored(self) -> JobResult:
+        """The result with its error."""
+        return dataclasses.replace(self.result, error=self.error.restored() if self.error else None)
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -92,6 +102,19 @@ class Fault:
 
 
 Message = Ready | ReadSeconds | LogMessage | Finished | Fault
+
+
+def report(message: ReadSeconds | LogMessage, lane: int, callbacks: RunCallbacks) -> None:
+    """Tell the run's callbacks what a scorer of another process reported.
+
+    Args:
+        lane: whose recording it is about.
+    """
+    match message:
+        case ReadSeconds(done, total):
+            callbacks.progress(done, total, lane)
+        case LogMessage(level, text, fields):
+            getattr(callbacks, level)(text, **fields)
 
 
 def main(channel: Connection) -> None:
@@ -123,7 +146,7 @@ def _work(channel: Connection, outbox: Outbox) -> None:
     scorer = open_scorer(setup, outbox)
     outbox.send(Ready())
     while (job := jobs.get()) is not None:
-        outbox.send(finished(score_job(job, scorer, outbox.should_stop)))
+        outbox.send(Finished.of(score_job(job, scorer, outbox.should_stop)))
 
 
 def open_scorer(setup: WorkerSetup, callbacks: RunCallbacks) -> Scorer:
@@ -139,12 +162,6 @@ def open_scorer(setup: WorkerSetup, callbacks: RunCallbacks) -> Scorer:
         settings = dataclasses.replace(settings, decoding=dataclasses.replace(settings.decoding, threads=1))
     network = Network(setup.weights, settings, callbacks, with_embeddings=setup.with_embeddings)
     return Scorer(network, settings, callbacks, with_times=setup.with_times)
-
-
-def finished(result: JobResult) -> Finished:
-    """The message that a recording is finished."""
-    error = None if result.error is None else SentError.of(result.error)
-    return Finished(dataclasses.replace(result, error=None), error)
 
 
 def _receive(channel: Connection, jobs: queue.SimpleQueue[Job | None], stop: threading.Event) -> None:

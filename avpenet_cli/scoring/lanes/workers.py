@@ -26,6 +26,7 @@ from avpenet_cli.scoring.lanes.worker_process import (
     ReadSeconds,
     Ready,
     WorkerSetup,
+    report,
 )
 from avpenet_cli.scoring.scorer import failed_outcome
 
@@ -129,12 +130,10 @@ class WorkerLanes:
         match message:
             case Ready():
                 worker.ready = True
-            case ReadSeconds(done, total):
-                self._callbacks.progress(done, total, worker.lane)
-            case LogMessage(level, text, fields):
-                getattr(self._callbacks, level)(text, **fields)
-            case Finished(result, error):
-                self._finish(worker, dataclasses.replace(result, error=error.restored() if error else None))
+            case ReadSeconds() | LogMessage():
+                report(message, worker.lane, self._callbacks)
+            case Finished():
+                self._finish(worker, message.restored())
             case Fault(error):
                 self._fault = error.restored()
 
