@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,8 @@ EMBEDDINGS_WEIGHTS_KEY = b"avpenet.weights"
 
 Value = str | int | float | None
 Row = dict[str, Value]
+Columns = Mapping[str, Sequence[Value]]
+"""Values of some rows, by column."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,12 @@ ESCAPED_CELL = r"^'('*[=+\-@\t\r])"
 """Regular expression of text that `escape_cell` has changed; the group and what follows it is the text."""
 _ESCAPED = re.compile(ESCAPED_CELL)
 
-_FLOATS = tuple((column.name, column.decimals) for column in COLUMNS if column.kind == "float")
+_QUOTED = re.compile('[,"\\r\\n]')
+"""What a cell of a CSV file has in quotation marks only."""
 _CSV_BATCH = 500
 """Rows that are formatted together, a column at a time."""
+_PARQUET_BATCH = 50_000
+"""Rows of a row group."""
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
@@ -136,36 +142,43 @@ def row(recording: str, segment: SegmentScore, weights: str, recorded_at: str = 
     Args:
         recorded_at: when the segment started, ISO 8601; empty where that is not known.
     """
-    quality = segment.quality
-    values: dict[str, Any] = {
-        "recording": recording,
-        "segment": segment.segment,
-        "start_s": segment.start_s,
-        "end_s": segment.end_s,
+    columns = rounded_columns(segment_columns(recording, [segment], weights, [recorded_at]), COLUMNS)
+    return {name: values[0] for name, values in columns.items()}
+
+
+def segment_columns(
+    recording: str, segments: Sequence[SegmentScore], weights: str, recorded_at: Sequence[str]
+) -> Columns:
+    """The segments of a recording as columns of the table; floats are not rounded yet.
+
+    Args:
+        recorded_at: when each segment started, ISO 8601; empty where that is not known.
+    """
+    qualities = [segment.quality for segment in segments]
+    return {
+        "recording": [recording] * len(segments),
+        "segment": [segment.segment for segment in segments],
+        "start_s": [segment.start_s for segment in segments],
+        "end_s": [segment.end_s for segment in segments],
         "recorded_at": recorded_at,
-        "score": segment.score,
-        "label": segment.label,
-        "status": str(segment.status),
-        "reason": segment.reason,
-        "modalities": segment.modalities,
-        "score_sd": segment.score_sd,
-        "score_lo": segment.score_lo,
-        "score_hi": segment.score_hi,
-        "face_rate": quality.face_rate,
-        "face_confidence": quality.face_confidence,
-        "face_px": quality.face_px,
-        "faces": quality.faces,
-        "voiced": quality.voiced,
-        "snr_db": quality.snr_db,
-        "level_dbfs": quality.level_dbfs,
-        "flags": " ".join(segment.flags) if segment.flags else "",
-        "weights": weights,
+        "score": [segment.score for segment in segments],
+        "label": [segment.label for segment in segments],
+        "status": [str(segment.status) for segment in segments],
+        "reason": [segment.reason for segment in segments],
+        "modalities": [segment.modalities for segment in segments],
+        "score_sd": [segment.score_sd for segment in segments],
+        "score_lo": [segment.score_lo for segment in segments],
+        "score_hi": [segment.score_hi for segment in segments],
+        "face_rate": [quality.face_rate for quality in qualities],
+        "face_confidence": [quality.face_confidence for quality in qualities],
+        "face_px": [quality.face_px for quality in qualities],
+        "faces": [quality.faces for quality in qualities],
+        "voiced": [quality.voiced for quality in qualities],
+        "snr_db": [quality.snr_db for quality in qualities],
+        "level_dbfs": [quality.level_dbfs for quality in qualities],
+        "flags": [" ".join(segment.flags) if segment.flags else "" for segment in segments],
+        "weights": [weights] * len(segments),
     }
-    # In the order of COLUMNS; in place, since a large archive has millions of rows.
-    for name, decimals in _FLOATS:
-        if (value := values[name]) is not None:
-            values[name] = round(value, decimals) + 0.0
-    return values
 
 
 def rounded(values: Row, columns: Sequence[Column]) -> Row:
@@ -175,6 +188,18 @@ def rounded(values: Row, columns: Sequence[Column]) -> Row:
 
 def _rounded(value: Value, column: Column) -> Value:
     return round(value, column.decimals) + 0.0 if isinstance(value, float) else value
+
+
+def rounded_columns(values: Columns, columns: Sequence[Column]) -> Columns:
+    """These columns of some rows, in their order, floats rounded to the column's decimals."""
+    return {
+        column.name: _rounded_values(values[column.name], column) if column.kind == "float" else values[column.name]
+        for column in columns
+    }
+
+
+def _rounded_values(values: Sequence[Any], column: Column) -> list[Value]:
+    return [None if value is None else round(value, column.decimals) + 0.0 for value in values]
 
 
 def escape_cell(text: str) -> str:
@@ -193,13 +218,29 @@ def unescape_cell(text: str) -> str:
 def write_table(
     path: Path, rows: Iterable[Row], columns: Sequence[Column] = COLUMNS, *, byte_order_mark: bool = False
 ) -> str:
+    """Write rows as a table: see `write_columns`, which rounds in addition.
+
+    Args:
+        rows: consumed one by one; the table need not fit in memory.
+    """
+    parts = (
+        {column.name: [fields[column.name] for fields in batch] for column in columns}
+        for batch in _batches(rows, _CSV_BATCH)
+    )
+    return _write(path, parts, columns, byte_order_mark=byte_order_mark, rounding=False)
+
+
+def write_columns(
+    path: Path, parts: Iterable[Columns], columns: Sequence[Column] = COLUMNS, *, byte_order_mark: bool = False
+) -> str:
     """Write a table atomically in the format of `path`'s suffix, readable by its owner only.
 
-    Text in CSV goes through `escape_cell`.
+    Floats are rounded to their column's decimals. Text in CSV goes through `escape_cell`.
 
     Args:
         path: ends in .csv, .parquet or .jsonl.
-        rows: consumed one by one; the table need not fit in memory.
+        parts: of the table one after the other, each with all columns, of any number of rows; consumed one by one, so
+            that the table need not fit in memory.
         columns: of the table, in order.
         byte_order_mark: begin a CSV file with one, by which Excel recognises UTF-8.
 
@@ -211,75 +252,109 @@ def write_table(
         EnvironmentUnavailableError: there is no space left, or the disk failed.
         OutputError: the folder cannot be written.
     """
+    return _write(path, parts, columns, byte_order_mark=byte_order_mark, rounding=True)
+
+
+def _write(
+    path: Path, parts: Iterable[Columns], columns: Sequence[Column], *, byte_order_mark: bool, rounding: bool
+) -> str:
     check_format(path)
-    writers: dict[str, Callable[[IO[bytes], Iterable[Row], Sequence[Column]], None]] = {
-        ".csv": partial(_write_csv, byte_order_mark=byte_order_mark),
+    if rounding and path.suffix != ".csv":  # where formatting rounds
+        parts = (rounded_columns(part, columns) for part in parts)
+    writers: dict[str, Callable[[IO[bytes], Iterable[Columns], Sequence[Column]], None]] = {
+        ".csv": partial(_write_csv, byte_order_mark=byte_order_mark, rounding=rounding),
         ".jsonl": _write_jsonl,
         ".parquet": _write_parquet,
     }
     with atomic_write(path) as file:
-        writers[path.suffix](file, rows, columns)
+        writers[path.suffix](file, parts, columns)
         file.flush()
         file.seek(0)
         digest = hashlib.file_digest(cast(io.BufferedRandom, file), "sha256").hexdigest()
     return digest
 
 
-def _write_csv(file: IO[bytes], rows: Iterable[Row], columns: Sequence[Column], *, byte_order_mark: bool) -> None:
+def _write_csv(
+    file: IO[bytes], parts: Iterable[Columns], columns: Sequence[Column], *, byte_order_mark: bool, rounding: bool
+) -> None:
+    file.write(("\ufeff" * byte_order_mark + ",".join(column.name for column in columns) + "\n").encode())
+    for values in _regrouped(parts, columns, _CSV_BATCH):
+        cells, plain = [], len(columns) > 1
+        for column, of_column in zip(columns, values, strict=True):
+            if column.kind == "text":
+                # Most texts repeat.
+                texts = {value: "" if value is None else escape_cell(str(value)) for value in set(of_column)}
+                plain = plain and not any(map(_QUOTED.search, texts.values()))
+                cells.append([texts[value] for value in of_column])
+            else:
+                cells.append(_numbers_as_text(of_column, column, rounding))
+        lines = "".join([",".join(line) + "\n" for line in zip(*cells, strict=True)]) if plain else _quoted(cells)
+        file.write(lines.encode())
+
+
+def _numbers_as_text(values: Sequence[Value], column: Column, rounding: bool) -> list[str]:
+    if column.kind == "integer":
+        return ["" if value is None else str(value) for value in values]
+    form = f"%.{column.decimals}f"
+    if not rounding:
+        return ["" if value is None else form % value for value in values]
+    distinct = set(values)
+    if 2 * len(distinct) < len(values):  # shares of a few frames and places of segments repeat
+        texts = {value: "" if value is None else form % value for value in distinct}
+        cells = [texts[value] for value in values]
+    else:
+        cells = ["" if value is None else form % value for value in values]
+    below_zero, zero = form % -0.0, form % 0.0  # rounding makes the one the other
+    return [zero if cell == below_zero else cell for cell in cells] if below_zero in cells else cells
+
+
+def _quoted(cells: Sequence[Sequence[str]]) -> str:
+    """The lines of cells, of which any may need quotation marks.
+
+    Args:
+        cells: by column.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     # Python before 3.13 does not quote a carriage return, which readers take for the end of the row.
     quoting_all = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    text.write("\ufeff" * byte_order_mark)
-    writer.writerow(column.name for column in columns)
-    for batch in _batches(rows, _CSV_BATCH):
-        cells = [_csv_cells([fields[column.name] for fields in batch], column) for column in columns]
-        if any("\r" in "".join(column) for column in cells):
-            for values in zip(*cells, strict=True):
-                (quoting_all if any("\r" in value for value in values) else writer).writerow(values)
-        else:
-            writer.writerows(zip(*cells, strict=True))
-        file.write(text.getvalue().encode())
-        text.seek(0)
-        text.truncate()
-    file.write(text.getvalue().encode())
+    for line in zip(*cells, strict=True):
+        (quoting_all if any("\r" in cell for cell in line) else writer).writerow(line)
+    return text.getvalue()
 
 
-def _csv_cells(values: Sequence[Value], column: Column) -> list[str]:
-    """A column's cells as a CSV file has them."""
-    if column.kind == "float":
-        form = f"%.{column.decimals}f"
-        return ["" if value is None else form % value for value in values]
-    if column.kind == "integer":
-        return ["" if value is None else str(value) for value in values]
-    # Most texts repeat.
-    cells = {value: "" if value is None else escape_cell(str(value)) for value in set(values)}
-    return [cells[value] for value in values]
+def _write_jsonl(file: IO[bytes], parts: Iterable[Columns], columns: Sequence[Column]) -> None:
+    names = [column.name for column in columns]
+    for part in parts:
+        for values in zip(*(part[name] for name in names), strict=True):
+            file.write(json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False).encode() + b"\n")
 
 
-def _write_jsonl(file: IO[bytes], rows: Iterable[Row], columns: Sequence[Column]) -> None:
-    for fields in rows:
-        ordered = {column.name: fields[column.name] for column in columns}
-        file.write(json.dumps(ordered, ensure_ascii=False).encode() + b"\n")
-
-
-def _write_parquet(file: IO[bytes], rows: Iterable[Row], columns: Sequence[Column]) -> None:
+def _write_parquet(file: IO[bytes], parts: Iterable[Columns], columns: Sequence[Column]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     kinds: dict[str, pa.DataType] = {"text": pa.string(), "integer": pa.int64(), "float": pa.float64()}
     schema = pa.schema([(column.name, kinds[column.kind]) for column in columns])
     with pq.ParquetWriter(file, schema) as writer:
-        for batch in _batches(rows, 50_000):
-            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+        for values in _regrouped(parts, columns, _PARQUET_BATCH):
+            writer.write_table(pa.table(values, schema=schema))
+
+
+def _regrouped(parts: Iterable[Columns], columns: Sequence[Column], size: int) -> Iterator[list[list[Value]]]:
+    """The parts' values by column, so many rows at a time."""
+    values: list[list[Value]] = [[] for _ in columns]
+    for part in parts:
+        for collected, column in zip(values, columns, strict=True):
+            collected.extend(part[column.name])
+        while len(values[0]) >= size:
+            yield [collected[:size] for collected in values]
+            values = [collected[size:] for collected in values]
+    if values[0]:
+        yield values
 
 
 def _batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    for fields in rows:
-        batch.append(fields)
-        if len(batch) >= size:
-            yield batch
-            batch = []
-    if batch:
+    rows = iter(rows)
+    while batch := list(itertools.islice(rows, size)):
         yield batch

@@ -10,6 +10,7 @@ import resource
 import stat
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,18 @@ import pytest
 from avpenet_cli.errors import AvpenetError, EnvironmentUnavailableError, ExitCode, OutputError, SettingsError
 from avpenet_cli.records import Flag, Quality, SegmentScore, Status
 from avpenet_cli.storage import atomic_write, write_json
-from avpenet_cli.tables import COLUMNS, Column, Row, check_format, escape_cell, row, unescape_cell, write_table
+from avpenet_cli.tables import (
+    COLUMNS,
+    Column,
+    Row,
+    check_format,
+    escape_cell,
+    row,
+    segment_columns,
+    unescape_cell,
+    write_columns,
+    write_table,
+)
 
 COLUMN_NAMES = (
     "recording segment start_s end_s recorded_at score label status reason modalities score_sd score_lo score_hi "
@@ -142,6 +154,22 @@ def test_formats_have_equal_values(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(from_lines, from_parquet, check_dtype=False)
     assert all(" ".join(json.loads(line)) == COLUMN_NAMES for line in lines)
     assert json.loads(lines[1])["score"] is None
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("name", ["plain.mp4", "com,ma.mp4", "carriage\rreturn.mp4"])
+def test_columns_of_whole_recordings_give_the_same_file_as_rows(suffix: str, name: str, tmp_path: Path) -> None:
+    levels = [-0.04, -0.0004, 0.0, 12.25, 12.35, 1 / 3, -1e-9, None]
+    segments = [
+        replace(SCORED, segment=place, score=level, quality=Quality(snr_db=level, face_rate=place % 3 / 30))
+        for place, level in enumerate(levels * 150)
+    ]
+    parts = [segments[:3], [], segments[3:700], segments[700:]]
+    write_columns(
+        tmp_path / f"parts{suffix}", (segment_columns(name, part, "untrained", [""] * len(part)) for part in parts)
+    )
+    write_table(tmp_path / f"rows{suffix}", (row(name, segment, "untrained") for segment in segments))
+    assert (tmp_path / f"parts{suffix}").read_bytes() == (tmp_path / f"rows{suffix}").read_bytes()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

@@ -23,7 +23,7 @@ from avpenet_cli.records import Status
 from avpenet_cli.runs.manifest import weights_mark
 from avpenet_cli.runs.manifest_entries import CalibrationEntry
 from avpenet_cli.study.subjects import NOT_STATED, Subjects
-from avpenet_cli.tables import CALIBRATED_COLUMNS, Row
+from avpenet_cli.tables import CALIBRATED_COLUMNS, Columns, Value
 from avpenet_cli.weights import WeightsDescription
 
 _OF_SAMPLES = frozenset({"score_sd", "score_lo", "score_hi"})
@@ -120,36 +120,34 @@ class CalibratedColumns:
 
     columns = CALIBRATED_COLUMNS
 
-    def cells(self, recording: str, rows: Sequence[Row]) -> list[Row]:
-        """The columns' values in each row of a recording; empty where it has no score, or no group is known."""
-        empty: Row = dict.fromkeys(column.name for column in CALIBRATED_COLUMNS)
+    def values(self, recording: str, stated: Columns) -> Columns:
+        """The columns' values in the rows of a recording; empty where it has no score, or no group is known."""
+        number = len(stated["status"])
         group_of, site = self.calibration.group_of, self.calibration.site
-        if not rows:
-            return []
-        if group_of is not None and recording not in group_of:
-            if any(row["status"] == Status.SCORED.value for row in rows):
+        if not number or (group_of is not None and recording not in group_of):
+            if Status.SCORED.value in stated["status"]:
                 self.without_group.append(recording)
-            return [empty] * len(rows)
-        scores = _numbers(rows, "score")
+            return {column.name: [None] * number for column in CALIBRATED_COLUMNS}
+        scores = _numbers(stated["score"])
         measure = None
         if site.abstention is not None:
-            numbers = {name: _numbers(rows, name) for name in _NUMBERS}
-            measure = abstention_measure(site.abstention.column, numbers, [str(row["flags"]) for row in rows])
-        result = apply(site, scores, None if group_of is None else [group_of[recording]] * len(rows), measure)
+            numbers = {name: _numbers(stated[name]) for name in _NUMBERS}
+            measure = abstention_measure(site.abstention.column, numbers, [str(flags) for flags in stated["flags"]])
+        result = apply(site, scores, None if group_of is None else [group_of[recording]] * number, measure)
         scored = np.isfinite(scores)
         self.calibrated += int(np.isfinite(result.calibrated).sum())
         self.abstained += int(result.abstained.sum())
         self.outside += int((result.outside & ~result.abstained).sum())
         self.pooled += int(result.pooled.sum())
-        return [
-            {
-                "calibrated": _number(result.calibrated[place]),
-                "interval_lo": _number(result.interval_lo[place]),
-                "interval_hi": _number(result.interval_hi[place]),
-                "abstained": int(result.abstained[place]) if scored[place] else None,
-            }
-            for place in range(len(rows))
-        ]
+        return {
+            "calibrated": [_number(value) for value in result.calibrated],
+            "interval_lo": [_number(value) for value in result.interval_lo],
+            "interval_hi": [_number(value) for value in result.interval_hi],
+            "abstained": [
+                int(abstained) if has_score else None
+                for abstained, has_score in zip(result.abstained, scored, strict=True)
+            ],
+        }
 
     def entry(self) -> CalibrationEntry:
         """What the manifest states; after the pass."""
@@ -207,8 +205,8 @@ class CalibratedColumns:
         return lines
 
 
-def _numbers(rows: Sequence[Row], name: str) -> npt.NDArray[np.float64]:
-    return np.array([np.nan if row[name] is None else row[name] for row in rows], np.float64)
+def _numbers(values: Sequence[Value]) -> npt.NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
 def _number(value: float) -> float | None:

@@ -6,7 +6,7 @@ and every change would come out too high.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ from avpenet_cli.stats.patient_baseline import (
     fit_fluctuations,
     in_quiet_stretches,
 )
-from avpenet_cli.tables import CHANGE_COLUMNS, Row
+from avpenet_cli.tables import CHANGE_COLUMNS, Columns
 
 QUIET = "quiet"
 """The only baseline that `--baseline` knows."""
@@ -87,10 +87,10 @@ class PatientChanges:
 
     columns = CHANGE_COLUMNS
 
-    def cells(self, recording: str, rows: Sequence[Row]) -> list[Row]:
-        """The columns' values in each row of a recording."""
-        pairs = zip(*self.of[recording], strict=True)
-        return [{"change": _number(change), "change_se": _number(se)} for change, se in pairs]
+    def values(self, recording: str, stated: Columns) -> Columns:
+        """The columns' values in the rows of a recording."""
+        change, se = self.of[recording]
+        return {"change": [_number(value) for value in change], "change_se": [_number(value) for value in se]}
 
 
 def _number(value: float) -> float | None:

@@ -14,7 +14,17 @@ from avpenet_cli.scoring.output_files import recordings_path, subjects_path
 from avpenet_cli.scoring.recorded_at import NOWHERE, StartTimes, iso
 from avpenet_cli.scoring.request import ScoreRequest
 from avpenet_cli.scoring.summaries import RECORDING_COLUMNS, SUBJECT_COLUMNS, Summary, recording_row, subject_row
-from avpenet_cli.tables import COLUMNS, Column, Row, escape_cell, rounded, row, write_table
+from avpenet_cli.tables import (
+    COLUMNS,
+    Column,
+    Columns,
+    Row,
+    escape_cell,
+    rounded_columns,
+    segment_columns,
+    write_columns,
+    write_table,
+)
 
 
 class DerivedColumns(Protocol):
@@ -22,8 +32,12 @@ class DerivedColumns(Protocol):
 
     columns: tuple[Column, ...]
 
-    def cells(self, recording: str, rows: Sequence[Row]) -> list[Row]:
-        """The columns' values for each row of a recording."""
+    def values(self, recording: str, stated: Columns) -> Columns:
+        """The columns' values in the rows of a recording.
+
+        Args:
+            stated: the other columns of these rows, rounded as the table has them.
+        """
 
 
 @dataclass
@@ -77,7 +91,7 @@ def write_tables(
     collected = _Collected(request, starts, subject_of, reused, derived)
     bom = request.csv_bom
     columns = (*COLUMNS, *(column for added in derived for column in added.columns))
-    digest = write_table(out, collected.segment_rows(stored), columns, byte_order_mark=bom)
+    digest = write_columns(out, collected.segment_columns(stored), columns, byte_order_mark=bom)
     tables = [(recordings_path(out), RECORDING_COLUMNS, collected.recordings)]
     if request.subjects is not None:
         tables.append((subjects_path(out), SUBJECT_COLUMNS, collected.subject_rows()))
@@ -115,8 +129,8 @@ class _Collected:
     segments: int = 0
     known_starts: int = 0
 
-    def segment_rows(self, stored: Iterable[StoredOutcome]) -> Iterator[Row]:
-        """The score table's rows, in the order of the recordings."""
+    def segment_columns(self, stored: Iterable[StoredOutcome]) -> Iterator[Columns]:
+        """The score table's rows, one recording after the other."""
         weights = self.request.weights.description
         mark = weights_mark(weights)
         with_time = not self.request.pseudonymised or self.starts.source != NOWHERE
@@ -133,11 +147,13 @@ class _Collected:
             file = file_entry(item.file, with_time=with_time)
             self.entries.append(recording_entry(recording, outcome, recording.key in self.reused, iso(start), file))
             self.segments += len(outcome.segments)
-            rows = [row(recording.name, segment, mark, iso(start, segment.start_s)) for segment in outcome.segments]
-            for added in self.derived:
-                for values, cells in zip(rows, added.cells(recording.name, rows), strict=True):
-                    values.update(rounded(cells, added.columns))
-            yield from rows
+            times = [iso(start, segment.start_s) for segment in outcome.segments]
+            columns = segment_columns(recording.name, outcome.segments, mark, times)
+            if self.derived:
+                stated = rounded_columns(columns, COLUMNS)
+                for added in self.derived:
+                    columns = {**columns, **added.values(recording.name, stated)}
+            yield columns
 
     def subject_rows(self) -> list[Row]:
         """The rows of the table of subjects, in the order of their first recordings."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 
 from avpenet_cli.records import THIN_EVIDENCE, Modalities, RecordingOutcome, SegmentScore, Status
 from avpenet_cli.tables import Column, Row
@@ -103,18 +105,27 @@ class Summary:
             for reason, seconds in balance.unscorable_s.items():
                 self.unscorable_s[reason] += seconds
         self.segments += len(outcome.segments)
-        for segment, own_s in _own_seconds(outcome.segments):
-            if segment.score is None:
-                continue
-            self.scored += 1
-            self.total += segment.score
-            self.labels[segment.label] += 1
-            self.modalities[segment.modalities] += 1
-            self.thin += not THIN_EVIDENCE.isdisjoint(segment.flags)
-            for place, cut_point in enumerate(self.cut_points):
-                self.above_s[place] += own_s if segment.score > cut_point else 0.0
-            if self.peak is None or segment.score > self.peak[0]:
-                self.peak = (segment.score, segment.start_s, recording)
+        # A pass for each sum and no call for each segment: a large archive has millions.
+        found = [(segment, segment.score) for segment in outcome.segments if segment.score is not None]
+        if not found:
+            return
+        scores = [score for _, score in found]
+        self.scored += len(scores)
+        self.total = reduce(add, scores, self.total)
+        self.labels.update([segment.label for segment, _ in found])
+        self.modalities.update([segment.modalities for segment, _ in found])
+        self.thin += sum([not THIN_EVIDENCE.isdisjoint(segment.flags) for segment, _ in found if segment.flags])
+        own_s = [
+            seconds
+            for seconds, segment in zip(_own_seconds(outcome.segments), outcome.segments, strict=True)
+            if segment.score is not None
+        ]
+        for place, cut_point in enumerate(self.cut_points):
+            above_s = [seconds for seconds, score in zip(own_s, scores, strict=True) if score > cut_point]
+            self.above_s[place] = reduce(add, above_s, self.above_s[place])
+        highest = max(scores)
+        if self.peak is None or highest > self.peak[0]:
+            self.peak = (highest, found[scores.index(highest)][0].start_s, recording)
 
     def values(self) -> Row:
         """The columns that both tables have, and where the peak is."""
@@ -140,11 +151,13 @@ class Summary:
         }
 
 
-def _own_seconds(segments: tuple[SegmentScore, ...]) -> Iterator[tuple[SegmentScore, float]]:
-    """Each segment with the seconds until the next one starts: where segments overlap, no second counts twice."""
-    for segment, following in itertools.zip_longest(segments, segments[1:]):
-        end_s = segment.end_s if following is None else min(segment.end_s, following.start_s)
-        yield segment, end_s - segment.start_s
+def _own_seconds(segments: Sequence[SegmentScore]) -> list[float]:
+    """The seconds of each segment until the next one starts: where segments overlap, no second counts twice."""
+    starts = [segment.start_s for segment in segments]
+    return [
+        (segment.end_s if segment.end_s < following else following) - segment.start_s
+        for segment, following in zip(segments, [*starts[1:], math.inf], strict=True)
+    ]
 
 
 def recording_row(
