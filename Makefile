@@ -11,6 +11,8 @@
 # make licences  writes the licences of the locked dependencies into docs/reference/licences.md
 # make audit-dependencies DATABASE=FILE  compares the lock files with an OSV export, without a network
 # make bench   speed beside decoding alone, as a Markdown table: medians of five, interleaved; BENCH_FLAGS="CLIP --repeat 1"
+# make faults  a thousand runs with faults: full disks, power cuts, signals, ...; resumes; FAULTS_FLAGS="--trials 50"
+# make soak    hours of scoring over and over, for memory or descriptors that leak; resumes; SOAK_FLAGS="--hours 0.2"
 # make docs    the documentation as a site in build/docs, without a network
 # make gpu-check  checks and times the program on a GPU: a table in build/gpu-check-results; make gpu-check-data first
 # make lint | style | types | pytest | lock | landmarks | clean
@@ -19,7 +21,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := setup
-.PHONY: setup ffmpeg cluster-tools lint style types pytest test quick demo bench docs man gpu-check gpu-check-data
+.PHONY: setup ffmpeg cluster-tools lint style types pytest test quick demo bench faults soak docs man gpu-check gpu-check-data
 .PHONY: release bundle sign licences audit-dependencies lock landmarks clean
 
 # What the caller's shell adds to Python's path is not what is tested here. Without stored bytecode each of the hundreds
@@ -173,6 +175,16 @@ demo: setup
 BENCH_FLAGS :=
 bench: setup
 	@$(VENV_PYTHON) -m tests.bench.speed $(BENCH_FLAGS)
+
+FAULTS_FLAGS :=
+faults: setup
+	@mkdir -p build
+	@$(VENV_PYTHON) -m tests.faults --state build/faults $(FAULTS_FLAGS)
+
+SOAK_FLAGS :=
+soak: setup
+	@mkdir -p build
+	@$(VENV_PYTHON) -m tests.bench.soak --state build/soak $(SOAK_FLAGS)
 
 # Needs ffmpeg, unlike the check itself: the data may be made on another machine.
 gpu-check-data: setup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -36,6 +37,7 @@ from avpenet_cli.media.probe import check_file
 from avpenet_cli.model.architecture import MODALITIES
 from avpenet_cli.pipeline.alteration import Alteration
 from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence, SegmentAssessment
+from avpenet_cli.pipeline.reading import read_reliably
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.records import Status
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
@@ -273,8 +275,13 @@ class Preparer:
     def _make(self, path: Path, facts: os.stat_result, target: Path, timer: StageTimer) -> SegmentFileHeader:
         with timer.stage("digest"):
             digest = self._digest(path)
-        with CropSpool(self._folder, self._settings.jpeg_quality) as spool:
-            evidence = self._front_end.read(path, spool, timer)
+        with contextlib.ExitStack() as spools:
+
+            def read() -> RecordingEvidence[Crops]:
+                spool = spools.enter_context(CropSpool(self._folder, self._settings.jpeg_quality))
+                return self._front_end.read(path, spool, timer)
+
+            evidence = read_reliably(path, read)
             if evidence.problems:
                 self.callbacks.check_stop_of_decoder()
             header = SegmentFileHeader(

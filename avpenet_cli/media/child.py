@@ -6,9 +6,11 @@ A decoder that crashes or hangs on a file ends its own process only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import queue
+import re
 import select
 import signal
 import subprocess
@@ -31,6 +33,14 @@ _CAPTURED_BYTES = 1 << 30
 """Of what a child writes to stdout or stderr; the packets of a day's recording take a quarter of it."""
 _F_SETPIPE_SZ = 1031
 """Linux; not in `fcntl` on every platform."""
+_READ_ERRORS = (
+    errno.EIO, errno.ESTALE, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN, errno.ETIMEDOUT, errno.ENODEV,
+    errno.ENXIO, errno.EREMOTEIO, errno.ENOLINK, errno.ECONNRESET, errno.ECONNABORTED,
+)  # fmt: skip
+"""What disks and shares answer that fail while a file is read."""
+_FFMPEG_STOPPED = 255
+"""Exit status of an ffmpeg that ended at a signal that asked for it, such as SIGTERM."""
+_READ_ERROR = re.compile("|".join(re.escape(os.strerror(number)) for number in _READ_ERRORS))
 
 
 def run_captured(command: list[str], path: Path, cpu_s: float, timeout_s: float) -> subprocess.CompletedProcess[bytes]:
@@ -101,6 +111,7 @@ class DecoderChild:
         self._stall_s, self._cpu_s = stall_s, cpu_s
         self._while_waiting = while_waiting
         self._closed = threading.Event()
+        self._was_killed_here = False
         self._messages: deque[str] = deque(maxlen=40)
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         source = open_recording(path)
@@ -197,6 +208,20 @@ class DecoderChild:
         """The last lines of the child's stderr."""
         return "\n".join(self._messages)
 
+    @property
+    def read_trouble(self) -> str:
+        """Why what an ended child delivered may not be what the file holds; empty where nothing says so.
+
+        ffmpeg has the words of a failed disk for some damaged files, too: another read tells one from the other.
+        """
+        status = self._process.returncode
+        if status is not None and status < 0 and not self._was_killed_here:
+            return f"its decoder was ended by signal {-status}"
+        if status == _FFMPEG_STOPPED:
+            return "its decoder was ended by a signal"
+        found = _READ_ERROR.search(self.messages)
+        return f"reading it failed: {found[0]}" if found else ""
+
     def finish(self) -> int:
         """Wait for the child to exit and return its exit status (negative: a signal)."""
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -225,6 +250,7 @@ class DecoderChild:
         """Kill the child if it still runs, and release its pipes and threads."""
         self._closed.set()
         if self._process.poll() is None:
+            self._was_killed_here = True
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

@@ -90,6 +90,21 @@ class RecordingEvidence(Generic[T]):
         return (*self.facts.problems, *([missing] if missing_s > _TRUNCATED_S else []), *self.decode_errors)
 
     @property
+    def read_trouble(self) -> str:
+        """Why the file may hold something else than what was read of it; empty where nothing says so."""
+        streams = (self.frames, self.audio)
+        return next((stream.read_trouble for stream in streams if stream is not None and stream.read_trouble), "")
+
+    def agrees_with(self, other: RecordingEvidence[T]) -> bool:
+        """Whether two reads of a file gave the same, as far as its lengths and what its decoders said tell."""
+        return self._read_facts() == other._read_facts()
+
+    def _read_facts(self) -> tuple[object, ...]:
+        slots_end = self.frames.slots_end if self.frames else None
+        audio = (self.audio.present, self.audio.mixdown) if self.audio else None
+        return self.facts, self.length_s, self.problems, self.flags, slots_end, audio
+
+    @property
     def orientation_deg(self) -> int | None:
         """Clockwise rotation under which the patient's face was found most often; None without a patient."""
         return self.faces.orientation_deg if self.faces else None
@@ -210,10 +225,9 @@ class FrontEnd:
         settings = self._preprocessing.audio
         blocks = self._audio_blocks(evidence.path, again, self._callbacks.check_stop)
         yield from segments(blocks, audio.rate_hz, places, profile, settings, full_scale)
-        if again.decode_error and not audio.decode_error:
-            raise RecordingError(
-                "decoder", f"the second read of the audio failed: {again.decode_error}", "try it again"
-            )
+        trouble = again.decode_error or again.read_trouble
+        if trouble and not (audio.decode_error or audio.read_trouble):
+            raise RecordingError("decoder", f"the second read of the audio failed: {trouble}", "try it again")
 
     def assess_segment(
         self, evidence: RecordingEvidence[T], window: Window, segment_audio: SegmentAudio | None

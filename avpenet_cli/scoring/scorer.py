@@ -16,6 +16,7 @@ from avpenet_cli.errors import RecordingError, SettingsError
 from avpenet_cli.media.probe import AudioStream, VideoStream
 from avpenet_cli.media.tools import ffmpeg_version
 from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence, SegmentAssessment
+from avpenet_cli.pipeline.reading import read_reliably
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.pipeline.windows import Window, balance
 from avpenet_cli.records import CREATION_TIME, Balance, Modalities, RecordingOutcome, SegmentScore, Status
@@ -136,8 +137,7 @@ class Scorer:
     ) -> tuple[RecordingOutcome, Callable[[int], SegmentTokens]]:
         """As `score_with_tokens`; adds embeddings, (n, E) each, where the network was asked for them."""
         timer = timer or StageTimer()
-        with EncoderThreads(self._network, timer) as encoder:
-            evidence = self._front_end.read(path, self._pool(encoder), timer)
+        evidence = read_reliably(path, lambda: self._read(path, timer))
         with timer.stage("audio"):
             audio = self._encode_audio(evidence, timer)
         scored = tuple(self._segments(evidence, audio, timer, embeddings))
@@ -154,6 +154,10 @@ class Scorer:
             stage_s=timer.rounded(),
         )
         return outcome, lambda segment: self._assess(evidence, audio, evidence.plan[segment]).tokens
+
+    def _read(self, path: Path, timer: StageTimer) -> RecordingEvidence[np.ndarray]:
+        with EncoderThreads(self._network, timer) as encoder:
+            return self._front_end.read(path, self._pool(encoder), timer)
 
     def _pool(self, encoder: EncoderThreads) -> EmbeddingPool | ImagePool:
         if self._network.description.architecture.pools_images:

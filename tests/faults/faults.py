@@ -173,7 +173,9 @@ KINDS: tuple[tuple[Callable[[random.Random, Undisturbed], Fault], int], ...] = (
 """Kinds, and how many of a hundred trials have them."""
 
 
-def draw(rng: random.Random, run: Undisturbed) -> Fault:
-    """A fault by chance."""
+def draw(rng: random.Random, run: Undisturbed, kind: str = "") -> Fault:
+    """A fault by chance, of a kind where one is named."""
+    if kind:
+        return next(make for make, _ in KINDS if make.__name__ == f"_{kind}")(rng, run)
     make = rng.choices([kind for kind, _ in KINDS], [weight for _, weight in KINDS])[0]
     return make(rng, run)

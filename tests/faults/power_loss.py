@@ -120,8 +120,7 @@ class Disk:
                 count = len(changes)
             for change in changes[:count]:
                 _rename(kept, change)
-        folder = Path(self._folder)
-        for path in folder.iterdir():
+        for path in Path(self._folder).iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         for name in sorted(kept):
             path, file = Path(name), kept[name]

@@ -101,6 +101,7 @@ class Programs:
         return Ended(answer["status"], answer["left"], hung, text)
 
     def _answers(self, seconds: float) -> bool:
+        assert self._process.stdout is not None
         return bool(select.select([self._process.stdout], [], [], seconds)[0])
 
     def _line(self) -> bytes:

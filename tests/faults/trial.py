@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,44 +74,44 @@ class Trials:
         self._root = state / "trial"
         self._undisturbed: dict[str, Undisturbed] = {}
 
-    def run(self, seed: int, trial: int) -> Outcome:
-        """Run one trial; its folder stays if something is wrong, as `SEED-TRIAL`."""
+    def run(self, seed: int, trial: int, *, kind: str = "", scenarios: Sequence[Scenario] = SCENARIOS) -> Outcome:
+        """Run one trial; its folder stays if something is wrong, as `SEED-TRIAL`.
+
+        Args:
+            kind: of its fault; any by chance where it is empty.
+            scenarios: one of them by chance.
+        """
         rng = random.Random(f"{seed}/{trial}")
-        scenario = rng.choice(SCENARIOS)
+        scenario = rng.choice(scenarios)
         if scenario.name not in self._undisturbed:
             model = run_undisturbed(scenario, self._originals, self._root, self._programs)
             self._undisturbed[scenario.name] = model
-        outcome = _run(
-            trial, scenario, self._undisturbed[scenario.name], rng, self._originals, self._root, self._programs
-        )
+        fault = draw(rng, self._undisturbed[scenario.name], kind)
+        outcome = self._run(trial, scenario, fault, rng)
         if outcome.problems:
             kept = self._state / f"{seed}-{trial}"
             shutil.rmtree(kept, ignore_errors=True)
             self._root.rename(kept)
         return outcome
 
-
-def _run(
-    trial: int,
-    scenario: Scenario,
-    model: Undisturbed,
-    rng: random.Random,
-    originals: Path,
-    root: Path,
-    programs: Programs,
-) -> Outcome:
-    fault = draw(rng, model)
-    place = prepare(originals, root, model.start)
-    ended, fired = _run_with(fault, scenario, place, programs, rng)
-    problems = [*_problems_of_end(ended, fault), *_visible_problems(place, model, fault)]
-    (root / "log").write_text(ended.log)
-    shutil.copytree(place.output, root / "output after the fault")
-    shutil.copy2(originals / "weights" / place.weights.name, place.weights)
-    arm(programs.control, place)
-    last = programs.run(place.command(scenario), place.temporary)
-    (root / "log of the last run").write_text(last.log)
-    problems += [f"in the end: {problem}" for problem in _final_problems(place, originals, model, last)]
-    return Outcome(trial, scenario.name, fault.kind, fault.detail, fired, [ended.status, last.status], problems)
+    def _run(self, trial: int, scenario: Scenario, fault: Fault, rng: random.Random) -> Outcome:
+        model, originals, root, programs = (
+            self._undisturbed[scenario.name],
+            self._originals,
+            self._root,
+            self._programs,
+        )
+        place = prepare(originals, root, model.start)
+        ended, fired = _run_with(fault, scenario, place, programs, rng)
+        problems = [*_problems_of_end(ended, fault), *_visible_problems(place, model, fault)]
+        (root / "log").write_text(ended.log)
+        shutil.copytree(place.output, root / "output after the fault")
+        shutil.copy2(originals / "weights" / place.weights.name, place.weights)
+        arm(programs.control, place)
+        last = programs.run(place.command(scenario), place.temporary)
+        (root / "log of the last run").write_text(last.log)
+        problems += [f"in the end: {problem}" for problem in _final_problems(place, originals, model, last)]
+        return Outcome(trial, scenario.name, fault.kind, fault.detail, fired, [ended.status, last.status], problems)
 
 
 def _run_with(

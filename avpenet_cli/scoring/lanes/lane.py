@@ -156,7 +156,10 @@ def _digest(job: Job, should_stop: Callable[[], bool]) -> str:
     """SHA-256 of a file that was read a moment ago, so that most of it is still in memory.
 
     Returns:
-        Hexadecimal; empty where the file has changed since `file_state`, can no longer be read, or the run should end.
+        Hexadecimal; empty where the file has changed since `file_state`, or the run should end.
+
+    Raises:
+        RecordingError: it can no longer be read.
     """
     digest = hashlib.sha256()
     try:
@@ -166,7 +169,11 @@ def _digest(job: Job, should_stop: Callable[[], bool]) -> str:
                 if should_stop():
                     return ""
             now = os.fstat(file.fileno())
-    except OSError:
-        return ""
+    except OSError as error:
+        # Stored without its digest, it would stay so.
+        problem = f"cannot be read again for its digest: {error.strerror or error}"
+        raise RecordingError(
+            "unreadable", problem, "check its disk or share, then run the same command again"
+        ) from None
     unchanged = (now.st_size, now.st_mtime_ns) == (job.file_state.st_size, job.file_state.st_mtime_ns)
     return digest.hexdigest() if unchanged else ""

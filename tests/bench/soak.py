@@ -1,0 +1,206 @@
+"""Scoring with workers over and over: does memory grow, is a descriptor or a process left, does the log stay small.
+
+`python -m tests.bench.soak --hours 8 --state FOLDER`; given again, it goes on measuring. One process scores the same
+short recordings round after round, as `avpenet score --workers 2 --overwrite` does. A thread measures it and its
+workers while they score; between rounds they are measured at rest. FOLDER holds `samples.jsonl`, a line for each
+measurement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.faults.scenarios import make_originals
+from tests.support.processes import descendants
+
+_SAMPLE_S = 5.0
+_WARM_UP = 0.25
+"""Share of a process's measurements that are left out at its start: caches fill."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measurement.
+
+    Attributes:
+        started: of the process that scores, seconds since 1970; it tells processes apart.
+        seconds: that the process has been scoring.
+        recordings: that it has scored.
+        at_rest: between two rounds.
+        rss_mib: resident memory of the process, MiB.
+        workers_mib: of each worker, by process.
+        descriptors, threads, children: of the process; workers and decoders are children.
+        log_bytes: size of the log.
+    """
+
+    started: float
+    seconds: float
+    recordings: int
+    at_rest: bool
+    rss_mib: float
+    workers_mib: dict[str, float]
+    descriptors: int
+    threads: int
+    children: int
+    log_bytes: int
+
+
+def rss_mib(pid: int | str) -> float:
+    """Resident memory of a process, MiB; 0 where it has ended."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) / 1024
+    return 0.0
+
+
+class Soak:
+    """Scores round after round.
+
+    Args:
+        state: for the recordings, the output and the measurements; absolute.
+        copies: of each recording in a round.
+        workers: processes.
+    """
+
+    def __init__(self, state: Path, copies: int, workers: int) -> None:
+        self._state, self._workers = state, workers
+        self._originals = make_originals(state)
+        self._log = state / "log"
+        self._started, self._clock, self._recordings = time.time(), time.monotonic(), 0
+        self._lines = (state / "samples.jsonl").open("a", encoding="utf-8")
+        archive = state / "archive"
+        archive.mkdir(exist_ok=True)
+        for source in sorted((self._originals / "recordings").iterdir()):
+            for number in range(copies):
+                with contextlib.suppress(FileExistsError):
+                    os.link(source, archive / f"{number:04d}-{source.name}")
+        self._archive = archive
+
+    def run(self, seconds: float) -> None:
+        """Score rounds until the time is over."""
+        while time.monotonic() - self._clock < seconds:
+            with self._measured():
+                self._round()
+            self._recordings += len(list(self._archive.iterdir()))
+            self._sample(at_rest=True)
+
+    def _round(self) -> None:
+        from avpenet_cli.cli import main
+
+        weights = self._originals / "weights" / "faults.safetensors"
+        out = self._state / "output"
+        out.mkdir(exist_ok=True)
+        options = ["--weights", str(weights), "--device", "cpu", "--workers", str(self._workers), "--overwrite"]
+        log = ["--quiet", "--log-file", str(self._log)]
+        sys.argv = ["avpenet", "score", str(self._archive), "--out", str(out / "scores.csv"), *options, *log]
+        with contextlib.suppress(SystemExit):
+            main()
+
+    @contextlib.contextmanager
+    def _measured(self) -> Iterator[None]:
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(_SAMPLE_S):
+                self._sample(at_rest=False)
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _sample(self, *, at_rest: bool) -> None:
+        children = descendants(os.getpid())
+        workers = {}
+        for pid in children:
+            with contextlib.suppress(OSError):
+                if b"worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    workers[str(pid)] = round(rss_mib(pid), 2)
+        sample = Sample(
+            started=self._started,
+            seconds=round(time.monotonic() - self._clock, 1),
+            recordings=self._recordings,
+            at_rest=at_rest,
+            rss_mib=round(rss_mib(os.getpid()), 2),
+            workers_mib=workers,
+            descriptors=len(list(Path("/proc/self/fd").iterdir())),
+            threads=threading.active_count(),
+            children=len(children),
+            log_bytes=self._log.stat().st_size if self._log.exists() else 0,
+        )
+        self._lines.write(json.dumps(asdict(sample)) + "\n")
+        self._lines.flush()
+
+
+def slope(times: Sequence[float], values: Sequence[float]) -> float:
+    """By how much values grow with time, least squares; not a number below three of them."""
+    return float(np.polyfit(times, values, 1)[0]) if len(times) > 2 else float("nan")
+
+
+def warm(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Those after the warm-up."""
+    return samples[int(_WARM_UP * len(samples)) :]
+
+
+def describe(samples: Sequence[Sample]) -> str:
+    """The measurements as a Markdown table, of the process that scored longest."""
+    longest = max({sample.started for sample in samples}, key=lambda start: sum(s.started == start for s in samples))
+    own = [sample for sample in samples if sample.started == longest]
+    rest = [sample for sample in own if sample.at_rest]
+    steady = warm(rest)
+    growth = slope([sample.recordings for sample in steady], [sample.rss_mib for sample in steady])
+    by_worker: dict[str, list[tuple[float, float]]] = {}
+    for sample in own:
+        for pid, mib in sample.workers_mib.items():
+            by_worker.setdefault(pid, []).append((sample.seconds, mib))
+    slopes = [slope(*zip(*points[len(points) // 4 :], strict=True)) for points in by_worker.values() if len(points) > 6]
+    first, last = rest[0], rest[-1]
+    log_bytes = (last.log_bytes - first.log_bytes) / max(1, last.recordings - first.recordings)
+    rows = [
+        ("seconds, rounds, recordings", f"{last.seconds:.0f}, {len(rest)}, {last.recordings}"),
+        ("resident memory at rest, first and last round, MiB", f"{first.rss_mib:.1f}, {last.rss_mib:.1f}"),
+        (f"its slope over the last {len(steady)} rounds, MiB per 1,000 recordings", f"{1000 * growth:+.2f}"),
+        ("largest worker, MiB", f"{max((mib for points in by_worker.values() for _, mib in points), default=0):.1f}"),
+        (
+            f"slope of {len(slopes)} workers after their first quarter, median, MiB per minute",
+            f"{60 * float(np.median(slopes)):+.2f}" if slopes else "too short",
+        ),
+        ("descriptors at rest, first and last", f"{first.descriptors}, {last.descriptors}"),
+        ("threads at rest, first and last", f"{first.threads}, {last.threads}"),
+        ("children at rest, first and last", f"{first.children}, {last.children}"),
+        ("bytes of log per recording", f"{log_bytes:.0f}"),
+    ]
+    return "\n".join(["| measured | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def main() -> None:
+    """Soak, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.soak", description="Scores over and over; resumes.")
+    parser.add_argument("--hours", type=float, default=8.0, help="of this process")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--copies", type=int, default=20, help="of each of the recordings in a round")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    state = options.state.absolute()
+    state.mkdir(parents=True, exist_ok=True)
+    Soak(state, options.copies, options.workers).run(3600 * options.hours)
+    lines = (state / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    print(describe([Sample(**json.loads(line)) for line in lines]))
+
+
+if __name__ == "__main__":
+    main()
