@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -23,6 +22,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.textfiles import parse_toml
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -273,8 +273,8 @@ def read_config(path: Path) -> dict[str, Any]:
         SettingsError: unreadable file or TOML that does not parse.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return parse_toml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise SettingsError(
             f"cannot read the settings file {path}: {error}", "correct it or leave --config out"
         ) from None

@@ -1,10 +1,12 @@
-"""The encoding of text files that people bring: tables and lists, as editors, spreadsheets and shells write them."""
+"""Text files that may be damaged: the encoding of those that people bring, and parsers of JSON and TOML."""
 
 from __future__ import annotations
 
 import codecs
+import json
+import tomllib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from avpenet_cli.errors import SettingsError
 
@@ -121,3 +123,27 @@ def _windows_reading(raw: bytes, place: int) -> str:
         return f": in Windows-1252 it would be {rest[:end].decode('cp1252')!r}"
     except UnicodeDecodeError:
         return ""
+
+
+def parse_json(content: str | bytes) -> Any:
+    """The value of a JSON text that may be damaged.
+
+    Raises:
+        ValueError: it is no JSON, or is nested too deeply to be read.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text that may be damaged.
+
+    Raises:
+        ValueError: it is no TOML, or is nested too deeply to be read.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

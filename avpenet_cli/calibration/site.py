@@ -6,7 +6,6 @@ calibration was edited by hand, it is refused.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from avpenet_cli.runs.history import HistoryHead
 from avpenet_cli.stats.estimate import NAN, Estimate, to_json
 from avpenet_cli.storage import content_digest, write_json
 from avpenet_cli.study.score_tables import weights_identity
+from avpenet_cli.textfiles import parse_json
 
 SITE_VERSION = 1
 """Version of site.json; raised with every change of the dataclasses in this module and of those it uses."""
@@ -375,8 +375,8 @@ def read_site(path: Path) -> SiteCalibration:
             fitted.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         detail = reason(error) if isinstance(error, OSError) else "not JSON"
         raise SettingsError(f"{path} cannot be read: {detail}", _REMEDY) from None
     if not isinstance(content, dict) or content.get("kind") != KIND:

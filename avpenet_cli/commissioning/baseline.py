@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,6 +17,7 @@ from avpenet_cli.phrasing import plural
 from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.settings import from_dict, to_dict
 from avpenet_cli.storage import write_json
+from avpenet_cli.textfiles import parse_json
 from avpenet_cli.weights.description import Sha256
 
 TOLERANCE_POINTS = 0.1
@@ -91,10 +91,10 @@ def read_baseline(path: Path) -> Baseline:
     """
     remedy = "give a file that avpenet phantom check --save wrote"
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except OSError as error:
         raise SettingsError(f"the baseline {path} cannot be read: {error.strerror}", remedy) from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise SettingsError(f"the baseline {path} is not JSON", remedy) from None
     return from_dict(Baseline, _current_version(content), f"the baseline {path}")
 

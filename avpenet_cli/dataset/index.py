@@ -26,7 +26,7 @@ from avpenet_cli.dataset.record import (
     UnmatchedRatingsRecord,
     write_store_record,
 )
-from avpenet_cli.dataset.segment_files import DESCRIPTION, SCORABLE, segment_descriptions
+from avpenet_cli.dataset.segment_files import DESCRIPTION, INDEX_COLUMNS, SCORABLE, segment_descriptions
 from avpenet_cli.dataset.splits import SPLITS, STRATA, Split, check_no_leak
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import normalise_key
@@ -141,8 +141,7 @@ def _index(segments: pd.DataFrame, annotations: Annotations) -> pd.DataFrame:
 
 def write_index(path: Path, index: pd.DataFrame) -> str:
     """Write a store's index; returns the file's SHA-256, hexadecimal."""
-    types = {field.name: field.type for field in DESCRIPTION} | {"reference": pa.float64(), "n_raters": pa.int64()}
-    schema = pa.schema([(name, types.get(name, pa.string())) for name in index.columns])
+    schema = pa.schema([(name, INDEX_COLUMNS.get(name, pa.string())) for name in index.columns])
     with atomic_write(path) as file:
         pq.write_table(pa.Table.from_pandas(index, schema, preserve_index=False).replace_schema_metadata(), file)
         file.flush()

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 
 import cv2
 import numpy as np
+import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -31,7 +32,7 @@ from avpenet_cli.dataset.segment_files import (
     segment_file_header,
 )
 from avpenet_cli.dataset.splits import check_shares
-from avpenet_cli.errors import AvpenetError, RecordingError
+from avpenet_cli.errors import AvpenetError, RecordingError, SettingsError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.media.probe import check_file
 from avpenet_cli.model.architecture import MODALITIES
@@ -257,11 +258,8 @@ class Preparer:
         facts = check_file(recording.path)
         file = self.segment_file_path(recording, facts)
         timer = StageTimer()
-        header = segment_file_header(file)
-        reused = header is not None and header.fingerprint == self.fingerprint
-        if header is None or not reused:
-            header = self._make(recording.path, facts, file, timer)
-        status = segment_descriptions(file)["status"]
+        kept = self._kept(file)
+        header, status = kept or (self._make(recording.path, facts, file, timer), segment_descriptions(file)["status"])
         return PreparedRecording(
             recording,
             file,
@@ -269,8 +267,18 @@ class Preparer:
             len(status),
             int((status != SCORABLE).sum()),
             sum(timer.seconds.values()),
-            reused,
+            reused=kept is not None,
         )
+
+    def _kept(self, file: Path) -> tuple[SegmentFileHeader, pd.Series[str]] | None:
+        """Header and segments' status of the file that an earlier run made; None without one that can be used."""
+        header = segment_file_header(file)
+        if header is None or header.fingerprint != self.fingerprint:
+            return None
+        try:
+            return header, segment_descriptions(file)["status"]
+        except SettingsError:  # damaged
+            return None
 
     def _make(self, path: Path, facts: os.stat_result, target: Path, timer: StageTimer) -> SegmentFileHeader:
         with timer.stage("digest"):

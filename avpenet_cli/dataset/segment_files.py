@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -10,8 +11,11 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from avpenet_cli.audio.mel import NO_SIGNAL_PEAK
+from avpenet_cli.errors import SettingsError, reason
+from avpenet_cli.textfiles import parse_json
 
 SEGMENT_FILES_FOLDER, SEGMENT_FILE_SUFFIX = "shards", ".arrow"
 """The format has `shards` for the folder and `shard` for a file; shards of a run (`--shard`) are something else."""
@@ -46,6 +50,14 @@ DESCRIPTION = pa.schema(
     ]
 )
 """Columns of every segment, named as in the score table. `crops`: number of stored face crops."""
+
+INDEX_COLUMNS = {
+    **{name: pa.string() for name in ("recording", "subject", "split", "shard")},
+    **{field.name: field.type for field in DESCRIPTION},
+    "reference": pa.float64(),
+    "n_raters": pa.int64(),
+}
+"""Types of the columns of a store's index by their names; its others are text."""
 
 _PAYLOAD = pa.schema(
     [
@@ -86,6 +98,9 @@ class SegmentFileHeader:
     length_s: float
     orientation_deg: int | None
     message: str
+
+
+_HEADERS = TypeAdapter(SegmentFileHeader)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,18 +183,59 @@ def segment_file_header(path: Path) -> SegmentFileHeader | None:
     """Metadata of a segment file; None where there is no complete one of this version."""
     try:
         with pa.memory_map(str(path)) as file:
-            plain = json.loads(pa.ipc.open_file(file).schema.metadata[_HEADER])
-        header = SegmentFileHeader(**plain)
-    except (OSError, pa.ArrowInvalid, ValueError, LookupError, TypeError):
+            plain = parse_json(open_segment_file(file).schema.metadata[_HEADER])
+        header = _HEADERS.validate_python(plain)
+    except (OSError, ValueError, LookupError, TypeError):  # Arrow's own errors are among them
         return None
     return header if header.version == STORE_VERSION else None
 
 
 def segment_descriptions(path: Path) -> pd.DataFrame:
-    """The columns of `DESCRIPTION`, one row per segment; their payload is not read."""
-    with pa.memory_map(str(path)) as file:
-        # Columns of a memory-mapped file cost nothing until they are read; `included_fields` would copy what it skips.
-        reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(use_threads=False))
-        batches = [reader.get_batch(number).select(DESCRIPTION.names) for number in range(reader.num_record_batches)]
-        frame: pd.DataFrame = pa.Table.from_batches(batches, DESCRIPTION).to_pandas()
+    """The columns of `DESCRIPTION`, one row per segment; their payload is not read.
+
+    Raises:
+        SettingsError: a damaged file.
+    """
+    try:
+        with pa.memory_map(str(path)) as file:
+            # Columns of a memory-mapped file cost nothing until they are read; `included_fields` would copy what it
+            # skips.
+            reader = open_segment_file(file)
+            numbers = range(reader.num_record_batches)
+            batches = [checked_batch(reader, number, DESCRIPTION.names) for number in numbers]
+            frame: pd.DataFrame = pa.Table.from_batches(batches, DESCRIPTION).to_pandas()
+    except (OSError, ValueError, LookupError) as error:
+        raise damaged_segment_file(path, error) from None
     return frame
+
+
+def open_segment_file(file: Any) -> Any:
+    """Arrow's reader of a segment file, from its memory map.
+
+    Raises:
+        OSError, ValueError: a damaged file, or one with other columns.
+    """
+    reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(use_threads=False))
+    if not reader.schema.equals(_SEGMENT):
+        raise ValueError("other columns")
+    return reader
+
+
+def checked_batch(reader: Any, number: int, columns: Sequence[str] = tuple(_SEGMENT.names)) -> Any:
+    """Columns of one segment, whose offsets lie within their buffers: Arrow ends the process at others.
+
+    Raises:
+        OSError, ValueError, LookupError: a damaged file, or no such segment.
+    """
+    batch = reader.get_batch(number).select(list(columns))
+    batch.validate(full=True)
+    if batch.num_rows != 1:
+        raise ValueError("not one segment in a batch")
+    return batch
+
+
+def damaged_segment_file(path: Path, error: Exception) -> SettingsError:
+    """The error of a segment file that cannot be read."""
+    return SettingsError(
+        f"the segment file {path} cannot be read: {reason(error)}", "remove it and run the same `avpenet prepare` again"
+    )

@@ -33,7 +33,15 @@ from avpenet_cli.dataset.record import (
     read_store_file,
     store_content,
 )
-from avpenet_cli.dataset.segment_files import FULL_SCALE, SCORABLE, SEGMENT_FILES_FOLDER
+from avpenet_cli.dataset.segment_files import (
+    FULL_SCALE,
+    INDEX_COLUMNS,
+    SCORABLE,
+    SEGMENT_FILES_FOLDER,
+    checked_batch,
+    damaged_segment_file,
+    open_segment_file,
+)
 from avpenet_cli.dataset.splits import SPLITS, Split
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import merge_spellings, shown
@@ -112,7 +120,7 @@ class SegmentStore:
             with index_path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != record.index.sha256:
                     raise SettingsError(f"{index_path} does not match {STORE_FILE}", _REPAIR)
-            index = pq.read_table(index_path).to_pandas()
+            index = _read_index(index_path)
             _check_subjects(path, index)
             for recording in record.recordings:
                 name = recording.shard
@@ -187,8 +195,8 @@ class SegmentStore:
             for index, jpeg in zip(_values(batch, "places").tolist(), batch.column("jpegs")[0].values, strict=True)
             if frame_indices is None or index in frame_indices
         ]
-        faces = [_decode_crop(jpeg, row) for _, jpeg in kept]
         side_px, mel_bands = self.preprocessing.face.crop_px, self.preprocessing.audio.mel_bands
+        faces = [_decode_crop(jpeg, row, side_px) for _, jpeg in kept]
         return Segment(
             spectrogram=_values(batch, "spectrogram").astype(np.float32).reshape(mel_bands, -1),
             waveform=_values(batch, "waveform").astype(np.float32) / FULL_SCALE,
@@ -223,17 +231,48 @@ class SegmentStore:
         try:
             reader = self._readers.pop(name, None)
             if reader is None:
-                options = pa.ipc.IpcReadOptions(use_threads=False)
-                reader = pa.ipc.open_file(pa.memory_map(str(path)), options=options)
-            batch = reader.get_batch(number)
-        except (OSError, ValueError) as error:  # Arrow's own errors are among them
-            raise SettingsError(
-                f"the segment file {path} cannot be read: {error}", "remove it and run the same `avpenet prepare` again"
-            ) from None
+                reader = open_segment_file(pa.memory_map(str(path)))
+            batch = checked_batch(reader, number)
+            _check_payload(batch, self.preprocessing)
+        except (OSError, ValueError, LookupError) as error:  # Arrow's own errors are among them
+            raise damaged_segment_file(path, error) from None
         self._readers[name] = reader
         if len(self._readers) > _OPEN_FILES:
             self._readers.popitem(last=False)
         return batch
+
+
+def _read_index(path: Path) -> pd.DataFrame:
+    """The index, with the columns and types that it was written with.
+
+    Raises:
+        SettingsError: it is damaged or has others.
+        OSError: it cannot be read.
+    """
+    try:
+        table = pq.read_table(path)
+        for name, kind in INDEX_COLUMNS.items():
+            if table.schema.names.count(name) != 1 or table.schema.field(name).type != kind:
+                raise SettingsError(f"{path} has no column {name} of the type {kind}", _REPAIR)
+        index: pd.DataFrame = table.to_pandas()
+    except (pa.ArrowException, UnicodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}", _REPAIR) from None
+    return index
+
+
+def _check_payload(batch: Any, preprocessing: Preprocessing) -> None:
+    """Check that a segment has what the index promises, in sizes that fit together.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if any(batch.column(name).null_count for name in ("spectrogram", "waveform", "peak", "jpegs", "places")):
+        raise ValueError("a segment without faces or audio")
+    lengths = {name: len(batch.column(name)[0].values) for name in ("spectrogram", "waveform", "jpegs", "places")}
+    if lengths["spectrogram"] % preprocessing.audio.mel_bands or lengths["jpegs"] != lengths["places"]:
+        raise ValueError("a segment of another size")
+    if any(batch.column(name)[0].values.null_count for name in lengths):
+        raise ValueError("a segment with missing values")
 
 
 def _check_subjects(path: Path, index: pd.DataFrame) -> None:
@@ -252,9 +291,10 @@ def _values(batch: Any, column: str) -> np.ndarray:
     return values
 
 
-def _decode_crop(jpeg: Any, row: pd.Series[Any]) -> np.ndarray:
-    crop = cv2.imdecode(np.frombuffer(jpeg.as_buffer(), np.uint8), cv2.IMREAD_COLOR)
-    if crop is None:
+def _decode_crop(jpeg: Any, row: pd.Series[Any], side_px: int) -> np.ndarray:
+    encoded = np.frombuffer(jpeg.as_buffer(), np.uint8)
+    crop = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    if crop is None or crop.shape != (side_px, side_px, 3):
         raise SettingsError(
             f"a face of segment {row['segment']} of {row['recording']} cannot be read",
             "remove its segment file and run the same `avpenet prepare` again",

@@ -23,6 +23,7 @@ from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.errors import AvpenetError, OutputError
 from avpenet_cli.storage import atomic_write
+from avpenet_cli.textfiles import parse_json
 
 PREDICTIONS_VERSION = 1
 """Version of the files, stated in their metadata."""
@@ -177,7 +178,7 @@ class Predictions:
 def _read_key(path: Path) -> PredictionKey:
     try:
         metadata = pq.read_schema(path).metadata or {}
-        content: dict[str, Any] = json.loads(metadata.get(_METADATA, b"{}"))
+        content: dict[str, Any] = parse_json(metadata.get(_METADATA, b"{}"))
     except (OSError, pa.ArrowException, ValueError) as error:
         raise _unreadable(path, error) from None
     if content.pop("version", None) != PREDICTIONS_VERSION or set(content) != {name for name, _ in _KEY_FIELDS}:

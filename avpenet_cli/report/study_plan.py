@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from math import isclose, sqrt
 from pathlib import Path
@@ -20,6 +19,7 @@ from avpenet_cli.stats.sample_size import (
     upper_sd,
 )
 from avpenet_cli.stats.verdict import POWER
+from avpenet_cli.textfiles import parse_json
 
 _SCALE_POINTS = 10.0
 _USUAL_ICCS = (0.1, 0.3, 0.5)
@@ -239,14 +239,14 @@ def _read_pilot(path: Path) -> _Pilot:
     """
     remedy = "give report.json of a report with --reference"
     try:
-        limits = json.loads(path.read_text(encoding="utf-8"))["agreement"]["limits"]
+        limits = parse_json(path.read_text(encoding="utf-8"))["agreement"]["limits"]
         n_subjects, n_pairs, sd, bias = (limits["n_subjects"], limits["n_pairs"], limits["sd"], limits["bias"]["value"])
         between, within = limits["between_sd"], limits["within_sd"]
         segments = limits.get("pairs_per_subject", n_pairs / n_subjects)
         known = None not in (sd, bias) and n_subjects >= 2 and sd > 0
     except OSError as error:
         raise SettingsError(f"--pilot {path}: cannot be read: {error.strerror}", remedy) from None
-    except (ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError):
+    except (ValueError, KeyError, TypeError, ZeroDivisionError):
         raise SettingsError(f"--pilot {path}: is not a report on agreement with ratings", remedy) from None
     if not known:
         raise SettingsError(f"--pilot {path}: has no spread between subjects to plan from", "give --sd instead")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from dataclasses import dataclass, fields
@@ -21,6 +20,7 @@ from avpenet_cli.runs.history import (
     history_path,
     states_own_digest,
 )
+from avpenet_cli.textfiles import parse_json
 
 _LINE = TypeAdapter(HistoryLine)
 _FIELDS = {field.name for field in fields(HistoryLine)}
@@ -167,6 +167,6 @@ def _next_readable(parsed: list[HistoryLine | None], raw: list[bytes], place: in
 def _json(line: bytes) -> Any:
     """The content of a line; None where it is no JSON."""
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return parse_json(line)
+    except ValueError:
         return None

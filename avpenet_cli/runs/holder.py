@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from avpenet_cli.textfiles import parse_json
 
 TOKEN = re.compile(r"[0-9a-f]{16}")
 """Names of leases' files."""
@@ -108,7 +109,7 @@ class LeaseState:
     def holder(self) -> LockHolder:
         """As far as it can be read."""
         try:
-            facts = json.loads(self.content)
+            facts = parse_json(self.content)
             return LockHolder(int(facts["pid"]), str(facts["host"]), str(facts["since"]))
         except (ValueError, LookupError, TypeError):
             return LockHolder()
@@ -117,7 +118,7 @@ class LeaseState:
     def lives_here(self) -> bool | None:
         """Whether the holder's process lives on this host; None where it may be on another one."""
         try:
-            facts = json.loads(self.content)
+            facts = parse_json(self.content)
             process = ProcessIdentity(int(facts["pid"]), str(facts["kernel"]), int(facts["started"]))
             own = facts["token"] == self.token
         except (ValueError, LookupError, TypeError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 from avpenet_cli.runs.database import guarded, opened_to_read
 from avpenet_cli.runs.journal import journal_path
+from avpenet_cli.textfiles import parse_json
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class JournalSource:
             if not has_begun:
                 return
             try:
-                self.run = {name: json.loads(value) for name, value in self._rows("SELECT name, value FROM latest_run")}
+                self.run = {name: parse_json(value) for name, value in self._rows("SELECT name, value FROM latest_run")}
             except ValueError:
                 raise sqlite3.DatabaseError("an entry cannot be read") from None
             self.inputs = {

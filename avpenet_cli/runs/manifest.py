@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +32,7 @@ from avpenet_cli.runs.manifest_entries import (
 from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.settings import Preprocessing, RunSettings, to_dict
 from avpenet_cli.storage import write_json
+from avpenet_cli.textfiles import parse_json
 from avpenet_cli.weights import WeightsDescription
 
 MANIFEST_VERSION = 3
@@ -171,7 +171,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 def read_table_name(path: Path) -> str | None:
     """Which table the manifest at `path` certifies; None where there is no readable manifest."""
     try:
-        name = json.loads(path.read_text(encoding="utf-8"))["table"]["file"]
+        name = parse_json(path.read_text(encoding="utf-8"))["table"]["file"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return name if isinstance(name, str) else None
@@ -180,7 +180,7 @@ def read_table_name(path: Path) -> str | None:
 def read_derived(path: Path) -> tuple[str, ...]:
     """Which of `baseline` and `calibration` the table has columns of, as its manifest states it; empty without one."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ()
     return tuple(name for name in ("baseline", "calibration") if isinstance(content, dict) and content.get(name))

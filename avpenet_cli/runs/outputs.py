@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from avpenet_cli.errors import OutputError, SettingsError
 from avpenet_cli.storage import storage_fault, temporary_prefix
+from avpenet_cli.textfiles import parse_json
 
 _RANDOM_CHARACTERS = 8
 """In the name of a temporary file (`tempfile.mkstemp`)."""
@@ -102,7 +102,7 @@ def read_run_file(path: Path, remedy: str) -> dict[str, Any] | None:
         OutputError: it is damaged or cannot be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -7,7 +7,6 @@ is read one recording at a time, so that the run never waits for longer than a m
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sqlite3
 from collections import Counter
@@ -21,6 +20,7 @@ from avpenet_cli.inputs import LeftAside
 from avpenet_cli.runs.database import opened_to_read
 from avpenet_cli.runs.journal import journal_path
 from avpenet_cli.runs.lock import LockHolder, lock_holder
+from avpenet_cli.textfiles import parse_json
 
 STATUS_VERSION = 2
 
@@ -150,7 +150,7 @@ def read_status(output: Path) -> OutputStatus:
 def _read_manifest(output: Path) -> dict[str, Any] | None:
     path = output.with_suffix(".run.json")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         owner = content["table"]["file"]
     except FileNotFoundError:
         return None
@@ -201,7 +201,7 @@ def _from_journal(output: Path, database: sqlite3.Connection, holder: LockHolder
     inputs: dict[str, _Input] = {}
     if "latest_run" in tables:
         rows = database.execute("SELECT name, value FROM latest_run").fetchall()
-        run = {name: json.loads(value) for name, value in rows}
+        run = {name: parse_json(value) for name, value in rows}
         rows = database.execute("SELECT recording, name, path, retry FROM input ORDER BY position").fetchall()
         inputs = {key: _Input(name, path, bool(retry)) for key, name, path, retry in rows}
     counts, failures = _Counts(), _failures(database)
@@ -237,7 +237,7 @@ def _from_journal(output: Path, database: sqlite3.Connection, holder: LockHolder
 
 def _failures(database: sqlite3.Connection) -> dict[str, dict[str, Any]]:
     rows = database.execute("SELECT recording, outcome FROM failed").fetchall()
-    return {key: json.loads(outcome) for key, outcome in rows}
+    return {key: parse_json(outcome) for key, outcome in rows}
 
 
 _Tally = tuple[str, int, str]
@@ -255,7 +255,7 @@ def _tallies(database: sqlite3.Connection) -> dict[str, _Tally]:
 
 def _add_tally(tally: _Tally, counts: _Counts) -> None:
     status, scored, unscorable = tally
-    reasons: dict[str, int] = json.loads(unscorable)
+    reasons: dict[str, int] = parse_json(unscorable)
     counts.recordings[status] += 1
     counts.segments["scored"] += scored
     counts.segments["unscorable"] += sum(reasons.values())
@@ -266,7 +266,7 @@ def _add_finished(database: sqlite3.Connection, key: str, counts: _Counts) -> No
     stored = database.execute("SELECT outcome FROM finished WHERE recording = ?", (key,)).fetchone()
     if stored is None:  # a run has pruned it just now
         return
-    outcome = json.loads(stored[0])
+    outcome = parse_json(stored[0])
     counts.recordings[str(outcome["status"])] += 1
     for segment in outcome.get("segments", []):
         counts.segments[str(segment["status"])] += 1

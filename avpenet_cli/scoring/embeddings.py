@@ -28,6 +28,7 @@ from avpenet_cli.runs.manifest_entries import TableEntry
 from avpenet_cli.settings import describe_differences
 from avpenet_cli.storage import atomic_write
 from avpenet_cli.tables import EMBEDDINGS_WEIGHTS_KEY
+from avpenet_cli.textfiles import parse_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -101,7 +102,7 @@ def _owner(store: contextlib.AbstractContextManager[sqlite3.Connection]) -> str 
         if database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
             return ""
         row = database.execute("SELECT value FROM run WHERE name = ?", (_OWNER,)).fetchone()
-        name = json.loads(row[0]) if row else None
+        name = parse_json(row[0]) if row else None
         return name if isinstance(name, str) else None
     return None
 

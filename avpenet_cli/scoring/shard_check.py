@@ -22,6 +22,7 @@ from avpenet_cli.settings import describe_differences, from_dict
 from avpenet_cli.shards.plan import ShardPlan
 from avpenet_cli.shards.problems import NOT_STARTED, ShardProblem, foreign_files, refusal
 from avpenet_cli.shards.shard import Shard, shard_file, shard_output
+from avpenet_cli.textfiles import parse_json
 
 _REPAIR = "move away what does not belong there, or score a shard again with --overwrite"
 
@@ -170,7 +171,7 @@ def _read_manifest(shard: Shard, output: Path, recordings: int, finished: str) -
     path = manifest_path(output)
     try:
         content = path.read_bytes()
-        manifest = json.loads(content)
+        manifest = parse_json(content)
         owner = manifest["table"]["file"]
         entry = ShardEntry(
             shard=str(shard),

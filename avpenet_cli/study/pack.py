@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.storage import content_digest, write_json
+from avpenet_cli.textfiles import parse_json
 
 PACK_VERSION = 1
 PACK_FILE = "pack.json"
@@ -191,12 +191,12 @@ def read_pack(path: Path) -> Pack:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        content = json.loads(path.read_bytes().decode("utf-8"))
+        content = parse_json(path.read_bytes().decode("utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file", "give the pack.json of avpenet ratings sample") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}", "check the file") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise SettingsError(f"{path} is not a pack: not JSON", _RESAMPLE) from None
     if not isinstance(content, dict) or not {"version", "design", "segments", "digest"} <= content.keys():
         raise SettingsError(f"{path} is not a pack: it lacks what a pack.json holds", _RESAMPLE)

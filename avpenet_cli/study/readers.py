@@ -22,7 +22,7 @@ from avpenet_cli.phrasing import plural
 from avpenet_cli.study.csv_text import CsvText, normalise_header, read_csv_text
 from avpenet_cli.study.sheets import Rows, Sheet, Table, quoted, to_numpy
 from avpenet_cli.tables import SUFFIXES
-from avpenet_cli.textfiles import decode_text
+from avpenet_cli.textfiles import decode_text, parse_json
 
 _JSON_ROWS = 50_000
 _FRAME = Path("DataFrame")
@@ -237,7 +237,7 @@ def _read_jsonl(path: Path) -> tuple[Any, Callable[[], Rows]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             row = None
         if not isinstance(row, dict):

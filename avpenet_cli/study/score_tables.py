@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from avpenet_cli.records import Status
 from avpenet_cli.study.readers import read_sheet
 from avpenet_cli.study.sheets import Sheet, SourceFile, Table, quoted
 from avpenet_cli.tables import CALIBRATED_COLUMNS, COLUMNS
+from avpenet_cli.textfiles import parse_json
 
 REQUIRED = ("recording", "start_s", "end_s", "score", "status")
 DEFAULT_CUT_POINTS = (3.0, 6.0)
@@ -180,12 +180,12 @@ def _source(sheet: Sheet) -> ScoreSource:
     try:
         content = path.read_bytes()
         digest_of_manifest = hashlib.sha256(content).hexdigest()
-        parsed = json.loads(content.decode("utf-8"))
+        parsed = parse_json(content.decode("utf-8"))
         table = parsed["table"]
         digest, name = table["sha256"], table["file"]
     except FileNotFoundError:
         state = "absent"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     else:
         if digest == file.sha256:

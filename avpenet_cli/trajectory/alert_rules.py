@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from avpenet_cli.errors import SettingsError, reason
 from avpenet_cli.settings import from_dict
-from avpenet_cli.textfiles import decode_text
+from avpenet_cli.textfiles import decode_text, parse_toml
 
 _STRICT = ConfigDict(extra="forbid")
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$")]
@@ -137,8 +136,8 @@ def read_rules_file(path: Path) -> RulesFile:
     """
     try:
         data = path.read_bytes()
-        content = tomllib.loads(decode_text(data, str(path)).text)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        content = parse_toml(decode_text(data, str(path)).text)
+    except (OSError, ValueError) as error:
         raise SettingsError(f"cannot read the rules {path}: {reason(error)}", "correct it, or the path") from None
     others = [name for name in content if name != "rules"]
     if others:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from avpenet_cli.textfiles import parse_json
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTENTS = {"table": "scores", "summaries": "table", "reference": "ratings", "compare": "other scores"}
@@ -38,8 +39,8 @@ def read_document(path: Path) -> dict[str, Any] | None:
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             return None
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
 

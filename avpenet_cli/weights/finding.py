@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import NoReturn
@@ -11,6 +10,7 @@ from typing import NoReturn
 from avpenet_cli.bundled import weights_directory
 from avpenet_cli.errors import SettingsError, WeightsError
 from avpenet_cli.settings import digest_of, from_dict
+from avpenet_cli.textfiles import parse_json
 from avpenet_cli.weights.description import (
     FORMAT_VERSION,
     UNTRAINED,
@@ -191,8 +191,8 @@ def parse_description(content: bytes, path: Path) -> WeightsDescription:
         raise WeightsError(f"the description {path} {problem}", _REINSTALL)
 
     try:
-        fields = json.loads(content)
-    except (ValueError, RecursionError):
+        fields = parse_json(content)
+    except ValueError:
         refuse("is not JSON, or is damaged")
     if not isinstance(fields, dict):
         refuse("is not a weights description")

@@ -24,7 +24,7 @@ from avpenet_cli.ratings.importing.text_table import TextTable, read_text_table
 from avpenet_cli.ratings.importing.times import parse_number
 from avpenet_cli.study.scales import ScaleError, parse_scale
 from avpenet_cli.study.sheets import quoted
-from avpenet_cli.textfiles import decode_text
+from avpenet_cli.textfiles import decode_text, parse_json
 
 OBSERVATION, SUBJECT, BEHAVIOR, COMMENT = "Observation id", "Subject", "Behavior", "Comment"
 MODIFIER, DATE = "Modifier #1", "Observation date"
@@ -127,11 +127,11 @@ def _read_project(path: Path) -> Source:
     if raw.startswith(b"\x1f\x8b"):
         raise SettingsError(f"{path} is compressed with gzip", "unpack it first, for example with gunzip")
     try:
-        project = json.loads(decode_text(raw, str(path)).text)
+        project = parse_json(decode_text(raw, str(path)).text)
     except json.JSONDecodeError as error:
         problem = f"line {error.lineno} is not JSON: {error.msg}"
         raise SettingsError(f"{path} is no BORIS project, or half of one: {problem}", _REMEDY) from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise SettingsError(f"{path} is no BORIS project: JSON nested too deeply, or a huge number", _REMEDY) from None
     observations = project.get("observations") if isinstance(project, dict) else None
     if not isinstance(observations, dict) or "behaviors_conf" not in project:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from avpenet_cli.errors import SettingsError, reason
 from avpenet_cli.settings import from_dict
-from avpenet_cli.textfiles import decode_text
+from avpenet_cli.textfiles import decode_text, parse_toml
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -118,8 +117,8 @@ def read_map(path: Path) -> RatingMap:
             contradicts another one. Names the file and the setting.
     """
     try:
-        content = tomllib.loads(decode_text(path.read_bytes(), str(path)).text)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        content = parse_toml(decode_text(path.read_bytes(), str(path)).text)
+    except (OSError, ValueError) as error:
         raise SettingsError(f"cannot read the map {path}: {reason(error)}", "correct it, or the path") from None
     chosen = from_dict(RatingMap, content, str(path))
     _check(chosen, str(path))

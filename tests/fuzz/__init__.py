@@ -1,0 +1,1 @@
+"""Damaged and hostile files for everything that the program reads: `python -m tests.fuzz --help`."""
