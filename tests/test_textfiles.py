@@ -7,7 +7,7 @@ import codecs
 import pytest
 
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.textfiles import decode_text, detect_encoding
+from avpenet_cli.textfiles import decode_text, detect_encoding, parse_json, parse_toml
 from tests.conftest import REPOSITORY
 
 NAMES = "recording,subject\r\nMüller 1.mp4,P1\r\n一郎.mp4,P2\r\n"
@@ -64,3 +64,23 @@ def test_utf_16_that_is_cut_off_is_refused() -> None:
 def test_a_recording_is_no_text() -> None:
     with pytest.raises(SettingsError, match=r"t\.csv is not a text file; give a file of text, saved as UTF-8"):
         decode_text((REPOSITORY / "examples" / "phantoms" / "P0001-01.mp4").read_bytes(), "t.csv")
+
+
+@pytest.mark.parametrize("depth", [2_000, 100_000])
+def test_nesting_without_an_end_is_a_value_error_of_both_parsers(depth: int) -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json(b"[" * depth)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_toml("a = " + "[" * depth)
+
+
+def test_every_reader_of_json_and_toml_takes_the_parsers_that_cannot_fail_otherwise() -> None:
+    # RecursionError is no ValueError, and went past every `except ValueError`.
+    own_documents = {"textfiles.py", "media/header.py", "experiment/published.py"}  # of ffprobe, and of the program
+    package = REPOSITORY / "avpenet_cli"
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if any(call in path.read_text() for call in ("json.loads(", "json.load(", "tomllib.load"))
+    }
+    assert {name for name in found - own_documents if not name.startswith("phantom/parameters/")} == set()

@@ -243,7 +243,7 @@ class SegmentStore:
 
 
 def _read_index(path: Path) -> pd.DataFrame:
-    """The index, with the columns and types that it was written with.
+    """The index, with the columns that it was written with.
 
     Raises:
         SettingsError: it is damaged or has others.
@@ -252,12 +252,19 @@ def _read_index(path: Path) -> pd.DataFrame:
     try:
         table = pq.read_table(path)
         for name, kind in INDEX_COLUMNS.items():
-            if table.schema.names.count(name) != 1 or table.schema.field(name).type != kind:
-                raise SettingsError(f"{path} has no column {name} of the type {kind}", _REPAIR)
+            if table.schema.names.count(name) != 1 or not _is_alike(table.schema.field(name).type, kind):
+                raise SettingsError(f"{path} has no column {name} of type {kind}", _REPAIR)
         index: pd.DataFrame = table.to_pandas()
     except (pa.ArrowException, UnicodeError) as error:
         raise SettingsError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}", _REPAIR) from None
     return index
+
+
+def _is_alike(kind: Any, wanted: Any) -> bool:
+    """Whether a column holds text, integers or fractions as it should, in whatever width."""
+    if pa.types.is_string(wanted):
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return bool((pa.types.is_integer if pa.types.is_integer(wanted) else pa.types.is_floating)(kind))
 
 
 def _check_payload(batch: Any, preprocessing: Preprocessing) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +24,7 @@ from avpenet_cli.phantom.voice.speaker import Speaker
 from avpenet_cli.runs.outputs import prepare_output_directory, read_run_file
 from avpenet_cli.settings import describe_differences, flatten
 from avpenet_cli.storage import atomic_write, write_json
+from avpenet_cli.textfiles import parse_json
 from avpenet_cli.version import __version__
 
 NOTICE = "PHANTOMS: synthetic patients made by a computer. They commission and demonstrate; they are no evidence."
@@ -133,7 +133,7 @@ def scenes(folder: Path) -> dict[str, Scene]:
     """
     request_file = folder / REQUEST_FILE
     try:
-        record = json.loads(request_file.read_text(encoding="utf-8"))
+        record = parse_json(request_file.read_text(encoding="utf-8"))
         version, fields = record["avpenet"], record["order"]
         request = PhantomRequest(**fields | {"head_file": None, "voices": (), "encoding": tuple(fields["encoding"])})
     except (OSError, ValueError, LookupError, TypeError) as error:

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from tests.fuzz.campaign import Campaign
+from tests.fuzz.mutations import Rng
 from tests.fuzz.targets import TARGETS
-from tests.fuzz.worker import rng_of
 
 _EPILOG = "\n".join(f"  {target.name:10} {target.description}" for target in TARGETS.values())
 
@@ -57,7 +57,7 @@ def _again(name: str, seed: int, trial: int, state: Path) -> int:
     campaign = Campaign(TARGETS[name], seed, state)
     campaign.prepare()
     folder = state / "again" / f"{name}-{seed}-{trial}"
-    outcome = TARGETS[name].trial(rng_of(name, seed, trial), campaign.corpus, folder)
+    outcome = TARGETS[name].trial(Rng(name, seed, trial), campaign.corpus, folder)
     print(f"{outcome.label}; its files are in {folder}")
     if outcome.finding is not None:
         print(outcome.finding.kind, outcome.finding.signature, outcome.finding.detail, sep="\n")

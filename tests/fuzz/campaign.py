@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import selectors
 import shutil
 import signal
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from avpenet_cli.storage import write_json
+from tests.fuzz.mutations import Rng
 from tests.fuzz.trials import DEFAULT_LIMITS, Finding, Limits, Outcome
 
 _SAVED_EVERY_S = 5.0
@@ -41,14 +41,16 @@ class Target:
             damaged files may be saved, or None.
         limits: of each trial.
         ci_trials: for the tests of every change.
+        source: module that has it in `TARGETS`.
     """
 
     name: str
     description: str
     prepare: Callable[[Path], None]
-    trial: Callable[[random.Random, Path, Path | None], Outcome]
+    trial: Callable[[Rng, Path, Path | None], Outcome]
     limits: Limits = DEFAULT_LIMITS
     ci_trials: int = 200
+    source: str = "tests.fuzz.targets"
 
 
 @dataclass
@@ -140,7 +142,14 @@ class Campaign:
 
     def _run_worker(self, until: int, end: float) -> None:
         """One worker, until it has tried everything, its time is up, or a trial has killed it."""
-        arguments = [self.target.name, str(self.seed), str(self.progress.next), str(until), str(self.state)]
+        arguments = [
+            self.target.source,
+            self.target.name,
+            str(self.seed),
+            str(self.progress.next),
+            str(until),
+            str(self.state),
+        ]
         log = (self.state / f"{self.target.name}-{self.seed}.log").open("ab")
         with (
             log,
@@ -153,12 +162,12 @@ class Campaign:
             ) as worker,
         ):
             try:
-                self._follow(worker, end)
+                self._follow(worker, until, end)
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(worker.pid, signal.SIGKILL)
 
-    def _follow(self, worker: subprocess.Popen[bytes], end: float) -> None:
+    def _follow(self, worker: subprocess.Popen[bytes], until: int, end: float) -> None:
         assert worker.stdout is not None
         selector = selectors.DefaultSelector()
         selector.register(worker.stdout, selectors.EVENT_READ)
@@ -172,7 +181,7 @@ class Campaign:
             chunk = os.read(worker.stdout.fileno(), 1 << 16)
             if not chunk:
                 status = worker.wait()
-                if running or status:
+                if status or self.progress.next < until:
                     self._note_death(
                         Finding("crash", f"crash of {self.target.name} ({status})", f"exit status {status}")
                     )

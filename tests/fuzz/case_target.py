@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.fuzz.campaign import Target
 from tests.fuzz.cases import Case, damage_file
-from tests.fuzz.trials import DEFAULT_LIMITS, Limits, Outcome, run_trial, working_folder
+from tests.fuzz.mutations import Rng
+from tests.fuzz.trials import DEFAULT_LIMITS, Limits, Outcome, last_words, run_trial, working_folder
 
 
 def case_target(
@@ -23,7 +23,7 @@ def case_target(
 ) -> Target:
     """A target whose trials each take one of the cases."""
 
-    def trial(rng: random.Random, corpus: Path, keep: Path | None) -> Outcome:
+    def trial(rng: Rng, corpus: Path, keep: Path | None) -> Outcome:
         case = rng.choices(cases, [case.weight for case in cases])[0]
         with working_folder(corpus / case.corpus) as folder:
             paths = sorted({path for pattern in case.damaged for path in folder.glob(pattern)})
@@ -43,6 +43,6 @@ def case_target(
                 result = case.read(folder)
                 # What is refused intact would be refused damaged, and nothing behind that check would be tried.
                 if isinstance(result, str) and result not in ("exit 0", "exit 1", "exit 4"):
-                    raise ValueError(f"{name}, {case.name}: intact files: {result}")
+                    raise ValueError(f"{name}, {case.name}: intact files: {result}, {last_words()}")
 
     return Target(name, description, prepare_and_check, trial, limits, ci_trials)

@@ -16,7 +16,23 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-Rng = random.Random
+
+class Rng(random.Random):
+    """All choices of one trial.
+
+    Args:
+        target: name of what is fuzzed.
+        seed: of the campaign.
+        number: of the trial.
+    """
+
+    def __init__(self, target: str, seed: int, number: int) -> None:
+        self.number = number
+        super().__init__(f"{target}/{seed}/{number}")
+
+    def __new__(cls, *arguments: object) -> Rng:
+        return super().__new__(cls)
+
 
 NUMBERS = (
     *("0", "-0", "-1", "1e400", "-1e400", "1e308", "1e-320", "nan", "NaN", "inf", "-Infinity", "Infinity"),

@@ -207,6 +207,14 @@ def working_folder(corpus: Path | None = None) -> Iterator[Path]:
         yield copy
 
 
+_SAID = [""]
+
+
+def last_words() -> str:
+    """The end of what the last command wrote to stderr."""
+    return _SAID[0].rstrip("\n").rpartition("\n")[2]
+
+
 def command(*arguments: str | Path, codes: Sequence[int] = tuple(ExitCode)) -> str:
     """Run `avpenet ARGUMENTS...` within this process, and check how it ends.
 
@@ -238,6 +246,7 @@ def command(*arguments: str | Path, codes: Sequence[int] = tuple(ExitCode)) -> s
         stream.flush()
         stream.seek(0)
     said = err.read()
+    _SAID[:] = [said]
     if "internal error" in said:
         raise Misbehaviour(f"internal error at {_raised_at(said)}\n{arguments[0]}: {said[-6000:]}")
     said = _without_traceback(said)

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import resource
 import sys
 import time
 import warnings
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.campaign import Target
+from tests.fuzz.mutations import Rng
 from tests.fuzz.trials import peak_mib
 
 _DATA_BYTES = 12 << 30
 """Of this process and each of its children: what tries to take more fails, instead of the machine."""
 
 
-def rng_of(target: str, seed: int, trial: int) -> random.Random:
-    """All choices of a trial."""
-    return random.Random(f"{target}/{seed}/{trial}")
-
-
 def main() -> None:
     """Try the numbers from `first` to `until`; what the program prints goes to stderr."""
-    name, seed, first, until, state = sys.argv[1], *map(int, sys.argv[2:5]), Path(sys.argv[5])
+    source, name, state = sys.argv[1], sys.argv[2], Path(sys.argv[6])
+    seed, first, until = map(int, sys.argv[3:6])
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_DATA, (_DATA_BYTES, _DATA_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")  # the program's own are errors in its tests; damaged numbers warn by the thousand
-    target = TARGETS[name]
+    target: Target = import_module(source).TARGETS[name]
     corpus = state / "corpus" / target.name
     for trial in range(first, until):
-        outcome = target.trial(rng_of(name, seed, trial), corpus, None)
+        outcome = target.trial(Rng(name, seed, trial), corpus, None)
         if outcome.finding is not None:
             folder = state / "findings" / f"{name}-{seed}-{trial}"
-            target.trial(rng_of(name, seed, trial), corpus, folder)
+            target.trial(Rng(name, seed, trial), corpus, folder)
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         message = {
             "trial": trial,

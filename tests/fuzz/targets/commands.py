@@ -24,10 +24,13 @@ def _prepare(corpus: Path) -> None:
 
     study = corpus / "study"
     study.mkdir()
-    make_study(study, recordings=14, seed=3)
+    make_study(study, recordings=40, seed=3)
     shutil.copy(_EXAMPLES / "alerts.toml", study)
     write_site(study / "site.json", site(curve("neonate"), abstains=True))
     command("ratings", "sample", study / "scores.csv", "--n", "12", "--out", study / "pack", "--seed", "1")
+    for sheet in study.glob("pack/*/ratings.csv"):
+        pd.read_csv(sheet).assign(value=lambda rows: rows.index % 9).to_csv(sheet, index=False)
+    command("ratings", "join", *sorted(study.glob("pack/*/ratings.csv")), "--out", study / "sampled.csv")
     command("report", study / "scores.csv", "--out", study / "old.html", "--bootstrap", "200", *_tables(study))
     archive = corpus / "archive"
     archive.mkdir()
@@ -47,11 +50,18 @@ def _report(folder: Path) -> str:
     return command("report", folder / "scores.csv", *_tables(folder), "--out", folder / "r.html", "--bootstrap", "200")
 
 
-def _report_more(folder: Path) -> str:
+def _review(folder: Path) -> str:
     return command(
         *("report", folder / "scores.csv", *_tables(folder), "--out", folder / "r.html", "--bootstrap", "200"),
-        *("--compare", folder / "scores-new.csv", "--pack", folder / "pack" / "pack.json"),
-        *("--limit", "2.5", "--limit-source", "protocol", "--review", folder / "old.review.csv"),
+        *("--review", folder / "old.review.csv"),
+    )
+
+
+def _pack(folder: Path) -> str:
+    return command(
+        *("report", folder / "scores.csv", "--reference", folder / "sampled.csv", *_tables(folder)[2:]),
+        *("--out", folder / "r.html", "--bootstrap", "200", "--compare", folder / "scores-new.csv"),
+        *("--pack", folder / "pack" / "pack.json"),
     )
 
 
@@ -80,7 +90,7 @@ def _sample(folder: Path) -> str:
 
 
 def _join(folder: Path) -> str:
-    sheets = sorted((folder / "pack").glob("*/*.csv"))
+    sheets = sorted((folder / "pack").glob("*/ratings.csv"))
     return command("ratings", "join", *sheets, "--out", folder / "joined.csv")
 
 
@@ -120,7 +130,6 @@ def _reseal(content: Any) -> Any:
 
 
 _STUDY = ("scores.csv", "scores.run.json", "ratings.csv", "subjects.csv", "events.csv")
-_MORE = ("pack/pack.json", "*.review.csv", "scores-new.*")
 _ARCHIVE = ("*.csv", "*.parquet")
 
 COMMANDS = case_target(
@@ -129,15 +138,14 @@ COMMANDS = case_target(
     _prepare,
     [
         Case("report", "study", _STUDY, _report),
-        Case(
-            "report, all", "study", (*_STUDY, "pack/pack.json", "*.review.csv", "scores-new.*"), _report_more, _reseal
-        ),
+        Case("report --review", "study", ("old.review.csv",), _review),
+        Case("report --pack", "study", ("pack/pack.json", "sampled.csv", "scores-new.*"), _pack, _reseal),
         Case("report --plan", "study", ("old.json",), _plan, _reseal),
         Case("trajectory", "study", (*_STUDY, "alerts.toml"), _trajectory),
         Case("calibrate", "study", _STUDY[:4], _calibrate),
         Case("agreement", "study", ("ratings.csv", "subjects.csv"), _agreement),
         Case("sample", "study", _STUDY[:2] + _STUDY[3:4], _sample),
-        Case("join", "study", ("pack/*/*.csv",), _join),
+        Case("join", "study", ("pack/*/ratings.csv",), _join),
         Case("export fhir", "study", _STUDY[:2] + _STUDY[3:4], _fhir),
         Case("export redcap", "study", _STUDY[:2] + _STUDY[3:4], _redcap),
         Case("monitor", "archive", _ARCHIVE, _monitor),

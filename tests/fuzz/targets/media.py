@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.fuzz.campaign import Target
-from tests.fuzz.mutations import damage_media
+from tests.fuzz.mutations import Rng, damage_media
 from tests.fuzz.trials import Limits, Misbehaviour, Outcome, check_end, run_trial, wait_children, working_folder
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
@@ -65,7 +64,7 @@ def _shared_clips() -> list[Path]:
     return small[:: max(1, len(small) // 60)]
 
 
-def _damaged(rng: random.Random, corpus: Path, folder: Path, number: int = 0) -> Path:
+def _damaged(rng: Rng, corpus: Path, folder: Path, number: int = 0) -> Path:
     """A damaged recording; now and then under another format's suffix."""
     # Half of the trials take the files that are made here, whatever there is besides.
     made = sorted(path for path in corpus.iterdir() if not path.name.startswith("shared-"))
@@ -126,7 +125,7 @@ def _check_line(*said: str) -> None:
             raise Misbehaviour(f"a message of a decoder: {line!r}")
 
 
-def _trial(rng: random.Random, corpus: Path, keep: Path | None) -> Outcome:
+def _trial(rng: Rng, corpus: Path, keep: Path | None) -> Outcome:
     with working_folder() as folder:
         path = _damaged(rng, corpus, folder)
         if keep is not None:
@@ -164,7 +163,7 @@ def _score(folder: Path, paths: Sequence[Path]) -> str:
     return ", ".join(f"{status}" for status in sorted(counts.index))
 
 
-def _score_trial(rng: random.Random, corpus: Path, keep: Path | None) -> Outcome:
+def _score_trial(rng: Rng, corpus: Path, keep: Path | None) -> Outcome:
     with working_folder() as folder:
         paths = [_damaged(rng, corpus, folder, number) for number in range(_BATCH)]
         if keep is not None:

@@ -20,11 +20,12 @@ def _prepare(corpus: Path) -> None:
 
 def _open(folder: Path) -> None:
     """What training reads."""
+    from avpenet_cli.dataset.splits import SPLITS
     from avpenet_cli.dataset.store import SegmentStore
 
     store = SegmentStore.open(folder / "store")
-    for split in ("train", "validation", "test"):
-        store.rated(split)  # type: ignore[arg-type]
+    for split in SPLITS:
+        store.rated(split)
     for number in range(len(store)):
         if store.index.iloc[number]["status"] == "scorable":
             store.stored_frames(number)
