@@ -54,7 +54,7 @@ HARMLESS = "read own recording"
 
 TAKE_MEMORY = r"""#!/usr/bin/perl
 exit 0 if $ARGV[0] eq "-version";
-my $size = $ARGV[0] ? 5 << 30 : 0;
+my $size = $ARGV[0] ? 9 << 30 : 0;
 my $memory = "x" x $size;
 print STDERR "has the memory\n";
 """
@@ -127,7 +127,7 @@ def test_decoder_that_takes_memory_without_end_is_ended(archive: Path, standing_
     child = DecoderChild(archive / "own.mp4", lambda side, source: [tool("ffmpeg"), source], stall_s=30)
     status = child.finish()
     assert child.describe_end("video", status, "") == (
-        "the video decoder needs more than the 4 GiB of memory that it may have"
+        "the video decoder needs more than the 8 GiB of memory that it may have"
     )
 
 
