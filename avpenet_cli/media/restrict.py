@@ -13,6 +13,9 @@ import sys
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _LANDLOCK_RESTRICT_SELF = 446
 _INSTRUCTION_BYTES = 8
+_IGNORED_BY_PYTHON = (13, 25)
+"""SIGPIPE and SIGXFSZ, which would stay ignored in the program. The module `signal` takes as long to import as all else
+here."""
 _FIRST_TO_END = "/proc/self/oom_score_adj"
 """When the machine runs out of memory, the kernel ends the processes with the highest number here before all others."""
 
@@ -36,7 +39,7 @@ def restrict(orders: str) -> None:
     """
     limits, ruleset, instructions = orders.split(";")
     if os.access(_FIRST_TO_END, os.W_OK):
-        with open(_FIRST_TO_END, "w") as score:  # noqa: PTH123 (pathlib takes as long to import as all else here)
+        with open(_FIRST_TO_END, "w") as score:  # noqa: PTH123 (so does pathlib)
             score.write("1000")
     for limit in limits.split(",") if limits else ():
         number, soft, hard = map(int, limit.split(":"))
@@ -63,4 +66,6 @@ def _check(result: int) -> None:
 
 if __name__ == "__main__":
     restrict(sys.argv[1])
+    for number in _IGNORED_BY_PYTHON:
+        ctypes.CDLL(None).signal(number, None)
     os.execv(sys.argv[2], sys.argv[2:])

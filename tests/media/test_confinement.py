@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from avpenet_cli.errors import RecordingError
-from avpenet_cli.media import confinement
+from avpenet_cli.media import child as child_module
+from avpenet_cli.media import confinement, video
 from avpenet_cli.media.audio import WaveformStream
 from avpenet_cli.media.child import DecoderChild
 from avpenet_cli.media.confinement import confined, landlock_abi, missing_parts, seccomp_filter
-from avpenet_cli.media.probe import probe
+from avpenet_cli.media.probe import Probe, VideoStream, probe
 from avpenet_cli.media.tools import open_recording, tool
 from avpenet_cli.media.video import FrameStream
 from avpenet_cli.settings import DecodingSettings
@@ -191,6 +193,71 @@ def test_recording_that_needs_too_much_memory_fails_with_one_line(
     assert "needs more than" in audio.decode_error
     with pytest.raises(RecordingError, match="needs more than"):
         probe(path, decoding)
+
+
+def test_frames_without_times_do_not_fill_the_memory(
+    archive: Path, standing_for_ffmpeg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    standing_for_ffmpeg.write_text(
+        '#!/usr/bin/perl\nif ($ARGV[0] eq "-version") { print "ffmpeg version 5.1\n"; exit 0; }\n'
+        'my $frames = "x" x 65536;\nprint STDOUT $frames while (1);\n'
+    )
+    standing_for_ffmpeg.chmod(0o700)
+    monkeypatch.setattr(video, "_UNPAIRED_BYTES", 1 << 20)
+    stream = VideoStream(0, "h264", 64, 64, 0, 1.0, 25.0, "yuv420p", False, 0.0)
+    frames = FrameStream(archive / "own.mp4", Probe("mp4", 2.0, 0.0, stream, None, 0), DecodingSettings(stall_s=1))
+    assert list(frames) == []
+    assert "delivered nothing" in frames.decode_error
+
+
+def test_description_without_end_is_cut(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = tmp_path / "ffprobe"
+    endless.write_text(
+        '#!/usr/bin/perl\nexit 0 if $ARGV[0] eq "-version";\nmy $text = " " x 65536;\nprint $text while 1;\n'
+    )
+    endless.chmod(0o700)
+    monkeypatch.setattr(child_module, "_CAPTURED_BYTES", 1 << 20)
+    done = child_module.run_captured([str(endless)], archive / "own.mp4", cpu_s=30, timeout_s=60)
+    assert len(done.stdout) == 1 << 20
+    assert confinement.passed_bound(done.returncode, "", 30) == "writes more than it may"
+
+
+WITHOUT_LANDLOCK = """
+import ctypes
+library = ctypes.CDLL("libseccomp.so.2")
+library.seccomp_init.restype = ctypes.c_void_p
+context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(0x7FFF0000)))
+call = library.seccomp_syscall_resolve_name(b"landlock_create_ruleset")
+assert library.seccomp_rule_add_array(context, ctypes.c_uint32(0x00050000 | 38), call, 0, None) == 0
+assert library.seccomp_load(context) == 0
+"""
+HEADER_READ = """
+import sys
+from pathlib import Path
+from avpenet_cli.media.confinement import missing_parts
+from avpenet_cli.media.header import read_headers
+from avpenet_cli.media.tools import tool
+assert read_headers(Path(sys.argv[1]), 60)[-1].streams
+print("; ".join(missing_parts(tool("ffprobe"))))
+"""
+
+
+@needs_all
+@pytest.mark.parametrize("lacking", ["Landlock", "libseccomp"])
+def test_what_the_machine_lacks_is_stated_and_recordings_are_read(
+    clips: ClipMaker, tmp_path: Path, lacking: str
+) -> None:
+    """The kernel's refusal of Landlock's calls is what a kernel without it answers; a damaged library is none."""
+    environment = dict(os.environ)
+    if lacking == "libseccomp":
+        (tmp_path / "libseccomp.so.2").write_bytes(b"")
+        environment["LD_LIBRARY_PATH"] = str(tmp_path)
+    program = (WITHOUT_LANDLOCK if lacking == "Landlock" else "") + HEADER_READ
+    done = subprocess.run(
+        [sys.executable, "-c", program, clips.brief()], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"no {lacking}") and ";" not in done.stdout
 
 
 @needs_all
