@@ -151,6 +151,7 @@ class DecoderChild:
                 self._lines.put(line)
                 if self._lines.qsize() > _MOST_LINES:
                     self._messages.append("it delivers times without end")
+                    self._was_killed_here = True
                     self._process.kill()
                     break
         self._lines.put(None)
@@ -215,6 +216,8 @@ class DecoderChild:
         ffmpeg has the words of a failed disk for some damaged files, too: another read tells one from the other.
         """
         status = self._process.returncode
+        if status == -signal.SIGXCPU:
+            return ""  # it passed its bound, and would again
         if status is not None and status < 0 and not self._was_killed_here:
             return f"its decoder was ended by signal {-status}"
         if status == _FFMPEG_STOPPED:

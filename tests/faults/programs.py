@@ -136,6 +136,7 @@ def open_programs(folder: Path) -> Iterator[Programs]:
         **os.environ,
         "LD_PRELOAD": str(build_shim(folder)),
         "AVPENET_FAULTS": str(shared),
+        "AVPENET_UNCONFINED_DECODERS": "1",  # a confined decoder may not open the shared structure
         "OMP_NUM_THREADS": "1",
         "PYTHONHASHSEED": "0",
     }
