@@ -187,6 +187,8 @@ def _file_handler(path: Path, formatter: logging.Formatter, shown: logging.Handl
         shown.handle(logging.LogRecord("avpenet", logging.ERROR, "", 0, message, None, None))
 
     try:
+        if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
+            raise SettingsError(f"--log-file {path}: a link that another user made", "remove it, or name a file")
         path.touch(mode=0o600, exist_ok=True)
         handler = _LogFile(path, report)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,3 +61,18 @@ def test_link_in_place_of_a_journal_lock_or_history_is_refused(
     assert "is a link" in answer.last_line
     assert target.exists() == exists
     assert not exists or target.stat().st_size == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
+def test_link_of_another_user_is_no_log_file(avpenet_here: Avpenet, tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "log"
+    link.symlink_to(target)
+    score = ("score", tmp_path / "none.mp4", "--out", tmp_path / "scores.csv", "--log-file", link)
+    own = avpenet_here(*score)
+    assert "no input exists" in own.last_line or target.exists()
+    target.unlink(missing_ok=True)
+    os.lchown(link, 12345, 12345)
+    answer = avpenet_here(*score)
+    assert answer.code == 2
+    assert "a link that another user made" in answer.last_line
+    assert not target.exists()

@@ -85,7 +85,8 @@ def run_commands(pages: Sequence[Path], folder: Path, program: PreloadedProgram 
         What each block wrote to its standard output.
 
     Raises:
-        AssertionError: one does not exit with 0, or an output has not the history that the reference states.
+        AssertionError: one does not exit with 0, an output has not the history that the reference states, or other users
+            can read it.
     """
     programs = [str(program.folder)] if program else []
     environment = os.environ | {
@@ -104,6 +105,7 @@ def run_commands(pages: Sequence[Path], folder: Path, program: PreloadedProgram 
                 ["bash", "-euo", "pipefail", "-c", block],
                 cwd=folder,
                 env=environment,
+                umask=0,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -118,7 +120,16 @@ def run_commands(pages: Sequence[Path], folder: Path, program: PreloadedProgram 
         # A plan or a dry run writes nothing.
         if name in with_history and (folder / out).exists():
             assert name in _events(folder / out), f"{out} of {name} has no history"
+        assert _open_to_others(folder / out) == [], f"{name} let others read its output, under an umask of 0"
     return outputs
+
+
+def _open_to_others(out: Path) -> list[Path]:
+    """Those of an output's files and folders, and of those beside it, that are not their owner's alone."""
+    beside = [path for path in out.parent.iterdir() if path.name.startswith((f"{out.stem}.", f".{out.stem}."))]
+    paths = {path for root in (out, *beside) for path in (root, *root.rglob("*")) if path.exists()}
+    # Raters' projects are made by `examples/rate_pack.py`, in the folders that they were given.
+    return sorted(path for path in paths if path.stat().st_mode & 0o077 and path.suffix != ".boris")
 
 
 def documented_outputs(pages: Sequence[Path]) -> set[tuple[str, str]]:
