@@ -16,6 +16,7 @@ from avpenet_cli.stats.estimate import NAN, Estimate, to_json
 from avpenet_cli.storage import content_digest, write_json
 from avpenet_cli.study.score_tables import weights_identity
 from avpenet_cli.textfiles import parse_json
+from avpenet_cli.version import refuse_later
 
 SITE_VERSION = 1
 """Version of site.json; raised with every change of the dataclasses in this module and of those it uses."""
@@ -382,6 +383,7 @@ def read_site(path: Path) -> SiteCalibration:
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise SettingsError(f"{path} is not a calibration", _REMEDY)
     version = content.get("format_version")
+    refuse_later(str(path), version, SITE_VERSION)
     if version != SITE_VERSION:
         raise SettingsError(
             f"{path} is a calibration of format version {version}; this program reads version {SITE_VERSION}",

@@ -18,6 +18,7 @@ from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.settings import from_dict, to_dict
 from avpenet_cli.storage import write_json
 from avpenet_cli.textfiles import parse_json
+from avpenet_cli.version import refuse_later
 from avpenet_cli.weights.description import Sha256
 
 TOLERANCE_POINTS = 0.1
@@ -96,11 +97,14 @@ def read_baseline(path: Path) -> Baseline:
         raise SettingsError(f"the baseline {path} cannot be read: {error.strerror}", remedy) from None
     except ValueError:
         raise SettingsError(f"the baseline {path} is not JSON", remedy) from None
-    return from_dict(Baseline, _current_version(content), f"the baseline {path}")
+    return from_dict(Baseline, _current_version(content, path), f"the baseline {path}")
 
 
-def _current_version(content: Any) -> Any:
-    if not isinstance(content, dict) or content.get("format_version") != 1:
+def _current_version(content: Any, path: Path) -> Any:
+    if not isinstance(content, dict):
+        return content
+    refuse_later(f"the baseline {path}", content.get("format_version"), BASELINE_VERSION)
+    if content.get("format_version") != 1:
         return content
     weights = content.get("weights")
     if isinstance(weights, dict):

@@ -12,6 +12,7 @@ from avpenet_cli.errors import SettingsError
 from avpenet_cli.runs.outputs import read_run_file
 from avpenet_cli.settings import Preprocessing, QualitySettings, from_dict, to_dict
 from avpenet_cli.storage import write_json
+from avpenet_cli.version import refuse_later
 
 STORE_FILE = "store.json"
 
@@ -147,6 +148,8 @@ def read_store_file(folder: Path) -> dict[str, Any] | None:
         SettingsError: it has another version.
     """
     content = read_run_file(folder / STORE_FILE, "choose another folder, or remove it")
+    if content is not None:
+        refuse_later(f"the store {folder}", content.get("store_version"), STORE_VERSION)
     if content is not None and content.get("store_version") != STORE_VERSION:
         raise SettingsError(
             f"the store {folder} has version {content.get('store_version')}; this program reads {STORE_VERSION}",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from avpenet_cli.errors import SettingsError
+from avpenet_cli.report.document import SCHEMA_VERSION
 from avpenet_cli.report.strata import MINIMUM_SUBJECTS
 from avpenet_cli.stats.agreement import Z
 from avpenet_cli.stats.sample_size import (
@@ -20,12 +21,15 @@ from avpenet_cli.stats.sample_size import (
 )
 from avpenet_cli.stats.verdict import POWER
 from avpenet_cli.textfiles import parse_json
+from avpenet_cli.version import refuse_later
 
 _SCALE_POINTS = 10.0
 _USUAL_ICCS = (0.1, 0.3, 0.5)
 _USUAL_SEGMENTS = (1, 5, 20, 50)
 # One-sided confidence of the larger SD that a pilot study is also planned with.
 _CAUTION = 0.8
+_FIRST_VERSION = 2
+"""Of report.json, whose estimates are objects with their intervals since then."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +243,10 @@ def _read_pilot(path: Path) -> _Pilot:
     """
     remedy = "give report.json of a report with --reference"
     try:
-        limits = parse_json(path.read_text(encoding="utf-8"))["agreement"]["limits"]
+        content = parse_json(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            _check_version(path, content.get("schema_version", content.get("report_version")))
+        limits = content["agreement"]["limits"]
         n_subjects, n_pairs, sd, bias = (limits["n_subjects"], limits["n_pairs"], limits["sd"], limits["bias"]["value"])
         between, within = limits["between_sd"], limits["within_sd"]
         segments = limits.get("pairs_per_subject", n_pairs / n_subjects)
@@ -253,3 +260,13 @@ def _read_pilot(path: Path) -> _Pilot:
     if between is None or within is None:
         return _Pilot(Spread(bias, sd, 0.0), n_subjects, 1.0)
     return _Pilot(Spread(bias, between, within), n_subjects, max(1.0, segments))
+
+
+def _check_version(path: Path, version: object) -> None:
+    """Raise for a report whose numbers another version of this program wrote in another form."""
+    refuse_later(f"--pilot {path}", version, SCHEMA_VERSION)
+    if isinstance(version, int) and version < _FIRST_VERSION:
+        raise SettingsError(
+            f"--pilot {path} has format version {version}; this program reads {_FIRST_VERSION} to {SCHEMA_VERSION}",
+            "make the report again from its tables",
+        )

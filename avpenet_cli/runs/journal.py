@@ -24,8 +24,9 @@ from avpenet_cli.records import RecordingOutcome, Status
 from avpenet_cli.runs.database import connect_to_read, damaged, guarded, open_database, transaction
 from avpenet_cli.runs.guard import refuse_dropping
 from avpenet_cli.settings import describe_differences
+from avpenet_cli.version import JOURNAL_VERSION
 
-_FORMAT = "1"
+_FORMAT = str(JOURNAL_VERSION)
 _OUTCOME = TypeAdapter(RecordingOutcome)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from avpenet_cli.runs.database import guarded, opened_to_read
 from avpenet_cli.runs.journal import journal_path
 from avpenet_cli.textfiles import parse_json
+from avpenet_cli.version import JOURNAL_VERSION, refuse_later
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class JournalSource:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
             has_begun = {"run", "finished", "failed", "file", "tally", "latest_run", "input"} <= tables
             self.settings: dict[str, str] = dict(self._rows("SELECT name, value FROM run")) if has_begun else {}
-            self.settings.pop("journal_format", None)
+            stated = str(self.settings.pop("journal_format", ""))[:9]
+            refuse_later(f"the journal {path}", int(stated) if stated.isdecimal() else None, JOURNAL_VERSION)
             self.run: dict[str, Any] = {}
             self.inputs: dict[str, SourceInput] = {}
             self.finished: frozenset[str] = frozenset()

@@ -33,9 +33,9 @@ from avpenet_cli.runs.versions import software_versions
 from avpenet_cli.settings import Preprocessing, RunSettings, to_dict
 from avpenet_cli.storage import write_json
 from avpenet_cli.textfiles import parse_json
+from avpenet_cli.version import MANIFEST_VERSION
 from avpenet_cli.weights import WeightsDescription
 
-MANIFEST_VERSION = 3
 _MODALITIES = tuple(kind.value for kind in Modalities)
 
 

@@ -21,6 +21,7 @@ from avpenet_cli.runs.database import opened_to_read
 from avpenet_cli.runs.journal import journal_path
 from avpenet_cli.runs.lock import LockHolder, lock_holder
 from avpenet_cli.textfiles import parse_json
+from avpenet_cli.version import MANIFEST_VERSION, refuse_later
 
 STATUS_VERSION = 2
 
@@ -156,6 +157,7 @@ def _read_manifest(output: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, LookupError, TypeError):
         raise OutputError(f"{path} cannot be read", "it is no manifest, or it is damaged") from None
+    refuse_later(str(path), content.get("manifest_version"), MANIFEST_VERSION)
     return content if owner == output.name else None
 
 

@@ -24,11 +24,12 @@ def schemas() -> dict[str, dict[str, Any]]:
     from avpenet_cli.report.schema import document_schema, report_schema
     from avpenet_cli.runs.history import HISTORY_VERSION, HistoryLine
     from avpenet_cli.runs.log_lines import LOG_VERSION, LogLine
-    from avpenet_cli.runs.manifest import MANIFEST_VERSION, Manifest
+    from avpenet_cli.runs.manifest import Manifest
     from avpenet_cli.runs.status import STATUS_VERSION, OutputStatus
     from avpenet_cli.shards.plan import PLAN_VERSION, ShardPlan
     from avpenet_cli.study.pack import PACK_VERSION, Pack
     from avpenet_cli.verification.nodes import VERIFY_VERSION, Verification
+    from avpenet_cli.version import MANIFEST_VERSION
 
     documents: dict[str, tuple[Any, str]] = {
         "manifest.schema.json": (Manifest, f"avpenet run manifest (*.run.json), version {MANIFEST_VERSION}"),

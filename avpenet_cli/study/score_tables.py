@@ -21,6 +21,7 @@ from avpenet_cli.study.readers import read_sheet
 from avpenet_cli.study.sheets import Sheet, SourceFile, Table, quoted
 from avpenet_cli.tables import CALIBRATED_COLUMNS, COLUMNS
 from avpenet_cli.textfiles import parse_json
+from avpenet_cli.version import MANIFEST_VERSION, refuse_later
 
 REQUIRED = ("recording", "start_s", "end_s", "score", "status")
 DEFAULT_CUT_POINTS = (3.0, 6.0)
@@ -188,6 +189,7 @@ def _source(sheet: Sheet) -> ScoreSource:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     else:
+        refuse_later(str(path), parsed.get("manifest_version"), MANIFEST_VERSION)
         if digest == file.sha256:
             manifest, state = parsed, "verified"
         elif name == sheet.path.name:

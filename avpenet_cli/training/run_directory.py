@@ -18,6 +18,7 @@ from avpenet_cli.runs.outputs import prepare_output_directory, read_run_file, re
 from avpenet_cli.settings import describe_differences, from_dict, to_dict
 from avpenet_cli.storage import write_json
 from avpenet_cli.training.settings import TrainSettings
+from avpenet_cli.version import refuse_later
 
 RUN_FILE, CHECKPOINT_FILE = "run.json", "last.ckpt"
 RUN_VERSION = 2
@@ -106,6 +107,7 @@ def prepare_run_directory(folder: Path, identity: RunIdentity, resume: bool) -> 
     if content is None:
         write_json(path, to_dict(identity))
         return False
+    refuse_later(str(path), content.get("run_version"), RUN_VERSION)
     differences = identity.differences(from_dict(RunIdentity, content, str(path)))
     if differences:
         raise OutputError(

@@ -11,6 +11,7 @@ from avpenet_cli.bundled import weights_directory
 from avpenet_cli.errors import SettingsError, WeightsError
 from avpenet_cli.settings import digest_of, from_dict
 from avpenet_cli.textfiles import parse_json
+from avpenet_cli.version import USE_LATER, is_later
 from avpenet_cli.weights.description import (
     FORMAT_VERSION,
     UNTRAINED,
@@ -196,8 +197,12 @@ def parse_description(content: bytes, path: Path) -> WeightsDescription:
         refuse("is not JSON, or is damaged")
     if not isinstance(fields, dict):
         refuse("is not a weights description")
-    if fields.get("format_version") != FORMAT_VERSION:
-        refuse(f"has format version {fields.get('format_version')!r}; this program reads {FORMAT_VERSION}")
+    stated = fields.get("format_version")
+    if is_later(stated, FORMAT_VERSION):
+        text = f"the description {path} has format version {stated}; this program reads up to {FORMAT_VERSION}"
+        raise WeightsError(text, USE_LATER)
+    if stated != FORMAT_VERSION:
+        refuse(f"has format version {stated!r}; this program reads {FORMAT_VERSION}")
     stored = fields.pop("digest", None)
     if stored != digest_of(fields):
         refuse("was altered: its digest does not match its contents")

@@ -85,8 +85,8 @@ def run_commands(pages: Sequence[Path], folder: Path, program: PreloadedProgram 
         What each block wrote to its standard output.
 
     Raises:
-        AssertionError: one does not exit with 0, an output has not the history that the reference states, or other users
-            can read it.
+        AssertionError: one does not exit with 0, an output has not the history that the reference states, or others can
+            read it.
     """
     programs = [str(program.folder)] if program else []
     environment = os.environ | {
@@ -126,7 +126,9 @@ def run_commands(pages: Sequence[Path], folder: Path, program: PreloadedProgram 
 
 def _open_to_others(out: Path) -> list[Path]:
     """Those of an output's files and folders, and of those beside it, that are not their owner's alone."""
-    beside = [path for path in out.parent.iterdir() if path.name.startswith((f"{out.stem}.", f".{out.stem}."))]
+    around = out.parent.iterdir() if out.parent.is_dir() else ()
+    # But for `study/upgraded.csv`, which `monitor` reads and writes `study/upgraded.html` of.
+    beside = [p for p in around if p.name.startswith((f"{out.stem}.", f".{out.stem}.")) and p.name != f"{out.stem}.csv"]
     paths = {path for root in (out, *beside) for path in (root, *root.rglob("*")) if path.exists()}
     # Raters' projects are made by `examples/rate_pack.py`, in the folders that they were given.
     return sorted(path for path in paths if path.stat().st_mode & 0o077 and path.suffix != ".boris")

@@ -3,8 +3,8 @@
     git worktree add --detach ../earlier 1e16c83    # the last commit of 0.1.0 before its formats changed
     python -m tests.upgrades.make_files ../earlier tests/upgrades/0.1.0.tar.xz
 
-The recordings are clips of the tests' portrait; they are not kept. Weights are all zeros and recordings alike, so that the
-archive stays below 100 kB.
+The recordings are clips of the tests' portrait; they are not kept. Weights are all zeros and recordings alike, so that
+the archive stays below 100 kB.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ names = empty_network(description).state_dict().items()
 state = {name: torch.zeros(tensor.shape, dtype=tensor.dtype) for name, tensor in names}
 weights.save(state, description, pathlib.Path("zeros.safetensors"), packed=True)
 """
-_TRAIN = """
+TRAIN = """
 batch_size = 2
 accumulate = 1
 frames_per_segment = 1
@@ -78,7 +78,7 @@ def main(checkout: Path, archive: Path) -> None:
         (folder / "ratings.csv").write_text("\n".join(["recording,start_s,end_s,value,scale,rater", *rows, ""]))
         rows = [f"{name},{patient}" for name, patient in zip(names, PATIENTS, strict=True)]
         (folder / "subjects.csv").write_text("\n".join(["recording,subject", *rows, ""]))
-        (folder / "train.toml").write_text(_TRAIN)
+        (folder / "train.toml").write_text(TRAIN)
         run("-c", _WEIGHTS)
         avpenet = "-m", "avpenet_cli"
         zeros = "--weights", "zeros.safetensors"
