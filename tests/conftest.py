@@ -22,6 +22,7 @@ import pytest
 
 from avpenet_cli.model import initialise
 from avpenet_cli.weights.description import UNTRAINED_SEED
+from tests.support.made_once import make_once
 from tests.support.portraits import CRY, MOAN, SAMPLE_RATE_HZ, Frame, Waveform, portrait_frames, utter, write_recording
 from tests.support.preloaded_program import PreloadedProgram, preloaded_program
 
@@ -128,6 +129,13 @@ def _untrained_weights_drawn_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(initialise, "seeded_state", seeded_state)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parser_and_templates_made_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        make_once(patch)
         yield
 
 

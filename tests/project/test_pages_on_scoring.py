@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
 from tests.support.documented_commands import SCORING_PAGES, folder_with_examples, run_commands
 from tests.support.preloaded_program import PreloadedProgram
 
@@ -15,10 +13,7 @@ from tests.support.preloaded_program import PreloadedProgram
 @pytest.mark.slow
 def test_the_commands_of_pages_on_scoring_run(tmp_path: Path, program: PreloadedProgram) -> None:
     # Of the recording that most commands take, the first seconds: all that a page names.
-    folder = folder_with_examples(tmp_path)
-    whole = REPOSITORY / "examples" / "phantoms" / "P0001-01.mp4"
-    cut = folder / "examples" / "phantoms" / whole.name
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", whole, "-t", "6", "-c", "copy", cut], check=True)
+    folder = folder_with_examples(tmp_path, seconds=6)
     run_commands(SCORING_PAGES, folder, program)
     assert (tmp_path / "scores.csv").read_text().startswith("recording,segment,")
     assert (tmp_path / "scores.run.json").exists()

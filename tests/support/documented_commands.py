@@ -109,7 +109,7 @@ def run_commands(pages: Sequence[Path], folder: Path, program: PreloadedProgram 
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=600,
+                timeout=1500,
             )
             assert done.returncode == 0, f"{page.name}\n{block}\n{done.stdout}\n{done.stderr}"
             outputs.append(done.stdout)

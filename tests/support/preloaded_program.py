@@ -6,6 +6,7 @@ it: three to four seconds of CPU time less for a command that uses torch.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -16,10 +17,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+import pytest
+
+from tests.support.made_once import make_once
 
 _SCRIPT = """#!{python} -IS
 # Stands for the program: hands its streams, folder and environment to the server, and ends as the command ended.
@@ -89,13 +96,34 @@ def _load() -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(avpenet_cli.__file__).parent))
     for name in _LIBRARIES:
         importlib.import_module(name)
+    _make_parser_and_templates()
     # Or a command's garbage collector would go through all of it, and copy it page by page.
     gc.freeze()
 
 
+def _make_parser_and_templates() -> None:
+    import typer.main
+
+    from avpenet_cli.cli import app
+    from avpenet_cli.report.page import page_environment
+
+    make_once(pytest.MonkeyPatch())
+    typer.main.get_command(app)
+    templates = page_environment("report", 0.95, "avpenet_cli.report")
+    for name in templates.list_templates(["j2"]):
+        templates.get_template(name)
+
+
 def _serve(listener: socket.socket, log: Path) -> None:
-    """Fork for each connection, and answer it with the exit status of the child; ends in the child only."""
+    """Fork for each connection, and answer it with the exit status of the child, until SIGTERM."""
     running: dict[int, tuple[int, socket.socket, list[str]]] = {}
+
+    def end_all(*_: object) -> NoReturn:
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, end_all)
     with selectors.DefaultSelector() as selector:
         selector.register(listener, selectors.EVENT_READ)
         while True:
@@ -111,17 +139,24 @@ def _serve(listener: socket.socket, log: Path) -> None:
                         _run(streams, arguments, folder, environment)
                     for stream in streams:
                         os.close(stream)
-                    child = os.pidfd_open(pid)
-                    selector.register(child, selectors.EVENT_READ)
-                    running[child] = pid, connection, arguments
-                else:
-                    selector.unregister(key.fd)
-                    os.close(key.fd)
-                    pid, connection, arguments = running.pop(key.fd)
-                    _, status, spent = os.wait4(pid, 0)
+                    end = os.pidfd_open(pid)
+                    selector.register(end, selectors.EVENT_READ, data=pid)
+                    selector.register(connection, selectors.EVENT_READ, data=pid)
+                    running[pid] = end, connection, arguments
+                elif key.data in running and key.fileobj is running[key.data][1]:
+                    # It has nothing more to say: who asked was killed, as by a timeout.
+                    selector.unregister(key.fileobj)
+                    os.kill(key.data, signal.SIGKILL)
+                elif key.data in running:
+                    end, connection, arguments = running.pop(key.data)
+                    _, status, spent = os.wait4(key.data, 0)
                     with log.open("a", encoding="utf-8") as file:
                         print(f"{spent.ru_utime + spent.ru_stime:7.1f} s CPU  {' '.join(arguments)}", file=file)
-                    with connection, contextlib.suppress(BrokenPipeError):  # who asked may have been killed
+                    selector.unregister(end)
+                    os.close(end)
+                    with contextlib.suppress(KeyError):
+                        selector.unregister(connection)
+                    with connection, contextlib.suppress(BrokenPipeError):
                         connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
 
 
@@ -148,8 +183,22 @@ def _run(streams: list[int], arguments: list[str], folder: str, environment: dic
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
     sys.argv = ["avpenet", *arguments]
-    main()
-    raise AssertionError("main ends the process")
+    status = 1
+    try:
+        main()
+    except SystemExit as end:
+        assert isinstance(end.code, int)
+        status = end.code
+    except BaseException:
+        traceback.print_exc()
+    # As Python ends, but for taking apart all that was loaded, which costs half a second.
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
