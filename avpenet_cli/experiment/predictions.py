@@ -12,12 +12,12 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
@@ -178,14 +178,17 @@ class Predictions:
 def _read_key(path: Path) -> PredictionKey:
     try:
         metadata = pq.read_schema(path).metadata or {}
-        content: dict[str, Any] = parse_json(metadata.get(_METADATA, b"{}"))
+        content = parse_json(metadata.get(_METADATA, b"{}"))
     except (OSError, pa.ArrowException, ValueError) as error:
         raise _unreadable(path, error) from None
-    if content.pop("version", None) != PREDICTIONS_VERSION or set(content) != {name for name, _ in _KEY_FIELDS}:
+    try:
+        if content.pop("version", None) != PREDICTIONS_VERSION or set(content) != {name for name, _ in _KEY_FIELDS}:
+            raise ValueError
+        return TypeAdapter(PredictionKey).validate_python(content)
+    except (ValueError, AttributeError, TypeError):
         raise OutputError(
             f"{path} holds no predictions of this version of avpenet", "remove it and run the experiment again"
-        )
-    return PredictionKey(**content)
+        ) from None
 
 
 def _unreadable(path: Path, error: Exception) -> OutputError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isclose, sqrt
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
 
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.report.document import SCHEMA_VERSION
@@ -235,6 +237,23 @@ def _conclusions(settings: PlanSettings, spread: Spread, expected: str, rows: li
     return tuple(texts)
 
 
+_Count = Annotated[int, Field(ge=1, le=10_000_000)]
+_Sd = Annotated[float, Field(ge=0, le=10 * _SCALE_POINTS, allow_inf_nan=False)] | None
+
+
+@dataclass(frozen=True)
+class _PilotLimits:
+    """What is read of the limits of agreement in a report; files of people may hold anything."""
+
+    n_subjects: _Count
+    n_pairs: _Count
+    sd: _Sd
+    bias: Annotated[float, Field(ge=-_SCALE_POINTS, le=_SCALE_POINTS)] | None
+    between_sd: _Sd
+    within_sd: _Sd
+    pairs_per_subject: Annotated[float, Field(gt=0, le=10_000_000)] | None = None
+
+
 def _read_pilot(path: Path) -> _Pilot:
     """Bias and spread of a report.
 
@@ -247,19 +266,18 @@ def _read_pilot(path: Path) -> _Pilot:
         if isinstance(content, dict):
             _check_version(path, content.get("schema_version", content.get("report_version")))
         limits = content["agreement"]["limits"]
-        n_subjects, n_pairs, sd, bias = (limits["n_subjects"], limits["n_pairs"], limits["sd"], limits["bias"]["value"])
-        between, within = limits["between_sd"], limits["within_sd"]
-        segments = limits.get("pairs_per_subject", n_pairs / n_subjects)
-        known = None not in (sd, bias) and n_subjects >= 2 and sd > 0
+        stated = TypeAdapter(_PilotLimits).validate_python({**limits, "bias": limits["bias"]["value"]})
     except OSError as error:
         raise SettingsError(f"--pilot {path}: cannot be read: {error.strerror}", remedy) from None
-    except (ValueError, KeyError, TypeError, ZeroDivisionError):
+    except (ValueError, KeyError, TypeError):
         raise SettingsError(f"--pilot {path}: is not a report on agreement with ratings", remedy) from None
-    if not known:
+    bias, sd, between, within = stated.bias, stated.sd, stated.between_sd, stated.within_sd
+    if bias is None or not sd or stated.n_subjects < 2:
         raise SettingsError(f"--pilot {path}: has no spread between subjects to plan from", "give --sd instead")
     if between is None or within is None:
-        return _Pilot(Spread(bias, sd, 0.0), n_subjects, 1.0)
-    return _Pilot(Spread(bias, between, within), n_subjects, max(1.0, segments))
+        return _Pilot(Spread(bias, sd, 0.0), stated.n_subjects, 1.0)
+    segments = stated.pairs_per_subject or stated.n_pairs / stated.n_subjects
+    return _Pilot(Spread(bias, between, within), stated.n_subjects, max(1.0, segments))
 
 
 def _check_version(path: Path, version: object) -> None:

@@ -111,7 +111,7 @@ class LeaseState:
         try:
             facts = parse_json(self.content)
             return LockHolder(int(facts["pid"]), str(facts["host"]), str(facts["since"]))
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, OverflowError):
             return LockHolder()
 
     @property
@@ -121,7 +121,7 @@ class LeaseState:
             facts = parse_json(self.content)
             process = ProcessIdentity(int(facts["pid"]), str(facts["kernel"]), int(facts["started"]))
             own = facts["token"] == self.token
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, OverflowError):  # the last one: int() of Infinity
             return None
         return process.is_alive() if own and process.is_of_this_kernel() else None
 

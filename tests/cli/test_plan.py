@@ -110,6 +110,25 @@ def test_a_pilot_that_is_no_report_with_ratings_is_refused(avpenet_here: Avpenet
     assert done.code == 2 and "is not a report on agreement with ratings" in done.err
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"pairs_per_subject": [0.4]},
+        {"between_sd": "x"},
+        {"bias": {"value": "NaN"}},
+        {"bias": {"value": 1e308}},
+        {"n_subjects": 10**400},
+        {"sd": float("inf")},
+        {"bias": [0.1]},
+    ],
+)
+def test_a_pilot_with_values_that_are_none_is_refused(
+    avpenet_here: Avpenet, tmp_path: Path, limits: dict[str, Any]
+) -> None:
+    done = avpenet_here("report", "--plan", "--limit", "2", "--pilot", report_json(tmp_path / "r.json", **limits))
+    assert done.code == 2 and "is not a report on agreement with ratings" in done.err
+
+
 def test_a_pilot_without_spread_is_refused(avpenet_here: Avpenet, tmp_path: Path) -> None:
     pilot = report_json(tmp_path / "r.json", sd=None)
     done = avpenet_here("report", "--plan", "--limit", "2", "--pilot", pilot)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from avpenet_cli.errors import AvpenetError, OutputError
-from avpenet_cli.experiment.predictions import COLUMNS, PredictionKey, Predictions, write_predictions
+from avpenet_cli.experiment.predictions import _METADATA, COLUMNS, PredictionKey, Predictions, write_predictions
 from tests.experiment.experiments import Experiment, make_index, read_predictions, system
 
 
@@ -53,6 +55,16 @@ def test_predictions_that_cannot_be_right_are_refused(folder: Path) -> None:
         Predictions(folder)
     table.to_parquet(folder / "avpenet-seed-1.parquet")
     with pytest.raises(OutputError, match="no predictions of this version"):
+        Predictions(folder)
+
+
+@pytest.mark.parametrize(
+    "key", [b"[]", b"[" * 9000, b"3", b'{"version": 1, "system": [], "seed": {}, "left_out_site": 0}']
+)
+def test_predictions_whose_key_is_damaged_are_refused(folder: Path, key: bytes) -> None:
+    table = pa.Table.from_pandas(Experiment(folder).rows("test", "clean", 1.0, (1,)))
+    pq.write_table(table.replace_schema_metadata({_METADATA: key}), folder / "avpenet-seed-1.parquet")
+    with pytest.raises(OutputError, match=r"no predictions of this version|cannot be read: nested too deeply"):
         Predictions(folder)
 
 

@@ -42,6 +42,7 @@ class Target:
         limits: of each trial.
         ci_trials: for the tests of every change.
         source: module that has it in `TARGETS`.
+        check: raises where intact files are refused: damaged ones would be, too, and nothing behind that be tried.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Target:
     limits: Limits = DEFAULT_LIMITS
     ci_trials: int = 200
     source: str = "tests.fuzz.targets"
+    check: Callable[[Path], None] = lambda corpus: None
 
 
 @dataclass
@@ -94,10 +96,13 @@ class Campaign:
         seed: of all trials.
         state: folder; intact files, progress and the files of findings are below it.
         report: told each new finding's signature and detail.
+        check: that the intact files are read, once they are made.
     """
 
-    def __init__(self, target: Target, seed: int, state: Path, report: Callable[[str], None] = print) -> None:
-        self.target, self.seed, self.state, self._report = target, seed, state, report
+    def __init__(
+        self, target: Target, seed: int, state: Path, report: Callable[[str], None] = print, *, check: bool = True
+    ) -> None:
+        self.target, self.seed, self.state, self._report, self._check = target, seed, state, report, check
         self.corpus = state / "corpus" / target.name
         self._file = state / f"{target.name}-{seed}.json"
         self.progress = self._load()
@@ -123,6 +128,8 @@ class Campaign:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         self.target.prepare(unfinished)
+        if self._check:
+            self.target.check(unfinished)
         unfinished.rename(self.corpus)
 
     def run(self, until: int, seconds: float = float("inf")) -> None:

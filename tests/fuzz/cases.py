@@ -22,6 +22,7 @@ class Case:
         read: reads the copies, given their folder. Anything that it raises besides an `AvpenetError` is a finding.
         reseal: gives a JSON document its digests again.
         weight: how often it is tried, beside the other cases of a target.
+        refused: that the intact files are refused, too, at the end.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Case:
     read: Callable[[Path], object]
     reseal: Callable[[Any], Any] | None = None
     weight: float = 1.0
+    refused: bool = False
 
 
 def damage_file(rng: Rng, path: Path, reseal: Callable[[Any], Any] | None = None) -> None:

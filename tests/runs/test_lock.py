@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from avpenet_cli.errors import ExitCode, OutputError, OutputLockedError
+from avpenet_cli.runs.holder import LeaseState
 from avpenet_cli.runs.lock import LockHolder, lock_holder, output_lock
 
 _HOLD = """
 import sys, time
 from pathlib import Path
+from avpenet_cli.runs.holder import LeaseState
 from avpenet_cli.runs.lock import output_lock
 with output_lock(Path(sys.argv[1])):
     print("held", flush=True)
@@ -103,3 +105,10 @@ def test_name_left_by_an_earlier_version_is_replaced(tmp_path: Path) -> None:
     with output_lock(tmp_path / "scores.csv"):
         assert (tmp_path / "scores.csv.holder").is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["scores.csv.lock"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"pid": Infinity, "host": "h", "since": "s"}', b"[" * 3000])
+def test_a_lease_that_is_damaged_has_an_unknown_holder(content: bytes) -> None:
+    lease = LeaseState("0" * 16, content, 0.0)
+    assert lease.holder == LockHolder()
+    assert lease.lives_here is None

@@ -100,4 +100,4 @@ def _cases() -> list[Case]:
     return cases
 
 
-IMPORTERS = case_target("importers", "ratings of BORIS, ELAN, REDCap and CARMA", _prepare, _cases(), ci_trials=120)
+IMPORTERS = case_target("importers", "ratings of BORIS, ELAN, REDCap and CARMA", _prepare, _cases(), ci_trials=80)

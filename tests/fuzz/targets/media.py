@@ -39,7 +39,7 @@ _FORMATS: dict[str, tuple[str, ...]] = {
     "aac.m4a": (*_AUDIO, "-c:a", "aac"),
 }
 _SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".wav", ".mp3", ".ogg", ".ts", ".mpg")
-_BATCH = 24
+_BATCH = 16
 """Files of one `avpenet score`."""
 
 
@@ -177,7 +177,7 @@ MEDIA = Target(
     _prepare,
     _trial,
     Limits(seconds=120.0, memory_mib=768.0, child_mib=1536.0),
-    ci_trials=25,
+    ci_trials=12,
 )
 SCORE = Target(
     "score",

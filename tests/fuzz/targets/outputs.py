@@ -122,5 +122,5 @@ OUTPUTS = case_target(
         Case("jobs and plan", "sharded", ("*.shards/*.json",), _jobs),
         Case("lease", "leased", ("holder.json",), _lease, weight=0.5),
     ],
-    ci_trials=80,
+    ci_trials=40,
 )

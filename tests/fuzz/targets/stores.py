@@ -63,5 +63,5 @@ STORES = case_target(
         Case("segment files", "study", (f"store/{SEGMENT_FILES_FOLDER}/*",), _open_certified, weight=2.0),
         Case("headers", "study", (f"store/{SEGMENT_FILES_FOLDER}/*",), _headers),
     ],
-    ci_trials=60,
+    ci_trials=50,
 )

@@ -143,4 +143,4 @@ def _cases() -> list[Case]:
     return cases
 
 
-TABLES = case_target("tables", "tables and lists in every format", _prepare, _cases(), ci_trials=150)
+TABLES = case_target("tables", "tables and lists in every format", _prepare, _cases(), ci_trials=100)
