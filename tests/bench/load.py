@@ -1,0 +1,195 @@
+"""One command over thousands of recordings: listing, memory, journal, tables, status, and resuming after a kill.
+
+`python -m tests.bench.load FOLDER --recordings 10000 --scored 40`. FOLDER is made, with hard links to the example
+phantoms, cut to seconds. `--scored` of them are scored, with untrained weights of the smallest network; the others get
+the outcome of the same file under another name, written into the journal as a run writes it, and ten are left for a run
+that is killed and given again. With `--scored` as large as `--recordings` everything is scored, which takes hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from avpenet_cli.inputs import collect
+from tests.conftest import REPOSITORY
+from tests.faults.scenarios import make_originals
+
+_PHANTOMS = sorted((REPOSITORY / "examples" / "phantoms").glob("*.mp4"))
+_LEFT = 10
+"""Recordings that are left for the runs at the end."""
+_BEFORE_KILL = 3
+"""Of these, scored before the kill."""
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took.
+
+    Attributes:
+        cpu_s: CPU seconds of the process and its children.
+        peak_mib: its largest resident memory, MiB.
+        log: what it wrote to standard error.
+    """
+
+    cpu_s: float
+    peak_mib: float
+    log: str
+
+
+class Load:
+    """An archive of links, and the output of its scoring.
+
+    Args:
+        folder: is made; absolute.
+        count: recordings.
+        seconds: of each phantom.
+    """
+
+    def __init__(self, folder: Path, count: int, seconds: int) -> None:
+        folder.mkdir(mode=0o700, parents=True)
+        make_originals(folder)
+        self.folder, self.archive, self.out = folder, folder / "archive", folder / "scores.csv"
+        self.archive.mkdir()
+        self._sources = []
+        for phantom in _PHANTOMS:
+            source = folder / phantom.name
+            cut = ["ffmpeg", "-v", "error", "-i", phantom, "-t", str(seconds), "-c", "copy", source]
+            subprocess.run(cut, check=True)
+            self._sources.append(source)
+        for number in range(count):
+            os.link(self._sources[number % len(self._sources)], self.path(number))
+
+    def path(self, number: int) -> Path:
+        """A recording's path."""
+        return self.archive / f"{number // 1000:03d}-ward-{number:06d}.mp4"
+
+    def score(self, *paths: Path, until: Callable[[], bool] | None = None) -> Cost:
+        """Score recordings; killed as soon as `until` is true."""
+        listed = self.folder / "list"
+        listed.write_text("".join(f"{path}\n" for path in paths))
+        weights = ["--weights", str(self.folder / "originals" / "weights" / "faults.safetensors")]
+        return run("score", "--files-from", str(listed), "--out", str(self.out), *weights, until=until)
+
+    def finished(self) -> int:
+        """Number of recordings in the journal."""
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(self._journal("ro")) as journal:
+            (count,) = journal.execute("SELECT count(*) FROM finished").fetchone()
+            return int(count)
+        return 0
+
+    def _journal(self, mode: str) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{self.out}.journal?mode={mode}", uri=True, isolation_level=None)
+
+    def fill(self, first: int, last: int) -> None:
+        """Write outcomes of the recordings from `first` up to `last` into the journal, those of the same files."""
+        keys = {item.path: item.key for item in collect([str(self.archive)], None, False, None).recordings}
+        with contextlib.closing(self._journal("rw")) as journal:
+            journal.execute("BEGIN")
+            for number in range(first, last):
+                pair = keys[self.path(number)], keys[self.path(number % len(self._sources))]
+                journal.execute(
+                    "INSERT INTO finished SELECT ?, size, mtime_ns, outcome FROM finished WHERE recording = ?", pair
+                )
+                journal.execute(
+                    "INSERT INTO file SELECT ?, failed, size, mtime_ns, sha256 FROM file WHERE recording = ?", pair
+                )
+                journal.execute(
+                    "INSERT INTO tally SELECT ?, size, mtime_ns, status, scored, unscorable FROM tally "
+                    "WHERE recording = ?",
+                    pair,
+                )
+            journal.execute("COMMIT")
+
+    def check(self, count: int) -> int:
+        """Check that the table has the rows of every recording; their number."""
+        rows: dict[str, list[list[str]]] = {}
+        with self.out.open(newline="", encoding="utf-8") as file:
+            for name, *values in list(csv.reader(file))[1:]:
+                rows.setdefault(name, []).append(values)
+        assert len(rows) == count, len(rows)
+        for number in range(count):
+            assert rows[self.path(number).name] == rows[self.path(number % len(self._sources)).name]
+        return sum(map(len, rows.values()))
+
+
+def run(*arguments: str, until: Callable[[], bool] | None = None) -> Cost:
+    """Run `avpenet`, or kill it as soon as `until` is true."""
+    command = [sys.executable, "-m", "avpenet_cli", *arguments]
+    with (
+        tempfile.TemporaryFile() as lines,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=lines) as process,
+    ):
+        if until is not None:
+            while not until() and not _has_ended(process.pid):
+                time.sleep(_POLL_S)
+            process.kill()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        lines.seek(0)
+        log = lines.read().decode()
+    assert until is not None or process.returncode == 0, log[-2000:]
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, log)
+
+
+def _has_ended(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def main() -> None:
+    """Measure, and print a Markdown table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.load")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--recordings", type=int, default=10_000)
+    parser.add_argument("--scored", type=int, default=40, help="of them; the others get the same outcomes")
+    parser.add_argument("--seconds", type=int, default=6, help="of each recording")
+    options = parser.parse_args()
+    folder, count = options.folder.absolute(), options.recordings
+    shutil.rmtree(folder, ignore_errors=True)
+    load = Load(folder, count, options.seconds)
+    before = time.process_time()
+    listed = len(collect([str(load.archive)], None, False, None).recordings)
+    listing_s = time.process_time() - before
+    assert listed == count
+    scored = min(options.scored, count - _LEFT)
+    everything = [load.path(number) for number in range(count)]
+    first = load.score(*everything[:scored])
+    load.fill(scored, count - _LEFT)
+    killed = load.score(*everything, until=lambda: load.finished() >= count - _LEFT + _BEFORE_KILL)
+    kept = load.finished()
+    last = load.score(*everything)
+    segments = load.check(count)
+    again = load.score(*everything)
+    status = run("status", str(load.out))
+    mib = {path.name: path.stat().st_size / (1 << 20) for path in sorted(folder.iterdir()) if path.is_file()}
+    rows = [
+        ("recordings, segments, of these scored here", f"{count:,}, {segments:,}, {scored + _LEFT} recordings"),
+        ("listing the folder, CPU s", f"{listing_s:.1f}"),
+        (f"scoring {scored} recordings, CPU s and peak MiB", f"{first.cpu_s:.0f}, {first.peak_mib:.0f}"),
+        ("run that was killed, CPU s and peak MiB", f"{killed.cpu_s:.0f}, {killed.peak_mib:.0f}"),
+        ("recordings in the journal after the kill", f"{kept:,}"),
+        ("run that resumed, CPU s and peak MiB", f"{last.cpu_s:.0f}, {last.peak_mib:.0f}"),
+        ("recordings that it took from the journal", f"{last.log.count('scored by an earlier run'):,}"),
+        ("run with nothing to score, CPU s and peak MiB", f"{again.cpu_s:.0f}, {again.peak_mib:.0f}"),
+        ("`avpenet status`, CPU s and peak MiB", f"{status.cpu_s:.1f}, {status.peak_mib:.0f}"),
+        *((f"`{name}`, MiB", f"{size:.1f}") for name, size in mib.items() if name.startswith("scores.")),
+    ]
+    print("| measured | |\n| --- | --- |")
+    for name, value in rows:
+        print(f"| {name} | {value} |")
+
+
+if __name__ == "__main__":
+    main()
