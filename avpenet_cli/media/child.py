@@ -216,9 +216,9 @@ class DecoderChild:
         ffmpeg has the words of a failed disk for some damaged files, too: another read tells one from the other.
         """
         status = self._process.returncode
-        if status == -signal.SIGXCPU:
-            return ""  # it passed its bound, and would again
-        if status is not None and status < 0 and not self._was_killed_here:
+        if status is None or passed_bound(status, self.messages, self._cpu_s):
+            return ""  # what needs too much needs it again
+        if status < 0 and not self._was_killed_here:
             return f"its decoder was ended by signal {-status}"
         if status == _FFMPEG_STOPPED:
             return "its decoder was ended by a signal"

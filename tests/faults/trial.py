@@ -179,7 +179,7 @@ def _torn(name: str, content: bytes) -> str:
             import pyarrow.parquet as pq
 
             pq.read_table(io.BytesIO(content))
-        elif not content.endswith(b"\n"):
+        elif content and not content.endswith(b"\n"):  # JSON lines without a segment are empty
             return "no line end"
         elif name.endswith(".jsonl"):
             for line in content.splitlines():
