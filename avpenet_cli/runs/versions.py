@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 
+from avpenet_cli.errors import EnvironmentUnavailableError
 from avpenet_cli.media.tools import ffmpeg_version
 from avpenet_cli.version import __version__
 
@@ -29,9 +30,17 @@ def software_versions() -> dict[str, str]:
         "avpenet": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "ffmpeg": ".".join(map(str, ffmpeg_version())),
+        "ffmpeg": _ffmpeg_version(),
         **{name: _version(name) for name in _LIBRARIES},
     }
+
+
+def _ffmpeg_version() -> str:
+    # A store is trained on without it: hours of training must not end with this.
+    try:
+        return ".".join(map(str, ffmpeg_version()))
+    except EnvironmentUnavailableError:
+        return "absent"
 
 
 def _version(name: str) -> str:

@@ -16,6 +16,8 @@ import jsonschema
 import pytest
 
 from avpenet_cli import schemas
+from avpenet_cli.media.tools import ffmpeg_version
+from avpenet_cli.runs.versions import software_versions
 from tests.conftest import Answer, ClipMaker
 
 FOLDER = Path(schemas.__file__).parent
@@ -109,3 +111,10 @@ def test_schema_rejects_a_manifest_without_its_table(manifest: tuple[Answer, dic
     del content["table"]
     with pytest.raises(jsonschema.ValidationError, match="table"):
         jsonschema.validate(content, json.loads((FOLDER / "manifest.schema.json").read_text(encoding="utf-8")))
+
+
+def test_versions_without_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that only trains on a store, hours of training ended with an error when the record was written."""
+    monkeypatch.setattr(shutil, "which", lambda *_arguments, **_options: None)
+    ffmpeg_version.cache_clear()
+    assert software_versions()["ffmpeg"] == "absent"
