@@ -7,6 +7,7 @@ On a share whose locks do not reach this computer, the transaction of a run on a
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -92,13 +93,14 @@ def guarded(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         if "full" in str(error) or "disk I/O" in str(error):
-            raise storage_fault(path, OSError(28, str(error))) from None
+            number = errno.ENOSPC if "full" in str(error) else errno.EIO
+            raise storage_fault(path, OSError(number, str(error))) from None
         if "locked" in str(error):
             raise OutputLockedError(
                 f"another program holds the journal {path} open", "close it, then try again"
             ) from None
         if "unable to open" in str(error) or "readonly" in str(error):
-            raise storage_fault(path, OSError(13, str(error))) from None
+            raise storage_fault(path, OSError(errno.EACCES, str(error))) from None
         raise damaged(path, str(error)) from None
     except OSError as error:
         raise storage_fault(path, error) from None

@@ -66,7 +66,7 @@ class Load:
         self._sources = []
         for phantom in _PHANTOMS:
             source = folder / phantom.name
-            cut = ["ffmpeg", "-v", "error", "-i", phantom, "-t", str(seconds), "-c", "copy", source]
+            cut = ["ffmpeg", "-v", "error", "-i", str(phantom), "-t", str(seconds), "-c", "copy", str(source)]
             subprocess.run(cut, check=True)
             self._sources.append(source)
         for number in range(count):
