@@ -2,7 +2,7 @@
 # make test    sets everything up, checks the code and runs all tests
 # make quick   the same with the quick tests only
 # make setup   .venv with the locked dependencies, ffmpeg and ffprobe; a moment when done already
-# make cluster-tools  SLURM, munge, strace, snakemake, bindfs and OpenSSH, which some tests run; Debian and Ubuntu
+# make cluster-tools  SLURM, munge, strace, snakemake, bindfs, OpenSSH and a C compiler, which some tests run; Debian and Ubuntu
 # make man     writes the manual page from the commands
 # make release dist/: source archive and wheel, checked, with an SBOM and SHA256SUMS
 # make bundle  dist/: the release and all that it needs, for a machine without a network; GPU=no leaves GPU libraries out,
@@ -115,14 +115,14 @@ ffmpeg:
 # What SLURM's services do on being installed is left to their packages: the tests start daemons of their own.
 cluster-tools:
 	@$(SYSTEM); PATH="$$PATH:/usr/sbin:/sbin"; \
-	complete() { for name in slurmctld slurmd sbatch munged strace snakemake bindfs ssh-keygen; do have $$name || return 1; done; }; \
+	complete() { for name in slurmctld slurmd sbatch munged strace snakemake bindfs ssh-keygen cc; do have $$name || return 1; done; }; \
 	if complete; then exit 0; fi; \
 	if have apt-get && may_install; then \
-	  echo "make: installing slurm-wlm, munge, strace, snakemake, bindfs and openssh-client with apt-get"; \
-	  apt_install slurm-wlm munge strace snakemake bindfs openssh-client || true; \
+	  echo "make: installing slurm-wlm, munge, strace, snakemake, bindfs, openssh-client and gcc with apt-get"; \
+	  apt_install slurm-wlm munge strace snakemake bindfs openssh-client gcc libc6-dev || true; \
 	fi; \
 	if complete; then exit 0; fi; \
-	echo "make: install slurm-wlm, munge, strace, snakemake, bindfs and openssh-client with the system's package manager and run make again" >&2; \
+	echo "make: install slurm-wlm, munge, strace, snakemake, bindfs, openssh-client and a C compiler with the system's package manager and run make again" >&2; \
 	exit 1
 
 $(STAMP): requirements.lock pyproject.toml
