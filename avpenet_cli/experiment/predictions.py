@@ -170,7 +170,7 @@ class Predictions:
         path = self._paths[key]
         try:
             table: pd.DataFrame = pq.read_table(path, schema=_SCHEMA, partitioning=None).to_pandas()
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeError) as error:
             raise _unreadable(path, error) from None
         return table
 

@@ -63,13 +63,15 @@ def read_sheet(
             arrow, lines = _read_jsonl(path)
             columns = _named_columns(path, arrow, known)
             return _sheet(path, digest, columns, "", np.arange(arrow.num_rows), description, lines)
-        arrow = _without_dictionaries(pq.read_table(path))
+        arrow = pq.read_table(path)
+        arrow.validate(full=True)  # text that is no UTF-8 would fail where it is first used
+        arrow = _without_dictionaries(arrow)
         columns = _named_columns(path, arrow, known)
         return _sheet(path, digest, columns, "", np.arange(arrow.num_rows), description, None)
     except OSError as error:
         reason = error.strerror or _one_line(error)
         raise SettingsError(f"{path} cannot be read: {reason}", "check the file") from None
-    except (UnicodeError, pa.ArrowInvalid) as error:
+    except (UnicodeError, pa.ArrowException) as error:
         raise SettingsError(
             f"{path} cannot be read as a {description}: {_one_line(error)}", f"check that it is a {suffix} file"
         ) from None
@@ -109,7 +111,7 @@ def _read_frame(frame: pd.DataFrame, known: Collection[str], description: str) -
     digest = hashlib.sha256(frame.to_csv(index=False).encode("utf-8", "surrogatepass")).hexdigest()
     try:
         arrow = pa.Table.from_pandas(frame.rename(columns=str), preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except pa.ArrowException as error:
         raise SettingsError(
             f"{_FRAME} cannot be read as a {description}: {_one_line(error)}", "give each column values of one type"
         ) from None

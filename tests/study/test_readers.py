@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import struct
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from avpenet_cli.errors import SettingsError
@@ -113,3 +116,11 @@ def test_a_file_that_breaks_off_is_refused_and_its_last_row_gets_no_other_rater(
     assert read_ratings(written(tmp_path, rows + "a.mp4,10,20,7\n")).notices == (
         "t.csv: 1 row without a rater, who counts as 'rater'",
     )
+
+
+def test_parquet_text_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    offsets, letters = pa.py_buffer(struct.pack("<2i", 0, 3)), pa.py_buffer(b"\xe3.m")
+    names = pa.Array.from_buffers(pa.string(), 1, [None, offsets, letters])
+    pq.write_table(pa.table({"recording": names, "subject": ["P1"]}), tmp_path / "s.parquet")
+    with pytest.raises(SettingsError, match=r"s\.parquet cannot be read as a table of subjects: .*UTF8"):
+        read_subjects(tmp_path / "s.parquet")
