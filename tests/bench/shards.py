@@ -1,6 +1,6 @@
 """What dividing an archive costs, and what random kills of shards and merges leave.
 
-    python -m tests.bench.shards overhead FOLDER [--shards 16] [--copies 1]
+    python -m tests.bench.shards overhead FOLDER [--shards 16] [--copies 1] [--seconds N]
     python -m tests.bench.shards kills FOLDER [--shards 4] [--kills 50]
 
 FOLDER is made, and filled with the example phantoms under as many names as there are shards.
@@ -58,9 +58,9 @@ def is_same(one: Path, other: Path) -> bool:
     return all((one / name).read_bytes() == (other / name).read_bytes() for name in _TABLES)
 
 
-def measure_overhead(folder: Path, count: int, copies: int) -> None:
+def measure_overhead(folder: Path, count: int, copies: int, seconds: int | None) -> None:
     """Print the CPU seconds of all shards in turn and their merge beside those of one run."""
-    archive = make_archive(folder, count * copies)
+    archive = make_archive(folder, count * copies, seconds)
     whole, parts = folder / "whole", folder / "parts"
     for each in (whole, parts):
         each.mkdir()
@@ -119,10 +119,11 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shards", type=int)
     parser.add_argument("--copies", type=int, default=1)
+    parser.add_argument("--seconds", type=int, help="of each recording; all of it unless given")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if options.what == "overhead":
-        measure_overhead(options.folder, options.shards or 16, options.copies)
+        measure_overhead(options.folder, options.shards or 16, options.copies, options.seconds)
     else:
         kill(options.folder, options.shards or 4, options.kills, options.seed)
