@@ -6,6 +6,7 @@ A killed run resumes from it, and a later run adds to it. SQLite keeps it consis
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import sqlite3
@@ -28,6 +29,8 @@ from avpenet_cli.version import JOURNAL_VERSION
 
 _FORMAT = str(JOURNAL_VERSION)
 _OUTCOME = TypeAdapter(RecordingOutcome)
+_READ_AT_ONCE = 16
+"""Outcomes that are in memory at once; that of an hour takes up to half a megabyte."""
 
 
 def journal_path(output: Path) -> Path:
@@ -211,18 +214,23 @@ class Journal:
         return None
 
     def stored(self, recordings: Iterable[Recording]) -> Iterator[StoredOutcome]:
-        """What `latest` and `file_facts` give, for one recording after the other, by one query each."""
-        query = (
-            "SELECT COALESCE(failed.outcome, finished.outcome), file.size, file.mtime_ns, file.sha256 "
-            "FROM (SELECT ? AS key) LEFT JOIN failed ON failed.recording = key "
-            "LEFT JOIN finished ON finished.recording = key AND failed.recording IS NULL "
-            "LEFT JOIN file ON file.recording = key AND file.failed = (failed.recording IS NOT NULL)"
-        )
-        for recording in recordings:
+        """What `latest` and `file_facts` give, for one recording after the other, by one query for some at a time."""
+        remaining = iter(recordings)
+        while some := list(itertools.islice(remaining, _READ_AT_ONCE)):
+            query = (
+                f"WITH wanted (key) AS (VALUES {', '.join(['(?)'] * len(some))}) "
+                "SELECT key, COALESCE(failed.outcome, finished.outcome), file.size, file.mtime_ns, file.sha256 "
+                "FROM wanted LEFT JOIN failed ON failed.recording = key "
+                "LEFT JOIN finished ON finished.recording = key AND failed.recording IS NULL "
+                "LEFT JOIN file ON file.recording = key AND file.failed = (failed.recording IS NOT NULL)"
+            )
             with self._guarded():
-                text, *facts = self._db.execute(query, (recording.key,)).fetchone()
-            outcome = None if text is None else self._read(text)
-            yield StoredOutcome(recording, outcome, None if facts[0] is None else FileFacts(*facts))
+                rows = self._db.execute(query, [recording.key for recording in some]).fetchall()
+            found = {key: (text, facts) for key, text, *facts in rows}
+            for recording in some:
+                text, facts = found[recording.key]
+                outcome = None if text is None else self._read(text)
+                yield StoredOutcome(recording, outcome, None if facts[0] is None else FileFacts(*facts))
 
     def _read(self, text: str) -> RecordingOutcome:
         try:

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,6 @@ class JournalSource:
     Attributes:
         settings: flat, as JSON, of the runs that share the journal.
         run: facts of the latest run; `finished` is among them where it ended well.
-        inputs: of that run, by their keys, in order.
-        finished, failed: keys of recordings with an outcome.
     """
 
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
@@ -46,28 +45,36 @@ class JournalSource:
         with guarded(path):
             database.execute("BEGIN")
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-            has_begun = {"run", "finished", "failed", "file", "tally", "latest_run", "input"} <= tables
-            self.settings: dict[str, str] = dict(self._rows("SELECT name, value FROM run")) if has_begun else {}
+            self._has_begun = {"run", "finished", "failed", "file", "tally", "latest_run", "input"} <= tables
+            self.settings: dict[str, str] = dict(self._begun_rows("SELECT name, value FROM run"))
             stated = str(self.settings.pop("journal_format", ""))[:9]
             refuse_later(f"the journal {path}", int(stated) if stated.isdecimal() else None, JOURNAL_VERSION)
-            self.run: dict[str, Any] = {}
-            self.inputs: dict[str, SourceInput] = {}
-            self.finished: frozenset[str] = frozenset()
-            self.failed: frozenset[str] = frozenset()
-            if not has_begun:
-                return
             try:
-                self.run = {name: parse_json(value) for name, value in self._rows("SELECT name, value FROM latest_run")}
+                self.run: dict[str, Any] = {
+                    name: parse_json(value) for name, value in self._begun_rows("SELECT name, value FROM latest_run")
+                }
             except ValueError:
                 raise sqlite3.DatabaseError("an entry cannot be read") from None
-            self.inputs = {
-                key: SourceInput(name, None if stored is None else Path(os.fsdecode(stored)), bool(retry))
-                for key, name, stored, retry in self._rows(
-                    "SELECT recording, name, path, retry FROM input ORDER BY position"
-                )
-            }
-            self.finished = frozenset(key for (key,) in self._rows("SELECT recording FROM finished"))
-            self.failed = frozenset(key for (key,) in self._rows("SELECT recording FROM failed"))
+
+    @cached_property
+    def inputs(self) -> dict[str, SourceInput]:
+        """Inputs of the latest run by their keys, in order."""
+        return {
+            key: SourceInput(name, None if stored is None else Path(os.fsdecode(stored)), bool(retry))
+            for key, name, stored, retry in self._begun_rows(
+                "SELECT recording, name, path, retry FROM input ORDER BY position"
+            )
+        }
+
+    @cached_property
+    def finished(self) -> frozenset[str]:
+        """Keys of the recordings with segments."""
+        return frozenset(key for (key,) in self._begun_rows("SELECT recording FROM finished"))
+
+    @cached_property
+    def failed(self) -> frozenset[str]:
+        """Keys of the recordings that failed when they were last read."""
+        return frozenset(key for (key,) in self._begun_rows("SELECT recording FROM failed"))
 
     def check_intact(self) -> None:
         """Read all of it.
@@ -94,6 +101,10 @@ class JournalSource:
     def tally_rows(self) -> Iterator[tuple[str, int, int, str, int, str]]:
         """Key, size and time of the file, status, scored segments, and unscorable ones by reason as JSON."""
         yield from self._rows("SELECT recording, size, mtime_ns, status, scored, unscorable FROM tally")
+
+    def _begun_rows(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """Rows of a journal that a run has begun, else none."""
+        return self._rows(query) if self._has_begun else iter(())
 
     def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
         with guarded(self._path):
