@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import io
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
+
+_CLOSE_ON_EXEC, _NEVER_EXECUTABLE = 1, 8
+"""MFD_CLOEXEC and MFD_NOEXEC_SEAL (memfd_create(2))."""
 
 
 def write_json(path: Path, plain: dict[str, Any], lines: tuple[str, Iterable[dict[str, Any]]] | None = None) -> None:
@@ -124,6 +128,23 @@ def _open_temporary(path: Path, folder: int) -> tuple[str, int]:
 def temporary_prefix(path: Path) -> str:
     """Prefix of the temporary files of an output; a killed run's leftovers are recognised by it."""
     return f".{path.name}."
+
+
+def memory_file(name: str) -> int:
+    """Descriptor of a new, empty file in memory, which child processes do not inherit.
+
+    By the C library: `os.memfd_create` is missing from a Python that was built for old ones, as those of conda and uv.
+
+    Raises:
+        OSError: the kernel has none.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    descriptor: int = library.memfd_create(name.encode(), _CLOSE_ON_EXEC)
+    if descriptor < 0 and ctypes.get_errno() == errno.EACCES:  # where `vm.memfd_noexec` is 2
+        descriptor = library.memfd_create(name.encode(), _CLOSE_ON_EXEC | _NEVER_EXECUTABLE)
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), f"no file in memory: {os.strerror(ctypes.get_errno())}")
+    return descriptor
 
 
 def sync_folder(folder: Path) -> None:

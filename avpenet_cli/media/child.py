@@ -23,6 +23,7 @@ from pathlib import Path
 from avpenet_cli.errors import EnvironmentUnavailableError
 from avpenet_cli.media.confinement import confined, cpu_bound_s, passed_bound
 from avpenet_cli.media.tools import descriptor_path, open_recording
+from avpenet_cli.storage import memory_file
 
 _PIPE_BYTES = 1 << 20
 _POLL_S = 0.25
@@ -58,7 +59,7 @@ def run_captured(command: list[str], path: Path, cpu_s: float, timeout_s: float)
     """
     source = open_recording(path)
     # Into memory by way of files, so that the limit on written bytes holds for it.
-    with os.fdopen(os.memfd_create("out"), "w+b") as out, os.fdopen(os.memfd_create("err"), "w+b") as err:
+    with os.fdopen(memory_file("out"), "w+b") as out, os.fdopen(memory_file("err"), "w+b") as err:
         try:
             with confined([*command, descriptor_path(source)], source, cpu_s, _CAPTURED_BYTES) as child:
                 # ffmpeg-python's probe() leaves a hung ffprobe running after its timeout; subprocess.run kills it.

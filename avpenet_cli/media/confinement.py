@@ -25,6 +25,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from avpenet_cli.storage import memory_file
+
 MEMORY_BYTES = 8 << 30
 """Data of one child: its heap and stacks. 8K video takes 2.2 GiB with the 16 threads that ffmpeg chooses at most."""
 _ADDRESS_BYTES = MEMORY_BYTES + (16 << 30)
@@ -334,7 +336,7 @@ def seccomp_filter() -> bytes:
         # Its flags are in memory, where a filter cannot look; programs take clone where it does not exist.
         _refuse(library, context, "clone3", errno.ENOSYS)
         _refuse(library, context, "prlimit64", errno.EPERM, _Comparison(2, _NOT_EQUAL, 0, 0))
-        with os.fdopen(os.memfd_create("filter"), "w+b") as file:
+        with os.fdopen(memory_file("filter"), "w+b") as file:
             if library.seccomp_export_bpf(context, file.fileno()) != 0:
                 return b""
             file.seek(0)

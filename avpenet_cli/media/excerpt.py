@@ -12,6 +12,7 @@ from avpenet_cli.errors import RecordingError
 from avpenet_cli.media.confinement import confined
 from avpenet_cli.media.probe import Probe
 from avpenet_cli.media.tools import SAFE_INPUT, descriptor_path, open_recording, tool
+from avpenet_cli.storage import memory_file
 
 _FORMATS = ("mp4", "mov", "matroska")
 """Of the excerpt, one after the other: the first two keep how a recording is turned, the last takes all codecs."""
@@ -41,7 +42,7 @@ def excerpt(path: Path, facts: Probe, start_s: float, length_s: float) -> Iterat
     options = list(streams[0].access.options)
     window = ["-ss", f"{start_s:.3f}", "-t", f"{length_s:.3f}"]
     maps = [word for stream in streams for word in ("-map", f"0:{stream.index}")]
-    memory = os.memfd_create("excerpt", os.MFD_CLOEXEC)
+    memory = memory_file("excerpt")
     try:
         for container in _FORMATS:
             source = open_recording(path)

@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 
 from avpenet_cli.errors import EnvironmentUnavailableError, SettingsError, WeightsError, reason
+from avpenet_cli.storage import memory_file
 from avpenet_cli.weights.description import WeightsEntry
 from avpenet_cli.weights.finding import description_path, parse_description
 
@@ -114,7 +115,7 @@ def _ssh_keygen(action: str, signature: Path, content: bytes, allowed: str = "")
         raise EnvironmentUnavailableError(
             "ssh-keygen is missing, which checks signatures", "install OpenSSH (Debian: apt-get install openssh-client)"
         )
-    signers = os.memfd_create("allowed-signers")
+    signers = memory_file("allowed-signers")
     try:
         os.write(signers, allowed.encode())
         command = [program, "-Y", action, "-n", NAMESPACE, "-s", os.fspath(signature.absolute())]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from avpenet_cli.errors import RecordingError
+from avpenet_cli.media.confinement import seccomp_filter
 from avpenet_cli.media.excerpt import excerpt
 from avpenet_cli.media.probe import probe
 from avpenet_cli.settings import DecodingSettings
@@ -60,3 +62,15 @@ def test_an_excerpt_of_what_is_no_recording_any_more_is_an_error(clips: ClipMake
     broken.write_bytes(b"x" * 1000)
     with pytest.raises(RecordingError), excerpt(broken, facts, 0.0, 3.0):
         pass
+
+
+def test_python_built_for_an_old_c_library_reads_recordings(clips: ClipMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of conda and uv: their `os` lacks `memfd_create`."""
+    has_filter = bool(seccomp_filter())
+    path = clips.ffmpeg(*SOURCE, suffix=".mp4")
+    monkeypatch.delattr(os, "memfd_create")
+    seccomp_filter.cache_clear()
+    assert bool(seccomp_filter()) == has_filter
+    facts = probe(path, DECODING)
+    with excerpt(path, facts, 1.0, 1.0) as piece:
+        assert probe(piece, DECODING).video is not None
