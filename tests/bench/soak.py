@@ -25,6 +25,8 @@ from tests.faults.scenarios import make_originals
 from tests.support.processes import descendants
 
 _SAMPLE_S = 5.0
+_LASTING = 60
+"""Measurements of a worker, in five minutes, without which most of them are of its start."""
 _WARM_UP = 0.25
 """Share of a process's measurements that are left out at its start: caches fill."""
 
@@ -104,7 +106,8 @@ class Soak:
         options = ["--weights", str(weights), "--device", "cpu", "--workers", str(self._workers), "--overwrite"]
         log = ["--quiet", "--log-file", str(self._log)]
         sys.argv = ["avpenet", "score", str(self._archive), "--out", str(out / "scores.csv"), *options, *log]
-        with contextlib.suppress(SystemExit):
+        # The recording that is no recording is in the log file, too.
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere), contextlib.suppress(SystemExit):  # noqa: PTH123
             main()
 
     @contextlib.contextmanager
@@ -167,7 +170,8 @@ def describe(samples: Sequence[Sample]) -> str:
     for sample in own:
         for pid, mib in sample.workers_mib.items():
             by_worker.setdefault(pid, []).append((sample.seconds, mib))
-    slopes = [slope(*zip(*points[len(points) // 4 :], strict=True)) for points in by_worker.values() if len(points) > 6]
+    lasting = [points[len(points) // 4 :] for points in by_worker.values() if len(points) >= _LASTING]
+    slopes = [slope(*zip(*points, strict=True)) for points in lasting]
     first, last = rest[0], rest[-1]
     log_bytes = (last.log_bytes - first.log_bytes) / max(1, last.recordings - first.recordings)
     rows = [
@@ -176,8 +180,8 @@ def describe(samples: Sequence[Sample]) -> str:
         (f"its slope over the last {len(steady)} rounds, MiB per 1,000 recordings", f"{1000 * growth:+.2f}"),
         ("largest worker, MiB", f"{max((mib for points in by_worker.values() for _, mib in points), default=0):.1f}"),
         (
-            f"slope of {len(slopes)} workers after their first quarter, median, MiB per minute",
-            f"{60 * float(np.median(slopes)):+.2f}" if slopes else "too short",
+            "slope of workers that lived five minutes, after their first quarter, median, MiB per minute",
+            f"{60 * float(np.median(slopes)):+.2f} of {len(slopes)}" if slopes else "there were none",
         ),
         ("descriptors at rest, first and last", f"{first.descriptors}, {last.descriptors}"),
         ("threads at rest, first and last", f"{first.threads}, {last.threads}"),

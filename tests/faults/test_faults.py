@@ -77,7 +77,7 @@ def commit(folder: Path, **fault: int) -> tuple[Disk, str]:
         setattr(control, name, value)
     disk = Disk(output)
     environment = {**os.environ, "LD_PRELOAD": str(build_shim(folder)), "AVPENET_FAULTS": str(shared)}
-    command = [sys.executable, "-c", _COMMIT, shared, output / "journal"]
+    command = [sys.executable, "-c", _COMMIT, str(shared), str(output / "journal")]
     said = subprocess.run(command, check=True, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
     disk.replay((folder / "log").read_bytes())
     return disk, said.stdout
