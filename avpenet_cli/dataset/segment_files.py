@@ -185,7 +185,7 @@ def segment_file_header(path: Path) -> SegmentFileHeader | None:
         with pa.memory_map(str(path)) as file:
             plain = parse_json(open_segment_file(file).schema.metadata[_HEADER])
         header = _HEADERS.validate_python(plain)
-    except (OSError, ValueError, LookupError, TypeError):  # Arrow's own errors are among them
+    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException):
         return None
     return header if header.version == STORE_VERSION else None
 
@@ -204,7 +204,7 @@ def segment_descriptions(path: Path) -> pd.DataFrame:
             numbers = range(reader.num_record_batches)
             batches = [checked_batch(reader, number, DESCRIPTION.names) for number in numbers]
             frame: pd.DataFrame = pa.Table.from_batches(batches, DESCRIPTION).to_pandas()
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, ValueError, LookupError, pa.ArrowException) as error:
         raise damaged_segment_file(path, error) from None
     return frame
 
@@ -225,7 +225,7 @@ def checked_batch(reader: Any, number: int, columns: Sequence[str] = tuple(_SEGM
     """Columns of one segment, whose offsets lie within their buffers: Arrow ends the process at others.
 
     Raises:
-        OSError, ValueError, LookupError: a damaged file, or no such segment.
+        OSError, ValueError, LookupError, pyarrow.ArrowException: a damaged file, or no such segment.
     """
     batch = reader.get_batch(number).select(list(columns))
     batch.validate(full=True)

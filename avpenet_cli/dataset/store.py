@@ -234,7 +234,7 @@ class SegmentStore:
                 reader = open_segment_file(pa.memory_map(str(path)))
             batch = checked_batch(reader, number)
             _check_payload(batch, self.preprocessing)
-        except (OSError, ValueError, LookupError) as error:  # Arrow's own errors are among them
+        except (OSError, ValueError, LookupError, pa.ArrowException) as error:
             raise damaged_segment_file(path, error) from None
         self._readers[name] = reader
         if len(self._readers) > _OPEN_FILES:

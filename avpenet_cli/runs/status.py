@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from avpenet_cli.errors import OutputError, OutputLockedError, SettingsError
-from avpenet_cli.inputs import LeftAside
+from avpenet_cli.inputs import Aside, LeftAside
 from avpenet_cli.runs.database import opened_to_read
 from avpenet_cli.runs.journal import journal_path
 from avpenet_cli.runs.lock import LockHolder, lock_holder
@@ -66,6 +68,9 @@ class FailedRecording:
     path: str | None
     reason: str
     message: str
+
+
+_LEFT_ASIDE = TypeAdapter(LeftAside)
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,10 @@ def read_status(output: Path) -> OutputStatus:
             return _from_journal(output, database, holder)
     manifest = _read_manifest(output)
     if manifest is not None:
-        return _from_manifest(output, manifest, holder)
+        try:
+            return _from_manifest(output, manifest, holder)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise _damaged_manifest(output) from None
     if holder is not None:
         return _status(output, "running", holder, not_known=["the run has only begun: it has stored nothing yet"])
     if output.exists():
@@ -156,9 +164,13 @@ def _read_manifest(output: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError):
-        raise OutputError(f"{path} cannot be read", "it is no manifest, or it is damaged") from None
+        raise _damaged_manifest(output) from None
     refuse_later(str(path), content.get("manifest_version"), MANIFEST_VERSION)
     return content if owner == output.name else None
+
+
+def _damaged_manifest(output: Path) -> OutputError:
+    return OutputError(f"{output.with_suffix('.run.json')} cannot be read", "it is no manifest, or it is damaged")
 
 
 @contextlib.contextmanager
@@ -312,7 +324,8 @@ def _from_manifest(output: Path, manifest: dict[str, Any], holder: LockHolder | 
         counts.recordings[entry["status"]] += 1
         counts.segments.update(entry.get("segments", {}))
         if entry["status"] == "failed":
-            failed.append(FailedRecording(entry["recording"], None, entry["reason"], entry["message"]))
+            recording, reason, message = (str(entry[name]) for name in ("recording", "reason", "message"))
+            failed.append(FailedRecording(recording, None, reason, message))
     return _status(
         output,
         "running" if holder else "finished",
@@ -341,7 +354,12 @@ def _status(
     not_known: list[str] | None = None,
 ) -> OutputStatus:
     counts, run, failed = counts or _Counts(), run or {}, failed or []
-    left_aside = run.get("left_aside")
+    left_aside = _LEFT_ASIDE.validate_python(run["left_aside"]) if run.get("left_aside") else None
+    if left_aside is not None and not set(left_aside.by_reason) <= set(Aside):
+        raise ValueError("reasons that are none")
+    stated = (run.get("started"), finished_at, run.get("command"))
+    if not all(value is None or isinstance(value, str) for value in stated):
+        raise TypeError("text that is none")
     return OutputStatus(
         status_version=STATUS_VERSION,
         output=output.name,
@@ -358,6 +376,6 @@ def _status(
         unscorable=dict(counts.unscorable.most_common()),
         failed=dict(Counter(recording.reason for recording in failed).most_common()),
         failed_recordings=failed,
-        left_aside=LeftAside(**left_aside) if left_aside else None,
+        left_aside=left_aside,
         not_known=not_known or [],
     )

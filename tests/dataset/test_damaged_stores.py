@@ -91,3 +91,14 @@ def test_an_index_that_is_no_parquet_file_is_refused(store: Path) -> None:
     (store / STORE_FILE).write_text(json.dumps(record))
     with pytest.raises(SettingsError, match=r"index\.parquet cannot be read: "):
         SegmentStore.open(store)
+
+
+def test_a_segment_file_with_a_type_that_arrow_does_not_have_is_refused(store: Path) -> None:
+    # Its ArrowNotImplementedError is no ValueError.
+    path = files(store)[0]
+    content = path.read_bytes()
+    at = content.rindex(struct.pack("<i", 32))  # bits of an integer, in the footer's list of columns
+    path.write_bytes(content[:at] + struct.pack("<i", 4) + content[at + 4 :])
+    assert segment_file_header(path) is None
+    with pytest.raises(SettingsError, match="Integers with less than 8 bits"):
+        segment_descriptions(path)

@@ -165,6 +165,29 @@ def test_manifest_is_read_where_the_journal_is_gone(out: Path, study: Path) -> N
     assert "the journal is gone" in state.not_known[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("recordings", 3),
+        ("recordings", [{"recording": "a.mp4"}]),
+        ("recordings", [{"recording": "a.mp4", "status": "failed", "segments": {"scored": "x"}}]),
+        ("left_aside", {"by_reason": 0.5}),
+        ("left_aside", {"by_reason": {"other": 1}, "by_suffix": {}}),
+        ("left_aside", [1]),
+        ("timing", "x"),
+        ("command", ["avpenet"]),
+    ],
+)
+def test_a_manifest_with_other_values_is_refused(
+    out: Path, study: Path, avpenet_here: Callable[..., Answer], name: str, value: object
+) -> None:
+    content = json.loads((study / "scores.run.json").read_text(encoding="utf-8"))
+    out.with_suffix(".run.json").write_text(json.dumps(content | {name: value}), encoding="utf-8")
+    done = avpenet_here("status", out)
+    assert done.code == 2
+    assert done.last_line.endswith("scores.run.json cannot be read; it is no manifest, or it is damaged")
+
+
 def test_what_is_no_output_gets_one_line(out: Path) -> None:
     for folder in (Path(), out.parent):
         with pytest.raises(SettingsError, match="is a folder; name the table"):

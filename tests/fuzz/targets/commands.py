@@ -157,5 +157,5 @@ COMMANDS = case_target(
         Case("verify", "study", ("old*", "scores*", "*.csv"), _verify, _reseal),
     ],
     limits=Limits(seconds=120.0),
-    ci_trials=4,
+    ci_trials=3,
 )

@@ -158,5 +158,5 @@ DOCUMENTS = case_target(
         Case("baseline", "documents", ("expected.json",), _baseline),
         Case("weights description", "documents", ("avpenet-phantom.json",), _weights, _reseal_weights, weight=0.5),
     ],
-    ci_trials=120,
+    ci_trials=100,
 )

@@ -39,7 +39,7 @@ _FORMATS: dict[str, tuple[str, ...]] = {
     "aac.m4a": (*_AUDIO, "-c:a", "aac"),
 }
 _SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".wav", ".mp3", ".ogg", ".ts", ".mpg")
-_BATCH = 16
+_BATCH = 12
 """Files of one `avpenet score`."""
 
 
