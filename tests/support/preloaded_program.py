@@ -29,11 +29,12 @@ import pytest
 from tests.support.made_once import make_once
 
 _SCRIPT = """#!{python} -IS
-# Stands for the program: hands its streams, folder and environment to the server, and ends as the command ended.
+# Stands for the program: hands its streams, folder, umask and environment to the server, and ends as the command ended.
 import json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
-    request = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode("utf-8", "surrogateescape")
+    mask = os.umask(0)
+    request = json.dumps([sys.argv[1:], os.getcwd(), mask, dict(os.environ)]).encode("utf-8", "surrogateescape")
     socket.send_fds(server, [len(request).to_bytes(8, "big")], [0, 1, 2])
     server.sendall(request)
     status = int(server.makefile().readline())
@@ -130,13 +131,13 @@ def _serve(listener: socket.socket, log: Path) -> None:
             for key, _ in selector.select():
                 if key.fileobj is listener:
                     connection, _ = listener.accept()
-                    streams, (arguments, folder, environment) = _receive(connection)
+                    streams, (arguments, folder, mask, environment) = _receive(connection)
                     pid = os.fork()
                     if pid == 0:
                         selector.close()
                         listener.close()
                         connection.close()
-                        _run(streams, arguments, folder, environment)
+                        _run(streams, arguments, folder, mask, environment)
                     for stream in streams:
                         os.close(stream)
                     end = os.pidfd_open(pid)
@@ -160,14 +161,14 @@ def _serve(listener: socket.socket, log: Path) -> None:
                         connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
 
 
-def _receive(connection: socket.socket) -> tuple[list[int], tuple[list[str], str, dict[str, str]]]:
+def _receive(connection: socket.socket) -> tuple[list[int], tuple[list[str], str, int, dict[str, str]]]:
     size, streams, _, _ = socket.recv_fds(connection, 8, 3)
     with connection.makefile("rb") as file:
         request = file.read(int.from_bytes(size, "big"))
     return list(streams), json.loads(request.decode("utf-8", "surrogateescape"))
 
 
-def _run(streams: list[int], arguments: list[str], folder: str, environment: dict[str, str]) -> NoReturn:
+def _run(streams: list[int], arguments: list[str], folder: str, mask: int, environment: dict[str, str]) -> NoReturn:
     """The command, in the child."""
     from avpenet_cli.cli import main
 
@@ -176,6 +177,7 @@ def _run(streams: list[int], arguments: list[str], folder: str, environment: dic
         os.close(stream)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(folder)
+    os.umask(mask)
     os.environ.clear()
     os.environ.update(environment)
     # A reader's terminal, and so the encoding of these streams, is not that of the server.
