@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.conftest import REPOSITORY
 from tests.support.starter import open_starter
 
-_PHANTOMS = sorted((REPOSITORY / "examples" / "phantoms").glob("*.mp4"))
+PHANTOMS = sorted((REPOSITORY / "examples" / "phantoms").glob("*.mp4"))
 _TABLES = ("scores.csv", "scores.recordings.csv")
 
 
@@ -30,7 +30,7 @@ def make_archive(folder: Path, recordings: int, seconds: int | None = None) -> P
     archive = folder / "archive"
     archive.mkdir(mode=0o700, parents=True)
     for number in range(recordings):
-        source, copy = _PHANTOMS[number % len(_PHANTOMS)], archive / f"P{number:03d}.mp4"
+        source, copy = PHANTOMS[number % len(PHANTOMS)], archive / f"P{number:03d}.mp4"
         if seconds is None:
             shutil.copy(source, copy)
         else:
