@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,10 @@ def test_no_name_is_written_anywhere(scored: Traces) -> None:
     assert find(TELLING, scored.traced.printed) == []
     # Among them what was written to files that were removed since, to pipes between processes, and names of files.
     assert find(TELLING, scored.traced.calls) == []
+
+
+def test_no_command_opens_a_socket(scored: Traces) -> None:
+    assert re.findall(rb"^\d+ +(?:socket|connect)\(.*", scored.traced.calls, re.MULTILINE) == []
 
 
 def test_no_name_is_in_the_process_list(scored: Traces) -> None:

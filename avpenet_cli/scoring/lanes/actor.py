@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from avpenet_cli.errors import EnvironmentUnavailableError, WeightsError
+from avpenet_cli.runs.private_process import keep_private
 from avpenet_cli.runs.sent_error import SentError
 from avpenet_cli.scoring.lanes.lane import Job, score_job
 from avpenet_cli.scoring.lanes.worker_process import (
@@ -64,6 +65,7 @@ class ScoringActor:
         self._setup = setup
         self._idle: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
         if silent:
+            keep_private()
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for stream in (1, 2):
                 os.dup2(nowhere, stream)
