@@ -14,7 +14,7 @@ _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 _CALL = re.compile(rb"^\d+ +(?:<\.\.\. )?(?P<name>[a-z0-9_]+)")
 _CALLS = "trace=execve,execveat,write,pwrite64,writev,pwritev,pwritev2,creat,mkdir,mkdirat,rename,renameat,renameat2,"
 _CALLS += "link,linkat,symlink,symlinkat,memfd_create,prctl,setxattr,fsetxattr,socket,connect"
-_PIPE = re.compile(rb"\d+ +p?writev?\w*\(\d+<(pipe|UNIX[^:>]*|socket|/dev/null)[:>]")
+_PIPE = re.compile(rb"\d+ +p?writev?\w*\(\d+<(pipe|UNIX[^:>]*|socket|/dev/null|/memfd)[:>]")
 _HEAD_BYTES = 400
 _SHORTEST_NAME = 5
 
@@ -28,7 +28,8 @@ class Traced:
         printed: standard output and standard error.
         commands: command lines of the processes that it started, its own excepted, as strace writes them.
         calls: all else, decoded: bytes written to files, with their names, also of files that are removed since, and
-            names of files and folders that were made, renamed or linked; sockets. Pipes to its children are left out.
+            names of files and folders that were made, renamed or linked; sockets. Pipes between its own processes and
+            files in memory (memfd) are left out.
     """
 
     code: int
