@@ -33,6 +33,9 @@ _ADDRESS_BYTES = MEMORY_BYTES + (16 << 30)
 """Address space of one child: its data, what threads reserve without using it, libraries, shared memory."""
 _STACK_BYTES = 8 << 20
 """Of a thread. Each reserves as much, and where a site allows a GiB, a few threads would use up all data."""
+NO_CORE_BYTES = 1
+"""Less than a core file's headers, so that none is written. 0 would stop files only: at 1 the kernel does not start
+the handler either to which `core_pattern` pipes the memory of crashed programs (fs/coredump.c, `do_coredump`)."""
 _OPEN_FILES = 64
 _CPU_GRACE_S = 5
 """From the signal that a program can handle to the one that it cannot."""
@@ -125,7 +128,7 @@ def confined(command: list[str], recording: int, cpu_s: float, written_bytes: in
         written_bytes: size to which it may write a file that it inherits; pipes are not limited.
     """
     is_python = command[0] == sys.executable
-    if os.environ.get(_OFF) or not (is_python or runs_confined(command[0])):
+    if os.environ.get(_OFF) or not runs_confined(command[0]):
         yield ConfinedCommand([*command, ""] if is_python else command)
         return
     with _orders(command[0], recording, cpu_s, written_bytes) as (orders, descriptors):
@@ -176,7 +179,9 @@ def passed_bound(status: int, messages: str, cpu_s: float) -> str:
         "memory allocation of",
     )
     if status != 0 and any(sign in messages for sign in out_of_memory):
-        return f"needs more than the {MEMORY_BYTES / 2**30:g} GiB of memory that it may have"
+        ceilings = (resource.getrlimit(number)[1] for number in (resource.RLIMIT_DATA, resource.RLIMIT_AS))
+        bound = min([MEMORY_BYTES, *(ceiling for ceiling in ceilings if ceiling != resource.RLIM_INFINITY)])
+        return f"needs more than the {bound / 2**30:.3g} GiB of memory that it may have"
     return ""
 
 
@@ -196,13 +201,28 @@ def missing_parts(executable: str) -> list[str]:
     return parts
 
 
+def unconfined_warning(executables: Sequence[str]) -> str:
+    """One line for a run's log where programs that read recordings do not start confined; empty where all do."""
+    names = [name for name in executables if not os.environ.get(_OFF) and not runs_confined(name)]
+    if not names:
+        return ""
+    return (
+        f"{' and '.join(names)} cannot be confined on this machine and can read this user's files; "
+        "see avpenet doctor before scoring recordings of unknown origin"
+    )
+
+
 @functools.cache
 def runs_confined(executable: str) -> bool:
-    """Whether a program starts under all restrictions that are available: some wrappers need privileges."""
+    """Whether a program starts under all restrictions that are available: some wrappers need privileges.
+
+    A child in Python starts before it confines itself, so that for Python only that is tried.
+    """
+    program = [] if executable == sys.executable else [executable, "-version"]
     try:
         with _orders(executable, None, _CHECK_S, 0) as (orders, descriptors):
             done = subprocess.run(
-                _started_by_restrict(orders, [executable, "-version"]),
+                _started_by_restrict(orders, program),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -223,7 +243,7 @@ def _started_by_restrict(orders: str, command: Sequence[str]) -> list[str]:
 def _limits(cpu_s: float, written_bytes: int) -> str:
     cpu = int(cpu_s) + 1
     bounds = {
-        resource.RLIMIT_CORE: (0, 0),
+        resource.RLIMIT_CORE: (NO_CORE_BYTES, NO_CORE_BYTES),
         resource.RLIMIT_DATA: (MEMORY_BYTES, MEMORY_BYTES),
         resource.RLIMIT_STACK: (_STACK_BYTES, _STACK_BYTES),
         resource.RLIMIT_AS: (_ADDRESS_BYTES, _ADDRESS_BYTES),

@@ -6,9 +6,7 @@ import contextlib
 import os
 import resource
 
-_NO_CORE_BYTES = 1
-"""Less than a core file's headers, so that none is written. 0 would stop files only: at 1 the kernel does not start
-the handler either to which `core_pattern` pipes the memory of crashed programs (fs/coredump.c, `do_coredump`)."""
+from avpenet_cli.media.confinement import NO_CORE_BYTES
 
 
 def keep_private() -> None:
@@ -19,6 +17,6 @@ def keep_private() -> None:
     """
     os.umask(0o077)
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    allowed = _NO_CORE_BYTES if hard == resource.RLIM_INFINITY else min(_NO_CORE_BYTES, hard)
+    allowed = NO_CORE_BYTES if hard == resource.RLIM_INFINITY else min(NO_CORE_BYTES, hard)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (allowed, hard))

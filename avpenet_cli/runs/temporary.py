@@ -7,6 +7,7 @@ whose lock is free was left behind.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -19,6 +20,8 @@ from avpenet_cli.errors import EnvironmentUnavailableError
 
 _PREFIX = "avpenet-"
 _LOCK_FILE = ".in-use"
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+"""What file systems without locks answer, as Lustre with `noflock`. There, a killed process's folder stays."""
 
 
 @contextlib.contextmanager
@@ -36,8 +39,13 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{purpose}-"))
         unlocked = folder / f"{_LOCK_FILE}.new"
         handle = os.open(unlocked, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        unlocked.rename(folder / _LOCK_FILE)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        else:
+            unlocked.rename(folder / _LOCK_FILE)
     except OSError as error:
         raise EnvironmentUnavailableError(
             f"no temporary folder can be made: {error.strerror or error}", "set TMPDIR to a folder you may write to"

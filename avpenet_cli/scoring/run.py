@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, RecordingError
+from avpenet_cli.errors import AvpenetError, EnvironmentUnavailableError, Interrupted, OutputError, RecordingError
 from avpenet_cli.inputs import Recording
+from avpenet_cli.media.confinement import unconfined_warning
 from avpenet_cli.media.probe import check_file
+from avpenet_cli.media.tools import tool
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
@@ -356,6 +358,9 @@ def _announce(request: ScoreRequest, lanes: Lanes, callbacks: RunCallbacks) -> N
         callbacks.info(f"left aside: {left_aside}")
     if warning := precision_warning(request.settings, lanes.device):
         callbacks.warning(warning)
+    with contextlib.suppress(EnvironmentUnavailableError):  # without ffmpeg, each recording says so
+        if warning := unconfined_warning([tool("ffmpeg"), tool("ffprobe")]):
+            callbacks.warning(warning)
     number, precision = len(inputs.recordings), request.settings.precision
     callbacks.info(
         f"scoring {plural(number, 'recording')} on {device_name(lanes.device)} in {precision}",

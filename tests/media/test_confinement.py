@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from avpenet_cli.media import child as child_module
 from avpenet_cli.media import confinement, video
 from avpenet_cli.media.audio import WaveformStream
 from avpenet_cli.media.child import DecoderChild
-from avpenet_cli.media.confinement import confined, landlock_abi, missing_parts, seccomp_filter
+from avpenet_cli.media.confinement import confined, landlock_abi, missing_parts, seccomp_filter, unconfined_warning
 from avpenet_cli.media.probe import Probe, VideoStream, probe
 from avpenet_cli.media.tools import open_recording, tool
 from avpenet_cli.media.video import FrameStream
@@ -291,12 +292,50 @@ def test_program_that_does_not_run_confined_runs_as_before(tmp_path: Path, stand
     child = DecoderChild(recording, lambda side, source: [tool("ffmpeg")], stall_s=30)
     assert child.finish() == 0
     assert missing_parts(tool("ffmpeg")) == [f"{tool('ffmpeg')} does not run confined"]
+    assert unconfined_warning([tool("ffmpeg"), tool("ffprobe")]).startswith(f"{tool('ffmpeg')} cannot be confined")
+    assert unconfined_warning([tool("ffprobe")]) == ""
 
 
 def test_program_outside_the_systems_folders_finds_its_libraries(clips: ClipMaker, tmp_path: Path) -> None:
     copy = tmp_path / "ffprobe"
     shutil.copy(tool("ffprobe"), copy)
     assert missing_parts(str(copy)) == missing_parts(tool("ffprobe"))
+
+
+def test_crashed_decoder_starts_no_handler_of_core_dumps(archive: Path) -> None:
+    """Which a limit of 0 would allow (core(5)): Ubuntu's keeps frames and samples in /var/crash."""
+    program = "import resource, sys; print(*resource.getrlimit(resource.RLIMIT_CORE), file=sys.stderr)"
+    start = "import sys; from avpenet_cli.media.restrict import restrict; restrict(sys.argv[-1]); "
+    child = DecoderChild(archive / "own.mp4", lambda side, source: [sys.executable, "-c", start + program], stall_s=30)
+    assert child.finish() == 0, child.messages
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    assert child.messages == ("0 0" if hard == 0 else "1 1")
+
+
+REFUSED_FILTER = """
+import ctypes, sys
+library = ctypes.CDLL("libseccomp.so.2")
+library.seccomp_init.restype = ctypes.c_void_p
+context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(0x7FFF0000)))
+class Comparison(ctypes.Structure):
+    _fields_ = (("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64))
+call = library.seccomp_syscall_resolve_name(b"prctl")
+is_filter = (Comparison * 1)(Comparison(0, 4, 22, 0))
+assert library.seccomp_rule_add_array(context, ctypes.c_uint32(0x00050000 | 22), call, 1, is_filter) == 0
+assert library.seccomp_load(context) == 0
+from pathlib import Path
+from avpenet_cli.media.child import DecoderChild
+program = "import sys; from avpenet_cli.media.restrict import restrict; sys.argv[-1] and restrict(sys.argv[-1])"
+child = DecoderChild(Path(sys.argv[1]), lambda side, source: [sys.executable, "-c", program], stall_s=30)
+assert child.finish() == 0, child.messages
+"""
+
+
+@needs_all
+def test_child_in_python_runs_where_the_kernel_refuses_to_confine_it(archive: Path) -> None:
+    """As kernels without filters and emulated ones do."""
+    done = subprocess.run([sys.executable, "-c", REFUSED_FILTER, archive / "own.mp4"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_nothing_stays_open(archive: Path) -> None:

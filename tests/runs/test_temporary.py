@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -86,3 +88,16 @@ def test_folders_of_other_users_are_left_alone(temporary: Path) -> None:
     os.chown(folder, 12345, 12345)
     remove_leftovers()
     assert folder.exists()
+
+
+def test_folder_is_made_and_kept_where_the_file_system_has_no_locks(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with temporary_folder("test") as folder:
+        remove_leftovers()
+        assert folder.is_dir()
+    assert list(temporary.iterdir()) == []
