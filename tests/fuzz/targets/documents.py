@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.fuzz.case_target import case_target
 from tests.fuzz.cases import Case
+from tests.fuzz.trials import Limits
 
 _EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 _WEIGHTS = Path(__file__).resolve().parents[3] / "weights"
@@ -158,5 +159,6 @@ DOCUMENTS = case_target(
         Case("baseline", "documents", ("expected.json",), _baseline),
         Case("weights description", "documents", ("avpenet-phantom.json",), _weights, _reseal_weights, weight=0.5),
     ],
+    limits=Limits(memory_mib=768.0),  # the first that needs it loads torch
     ci_trials=100,
 )

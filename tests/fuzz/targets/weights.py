@@ -10,6 +10,7 @@ from typing import Any
 from tests.fuzz.case_target import case_target
 from tests.fuzz.cases import Case
 from tests.fuzz.targets.documents import _reseal_weights
+from tests.fuzz.trials import Limits
 
 
 def _prepare(corpus: Path) -> None:
@@ -72,5 +73,6 @@ WEIGHTS = case_target(
         Case("certified tensors", "pair", ("w.safetensors",), _load_certified, weight=3.0),
         Case("checkpoint", "checkpoint", ("c.pth",), _import, refused=True),
     ],
+    limits=Limits(memory_mib=768.0),  # the first trial loads torch
     ci_trials=40,
 )
