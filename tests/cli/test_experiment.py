@@ -64,9 +64,9 @@ def _start(*args: object) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def phantom_store(tmp_path_factory: pytest.TempPathFactory, avpenet_here: Callable[..., Answer]) -> Path:
-    """A store of 30 phantoms of three sites, 6 s each."""
+    """A store of 20 phantoms of three sites, 6 s each."""
     folder = tmp_path_factory.mktemp("phantoms")
-    make_phantoms(PhantomRequest(subjects=30, seed=77, minutes=0.1, size_px=(192, 144), fps=2.0), folder / "p", jobs=1)
+    make_phantoms(PhantomRequest(subjects=20, seed=77, minutes=0.1, size_px=(192, 144), fps=2.0), folder / "p", jobs=1)
     tables = ("--ratings", folder / "p/truth.csv", "--subjects", folder / "p/subjects.csv")
     prepared = avpenet_here("prepare", folder / "p", *tables, "--out", folder / "store", "-q")
     assert prepared.code == 0, prepared.err

@@ -130,8 +130,8 @@ def _open_to_others(out: Path) -> list[Path]:
     # But for `study/upgraded.csv`, which `monitor` reads and writes `study/upgraded.html` of.
     beside = [p for p in around if p.name.startswith((f"{out.stem}.", f".{out.stem}.")) and p.name != f"{out.stem}.csv"]
     paths = {path for root in (out, *beside) for path in (root, *root.rglob("*")) if path.exists()}
-    # Raters' projects are made by `examples/rate_pack.py`, in the folders that they were given.
-    return sorted(path for path in paths if path.stat().st_mode & 0o077 and path.suffix != ".boris")
+    # Raters' projects are made by `examples/rate_pack.py` in the folders they were given, signatures by ssh-keygen.
+    return sorted(p for p in paths if p.stat().st_mode & 0o077 and p.suffix not in (".boris", ".sig"))
 
 
 def documented_outputs(pages: Sequence[Path]) -> set[tuple[str, str]]:
