@@ -106,7 +106,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-            os.fsync(folder)
+            _sync_open_folder(folder)
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=folder)
@@ -151,9 +151,18 @@ def sync_folder(folder: Path) -> None:
     """Flush a folder to disk, so that a rename in it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        _sync_open_folder(handle)
     finally:
         os.close(handle)
+
+
+def _sync_open_folder(folder: int) -> None:
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        # Some file systems sync files only, as SMB did in older kernels: fsync(2), EINVAL.
+        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
+            raise
 
 
 def storage_fault(path: Path, error: OSError) -> EnvironmentUnavailableError | OutputError:
