@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from typing import Any
 
 from avpenet_cli.storage import write_json
 from tests.fuzz.mutations import Rng
-from tests.fuzz.trials import DEFAULT_LIMITS, Finding, Limits, Outcome
+from tests.fuzz.trials import DEFAULT_LIMITS, SCRATCH, Finding, Limits, Outcome, memory_folder
 
 _SAVED_EVERY_S = 5.0
 _GRACE_S = 30.0
@@ -160,11 +161,13 @@ class Campaign:
         log = (self.state / f"{self.target.name}-{self.seed}.log").open("ab")
         with (
             log,
+            tempfile.TemporaryDirectory(prefix="avpenet-fuzz-", dir=memory_folder()) as scratch,
             subprocess.Popen(
                 [sys.executable, "-m", "tests.fuzz.worker", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env=os.environ | {SCRATCH: scratch},
                 start_new_session=True,
             ) as worker,
         ):

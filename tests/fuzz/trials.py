@@ -193,12 +193,20 @@ def _descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names only
 
 
+SCRATCH = "AVPENET_FUZZ_SCRATCH"
+"""Environment variable: folder for the files of trials, which the campaign removes, also after a worker was killed."""
+
+
+def memory_folder() -> Path | None:
+    """A folder whose files are in memory; None where this system has none."""
+    folder = Path("/dev/shm")
+    return folder if os.access(folder, os.W_OK) else None
+
+
 @contextlib.contextmanager
 def working_folder(corpus: Path | None = None) -> Iterator[Path]:
-    """A copy of a folder, or an empty one, in memory where the system has such a place; gone afterwards."""
-    memory = Path("/dev/shm")
-    parent = memory if os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="avpenet-fuzz-", dir=parent) as folder:
+    """A copy of a folder, or an empty one, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="avpenet-fuzz-", dir=os.environ.get(SCRATCH) or memory_folder()) as folder:
         copy = Path(folder) / "files"
         if corpus is None:
             copy.mkdir()
