@@ -59,7 +59,10 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
 
 def remove_leftovers() -> None:
     """Remove the temporary folders of this user's processes that were killed; never makes a command fail."""
-    with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+    # Not `tempfile.gettempdir`, which writes a file to find out whether it can.
+    named = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    folder = next(filter(None, named), "/tmp")
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(_PREFIX):
                 with contextlib.suppress(OSError):

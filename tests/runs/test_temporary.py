@@ -101,3 +101,9 @@ def test_folder_is_made_and_kept_where_the_file_system_has_no_locks(
         remove_leftovers()
         assert folder.is_dir()
     assert list(temporary.iterdir()) == []
+
+
+def test_start_writes_nothing_among_the_temporary_files(temporary: Path) -> None:
+    before = temporary.stat().st_mtime_ns
+    subprocess.run([sys.executable, "-m", "avpenet_cli", "--version"], cwd=REPOSITORY, check=True, capture_output=True)
+    assert temporary.stat().st_mtime_ns == before
