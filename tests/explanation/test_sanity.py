@@ -196,7 +196,8 @@ def test_a_map_with_the_wrong_sign_fails_deletion(segment: Segment) -> None:
 
 
 def test_a_random_map_fails_deletion(segment: Segment) -> None:
-    checks, _ = checked(segment, noise(lambda: 3))
+    settings = dataclasses.replace(SETTINGS, deletion_shares=(0.4,), random_orders=9)
+    checks, _ = checked(segment, noise(lambda: 3), settings)
     for modality in MODALITIES:
         result = checks["deletion", modality]
         assert result.passed is False and result.value <= result.limit
