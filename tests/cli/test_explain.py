@@ -55,7 +55,8 @@ def checked(out: Path, *segments: int) -> dict[str, Any]:
 @pytest.mark.slow
 def test_the_explanation_of_the_guide_has_everything(tmp_path: Path, avpenet_here: Avpenet) -> None:
     """The commands of the page, with the maps and checks that a user gets."""
-    outputs, out = run_commands(EXPLANATION_PAGES, folder_with_examples(tmp_path)), tmp_path / "why"
+    out = tmp_path / "why"
+    outputs = run_commands(EXPLANATION_PAGES, folder_with_examples(tmp_path, seconds=18))
     record = checked(out, 3)
     (segment,) = record["segments"]
     assert segment["attention"]["reason"] == segment["saliency"]["reason"] == ""
