@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from avpenet_cli.errors import AvpenetError, OutputError, OutputLockedError
+from avpenet_cli.errors import AvpenetError, EnvironmentUnavailableError, OutputError, OutputLockedError
 from avpenet_cli.storage import storage_fault
 
 _LOCK_TIMEOUT_S = 30.0
@@ -92,9 +92,11 @@ def guarded(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if "full" in str(error) or "disk I/O" in str(error):
-            number = errno.ENOSPC if "full" in str(error) else errno.EIO
-            raise storage_fault(path, OSError(number, str(error))) from None
+        if "full" in str(error):
+            raise storage_fault(path, OSError(errno.ENOSPC, str(error))) from None
+        if "disk I/O" in str(error):  # SQLite does not say whether it was a quota
+            remedy = "check the disk, your quota, and the limit on the size of files (ulimit -f)"
+            raise EnvironmentUnavailableError(f"{path} cannot be written: {error}", remedy) from None
         if "locked" in str(error):
             raise OutputLockedError(
                 f"another program holds the journal {path} open", "close it, then try again"

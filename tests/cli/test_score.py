@@ -385,9 +385,15 @@ def test_two_tables_never_share_a_manifest(first: FirstRun, avpenet_here: Avpene
     assert not (tmp_path / "scores.jsonl").exists()
 
 
-@pytest.mark.parametrize(("room_bytes", "where"), [(2000, "scores.csv.journal"), (50, "holder")])
+@pytest.mark.parametrize(
+    ("room_bytes", "message"),
+    [
+        (2000, "{}/scores.csv.journal cannot be written: disk I/O error; check the disk, your quota, and the limit"),
+        (50, "no space left to write {}/"),
+    ],
+)
 def test_full_disk_leaves_the_old_output_whole(
-    room_bytes: int, where: str, first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
+    room_bytes: int, message: str, first: FirstRun, avpenet_here: Avpenet, tmp_path: Path
 ) -> None:
     out = first.copy(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -398,8 +404,7 @@ def test_full_disk_leaves_the_old_output_whole(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert full.code == 3
-    assert full.last_line.startswith(f"avpenet: no space left to write {tmp_path}/")
-    assert where in full.last_line
+    assert full.last_line.startswith(f"avpenet: {message.format(tmp_path)}")
     assert "Traceback" not in full.err
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -413,7 +418,7 @@ def test_full_disk_leaves_no_torn_journal(first: FirstRun, avpenet_here: Avpenet
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert full.code == 3
-    assert "no space left to write" in full.last_line
+    assert "cannot be written: disk I/O error" in full.last_line
     assert avpenet_here(*command).code == 0
 
 

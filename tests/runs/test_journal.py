@@ -230,7 +230,7 @@ def test_full_disk_leaves_the_journal_whole(out: Path, clip: Path, reopened: Cal
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (journal_path(out).stat().st_size, before[1]))
     try:
-        with pytest.raises(EnvironmentUnavailableError, match="no space left to write") as fault:
+        with pytest.raises(EnvironmentUnavailableError, match="disk I/O error; check the disk, your quota") as fault:
             journal.note(_recording(2), _facts(clip), _outcome(segments=400))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
