@@ -228,7 +228,7 @@ def test_an_incomplete_or_altered_store_is_refused(copied: Path, tmp_path: Path)
         SegmentStore.open(tmp_path / "nothing")
     content = json.loads((copied / STORE_FILE).read_text())
     for change, words in (
-        ({"store_version": 99}, "has version 99"),
+        ({"store_version": 99}, "has format version 99"),
         ({"complete": False}, "is not finished"),
         ({"index": content["index"] | {"sha256": "0" * 64}}, "does not match store.json"),
     ):
