@@ -277,7 +277,8 @@ def _write(
 def _write_csv(
     file: IO[bytes], parts: Iterable[Columns], columns: Sequence[Column], *, byte_order_mark: bool, rounding: bool
 ) -> None:
-    file.write(("\ufeff" * byte_order_mark + ",".join(column.name for column in columns) + "\n").encode())
+    # Headings of tables for other programs may have commas in them.
+    file.write(("\ufeff" * byte_order_mark + _quoted([[column.name] for column in columns])).encode())
     for values in _regrouped(parts, columns, _CSV_BATCH):
         cells, plain = [], len(columns) > 1
         for column, of_column in zip(columns, values, strict=True):

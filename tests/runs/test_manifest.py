@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 
 from avpenet_cli import schemas
-from avpenet_cli.media.tools import ffmpeg_version
+from avpenet_cli.media.tools import ffmpeg_version, tool
 from avpenet_cli.runs.versions import software_versions
 from tests.conftest import Answer, ClipMaker
 
@@ -116,5 +116,6 @@ def test_schema_rejects_a_manifest_without_its_table(manifest: tuple[Answer, dic
 def test_versions_without_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine that only trains on a store, hours of training ended with an error when the record was written."""
     monkeypatch.setattr(shutil, "which", lambda *_arguments, **_options: None)
+    tool.cache_clear()
     ffmpeg_version.cache_clear()
     assert software_versions()["ffmpeg"] == "absent"
