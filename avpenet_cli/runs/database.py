@@ -17,6 +17,7 @@ from typing import Literal
 
 from avpenet_cli.errors import AvpenetError, EnvironmentUnavailableError, OutputError, OutputLockedError
 from avpenet_cli.storage import storage_fault
+from avpenet_cli.version import JOURNAL_VERSION, refuse_later
 
 _LOCK_TIMEOUT_S = 30.0
 """Someone may be reading the journal with a database browser."""
@@ -113,6 +114,19 @@ def damaged(path: Path, detail: str) -> AvpenetError:
     return OutputError(
         f"the journal {path} is damaged ({detail})", "--overwrite scores everything again and makes a new one"
     )
+
+
+def refuse_later_journal(path: Path, stated: object) -> None:
+    """Raise if a journal is of a later format.
+
+    Args:
+        stated: `journal_format` in its table `run`; None where it states none.
+
+    Raises:
+        SettingsError: it is.
+    """
+    digits = str(stated)[:9]
+    refuse_later(f"the journal {path}", int(digits) if digits.isdecimal() else None, JOURNAL_VERSION)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,14 @@ from avpenet_cli.errors import OutputError
 from avpenet_cli.inputs import Recording
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import RecordingOutcome, Status
-from avpenet_cli.runs.database import connect_to_read, damaged, guarded, open_database, transaction
+from avpenet_cli.runs.database import (
+    connect_to_read,
+    damaged,
+    guarded,
+    open_database,
+    refuse_later_journal,
+    transaction,
+)
 from avpenet_cli.runs.guard import refuse_dropping
 from avpenet_cli.settings import describe_differences
 from avpenet_cli.version import JOURNAL_VERSION
@@ -140,6 +147,7 @@ class Journal:
 
     Raises:
         OutputError: the journal is damaged, or belongs to a run with other weights or settings.
+        SettingsError: it is of a later format.
     """
 
     def __init__(self, output: Path, settings: dict[str, Any], *, replacing: bool = False) -> None:
@@ -163,6 +171,7 @@ class Journal:
 
     def _check_settings(self, settings: dict[str, Any], replacing: bool) -> None:
         stored = dict(self._db.execute("SELECT name, value FROM run"))
+        refuse_later_journal(self._path, stored.get("journal_format"))
         wanted = {"journal_format": _FORMAT} | {name: json.dumps(value) for name, value in settings.items()}
         if not stored:
             if self._output.exists() and not replacing:
@@ -214,21 +223,21 @@ class Journal:
         return None
 
     def stored(self, recordings: Iterable[Recording]) -> Iterator[StoredOutcome]:
-        """What `latest` and `file_facts` give, for one recording after the other, by one query for some at a time."""
+        """What `latest` and `file_facts` give, for one recording after the other, by one query for several."""
         remaining = iter(recordings)
-        while some := list(itertools.islice(remaining, _READ_AT_ONCE)):
+        while batch := list(itertools.islice(remaining, _READ_AT_ONCE)):
             query = (
-                f"WITH wanted (key) AS (VALUES {', '.join(['(?)'] * len(some))}) "
+                f"WITH wanted (key) AS (VALUES {', '.join(['(?)'] * len(batch))}) "
                 "SELECT key, COALESCE(failed.outcome, finished.outcome), file.size, file.mtime_ns, file.sha256 "
                 "FROM wanted LEFT JOIN failed ON failed.recording = key "
                 "LEFT JOIN finished ON finished.recording = key AND failed.recording IS NULL "
                 "LEFT JOIN file ON file.recording = key AND file.failed = (failed.recording IS NOT NULL)"
             )
             with self._guarded():
-                rows = self._db.execute(query, [recording.key for recording in some]).fetchall()
-            found = {key: (text, facts) for key, text, *facts in rows}
-            for recording in some:
-                text, facts = found[recording.key]
+                rows = self._db.execute(query, [recording.key for recording in batch]).fetchall()
+            rows_by_key = {key: (text, facts) for key, text, *facts in rows}
+            for recording in batch:
+                text, facts = rows_by_key[recording.key]
                 outcome = None if text is None else self._read(text)
                 yield StoredOutcome(recording, outcome, None if facts[0] is None else FileFacts(*facts))
 

@@ -11,10 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from avpenet_cli.runs.database import guarded, opened_to_read
+from avpenet_cli.runs.database import guarded, opened_to_read, refuse_later_journal
 from avpenet_cli.runs.journal import journal_path
 from avpenet_cli.textfiles import parse_json
-from avpenet_cli.version import JOURNAL_VERSION, refuse_later
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,7 @@ class JournalSource:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
             self._has_begun = {"run", "finished", "failed", "file", "tally", "latest_run", "input"} <= tables
             self.settings: dict[str, str] = dict(self._begun_rows("SELECT name, value FROM run"))
-            stated = str(self.settings.pop("journal_format", ""))[:9]
-            refuse_later(f"the journal {path}", int(stated) if stated.isdecimal() else None, JOURNAL_VERSION)
+            refuse_later_journal(path, self.settings.pop("journal_format", None))
             try:
                 self.run: dict[str, Any] = {
                     name: parse_json(value) for name, value in self._begun_rows("SELECT name, value FROM latest_run")

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from avpenet_cli.errors import OutputError, OutputLockedError, SettingsError
 from avpenet_cli.inputs import Aside, LeftAside
-from avpenet_cli.runs.database import opened_to_read
+from avpenet_cli.runs.database import opened_to_read, refuse_later_journal
 from avpenet_cli.runs.journal import journal_path
 from avpenet_cli.runs.lock import LockHolder, lock_holder
 from avpenet_cli.textfiles import parse_json
@@ -129,7 +129,8 @@ def read_status(output: Path) -> OutputStatus:
             `shards.status`.
 
     Raises:
-        SettingsError: no run of `avpenet score` has written this output.
+        SettingsError: no run of `avpenet score` has written this output, or its journal or manifest is of a later
+            format.
         OutputError: its journal or manifest is damaged or cannot be read.
         OutputLockedError: another program holds the journal open.
     """
@@ -211,6 +212,9 @@ def _from_journal(output: Path, database: sqlite3.Connection, holder: LockHolder
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master").fetchall()}
     if "finished" not in tables:  # the run is about to create them
         return _status(output, "running" if holder else "interrupted", holder, not_known=["nothing is stored yet"])
+    if "run" in tables:
+        stated = database.execute("SELECT value FROM run WHERE name = 'journal_format'").fetchone()
+        refuse_later_journal(journal_path(output), stated[0] if stated else None)
     run: dict[str, Any] = {}
     inputs: dict[str, _Input] = {}
     if "latest_run" in tables:
