@@ -1,6 +1,6 @@
 """Compare the lock files with a database of vulnerabilities, offline: `make audit-dependencies DATABASE=FILE`.
 
-Exit status: 0 nothing known against the locked packages, 1 something is, 2 the database or a file cannot be used.
+Exit status: 0 no known vulnerability in the locked packages, 1 there is one, 2 the database or a file cannot be used.
 """
 
 from __future__ import annotations
@@ -117,13 +117,13 @@ def main() -> int:
         return 2
     findings = find_vulnerabilities(packages, advisories)
     newest = max(advisory.modified for advisory in advisories)[:10] or "unknown"
-    print(f"{len(packages)} locked packages, {len(advisories)} advisories, the newest of {newest}")
+    print(f"locked packages: {len(packages)}; advisories: {len(advisories)}, the newest of {newest}")
     counting = 0
     for finding in findings:
         reasons = [accepted[name] for name in finding.ids if name in accepted]
         counting += not reasons
         print(f"{finding}; accepted: {reasons[0]}" if reasons else finding)
-    print(f"{counting} known vulnerabilities, {len(findings) - counting} accepted")
+    print(f"known vulnerabilities: {counting}, and {len(findings) - counting} accepted")
     print("not looked at: libraries inside wheels (docs/reference/licences.md lists them), Python, ffmpeg, the system")
     return 1 if counting else 0
 

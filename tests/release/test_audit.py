@@ -55,12 +55,12 @@ def test_vulnerable_package_is_reported_once_with_its_aliases_lock_files_and_fix
     done = _audit(database)
     assert (done.returncode, done.stderr) == (1, "")
     first, finding, count, *_ = done.stdout.splitlines()
-    assert first.endswith("3 advisories, the newest of 2026-11-21")
+    assert first.endswith("advisories: 3, the newest of 2026-11-21")
     assert finding == (
         f"torch {_TORCH} (requirements-runtime.lock, requirements.lock): CVE-2026-0001, GHSA-aaaa-bbbb-cccc, "
         "PYSEC-2026-1: a made-up fault; fixed in 999.1"
     )
-    assert count == "1 known vulnerabilities, 0 accepted"
+    assert count == "known vulnerabilities: 1, and 0 accepted"
 
 
 def test_nothing_known_is_exit_code_0(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_nothing_known_is_exit_code_0(tmp_path: Path) -> None:
     withdrawn = _advisory("GHSA-withdrawn", withdrawn="2026-01-01T00:00:00Z")
     done = _audit(_written(tmp_path / "database.json", _advisory(ranges=past), others, withdrawn))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[1] == "0 known vulnerabilities, 0 accepted"
+    assert done.stdout.splitlines()[1] == "known vulnerabilities: 0, and 0 accepted"
 
 
 def test_every_package_of_every_lock_is_looked_at(tmp_path: Path) -> None:
