@@ -110,8 +110,8 @@ ESCAPED_CELL = r"^'('*[=+\-@\t\r])"
 """Regular expression of text that `escape_cell` has changed; the group and what follows it is the text."""
 _ESCAPED = re.compile(ESCAPED_CELL)
 
-_QUOTED = re.compile('[,"\\r\\n]')
-"""What a cell of a CSV file has in quotation marks only."""
+_NEEDS_QUOTES = re.compile('[,"\\r\\n]')
+"""A character for which a cell of a CSV file has to be in quotation marks."""
 _CSV_BATCH = 500
 """Rows that are formatted together, a column at a time."""
 _PARQUET_BATCH = 50_000
@@ -218,7 +218,7 @@ def unescape_cell(text: str) -> str:
 def write_table(
     path: Path, rows: Iterable[Row], columns: Sequence[Column] = COLUMNS, *, byte_order_mark: bool = False
 ) -> str:
-    """Write rows as a table: see `write_columns`, which rounds in addition.
+    """Write rows as a table, as `write_columns` does, but without rounding: their values are as they are to be.
 
     Args:
         rows: consumed one by one; the table need not fit in memory.
@@ -285,7 +285,7 @@ def _write_csv(
             if column.kind == "text":
                 # Most texts repeat.
                 texts = {value: "" if value is None else escape_cell(str(value)) for value in set(of_column)}
-                plain = plain and not any(map(_QUOTED.search, texts.values()))
+                plain = plain and not any(map(_NEEDS_QUOTES.search, texts.values()))
                 cells.append([texts[value] for value in of_column])
             else:
                 cells.append(_numbers_as_text(of_column, column, rounding))
