@@ -120,7 +120,7 @@ def _open_temporary(path: Path, folder: int) -> tuple[str, int]:
     """Name and descriptor of a new file beside `path` in an open folder, never one that was there."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
-        name = f"{temporary_prefix(path)}{secrets.token_hex(4)}.tmp"
+        name = temporary_name(path)
         with contextlib.suppress(FileExistsError):
             return name, os.open(name, flags, 0o600, dir_fd=folder)
 
@@ -128,6 +128,11 @@ def _open_temporary(path: Path, folder: int) -> tuple[str, int]:
 def temporary_prefix(path: Path) -> str:
     """Prefix of the temporary files of an output; a killed run's leftovers are recognised by it."""
     return f".{path.name}."
+
+
+def temporary_name(path: Path) -> str:
+    """A new name for a temporary file beside `path`; all are of the same length."""
+    return f"{temporary_prefix(path)}{secrets.token_hex(4)}.tmp"
 
 
 def memory_file(name: str) -> int:

@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from avpenet_cli.errors import OutputError, SettingsError
-from avpenet_cli.storage import storage_fault, temporary_prefix
+from avpenet_cli.storage import storage_fault, temporary_name
 from avpenet_cli.textfiles import parse_json
-
-_RANDOM_CHARACTERS = 8
-"""In the name of a temporary file (`tempfile.mkstemp`)."""
 
 
 def prepare_output_directory(folder: Path, is_own_file: Callable[[str], bool]) -> None:
@@ -62,7 +59,7 @@ def refuse_unwritable_file(path: Path) -> None:
             raise OutputError(f"{path} cannot be written: its folder does not exist", "create the folder first")
         # A file is written under a longer name, then renamed.
         with contextlib.suppress(FileNotFoundError):
-            path.with_name(f"{temporary_prefix(path)}{'x' * _RANDOM_CHARACTERS}.tmp").lstat()
+            path.with_name(temporary_name(path)).lstat()
         if path.is_dir():
             raise OutputError(f"{path} is a folder", "give the name of a file")
     except OSError as error:

@@ -17,7 +17,7 @@ from tests.support.written_bytes import find, leaks, trace
 
 NAME = "Übel, Xanthippe"
 _WRITES = """
-import os, subprocess, sys
+import os, socket, subprocess, sys
 with open("removed", "w") as file:
     file.write("of " + sys.argv[1])
 os.remove("removed")
@@ -25,6 +25,7 @@ os.mkdir(sys.argv[2])
 os.rmdir(sys.argv[2])
 subprocess.run(["true", sys.argv[3]])
 subprocess.run(["cat"], input=b"to a child: " + sys.argv[4].encode(), stdout=subprocess.DEVNULL)
+socket.socket().close()
 print(sys.argv[5])
 """
 
@@ -73,3 +74,4 @@ def test_trace_holds_what_was_written_and_shown_to_others(tmp_path: Path) -> Non
     assert [word for word in words if find([word], traced.calls)] == words[:2]
     assert [word for word in words if find([word], b"".join(traced.commands))] == [words[2]]
     assert [word for word in words if find([word], traced.printed)] == [words[4]]
+    assert len(traced.sockets) == 1

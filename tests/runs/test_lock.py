@@ -19,7 +19,6 @@ from avpenet_cli.runs.lock import LockHolder, lock_holder, output_lock
 _HOLD = """
 import sys, time
 from pathlib import Path
-from avpenet_cli.runs.holder import LeaseState
 from avpenet_cli.runs.lock import output_lock
 with output_lock(Path(sys.argv[1])):
     print("held", flush=True)

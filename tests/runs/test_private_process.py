@@ -23,22 +23,26 @@ except SystemExit:
     pass
 os.mkdir("folder")
 open("file", "w").close()
-subprocess.run([sys.executable, "-c", "import os; os.abort()"])
+limit = "print(resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)"
+subprocess.run([sys.executable, "-c", f"import os, resource; {limit}; os.abort()"])
 os.abort()
 """
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o777])
 def test_crash_leaves_no_core_dump_and_files_are_private(mask: int, tmp_path: Path) -> None:
-    unlimited = (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     done = subprocess.run(
         [sys.executable, "-c", _CRASH, str(REPOSITORY)],
         cwd=tmp_path,
         umask=mask,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, unlimited),
-        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (hard, hard)),
+        stdout=subprocess.PIPE,
+        text=True,
         check=False,
     )
     assert done.returncode == -6
+    # Where core dumps go to a program or to another folder, the files here would not show them.
+    assert done.stdout.split()[-1] == ("0" if hard == 0 else "1")
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == {"file": 0o600, "folder": 0o700}

@@ -37,6 +37,11 @@ class Traced:
     commands: list[bytes]
     calls: bytes
 
+    @property
+    def sockets(self) -> list[bytes]:
+        """The calls that open or connect sockets, also refused ones."""
+        return re.findall(rb"^\d+ +(?:socket|connect)\(.*", self.calls, re.MULTILINE)
+
 
 def trace(command: Sequence[str | Path], calls: Path, environment: Mapping[str, str], folder: Path) -> Traced:
     """Run a command under strace, which has to be installed.
