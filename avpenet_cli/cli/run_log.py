@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 import logging.handlers
@@ -149,10 +151,26 @@ class _LogFile(logging.FileHandler):
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
         self._report: Callable[[str], None] | None = report
 
+    def _open(self) -> io.TextIOWrapper:
+        return open(self.baseFilename, "a", encoding=self.encoding, errors=self.errors, opener=_open_log)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
         if self._report is not None:
             report, self._report = self._report, None
             report(f"the log file {self.baseFilename} cannot be written: {sys.exc_info()[1]}")
+
+
+def _open_log(path: str, flags: int) -> int:
+    """Open a log file, 0600 where it is new, never by way of a link that another user made or makes meanwhile."""
+    is_trusted_link = Path(path).is_symlink() and Path(path).lstat().st_uid in (0, os.geteuid())
+    try:
+        return os.open(path, flags | (0 if is_trusted_link else os.O_NOFOLLOW), 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not is_trusted_link:
+            raise SettingsError(
+                f"--log-file {path}: a link that another user made", "remove it, or name a file"
+            ) from None
+        raise
 
 
 def make_log(options: LogOptions, console: Console | None) -> logging.Logger:
@@ -187,9 +205,6 @@ def _file_handler(path: Path, formatter: logging.Formatter, shown: logging.Handl
         shown.handle(logging.LogRecord("avpenet", logging.ERROR, "", 0, message, None, None))
 
     try:
-        if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
-            raise SettingsError(f"--log-file {path}: a link that another user made", "remove it, or name a file")
-        path.touch(mode=0o600, exist_ok=True)
         handler = _LogFile(path, report)
     except OSError as error:
         raise SettingsError(f"--log-file {path}: {error.strerror}", "name a file that can be written") from None

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from avpenet_cli.cli.run_log import LogOptions, make_log
+from avpenet_cli.errors import SettingsError
 from avpenet_cli.storage import atomic_write
 from tests.conftest import Answer, ClipMaker
 
@@ -68,11 +70,25 @@ def test_link_of_another_user_is_no_log_file(avpenet_here: Avpenet, tmp_path: Pa
     target, link = tmp_path / "target", tmp_path / "log"
     link.symlink_to(target)
     score = ("score", tmp_path / "none.mp4", "--out", tmp_path / "scores.csv", "--log-file", link)
-    own = avpenet_here(*score)
-    assert "no input exists" in own.last_line or target.exists()
-    target.unlink(missing_ok=True)
+    avpenet_here(*score)
+    target.unlink()  # its own link was followed
     os.lchown(link, 12345, 12345)
     answer = avpenet_here(*score)
     assert answer.code == 2
     assert "a link that another user made" in answer.last_line
+    assert not target.exists()
+
+
+def test_link_that_is_put_in_place_of_a_log_file_while_it_is_opened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, log = tmp_path / "target", tmp_path / "log"
+
+    def has_just_looked(path: Path) -> bool:
+        log.symlink_to(target)
+        return False
+
+    monkeypatch.setattr(Path, "is_symlink", has_just_looked)
+    with pytest.raises(SettingsError, match="a link that another user made"):
+        make_log(LogOptions(file=log), None)
     assert not target.exists()
