@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,10 @@ class Advisory:
 
     Attributes:
         ids: its own first, then those of the same vulnerability in other databases.
+        summary: at most 100 characters; empty if there is none.
         modified: ISO 8601; empty if it is not stated.
+        ranges: the events of each range, as (`introduced`, `fixed`, `last_affected` or `limit`, version).
+        versions: versions that are affected, listed one by one.
     """
 
     ids: tuple[str, ...]
@@ -47,12 +51,12 @@ class Advisory:
 
     def fixed_in(self, version: Version) -> str:
         """The first version with a fix after this one; empty if there is none."""
-        fixes = [_read(text) for events in self.ranges for kind, text in events if kind == "fixed"]
+        fixes = [_parse_version(text) for events in self.ranges for kind, text in events if kind == "fixed"]
         later = [fix for fix in fixes if fix is not None and fix > version]
         return str(min(later)) if later else ""
 
     def _listed(self, version: Version) -> bool:
-        return any(_read(text) == version for text in self.versions)
+        return any(_parse_version(text) == version for text in self.versions)
 
 
 def read_database(path: Path) -> list[Advisory]:
@@ -74,10 +78,10 @@ def read_database(path: Path) -> list[Advisory]:
 def _documents(path: Path) -> Iterator[tuple[str, Document]]:
     for name, content in _files(path):
         try:
-            read = json.loads(content)
+            parsed = json.loads(content)
         except (ValueError, RecursionError):
             raise DatabaseError(f"{name} is not JSON, or is damaged; get the database again") from None
-        for document in read if isinstance(read, list) else [read]:
+        for document in parsed if isinstance(parsed, list) else [parsed]:
             if not isinstance(document, dict) or not isinstance(document.get("id"), str):
                 raise DatabaseError(f"{name} is no advisory in the OSV format; give an OSV export")
             yield name, document
@@ -96,7 +100,7 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
             yield str(path), path.read_bytes()
     except OSError as error:
         raise DatabaseError(f"{path} cannot be read: {error.strerror or error}") from None
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):  # the last: encrypted
         raise DatabaseError(f"{path} is not a zip file, or is damaged; get the database again") from None
 
 
@@ -147,7 +151,7 @@ def _in_range(version: Version, events: Iterable[tuple[str, str]]) -> bool:
     return within and (below_a_limit or not limited)
 
 
-def _read(text: str) -> Version | None:
+def _parse_version(text: str) -> Version | None:
     try:
         return Version(text)
     except InvalidVersion:

@@ -29,6 +29,8 @@ class Finding:
     Attributes:
         ids: all of its names, sorted.
         locks: names of the lock files that hold the package in this version.
+        fixed_in: the first later version with a fix; empty if none is known.
+        summary: of the first advisory that has one; may be empty.
     """
 
     package: NormalizedName
@@ -46,11 +48,11 @@ class Finding:
 
 def locked_packages(locks: Iterable[Path]) -> dict[tuple[NormalizedName, Version], tuple[str, ...]]:
     """Names of the lock files by the packages and versions that they pin, for whatever interpreter and platform."""
-    found: dict[tuple[NormalizedName, Version], list[str]] = {}
+    lock_names: dict[tuple[NormalizedName, Version], list[str]] = {}
     for lock in locks:
         for pin in pins(lock):
-            found.setdefault((pinned_name(pin), pinned_version(pin)), []).append(lock.name)
-    return {key: tuple(names) for key, names in found.items()}
+            lock_names.setdefault((pinned_name(pin), pinned_version(pin)), []).append(lock.name)
+    return {key: tuple(names) for key, names in lock_names.items()}
 
 
 def find_vulnerabilities(

@@ -127,8 +127,10 @@ def shared_libraries(lock: Path = RUNTIME_LOCK) -> Iterator[tuple[str, list[str]
     """
     for pin in pins(lock):
         files = importlib.metadata.files(pinned_name(pin)) or []
-        found = [file.name for file in files if file.parts[0].endswith(".libs") or file.parts[0] == "_soundfile_data"]
-        matches = [match for name in found if (match := _SHARED_LIBRARY.match(name)) is not None]
+        file_names = [
+            file.name for file in files if file.parts[0].endswith(".libs") or file.parts[0] == "_soundfile_data"
+        ]
+        matches = [match for name in file_names if (match := _SHARED_LIBRARY.match(name)) is not None]
         if matches:
             names = {match[1].removesuffix("_x86_64") + (f" {match[2]}" if match[2] else "") for match in matches}
             yield pinned_name(pin), sorted(names)

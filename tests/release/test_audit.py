@@ -120,6 +120,20 @@ def test_database_that_cannot_be_used_is_exit_code_2_and_one_line(
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_zip_with_damaged_contents_is_exit_code_2_and_one_line(tmp_path: Path) -> None:
+    database = tmp_path / "all.zip"
+    with zipfile.ZipFile(database, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("one.json", json.dumps(_advisory()))
+    content = bytearray(database.read_bytes())
+    start = 30 + len("one.json")  # the local header of the only member ends here
+    content[start : start + 20] = b"\xff" * 20
+    database.write_bytes(content)
+    done = _audit(database)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not a zip file, or is damaged" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def _read(tmp_path: Path, **fields: Any) -> Advisory:
     (advisory,) = read_database(_written(tmp_path / "one.json", _advisory(**fields)))
     return advisory
