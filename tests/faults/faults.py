@@ -34,7 +34,6 @@ class Fault:
         more_memory: bytes of address space that the run may take; None for no limit.
         signal_after: seconds until a signal, and its number.
         weights: what happens to the file of weights, as it lies on the disk; None for nothing.
-        may_trace: a traceback may be seen, since the interpreter itself is hit.
     """
 
     kind: str
@@ -61,7 +60,7 @@ class Fault:
         return _ENDED | self.codes
 
 
-def _place(rng: random.Random, run: Undisturbed, calls: int) -> int:
+def _call(rng: random.Random, run: Undisturbed, calls: int) -> int:
     """Number of one of the run's calls of these kinds."""
     return rng.randint(1, max(1, sum(count for bit, count in enumerate(run.calls) if calls >> bit & 1)))
 
@@ -69,14 +68,14 @@ def _place(rng: random.Random, run: Undisturbed, calls: int) -> int:
 def _disk(rng: random.Random, run: Undisturbed) -> Fault:
     calls = rng.choice((WRITES, WRITE, SYNC, NAME, CREATE))
     error = rng.choice((errno.ENOSPC, errno.ENOSPC, errno.EDQUOT, errno.EIO))
-    at, span, half = _place(rng, run, calls), rng.choice((-1, -1, 1, 3)), rng.random() < 0.3
+    at, span, half = _call(rng, run, calls), rng.choice((-1, -1, 1, 3)), rng.random() < 0.3
     values = {"action": FAIL, "error": error, "calls": calls, "at": at, "span": span, "half": half}
     return Fault("disk", f"{errno.errorcode[error]} at call {at} of {calls:#x} for {span}", control=values)
 
 
 def _read(rng: random.Random, run: Undisturbed) -> Fault:
     error = rng.choice((errno.EIO, errno.EIO, errno.ESTALE))
-    at, span = _place(rng, run, READ), rng.choice((-1, 1, 1, 3))
+    at, span = _call(rng, run, READ), rng.choice((-1, 1, 1, 3))
     values = {"action": FAIL, "error": error, "calls": READ, "at": at, "span": span}
     detail = f"{errno.errorcode[error]} at read {at} for {span}"
     return Fault("read", detail, alters_results=True, control=values)
@@ -85,32 +84,32 @@ def _read(rng: random.Random, run: Undisturbed) -> Fault:
 def _share(rng: random.Random, run: Undisturbed) -> Fault:
     calls = rng.choice((READS, READS, READS | WRITES, WRITES))
     error = rng.choice((errno.ENOENT, errno.ESTALE, errno.EIO, errno.EHOSTDOWN))
-    at, span = _place(rng, run, calls), rng.choice((-1, 5, 20, 60))
+    at, span = _call(rng, run, calls), rng.choice((-1, 5, 20, 60))
     values = {"action": FAIL, "error": error, "calls": calls, "at": at, "span": span}
     detail = f"{errno.errorcode[error]} from call {at} of {calls:#x} for {span}"
     return Fault("share", detail, alters_results=True, control=values)
 
 
 def _clock(rng: random.Random, _run: Undisturbed) -> Fault:
-    by_ns, boot_ns = rng.choice((-400, -1, -1 / 24, 1 / 24, 1, 400)), rng.choice((0, 0, 3600 * 10**9))
-    values = {"action": CLOCK, "at": rng.randint(1, _CLOCK_CALLS), "clock_ns": int(by_ns * _DAY_NS), "boot_ns": boot_ns}
-    return Fault("clock", f"by {by_ns:g} days and {boot_ns} ns at call {values['at']}", control=values)
+    days, boot_ns = rng.choice((-400, -1, -1 / 24, 1 / 24, 1, 400)), rng.choice((0, 0, 3600 * 10**9))
+    values = {"action": CLOCK, "at": rng.randint(1, _CLOCK_CALLS), "clock_ns": int(days * _DAY_NS), "boot_ns": boot_ns}
+    return Fault("clock", f"by {days:g} days and {boot_ns} ns at call {values['at']}", control=values)
 
 
 def _signal(rng: random.Random, run: Undisturbed) -> Fault:
     number = rng.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP))
-    codes = frozenset({130, -number, -signal.SIGKILL if number == signal.SIGKILL else 130})
+    codes = frozenset({130, -number})
     if rng.random() < 0.3:
         after = (rng.uniform(0, 1.2) * run.seconds, int(number))
         return Fault("signal", f"{number.name} after {after[0]:.2f} s", codes, signal_after=after)
     calls = rng.choice((WRITES | READS, WRITES, READS))
-    values = {"action": SIGNAL, "signal": number, "calls": calls, "at": _place(rng, run, calls)}
+    values = {"action": SIGNAL, "signal": number, "calls": calls, "at": _call(rng, run, calls)}
     return Fault("signal", f"{number.name} at call {values['at']} of {calls:#x}", codes, control=values)
 
 
 def _decoder(rng: random.Random, run: Undisturbed) -> Fault:
     number = rng.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV))
-    values = {"action": SIGNAL, "signal": number, "calls": READ, "at": _place(rng, run, READ)}
+    values = {"action": SIGNAL, "signal": number, "calls": READ, "at": _call(rng, run, READ)}
     return Fault(
         "decoder",
         f"{number.name} to whoever makes read {values['at']}",
@@ -126,7 +125,7 @@ def _power(rng: random.Random, run: Undisturbed) -> Fault:
         "action": SIGNAL,
         "signal": signal.SIGKILL,
         "calls": WRITES,
-        "at": _place(rng, run, WRITES),
+        "at": _call(rng, run, WRITES),
         "recording": 1,
     }
     return Fault("power", f"at call {values['at']}", frozenset({-signal.SIGKILL}), control=values, power_fails=True)

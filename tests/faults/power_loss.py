@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,10 +68,17 @@ class Disk:
         self._now = dict(self._synced)
         self._pending: dict[str, list[_Change]] = {}
 
-    def replay(self, log: bytes) -> None:
-        """Do what the library of faults wrote down."""
-        at = 0
-        while at < len(log):
+    def replay(self, log: bytes, most: int = sys.maxsize) -> int:
+        """Do what the library of faults wrote down.
+
+        Args:
+            most: operations that are done; the power fails before the next one.
+
+        Returns:
+            Their number.
+        """
+        at = done = 0
+        while at < len(log) and done < most:
             end = log.index(b"\n", at)
             what, number, place, size, first, second = log[at:end].split(b"\t")
             at = end + 1
@@ -79,6 +87,8 @@ class Disk:
                 data = log[at : at + int(size)]
                 at += int(size)
             self._do(what.decode(), int(number), int(place), first.decode(), second.decode(), data)
+            done += 1
+        return done
 
     def _do(self, what: str, number: int, place: int, first: str, second: str, data: bytes) -> None:
         if what == "C":

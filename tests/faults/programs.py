@@ -29,12 +29,14 @@ class Ended:
         status: exit status; negative: the signal.
         left: processes of its own that were still there ten seconds later.
         hung: whether it had to be killed.
+        signalled: whether it was still there when its signal after some seconds was due.
         log: what it wrote to standard error.
     """
 
     status: int
     left: int
     hung: bool
+    signalled: bool
     log: str
 
 
@@ -83,13 +85,13 @@ class Programs:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         pid = int(self._line())
-        hung = False
+        hung = signalled = False
         deadline = time.monotonic() + _LONGEST_S
         started = time.monotonic()
         while not self._answers(0.02 if signal_after else 0.2):
             if signal_after and time.monotonic() - started >= signal_after[0]:
                 _send(pid, signal_after[1])
-                signal_after = None
+                signal_after, signalled = None, True
             if _is_stopped(pid):
                 time.sleep(0.2)
                 _send(pid, signal.SIGCONT)
@@ -98,7 +100,7 @@ class Programs:
                 _send(pid, signal.SIGKILL)
         answer = json.loads(self._line())
         text = log.read_text(errors="replace") if log.exists() else ""
-        return Ended(answer["status"], answer["left"], hung, text)
+        return Ended(answer["status"], answer["left"], hung, signalled, text)
 
     def _answers(self, seconds: float) -> bool:
         assert self._process.stdout is not None

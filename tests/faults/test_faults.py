@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import random
@@ -15,10 +16,11 @@ import pytest
 from avpenet_cli.runs.database import connect_to_read
 from tests.conftest import REPOSITORY
 from tests.faults.control import FAIL, SYNC, WRITE, build_shim, map_control
+from tests.faults.faults import Fault
 from tests.faults.power_loss import Disk
 from tests.faults.programs import open_programs
-from tests.faults.scenarios import SCENARIOS
-from tests.faults.trial import Trials
+from tests.faults.scenarios import SCENARIOS, Place, Undisturbed
+from tests.faults.trial import Trials, visible_problems
 
 SEED = 18
 
@@ -39,13 +41,9 @@ def test_run_after_a_fault_ends_as_if_there_had_been_none(trials: Trials, kind: 
 
 
 _COMMIT = """
-import os, sys
-from pathlib import Path
 from avpenet_cli.errors import AvpenetError
 from avpenet_cli.runs.database import guarded, open_database, transaction
-from tests.faults.control import map_control
-control, journal = map_control(Path(sys.argv[1])), Path(sys.argv[2])
-control.armed = 1
+journal = output / "journal"
 try:
     with guarded(journal):
         database = open_database(journal)
@@ -56,37 +54,97 @@ try:
                 database.execute("INSERT INTO finished VALUES (?)", (name,))
 except AvpenetError as error:
     print(error, flush=True)
+"""
+"""Puts two rows into a journal, one after the other."""
+_REPLACE = """
+from avpenet_cli.storage import atomic_write
+with atomic_write(output / "table") as file:
+    file.write(b"second " * 1000)
+"""
+_RUN = """
+import os, sys
+from pathlib import Path
+from tests.faults.control import map_control
+control, output = map_control(Path(sys.argv[1])), Path(sys.argv[2])
+control.armed = 1
+exec(sys.argv[3])
 os._exit(0)
 """
 
 
-def commit(folder: Path, **fault: int) -> tuple[Disk, str]:
-    """Put two rows into the database `folder/output/journal`, one after the other, and end without closing it.
+def run_recorded(folder: Path, code: str, **fault: int) -> tuple[Disk, bytes, str]:
+    """Run code that writes to the folder `output` below `folder`, and end without closing anything.
 
     Args:
         fault: fields of `Control`.
 
     Returns:
-        The disk as it may be after a power cut, and what was said.
+        The disk as it was before, what was written down, for it to replay, and what was printed.
     """
     output, shared = folder / "output", folder / "control"
-    output.mkdir()
+    output.mkdir(exist_ok=True)
     control = map_control(shared)
     control.output, control.log, control.recording = os.fsencode(output), os.fsencode(folder / "log"), 1
     for name, value in fault.items():
         setattr(control, name, value)
     disk = Disk(output)
     environment = {**os.environ, "LD_PRELOAD": str(build_shim(folder)), "AVPENET_FAULTS": str(shared)}
-    command = [sys.executable, "-c", _COMMIT, str(shared), str(output / "journal")]
+    command = [sys.executable, "-c", _RUN, str(shared), str(output), code]
     said = subprocess.run(command, check=True, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
-    disk.replay((folder / "log").read_bytes())
-    return disk, said.stdout
+    return disk, (folder / "log").read_bytes() if (folder / "log").exists() else b"", said.stdout
+
+
+def test_table_that_replaces_another_is_one_of_them_after_a_power_cut_at_any_moment(tmp_path: Path) -> None:
+    table = tmp_path / "output" / "table"
+    table.parent.mkdir()
+    table.write_bytes(b"first")
+    disk, log, _ = run_recorded(tmp_path, _REPLACE)
+    operations = copy.deepcopy(disk).replay(log)
+    for done in range(operations + 1):
+        for seed in range(20):
+            after = copy.deepcopy(disk)
+            after.replay(log, done)
+            after.fail(random.Random(seed))
+            assert table.read_bytes() in ((b"first", b"second " * 1000) if done < operations else (b"second " * 1000,))
+    assert list(table.parent.iterdir()) == [table]
+
+
+def test_trial_sees_a_table_that_is_torn_altered_or_readable_by_others(tmp_path: Path) -> None:
+    place, whole = Place(tmp_path), b"recording,score\n0.mp4,2.5\n"
+    place.output.mkdir()
+    model = Undisturbed({"scores.csv": whole}, frozenset(), 1, (), {}, None, 1.0)
+    table = place.output / "scores.csv"
+    table.touch(mode=0o600)
+    signal, read = Fault("signal", ""), Fault("read", "", alters_results=True)
+    for content, of_signal, of_read in (
+        (whole, [], []),
+        (whole.replace(b"2.5", b"2.6"), ["scores.csv is neither that of before nor the final one"], []),
+        (whole[:-3], ["scores.csv is neither that of before nor the final one"], ["scores.csv: no line end"]),
+        (
+            b"",
+            ["scores.csv is neither that of before nor the final one"],
+            ["scores.csv: no rows, or rows of several lengths"],
+        ),
+    ):
+        table.write_bytes(content)
+        assert visible_problems(place, model, signal) == of_signal
+        assert visible_problems(place, model, read) == of_read
+    table.write_bytes(whole)
+    table.chmod(0o644)
+    (place.output / "core").touch(mode=0o600)
+    (place.output / "scores.run.json").touch(mode=0o600)
+    assert visible_problems(place, model, signal) == [
+        "core is nobody's",
+        "scores.csv has mode 644",
+        "the manifest is torn",
+    ]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_what_a_journal_has_taken_survives_a_power_cut(tmp_path: Path, seed: int) -> None:
-    disk, said = commit(tmp_path)
+    disk, log, said = run_recorded(tmp_path, _COMMIT)
     assert said == ""
+    disk.replay(log)
     disk.fail(random.Random(seed))
     rows = connect_to_read(tmp_path / "output" / "journal", mode="rw").execute("SELECT name FROM finished").fetchall()
     assert rows == [("first",), ("second",)]
@@ -100,5 +158,5 @@ def test_what_a_journal_has_taken_survives_a_power_cut(tmp_path: Path, seed: int
     ],
 )
 def test_error_of_a_journal_says_what_the_disk_lacks(tmp_path: Path, number: int, calls: int, words: str) -> None:
-    _, said = commit(tmp_path, action=FAIL, error=number, calls=calls, at=1, span=-1)
+    _, _, said = run_recorded(tmp_path, _COMMIT, action=FAIL, error=number, calls=calls, at=1, span=-1)
     assert words in said

@@ -46,7 +46,8 @@ class Outcome:
     Attributes:
         trial: its number.
         scenario, kind, fault: what was run, and what happened to it.
-        fired: whether the fault happened while the run went on.
+        fired: whether the fault happened while the run went on; limited memory and altered weights are there from its
+            start.
         codes: exit codes of the runs, the last one without a fault.
         problems: what was wrong; empty where nothing was.
     """
@@ -103,7 +104,7 @@ class Trials:
         )
         place = prepare(originals, root, model.start)
         ended, fired = _run_with(fault, scenario, place, programs, rng)
-        problems = [*_problems_of_end(ended, fault), *_visible_problems(place, model, fault)]
+        problems = [*_problems_of_end(ended, fault), *visible_problems(place, model, fault)]
         (root / "log").write_text(ended.log)
         shutil.copytree(place.output, root / "output after the fault")
         shutil.copy2(originals / "weights" / place.weights.name, place.weights)
@@ -128,7 +129,8 @@ def _run_with(
         own_victim=fault.own_victim,
         signal_after=fault.signal_after,
     )
-    fired = bool(programs.control.fired) or not fault.control
+    there_from_start = fault.more_memory is not None or fault.weights is not None
+    fired = there_from_start or ended.signalled or bool(programs.control.fired)
     if disk is not None:
         log = place.root / "operations"
         disk.replay(log.read_bytes() if log.exists() else b"")
@@ -149,7 +151,7 @@ def _problems_of_end(ended: Ended, fault: Fault) -> list[str]:
     return problems
 
 
-def _visible_problems(place: Place, model: Undisturbed, fault: Fault) -> list[str]:
+def visible_problems(place: Place, model: Undisturbed, fault: Fault) -> list[str]:
     """What must not be seen after a run that had a fault."""
     problems = [f"{path.name} is nobody's" for path in place.output.iterdir() if not _KNOWN.fullmatch(path.name)]
     problems += [f"{name} has mode {mode:o}" for name, mode in modes(place.output).items()]
@@ -186,8 +188,8 @@ def _torn(name: str, content: bytes) -> str:
                 json.loads(line)
         else:
             rows = list(csv.reader(io.StringIO(content.decode("utf-8"))))
-            if {len(row) for row in rows} != {len(rows[0])}:
-                return "rows of several lengths"
+            if len({len(row) for row in rows}) != 1:
+                return "no rows, or rows of several lengths"
     except (ValueError, OSError) as error:
         return str(error)
     return ""
@@ -197,7 +199,10 @@ def _final_problems(place: Place, originals: Path, model: Undisturbed, last: End
     """How the output differs from that of a run that nothing disturbed."""
     if last.status != model.code or last.hung:
         return [f"exit status {last.status}: {last.log[-500:]}"]
-    found = results(place.output)
+    try:
+        found = results(place.output)
+    except (OSError, ValueError) as error:
+        return [f"no manifest that can be read: {error}"]
     problems = [f"{name} differs" for name in sorted(model.files) if found.get(name) != model.files[name]]
     names = {path.name for path in place.output.iterdir()}
     problems += [f"{name} is left" for name in sorted(names - model.names)]
