@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.fuzz.case_target import case_target
 from tests.fuzz.cases import Case
-from tests.fuzz.targets.documents import _reseal_content
+from tests.fuzz.targets.documents import reseal_content
 from tests.fuzz.trials import Limits, command
 
 _EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -130,7 +130,7 @@ def _verify(folder: Path) -> str:
 
 
 def _reseal(content: Any) -> Any:
-    return _reseal_content(content) if "digest" in content else content
+    return reseal_content(content) if "digest" in content else content
 
 
 _STUDY = ("scores.csv", "scores.run.json", "ratings.csv", "subjects.csv", "events.csv")

@@ -131,13 +131,13 @@ def _weights(folder: Path) -> None:
     empty_network(entry_at(folder / "avpenet-phantom.safetensors").description)
 
 
-def _reseal_content(content: Any) -> Any:
+def reseal_content(content: Any) -> Any:
     from avpenet_cli.storage import content_digest
 
     return content | {"digest": content_digest(content)}
 
 
-def _reseal_weights(content: Any) -> Any:
+def reseal_weights(content: Any) -> Any:
     from avpenet_cli.settings import digest_of
 
     fields = {name: value for name, value in content.items() if name != "digest"}
@@ -154,10 +154,10 @@ DOCUMENTS = case_target(
         Case("experiment", "settings", ("experiment*.toml",), _experiment, weight=0.5),
         Case("alert rules", "settings", ("alerts.toml",), _alerts),
         Case("maps", "settings", ("map-*.toml",), _maps),
-        Case("calibration", "documents", ("site.json",), _site, _reseal_content),
-        Case("pack", "documents", ("pack.json",), _pack, _reseal_content),
+        Case("calibration", "documents", ("site.json",), _site, reseal_content),
+        Case("pack", "documents", ("pack.json",), _pack, reseal_content),
         Case("baseline", "documents", ("expected.json",), _baseline),
-        Case("weights description", "documents", ("avpenet-phantom.json",), _weights, _reseal_weights, weight=0.5),
+        Case("weights description", "documents", ("avpenet-phantom.json",), _weights, reseal_weights, weight=0.5),
     ],
     limits=Limits(memory_mib=768.0),  # the first that needs it loads torch
     ci_trials=100,

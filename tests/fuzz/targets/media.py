@@ -40,7 +40,9 @@ _FORMATS: dict[str, tuple[str, ...]] = {
 }
 _SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".wav", ".mp3", ".ogg", ".ts", ".mpg")
 _BATCH = 12
-"""Files of one `avpenet score`."""
+"""Damaged files of one `avpenet score`."""
+_WHOLE = "pcm.wav"
+"""That is scored with them."""
 
 
 def _prepare(corpus: Path) -> None:
@@ -135,10 +137,8 @@ def _trial(rng: Rng, corpus: Path, keep: Path | None) -> Outcome:
 
 
 def _score(folder: Path, paths: Sequence[Path]) -> str:
-    """Score many damaged recordings, one whole one among them, in one command; every file is accounted for."""
+    """Score damaged recordings and, as the last, a whole one, in one command; every file is accounted for."""
     import pandas as pd
-
-    from avpenet_cli.tables import COLUMNS  # noqa: F401 - the table's module, loaded here as the program does
 
     out = folder / "scores.csv"
     arguments = ["score", *map(str, paths), "--out", str(out), "--weights", "untrained", "--device", "cpu", "--strict"]
@@ -159,13 +159,18 @@ def _score(folder: Path, paths: Sequence[Path]) -> str:
         raise Misbehaviour(f"recordings that are not in the table: {sorted(missing)}")
     if table["status"].isna().any():
         raise Misbehaviour("recordings without a status")
-    counts = table["status"].value_counts()
-    return ", ".join(f"{status}" for status in sorted(counts.index))
+    whole = table.loc[table["recording"] == paths[-1].name, "status"].item()
+    if whole != "unscorable":  # it has no video
+        raise Misbehaviour(f"the whole recording is {whole}")
+    return ", ".join(sorted(set(table["status"])))
 
 
 def _score_trial(rng: Rng, corpus: Path, keep: Path | None) -> Outcome:
     with working_folder() as folder:
         paths = [_damaged(rng, corpus, folder, number) for number in range(_BATCH)]
+        whole = folder / _WHOLE
+        shutil.copy(corpus / _WHOLE, whole)
+        paths.append(whole)
         if keep is not None:
             shutil.copytree(folder, keep, dirs_exist_ok=True)
         return run_trial(f"{_BATCH} files", lambda: _score(folder, paths), SCORE.limits)

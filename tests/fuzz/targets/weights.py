@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from tests.fuzz.case_target import case_target
 from tests.fuzz.cases import Case
-from tests.fuzz.targets.documents import _reseal_weights
+from tests.fuzz.targets.documents import reseal_weights
 from tests.fuzz.trials import Limits
 
 
@@ -36,10 +35,6 @@ NETWORK = "cry-analyzer"
 """A small one."""
 
 
-def _reseal(content: Any) -> Any:
-    return _reseal_weights(content)
-
-
 def _load(folder: Path) -> None:
     from avpenet_cli.weights.finding import entry_at
     from avpenet_cli.weights.loading import load_network, verify
@@ -54,7 +49,7 @@ def _load_certified(folder: Path) -> None:
     path = folder / "w.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     content["tensors_sha256"] = hashlib.sha256((folder / "w.safetensors").read_bytes()).hexdigest()
-    path.write_text(json.dumps(_reseal_weights(content)), encoding="utf-8")
+    path.write_text(json.dumps(reseal_weights(content)), encoding="utf-8")
     _load(folder)
 
 
@@ -69,7 +64,7 @@ WEIGHTS = case_target(
     "tensors, descriptions and checkpoints",
     _prepare,
     [
-        Case("pair", "pair", ("w.safetensors", "w.json"), _load, _reseal),
+        Case("pair", "pair", ("w.safetensors", "w.json"), _load, reseal_weights),
         Case("certified tensors", "pair", ("w.safetensors",), _load_certified, weight=3.0),
         Case("checkpoint", "checkpoint", ("c.pth",), _import, refused=True),
     ],
