@@ -132,12 +132,14 @@ def _weights(folder: Path) -> None:
 
 
 def reseal_content(content: Any) -> Any:
+    """Give a calibration, pack, report or the like the digest of what it now says."""
     from avpenet_cli.storage import content_digest
 
     return content | {"digest": content_digest(content)}
 
 
 def reseal_weights(content: Any) -> Any:
+    """Give a description of weights the digest of what it now says."""
     from avpenet_cli.settings import digest_of
 
     fields = {name: value for name, value in content.items() if name != "digest"}
