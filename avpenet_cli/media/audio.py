@@ -61,8 +61,8 @@ class WaveformStream:
         present: [(start_s, end_s), ...], the intervals in which the stream delivered audio.
         decode_error: one line when the decoder crashed, stalled or failed; empty on success.
         decoder_warning: the decoder's last message about damage; empty without damage.
-        read_trouble: why the file may hold something else than what was read, in any decode of it; empty where nothing
-            says so.
+        suspected_read_error: why the file may hold something else than what was read, in any decode of it; empty where
+            nothing says so.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class WaveformStream:
         self.present: list[tuple[float, float]] = []
         self.decode_error = ""
         self.decoder_warning = ""
-        self.read_trouble = ""
+        self.suspected_read_error = ""
 
     @property
     def end_s(self) -> float:
@@ -110,7 +110,7 @@ class WaveformStream:
         finally:
             child.close()
             self.decoder_warning = last_line(child.messages)
-            self.read_trouble = self.read_trouble or child.read_trouble
+            self.suspected_read_error = self.suspected_read_error or child.suspected_read_error
 
     def _until_stalled(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         """A stall ends the packets like any other end, so that the packets before it are kept."""
@@ -149,7 +149,7 @@ class WaveformStream:
             pass
         finally:
             child.close()
-            self.read_trouble = self.read_trouble or child.read_trouble
+            self.suspected_read_error = self.suspected_read_error or child.suspected_read_error
         return statistics.decide()
 
     def _start(self, command: Callable[[int, str], list[str]]) -> DecoderChild:

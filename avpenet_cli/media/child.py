@@ -211,7 +211,7 @@ class DecoderChild:
         return "\n".join(self._messages)
 
     @property
-    def read_trouble(self) -> str:
+    def suspected_read_error(self) -> str:
         """Why what an ended child delivered may not be what the file holds; empty where nothing says so.
 
         ffmpeg has the words of a failed disk for some damaged files, too: another read tells one from the other.

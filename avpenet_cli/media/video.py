@@ -74,7 +74,7 @@ class FrameStream:
         slots_end: one past the last slot in which the stream had a frame.
         decode_error: one line when the decoder crashed, stalled or failed; empty on success.
         decoder_warning: the decoder's last message about damage; empty without damage.
-        read_trouble: why the file may hold something else than what was read; empty where nothing says so.
+        suspected_read_error: why the file may hold something else than what was read; empty where nothing says so.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class FrameStream:
         self.slots_end = 0
         self.decode_error = ""
         self.decoder_warning = ""
-        self.read_trouble = ""
+        self.suspected_read_error = ""
         self.backend = choose_backend(facts, decoding)
 
     def _command(self, side: int, source: str) -> list[str]:
@@ -119,7 +119,7 @@ class FrameStream:
         finally:
             child.close()
             self.decoder_warning = last_line(child.messages)
-            self.read_trouble = child.read_trouble
+            self.suspected_read_error = child.suspected_read_error
 
     def _paired(self, child: DecoderChild) -> Iterator[tuple[int, bool, FrameImage]]:
         """Pair frames with their slots and with whether the video is frozen there.

@@ -90,10 +90,10 @@ class RecordingEvidence(Generic[T]):
         return (*self.facts.problems, *([missing] if missing_s > _TRUNCATED_S else []), *self.decode_errors)
 
     @property
-    def read_trouble(self) -> str:
+    def suspected_read_error(self) -> str:
         """Why the file may hold something else than what was read of it; empty where nothing says so."""
-        streams = (self.frames, self.audio)
-        return next((stream.read_trouble for stream in streams if stream is not None and stream.read_trouble), "")
+        errors = [stream.suspected_read_error for stream in (self.frames, self.audio) if stream is not None]
+        return next(filter(None, errors), "")
 
     def agrees_with(self, other: RecordingEvidence[T]) -> bool:
         """Whether two reads of a file gave the same, as far as its lengths and what its decoders said tell."""
@@ -225,9 +225,9 @@ class FrontEnd:
         settings = self._preprocessing.audio
         blocks = self._audio_blocks(evidence.path, again, self._callbacks.check_stop)
         yield from segments(blocks, audio.rate_hz, places, profile, settings, full_scale)
-        trouble = again.decode_error or again.read_trouble
-        if trouble and not (audio.decode_error or audio.read_trouble):
-            raise RecordingError("decoder", f"the second read of the audio failed: {trouble}", "try it again")
+        error = again.decode_error or again.suspected_read_error
+        if error and not (audio.decode_error or audio.suspected_read_error):
+            raise RecordingError("decoder", f"the second read of the audio failed: {error}", "try it again")
 
     def assess_segment(
         self, evidence: RecordingEvidence[T], window: Window, segment_audio: SegmentAudio | None

@@ -30,13 +30,13 @@ def read_reliably(path: Path, read: Callable[[], RecordingEvidence[T]]) -> Recor
         RecordingError: `unreadable`, where two reads differ or bytes cannot be read; as `read`.
     """
     evidence = read()
-    if not evidence.read_trouble:
+    if not evidence.suspected_read_error:
         return evidence
     again = read()
-    if not again.read_trouble:
+    if not again.suspected_read_error:
         return again
     if not again.agrees_with(evidence):
-        raise RecordingError("unreadable", f"two reads of it differ, since {again.read_trouble}", _REMEDY)
+        raise RecordingError("unreadable", f"two reads of it differ, since {again.suspected_read_error}", _REMEDY)
     _check_bytes(path)
     return again
 
