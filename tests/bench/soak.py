@@ -73,10 +73,11 @@ class Soak:
         state: for the recordings, the output and the measurements; absolute.
         copies: of each recording in a round.
         workers: processes.
+        resume: leave out `--overwrite`, so that rounds after the first find what is finished.
     """
 
-    def __init__(self, state: Path, copies: int, workers: int) -> None:
-        self._state, self._workers = state, workers
+    def __init__(self, state: Path, copies: int, workers: int, *, resume: bool = False) -> None:
+        self._state, self._workers, self._resume = state, workers, resume
         self._originals = make_originals(state)
         self._log = state / "log"
         self._started, self._clock, self._recordings = time.time(), time.monotonic(), 0
@@ -103,7 +104,8 @@ class Soak:
         weights = self._originals / "weights" / "faults.safetensors"
         out = self._state / "output"
         out.mkdir(exist_ok=True)
-        options = ["--weights", str(weights), "--device", "cpu", "--workers", str(self._workers), "--overwrite"]
+        options = ["--weights", str(weights), "--device", "cpu", "--workers", str(self._workers)]
+        options += [] if self._resume else ["--overwrite"]
         log = ["--quiet", "--log-file", str(self._log)]
         sys.argv = ["avpenet", "score", str(self._archive), "--out", str(out / "scores.csv"), *options, *log]
         # The recording that is no recording is in the log file, too.
@@ -198,10 +200,11 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--copies", type=int, default=20, help="of each of the recordings in a round")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--resume", action="store_true", help="without --overwrite: rounds find what is finished")
     options = parser.parse_args()
     state = options.state.absolute()
     state.mkdir(parents=True, exist_ok=True)
-    Soak(state, options.copies, options.workers).run(3600 * options.hours)
+    Soak(state, options.copies, options.workers, resume=options.resume).run(3600 * options.hours)
     lines = (state / "samples.jsonl").read_text(encoding="utf-8").splitlines()
     print(describe([Sample(**json.loads(line)) for line in lines]))
 
