@@ -97,7 +97,7 @@ def guarded(path: Path) -> Iterator[None]:
             raise storage_fault(path, OSError(errno.ENOSPC, str(error))) from None
         if "disk I/O" in str(error):  # SQLite does not say whether it was a quota
             remedy = "check the disk, your quota, and the limit on the size of files (ulimit -f)"
-            raise EnvironmentUnavailableError(f"{path} cannot be written: {error}", remedy) from None
+            raise EnvironmentUnavailableError(f"{path} cannot be read or written: {error}", remedy) from None
         if "locked" in str(error):
             raise OutputLockedError(
                 f"another program holds the journal {path} open", "close it, then try again"

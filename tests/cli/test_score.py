@@ -388,7 +388,7 @@ def test_two_tables_never_share_a_manifest(first: FirstRun, avpenet_here: Avpene
 @pytest.mark.parametrize(
     ("room_bytes", "message"),
     [
-        (2000, "{}/scores.csv.journal cannot be written: disk I/O error; check the disk, your quota, and the limit"),
+        (2000, "{}/scores.csv.journal cannot be read or written: disk I/O error; check the disk, your quota"),
         (50, "no space left to write {}/"),
     ],
 )
@@ -418,7 +418,7 @@ def test_full_disk_leaves_no_torn_journal(first: FirstRun, avpenet_here: Avpenet
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert full.code == 3
-    assert "cannot be written: disk I/O error" in full.last_line
+    assert "cannot be read or written: disk I/O error" in full.last_line
     assert avpenet_here(*command).code == 0
 
 

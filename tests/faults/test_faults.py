@@ -153,7 +153,7 @@ def test_what_a_journal_has_taken_survives_a_power_cut(tmp_path: Path, seed: int
 @pytest.mark.parametrize(
     ("number", "calls", "words"),
     [
-        (errno.EIO, SYNC, "cannot be written: disk I/O error; check the disk"),
+        (errno.EIO, SYNC, "cannot be read or written: disk I/O error; check the disk"),
         (errno.ENOSPC, WRITE, "no space left to write"),
     ],
 )
