@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +22,7 @@ from avpenet_cli.weights.description import UNTRAINED_SEED
 from tests.support.made_once import make_once
 from tests.support.portraits import CRY, MOAN, SAMPLE_RATE_HZ, Frame, Waveform, portrait_frames, utter, write_recording
 from tests.support.preloaded_program import PreloadedProgram, preloaded_program
+from tests.support.program_here import program_here
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -101,6 +99,23 @@ def _not_in_the_background() -> Iterator[None]:
     yield
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGHUP, hangup)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _umask()
+
+
+@pytest.fixture(autouse=True)
+def _umask_kept() -> Iterator[None]:
+    """A umask that a test or a fixture leaves behind changes the files of later tests."""
+    yield
+    left = os.umask(_UMASK)
+    assert left == _UMASK, f"umask {left:#o} was left, for {_UMASK:#o}"
 
 
 @pytest.fixture(scope="session")
@@ -292,26 +307,10 @@ class Answer:
 @pytest.fixture(scope="session")
 def avpenet_here() -> Callable[..., Answer]:
     """Run `avpenet ARGS...` within this process, which saves loading the libraries each time."""
-    from avpenet_cli.cli import main
 
     def run(*args: str | Path) -> Answer:
-        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-        argv, sys.argv = sys.argv, ["avpenet", *map(str, args)]
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        limit, mask = resource.getrlimit(resource.RLIMIT_CORE), os.umask(0o022)
-        os.umask(mask)
-        try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
-                main()
-        finally:
-            sys.argv = argv
-            resource.setrlimit(resource.RLIMIT_CORE, limit)
-            os.umask(mask)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        for stream in (out, err):
-            stream.seek(0)
-        assert isinstance(stop.value.code, int)
-        return Answer(stop.value.code, out.read(), err.read())
+        code, out, err = program_here(*args)
+        assert isinstance(code, int)
+        return Answer(code, out, err)
 
     return run

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,17 @@ class Run:
 
     def workers(self) -> list[int]:
         return [pid for pid in descendants(self.process.pid) if b"worker_process" in command_line(pid)]
+
+    def busy_worker(self, other_than: Collection[int] = ()) -> int:
+        """Id of a worker that was reading a recording when it was looked at."""
+        busy: list[int] = []
+
+        def found() -> bool:
+            busy[:] = [pid for pid in self.workers() if pid not in other_than and descendants(pid)]
+            return bool(busy)
+
+        until(found, 120.0)
+        return busy[0]
 
 
 def command_line(pid: int) -> bytes:
@@ -204,14 +215,7 @@ def test_recording_that_is_finished_first_is_stored_first(
 def test_recording_of_a_killed_worker_is_tried_again(begin: Callable[..., Run], single: Path, tmp_path: Path) -> None:
     run = begin()
     run.wait_for("scoring 4 recordings")
-    busy: list[int] = []
-
-    def found() -> bool:
-        busy[:] = [pid for pid in run.workers() if descendants(pid)]
-        return bool(busy)
-
-    until(found)
-    os.kill(busy[0], signal.SIGKILL)
+    os.kill(run.busy_worker(), signal.SIGKILL)
     said = run.end()
     assert run.process.returncode == 1
     assert said.count("the process that scored it was killed (signal 9); it is tried once more, alone") == 1
@@ -222,18 +226,9 @@ def test_recording_whose_worker_is_killed_twice_has_failed(begin: Callable[..., 
     run = begin()
     run.wait_for("scoring 4 recordings")
     first = set(run.workers())
-    until(lambda: any(descendants(pid) for pid in first))
-    for pid in first:
-        if descendants(pid):
-            os.kill(pid, signal.SIGKILL)
-            break
+    os.kill(run.busy_worker(), signal.SIGKILL)
     run.wait_for("tried once more, alone")
-
-    def fresh() -> list[int]:
-        return [pid for pid in run.workers() if pid not in first and descendants(pid)]
-
-    until(lambda: bool(fresh()), 120)
-    os.kill(fresh()[0], signal.SIGKILL)
+    os.kill(run.busy_worker(other_than=first), signal.SIGKILL)
     said = run.end()
     assert run.process.returncode == 1
     assert "failed: the process that scored it was killed (signal 9), twice; the machine's memory may be" in said

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 import resource
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from avpenet_cli.errors import AvpenetError, ExitCode
+from tests.support.program_here import program_here
 
 MOST_LINES = 12
 """Of a command on stderr: a few warnings and the error."""
@@ -235,25 +235,7 @@ def command(*arguments: str | Path, codes: Sequence[int] = tuple(ExitCode)) -> s
     Raises:
         Misbehaviour: another exit code, an internal error, a traceback, or many lines on stderr.
     """
-    from avpenet_cli.cli import main
-
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-    argv, sys.argv = sys.argv, ["avpenet", *map(str, arguments), "--debug"]
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    code: object = None
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        code = end.code
-    finally:
-        sys.argv = argv
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    for stream in (out, err):
-        stream.flush()
-        stream.seek(0)
-    said = err.read()
+    code, _, said = program_here(*arguments, "--debug")
     _SAID[:] = [said]
     if "internal error" in said:
         raise Misbehaviour(f"internal error at {_raised_at(said)}\n{arguments[0]}: {said[-6000:]}")
