@@ -195,7 +195,7 @@ def test_killed_run_leaves_no_process_and_resumes(
     assert len(run.workers()) == 2
     assert not any(NAME.encode() in command_line(pid) for pid in processes)
     run.process.kill()
-    until(lambda: not any(map(alive, processes)), 15)
+    until(lambda: not any(map(alive, processes)))
     assert avpenet_here(*command(archive, tmp_path / "scores.csv", 2)).code == 1
     assert outputs(tmp_path / "scores.csv") == outputs(single)
 
@@ -249,7 +249,7 @@ def test_interrupted_run_says_how_to_resume_and_leaves_no_process(
     assert "avpenet: interrupted after " in said
     assert said.endswith("run the same command again to resume\n")
     assert "Traceback" not in said
-    until(lambda: not any(map(alive, processes)), 5)
+    until(lambda: not any(map(alive, processes)))
 
 
 def test_weights_that_a_worker_refuses_end_the_run_before_anything_is_written(
