@@ -12,6 +12,7 @@ from avpenet_cli.cli.options import Bootstrap, Debug, HoldS, Quiet, RequiredRefe
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
+from avpenet_cli.runs.memory import loading_libraries
 
 if TYPE_CHECKING:
     from avpenet_cli.calibration.fit import RiskLimit
@@ -67,8 +68,9 @@ def calibrate(
     """Fit a calibration of scores to a site's own ratings, with intervals that hold for new patients."""
     risk = _risk(max_error, max_large_errors, large_error)
 
-    from avpenet_cli.calibration.run import CalibrateRequest, run_calibrate
-    from avpenet_cli.stats.bootstrap import Resampling
+    with loading_libraries():
+        from avpenet_cli.calibration.run import CalibrateRequest, run_calibrate
+        from avpenet_cli.stats.bootstrap import Resampling
 
     request = CalibrateRequest(
         scores=tuple(scores),

@@ -14,6 +14,7 @@ from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode
 from avpenet_cli.phrasing import counted
+from avpenet_cli.runs.memory import loading_libraries
 
 if TYPE_CHECKING:
     from avpenet_cli.dataset.splits import Split
@@ -44,8 +45,9 @@ def evaluate(
     """
     started = time.monotonic()
     with run_callbacks(quiet, ("recordings", "segments"), debug=debug) as callbacks:
-        from avpenet_cli.evaluation.conditions import parse_conditions
-        from avpenet_cli.evaluation.run import EvaluateRequest, evaluate_weights
+        with loading_libraries():
+            from avpenet_cli.evaluation.conditions import parse_conditions
+            from avpenet_cli.evaluation.run import EvaluateRequest, evaluate_weights
 
         request = EvaluateRequest(
             store,

@@ -13,6 +13,7 @@ from avpenet_cli.cli.options import Debug, Quiet
 from avpenet_cli.cli.reporter import Reporter, run_callbacks
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode
+from avpenet_cli.runs.memory import loading_libraries
 
 if TYPE_CHECKING:
     from avpenet_cli.experiment.run import ExperimentRequest
@@ -58,9 +59,10 @@ def experiment(
     """
     started = time.monotonic()
     with run_callbacks(quiet, ("trainings", "steps"), debug=debug) as callbacks:
-        from avpenet_cli.experiment.run import PAGE_FILE, ExperimentRequest, run_experiment, summary_text
-        from avpenet_cli.experiment.settings import read_experiment
-        from avpenet_cli.experiment.summary import summary_lines
+        with loading_libraries():
+            from avpenet_cli.experiment.run import PAGE_FILE, ExperimentRequest, run_experiment, summary_text
+            from avpenet_cli.experiment.settings import read_experiment
+            from avpenet_cli.experiment.summary import summary_lines
 
         request = ExperimentRequest(
             store=store,

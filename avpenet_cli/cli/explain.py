@@ -13,6 +13,7 @@ from avpenet_cli.cli.options import Debug, Quiet, WeightsName
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode, SettingsError
+from avpenet_cli.runs.memory import loading_libraries
 
 if TYPE_CHECKING:
     from avpenet_cli.explanation.explained import Explanation
@@ -56,11 +57,12 @@ def explain(
     """
     started = time.monotonic()
     with run_callbacks(quiet, ("steps", "parts"), debug=debug) as callbacks:
-        from avpenet_cli.explanation.outputs import PAGE_FILE
-        from avpenet_cli.explanation.run import ExplainRequest
-        from avpenet_cli.explanation.run import explain as explain_recording
-        from avpenet_cli.explanation.selection import Selection, parse_segments, parse_time
-        from avpenet_cli.weights import default_entry, find
+        with loading_libraries():
+            from avpenet_cli.explanation.outputs import PAGE_FILE
+            from avpenet_cli.explanation.run import ExplainRequest
+            from avpenet_cli.explanation.run import explain as explain_recording
+            from avpenet_cli.explanation.selection import Selection, parse_segments, parse_time
+            from avpenet_cli.weights import default_entry, find
 
         faces = _face_style(blur_eyes, landmarks_only, no_frames)
         request = ExplainRequest(

@@ -25,6 +25,7 @@ from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.cli.totals_summary import totals_summary
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import taken_time
+from avpenet_cli.runs.memory import loading_libraries
 
 
 def merge(
@@ -72,8 +73,9 @@ def merge(
         return _merge_store(out, ratings, subjects, command, started, prune=prune, quiet=quiet, debug=debug)
     _refuse_given({"ratings": ratings}, "is for stores")
     with run_callbacks(quiet, debug=debug) as reporter:
-        from avpenet_cli.scoring.merging import merge_scores
-        from avpenet_cli.scoring.request import MergeRequest
+        with loading_libraries():
+            from avpenet_cli.scoring.merging import merge_scores
+            from avpenet_cli.scoring.request import MergeRequest
 
         request = MergeRequest(
             out,

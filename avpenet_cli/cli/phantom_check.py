@@ -11,6 +11,7 @@ from avpenet_cli.cli.options import Debug, WeightsName
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode
+from avpenet_cli.runs.memory import loading_libraries
 
 
 def check(
@@ -37,8 +38,9 @@ def check(
     """
     # From here on, since loading libraries and weights takes seconds and cannot be interrupted cleanly.
     with run_callbacks(quiet, debug=debug) as callbacks:
-        from avpenet_cli.cli.protocol import print_protocol
-        from avpenet_cli.commissioning.run import CheckRequest, check_installation
+        with loading_libraries():
+            from avpenet_cli.cli.protocol import print_protocol
+            from avpenet_cli.commissioning.run import CheckRequest, check_installation
 
         result = check_installation(CheckRequest(weights, baseline, save, out, phantoms, device), callbacks)
     verdict, explanation = result.protocol.verdict, result.explanation

@@ -14,6 +14,7 @@ from avpenet_cli.cli.options import Debug, Quiet, Recursive
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural, taken_time
+from avpenet_cli.runs.memory import loading_libraries
 from avpenet_cli.shards.shard import Shard
 
 if TYPE_CHECKING:
@@ -78,10 +79,11 @@ def prepare(
     }
     started = time.monotonic()
     with run_callbacks(quiet, debug=debug) as callbacks:
-        from avpenet_cli.dataset.prepare import PrepareSettings
-        from avpenet_cli.dataset.run import PrepareRequest, prepare_dataset
-        from avpenet_cli.dataset.sharded import prepare_shard
-        from avpenet_cli.settings import read_settings
+        with loading_libraries():
+            from avpenet_cli.dataset.prepare import PrepareSettings
+            from avpenet_cli.dataset.run import PrepareRequest, prepare_dataset
+            from avpenet_cli.dataset.sharded import prepare_shard
+            from avpenet_cli.settings import read_settings
 
         part = None if shard is None else Shard.parse(shard)
         settings = read_settings(PrepareSettings, config, options)

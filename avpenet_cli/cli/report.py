@@ -24,6 +24,7 @@ from avpenet_cli.cli.plan import PlanOptions, plan_lines
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
+from avpenet_cli.runs.memory import loading_libraries
 
 if TYPE_CHECKING:
     from avpenet_cli.report.document import ReportDocument
@@ -136,9 +137,10 @@ def report(
     if fail_on_limit and limit is None:
         raise SettingsError("--fail-on-limit without --limit", "give the limit and its source")
 
-    from avpenet_cli.report.analysis import ReportSettings
-    from avpenet_cli.report.run import ReportRequest, run_report
-    from avpenet_cli.stats.bootstrap import Resampling
+    with loading_libraries():
+        from avpenet_cli.report.analysis import ReportSettings
+        from avpenet_cli.report.run import ReportRequest, run_report
+        from avpenet_cli.stats.bootstrap import Resampling
 
     request = ReportRequest(
         scores=tuple(scores),

@@ -29,6 +29,7 @@ from avpenet_cli.cli.totals_summary import totals_summary
 from avpenet_cli.errors import ExitCode, SettingsError
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Flag, Modalities, RecordingOutcome
+from avpenet_cli.runs.memory import loading_libraries
 from avpenet_cli.shards.shard import Shard
 
 if TYPE_CHECKING:
@@ -239,8 +240,9 @@ def _score(
     Args:
         open_lanes: of `submit --engine ray`; see `score_recordings`.
     """
-    from avpenet_cli.scoring.run import score_recordings
-    from avpenet_cli.scoring.sharded import report_unmerged_shards, score_shard
+    with loading_libraries():
+        from avpenet_cli.scoring.run import score_recordings
+        from avpenet_cli.scoring.sharded import report_unmerged_shards, score_shard
 
     notice = request.weights.description.notice
     if notice:

@@ -12,6 +12,7 @@ from avpenet_cli.cli.command_line import recorded_command
 from avpenet_cli.cli.options import Debug, Quiet
 from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.errors import ExitCode
+from avpenet_cli.runs.memory import loading_libraries
 
 if TYPE_CHECKING:
     from avpenet_cli.training.metrics import Metrics
@@ -51,9 +52,10 @@ def train(
     """
     started = time.monotonic()
     with run_callbacks(quiet, ("epochs", "batches"), debug=debug) as callbacks:
-        from avpenet_cli.settings import read_settings
-        from avpenet_cli.training.run import TrainRequest, train_weights
-        from avpenet_cli.training.settings import TrainSettings
+        with loading_libraries():
+            from avpenet_cli.settings import read_settings
+            from avpenet_cli.training.run import TrainRequest, train_weights
+            from avpenet_cli.training.settings import TrainSettings
 
         settings = read_settings(TrainSettings, config, {"device": device})
         command = recorded_command(context, private=False)

@@ -13,6 +13,7 @@ from avpenet_cli.cli.reporter import run_callbacks
 from avpenet_cli.cli.run_log import printable
 from avpenet_cli.keys import shown
 from avpenet_cli.phrasing import plural
+from avpenet_cli.runs.memory import loading_libraries
 
 if TYPE_CHECKING:
     from avpenet_cli.stats.estimate import Estimate
@@ -76,8 +77,9 @@ def trajectory(
     For research and for reviewing archives, not for watching a patient.
     """
     with run_callbacks(quiet, debug=debug) as callbacks:
-        from avpenet_cli.trajectory.reading import Selection
-        from avpenet_cli.trajectory.run import TrajectoryRequest, write_all
+        with loading_libraries():
+            from avpenet_cli.trajectory.reading import Selection
+            from avpenet_cli.trajectory.run import TrajectoryRequest, write_all
 
         request = TrajectoryRequest(
             inputs=tuple(inputs),

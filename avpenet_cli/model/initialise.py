@@ -66,6 +66,11 @@ def _tensor(name: str, shape: tuple[int, ...], dtype: torch.dtype, seed: int, ga
     if len(shape) == 1 and name.endswith("weight"):
         return torch.full(shape, gain)
     raw = np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(name.encode())])).random_raw(int(np.prod(shape)))
-    uniform = (raw >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-23) - np.float32(1.0)
     half_width = 0.02 * 3.0**0.5 if len(shape) == 1 else (6.0 / np.prod(shape[1:])) ** 0.5
-    return torch.from_numpy((uniform * np.float32(half_width)).reshape(shape))
+    # In place: new arrays of this size cost more than what is computed.
+    raw >>= np.uint64(40)
+    uniform = raw.astype(np.float32)
+    uniform *= np.float32(2.0**-23)
+    uniform -= np.float32(1.0)
+    uniform *= np.float32(half_width)
+    return torch.from_numpy(uniform.reshape(shape))

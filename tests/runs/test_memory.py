@@ -1,13 +1,15 @@
-"""Configuration of malloc, unless the environment configures it."""
+"""Configuration of malloc, unless the environment configures it; when the collector of unused objects runs."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
+import weakref
 
 import pytest
 
-from avpenet_cli.runs.memory import keep_freed_memory
+from avpenet_cli.runs.memory import keep_freed_memory, loading_libraries
 
 
 class Library:
@@ -47,3 +49,25 @@ def test_other_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     keep_freed_memory()
+
+
+class Ring:
+    """Refers to itself, so that only the collector ends it."""
+
+    def __init__(self) -> None:
+        self.ring = self
+
+
+def test_nothing_is_collected_while_libraries_are_loaded_and_everything_again_later() -> None:
+    with pytest.raises(ImportError), loading_libraries():
+        assert not gc.isenabled()
+        with loading_libraries():
+            pass
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled()
+    ring = weakref.ref(Ring())
+    with loading_libraries():
+        pass
+    gc.collect()
+    assert ring() is None, "what was unused before is kept for ever"

@@ -16,9 +16,10 @@ from tests.conftest import REPOSITORY
 # Loads the libraries once and forks for each command: a kill while they are loaded puts nothing at risk, and twenty
 # times four seconds would be spent on it.
 _STARTER = """
-import json, os, sys
-import avpenet_cli.runs.manifest, avpenet_cli.scoring.merging, avpenet_cli.scoring.scorer, librosa.filters
+import gc, json, os, sys
+import avpenet_cli.runs.manifest, avpenet_cli.scoring.merging, avpenet_cli.scoring.scorer
 from avpenet_cli.cli import main
+gc.freeze()
 for line in sys.stdin:
     pid = os.fork()
     if pid == 0:

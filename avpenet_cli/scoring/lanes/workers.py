@@ -36,8 +36,10 @@ _FEWER = "the machine's memory may be too small: use fewer --workers"
 # A fresh interpreter, because torch's threads do not survive a fork. It finds modules where this one does; the folders
 # are sent, because everyone on the machine can read a command line.
 _BOOTSTRAP = (
-    "import sys; from multiprocessing.connection import Connection; channel = Connection(int(sys.argv[1])); "
-    "sys.path[:] = channel.recv(); from avpenet_cli.scoring.lanes.worker_process import main; main(channel)"
+    "import sys; from multiprocessing.connection import Connection; channel = Connection(int(sys.argv[1]))\n"
+    "sys.path[:] = channel.recv(); from avpenet_cli.runs.memory import loading_libraries\n"
+    "with loading_libraries(): from avpenet_cli.scoring.lanes.worker_process import main\n"
+    "main(channel)"
 )
 
 
