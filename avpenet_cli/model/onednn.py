@@ -22,6 +22,10 @@ from avpenet_cli.settings import Precision
 Size = tuple[int, int, int, int]
 """(N, C, H, W)."""
 
+_OTHER_SIZES = 2
+"""Sizes of images, beside that which is expected, for which weights are kept in order, 0.1 GB each for an encoder: that
+of a segment, and that of a shorter one at a recording's end."""
+
 
 def is_available(device: torch.device, precision: Precision = "float32") -> bool:
     """Whether the operations exist in this torch and for this device: x86 CPUs, bfloat16 only with AVX-512."""
@@ -59,10 +63,11 @@ class FusedConvolution(nn.Module):
     Args:
         convolution: with bias, on the CPU, float32 or bfloat16.
         relu: apply ReLU in `forward`.
-        input_size: (N, C, H, W) for which the order of the weights is chosen; other sizes are slower.
+        input_size: (N, C, H, W) of most of its inputs.
 
     Attributes:
-        weight: in an order that only oneDNN reads; neither a parameter nor a buffer.
+        weight: in the order that oneDNN chooses for `input_size`, and only it reads; neither a parameter nor a buffer.
+        other_weights: the same in the order for images of other sizes, (H, W), that it was last given.
         output_size: (N, C, H, W) for `input_size`.
     """
 
@@ -71,10 +76,9 @@ class FusedConvolution(nn.Module):
         stride, padding, dilation, groups = geometry(convolution)
         self._geometry = (padding, stride, dilation, groups)
         self._activation = "relu" if relu else "none"
-        plain = convolution.weight.detach().contiguous()
-        self.weight: Tensor = torch.ops.aten.mkldnn_reorder_conv2d_weight(
-            plain.to_mkldnn(), *self._geometry, list(input_size)
-        )
+        self._input_size = input_size
+        self.weight = self._in_order_for(convolution.weight.detach().contiguous(), input_size)
+        self.other_weights: dict[tuple[int, int], Tensor] = {}
         assert convolution.bias is not None
         self._bias = convolution.bias.detach()
         self.output_size = output_size(convolution, input_size)
@@ -82,16 +86,39 @@ class FusedConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W'), both channels last."""
         out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight, self._bias, *self._geometry, self._activation, [], ""
+            x, self._weight_for(x), self._bias, *self._geometry, self._activation, [], ""
         )
         return out
 
     def add_relu(self, x: Tensor, other: Tensor) -> Tensor:
         """ReLU of the convolution of `x` plus `other`, which is overwritten with the result."""
         out: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
-            other, x, self.weight, self._bias, *self._geometry, "add", 1.0, "relu", [], ""
+            other, x, self._weight_for(x), self._bias, *self._geometry, "add", 1.0, "relu", [], ""
         )
         return out
+
+    def _weight_for(self, x: Tensor) -> Tensor:
+        """The weights in the order for images of this size, which gives the same bits as any other.
+
+        In the order for another size oneDNN may put them in order anew for each batch, which takes many times as long
+        as the convolution.
+        """
+        height, width = x.shape[2:]
+        if (height, width) == self._input_size[2:]:
+            return self.weight
+        weight = self.other_weights.get((height, width))
+        if weight is None:
+            weight = self._in_order_for(self.weight.to_dense(), (*self._input_size[:2], height, width))
+            # Replaced as a whole, for other threads may be reading it.
+            kept = list(self.other_weights.items())[1 - _OTHER_SIZES :]
+            self.other_weights = {**dict(kept), (height, width): weight}
+        return weight
+
+    def _in_order_for(self, plain: Tensor, input_size: Size) -> Tensor:
+        order: Tensor = torch.ops.aten.mkldnn_reorder_conv2d_weight(
+            plain.to_mkldnn(), *self._geometry, list(input_size)
+        )
+        return order
 
 
 class FusedBlock(nn.Module):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from avpenet_cli.model import onednn
 from avpenet_cli.model.architecture import Architecture
 from avpenet_cli.model.avpenet import AVPENet
 from avpenet_cli.model.encoders import ieee_convolutions
@@ -60,6 +61,29 @@ def test_bfloat16_encoders_give_a_float32_score_near_the_float32_one(
         score = reduced.score(reduced.encode_audio(inputs[0]), reduced.encode_faces(inputs[1]).unsqueeze(0))
         assert score.dtype == torch.float32
         assert abs(float(score) - float(plain.score(*tokens))) < 0.1
+
+
+def test_images_of_other_sizes_are_encoded_by_weights_in_the_order_for_their_size(plain: AVPENet) -> None:
+    """In the order for another size, weights would be put in order anew for each batch, which takes far longer."""
+    if not onednn.is_available(torch.device("cpu")):
+        pytest.skip("this CPU has no fused convolutions")
+    generator = torch.Generator().manual_seed(5)
+    network = optimise_for_inference(plain, "cpu", "float32")
+    first = network.audio_encoder.conv1
+    assert isinstance(first, onednn.FusedConvolution)
+    kept = []
+    with torch.inference_mode():
+        for frames in (200, 300, 190, 200, 100, 100):
+            audio = torch.rand((1, 1, 128, frames), generator=generator)
+            tokens = network.encode_audio(audio)
+            torch.testing.assert_close(tokens, plain.encode_audio(audio), rtol=1e-3, atol=1e-3)
+            kept.append([width for _, width in first.other_weights])
+        # Only the last sizes, for every one takes as much memory as the encoder.
+        assert kept == [[200], [200], [200, 190], [200, 190], [190, 100], [190, 100]]
+        faces = torch.randn((3, 3, 64, 64), generator=generator)
+        expected = plain.encode_faces(faces)
+        torch.testing.assert_close(network.encode_faces(faces), expected, rtol=1e-3, atol=1e-3)
+        assert torch.equal(network.encode_faces(faces[:1]), network.encode_faces(faces)[:1])
 
 
 def test_micro_batch_does_not_change_embeddings(fast: AVPENet, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
