@@ -8,12 +8,16 @@ import os
 import subprocess
 from pathlib import Path
 
-NOTHING, FAIL, SIGNAL, CLOCK = range(4)
+NOTHING, FAIL, SIGNAL, CLOCK, SWAP = range(5)
 """Actions."""
 WRITE, SYNC, NAME, CREATE, READ, OPEN, LOOK = (1 << bit for bit in range(7))
 """Kinds of calls: the first four on files of the output's folder, the others on those of the inputs'."""
 WRITES = WRITE | SYNC | NAME | CREATE
 READS = READ | OPEN | LOOK
+WORKER = -1
+"""The victim that is the worker process which makes the call; only calls of workers and their decoders are counted."""
+WORKER_VARIABLE = "AVPENET_FAULTS_WORKER"
+"""Environment variable of a worker process and its decoders: its process."""
 
 
 class Control(ctypes.Structure):
@@ -23,26 +27,28 @@ class Control(ctypes.Structure):
         armed: whether calls are counted at all.
         action: what happens.
         error: `errno` of the calls that fail.
-        signal: number of the signal that is sent.
+        signal: number of the signal that is sent at SIGNAL or SWAP; 0 for none.
         half: the calls that fail to write everything write half of it.
         recording: write down to the file `log` what is written, synced and renamed.
-        victim: process that gets the signal; 0 for the one that makes the call.
+        victim: process that gets the signal; 0 for the one that makes the call, or `WORKER`.
         fired: whether the fault happened.
         calls: the kinds that are counted, as a sum.
+        strangers: whether a worker process, or a decoder of one, wrote to the output's folder.
         at: number of the call at which it happens, from 1; 0 for never.
         span: number of calls that fail from there; -1 for all.
         clock_ns, boot_ns: by how much the wall clock and the clock since boot jump, ns.
         count: calls so far of the kinds that are counted.
         by_kind: calls so far of each kind.
         output, input, log: folders and file, absolute.
+        place, other: folders, absolute: at SWAP `place` is renamed away, and `other`, if any, takes its place.
     """
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("armed", "action", "error", "signal", "half", "recording", "victim")),
-        *((name, ctypes.c_int32) for name in ("fired", "calls", "unused")),
+        *((name, ctypes.c_int32) for name in ("fired", "calls", "strangers")),
         *((name, ctypes.c_int64) for name in ("at", "span", "clock_ns", "boot_ns", "count")),
         ("by_kind", ctypes.c_int64 * 7),
-        *((name, ctypes.c_char * 256) for name in ("output", "input", "log")),
+        *((name, ctypes.c_char * 256) for name in ("output", "input", "log", "place", "other")),
     )
 
 

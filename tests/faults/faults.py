@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults.control import CLOCK, CREATE, FAIL, NAME, READ, READS, SIGNAL, SYNC, WRITE, WRITES, Control
+from avpenet_cli.errors import ExitCode
+from tests.faults.control import (
+    CLOCK,
+    CREATE,
+    FAIL,
+    NAME,
+    READ,
+    READS,
+    SIGNAL,
+    SWAP,
+    SYNC,
+    WORKER,
+    WRITE,
+    WRITES,
+    Control,
+)
 from tests.faults.scenarios import Place, Undisturbed
 
 _DAY_NS = 86_400 * 10**9
@@ -30,10 +47,13 @@ class Fault:
         alters_results: recordings may fail by it, so that tables other than the final one may be seen.
         control: values for the shared structure.
         power_fails: what was not synced is lost afterwards.
-        own_victim: the signal is for the process that makes the call.
+        victim: process that gets the signal, as of `Control`; None for the run's own.
         more_memory: bytes of address space that the run may take; None for no limit.
         signal_after: seconds until a signal, and its number.
-        weights: what happens to the file of weights, as it lies on the disk; None for nothing.
+        weights: what happens to the file of weights; None for nothing.
+        in_mid_run: the weights are altered at the call that `control` says, when they are loaded; else before the run.
+        must_finish: if it happened, the run ends as one that nothing disturbs.
+        must_end: if it happened, the exit code of the run; None for any that is expected.
     """
 
     kind: str
@@ -42,17 +62,33 @@ class Fault:
     alters_results: bool = False
     control: dict[str, int] = field(default_factory=dict)
     power_fails: bool = False
-    own_victim: bool = False
+    victim: int | None = None
     more_memory: int | None = None
     signal_after: tuple[float, int] | None = None
     weights: Callable[[Path], None] | None = None
+    in_mid_run: bool = False
+    must_finish: bool = False
+    must_end: int | None = None
 
     def set_up(self, control: Control, place: Place) -> None:
         """Arm the shared structure, and alter what is altered before the run."""
         for name, value in self.control.items():
             setattr(control, name, value)
-        if self.weights is not None:
+        if self.weights is None:
+            return
+        if not self.in_mid_run:
             self.weights(place.weights)
+            return
+        if self.weights is not _exchange:
+            shutil.rmtree(place.other_weights)
+            shutil.copytree(place.weights.parent, place.other_weights)
+            self.weights(place.other_weights / place.weights.name)
+        control.place, control.other = os.fsencode(place.weights.parent), os.fsencode(place.other_weights)
+
+    @property
+    def there_from_start(self) -> bool:
+        """Whether it happens before the run."""
+        return self.more_memory is not None or (self.weights is not None and not self.in_mid_run)
 
     @property
     def expected(self) -> frozenset[int]:
@@ -116,7 +152,7 @@ def _decoder(rng: random.Random, run: Undisturbed) -> Fault:
         frozenset({130, -number}),
         alters_results=True,
         control=values,
-        own_victim=True,
+        victim=0,
     )
 
 
@@ -137,7 +173,7 @@ def _memory(rng: random.Random, _run: Undisturbed) -> Fault:
     return Fault("memory", f"{more >> 20} MiB more", codes, alters_results=True, more_memory=more)
 
 
-def _weights(rng: random.Random, _run: Undisturbed) -> Fault:
+def _weights(rng: random.Random, run: Undisturbed) -> Fault:
     place = rng.random()
 
     def flip(path: Path) -> None:
@@ -154,8 +190,40 @@ def _weights(rng: random.Random, _run: Undisturbed) -> Fault:
     def empty(path: Path) -> None:
         path.write_bytes(b"")
 
-    how = rng.choice((flip, cut, take_away, empty))
-    return Fault("weights", f"{how.__name__} {place:.4f}", weights=how)
+    how: Callable[[Path], None] = rng.choice((flip, cut, take_away, empty))
+    if rng.random() < 0.4:
+        return Fault("weights", f"{how.__name__} {place:.4f}", weights=how)
+    how = rng.choice((how, how, _make_unreadable, _exchange))
+    values = {"action": SWAP, "calls": READ, "at": _call(rng, run, READ)}
+    detail = f"{how.__name__.strip('_')} {place:.4f} at read {values['at']}"
+    # A worker that still loads them refuses them.
+    single = run.workers == 1
+    return Fault("weights", detail, control=values, weights=how, in_mid_run=True, must_finish=single)
+
+
+def _make_unreadable(path: Path) -> None:
+    """For whoever runs the trials, the administrator too."""
+    path.unlink()
+    path.mkdir()
+
+
+def _exchange(_path: Path) -> None:
+    """For those of `Place.other_weights`, which are whole and of the same name."""
+
+
+def _worker(rng: random.Random, run: Undisturbed) -> Fault:
+    """A worker is killed; the weights that its successor finds may be others."""
+    values = {"action": SIGNAL, "signal": signal.SIGKILL, "calls": READ, "at": _call(rng, run, READ)}
+    detail = f"a worker is killed at its read {values['at']}"
+    if rng.random() < 0.5:
+        return Fault("worker", detail, control=values, victim=WORKER)
+    weights = _weights(rng, run)
+    how = weights.weights if weights.in_mid_run else _exchange
+    detail = f"{detail}, then weights: {weights.detail if weights.in_mid_run else 'exchange'}"
+    values["action"] = SWAP
+    return Fault(
+        "worker", detail, control=values, victim=WORKER, weights=how, in_mid_run=True, must_end=ExitCode.ENVIRONMENT
+    )
 
 
 KINDS: tuple[tuple[Callable[[random.Random, Undisturbed], Fault], int], ...] = (
@@ -168,8 +236,9 @@ KINDS: tuple[tuple[Callable[[random.Random, Undisturbed], Fault], int], ...] = (
     (_power, 18),
     (_memory, 3),
     (_weights, 3),
+    (_worker, 0),
 )
-"""Kinds, and how many of a hundred trials have them."""
+"""Kinds, and how many of a hundred trials have them; a worker that is killed needs workers."""
 
 
 def draw(rng: random.Random, run: Undisturbed, kind: str = "") -> Fault:

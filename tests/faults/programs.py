@@ -51,7 +51,6 @@ class Programs:
 
     def __init__(self, process: subprocess.Popen[bytes], control: Control, folder: Path) -> None:
         self._process, self.control, self._folder = process, control, folder
-        self._has_modules = False
 
     def run(
         self,
@@ -59,7 +58,7 @@ class Programs:
         temporary: Path,
         *,
         more_memory: int | None = None,
-        own_victim: bool = False,
+        victim: int | None = None,
         signal_after: tuple[float, int] | None = None,
     ) -> Ended:
         """Run a command to its end; what `control` says happens to it.
@@ -67,7 +66,7 @@ class Programs:
         Args:
             temporary: its folder for temporary files.
             more_memory: bytes of address space beyond those of the libraries; None for no limit.
-            own_victim: a signal of `control` is for the process that makes the call, such as a decoder.
+            victim: process that gets a signal of `control`; None for the command's own.
             signal_after: seconds, and the number of a signal that the command then gets.
         """
         log = self._folder / "log"
@@ -77,11 +76,8 @@ class Programs:
             "temporary": str(temporary),
             "log": str(log),
             "more_memory": more_memory,
-            "own_victim": own_victim,
+            "victim": victim,
         }
-        if not self._has_modules:
-            order["modules"] = str(self._folder / "modules")
-            self._has_modules = True
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         pid = int(self._line())

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avpenet_cli.model.initialise import seeded_state
 from avpenet_cli.model.systems.settings import EarlyFusionSettings
+from avpenet_cli.weights.loading import empty_network
 from avpenet_cli.weights.writing import save
 from tests.conftest import ClipMaker
 from tests.faults.control import Control
 from tests.faults.programs import Programs
-from tests.support.networks import seeded_pain_network
 from tests.support.weight_descriptions import make_description
 
 NAME = "faults"
@@ -33,12 +34,14 @@ class Scenario:
         suffix: of the table.
         options: further ones.
         after_another: the output holds the first recordings already when the run begins.
+        workers: processes that score.
     """
 
     name: str
     suffix: str = ".csv"
     options: tuple[str, ...] = ()
     after_another: bool = False
+    workers: int = 1
 
 
 SCENARIOS = (
@@ -47,6 +50,11 @@ SCENARIOS = (
     Scenario("Parquet and subjects", ".parquet", ("--subjects", "SUBJECTS", "--no-digests")),
     Scenario("JSON lines", ".jsonl", ("--stride", "1.5")),
     Scenario("pseudonyms", ".csv", ("--pseudonymise", "KEY")),
+)
+_EMBEDDINGS = ("--embeddings", "EMBEDDINGS")
+WITH_EMBEDDINGS = (
+    Scenario("embeddings", options=_EMBEDDINGS),
+    Scenario("two workers", options=_EMBEDDINGS, workers=2),
 )
 
 
@@ -76,6 +84,11 @@ class Place:
         return self.root / "weights" / f"{NAME}.safetensors"
 
     @property
+    def other_weights(self) -> Path:
+        """A folder that takes the place of the weights' while a run goes on."""
+        return self.root / "other weights"
+
+    @property
     def temporary(self) -> Path:
         """For temporary files."""
         return self.root / "temporary"
@@ -87,8 +100,13 @@ class Place:
             part: only the first recordings.
         """
         paths = [str(self.recordings / name) for name in FIRST] if part else [str(self.recordings)]
-        named = {"SUBJECTS": self.root / "subjects.csv", "KEY": self.root / "key"}
+        named = {
+            "SUBJECTS": self.root / "subjects.csv",
+            "KEY": self.root / "key",
+            "EMBEDDINGS": self.output / "embeddings.parquet",
+        }
         options = [str(named.get(option, option)) for option in scenario.options]
+        options += ["--workers", str(scenario.workers)] if scenario.workers > 1 else []
         out = self.output / f"scores{scenario.suffix}"
         return ["score", *paths, "--weights", str(self.weights), "--device", "cpu", "--out", str(out), *options]
 
@@ -110,7 +128,7 @@ def make_originals(folder: Path) -> Path:
     made = folder / "unfinished"
     shutil.rmtree(made, ignore_errors=True)
     place = Place(made)
-    for path in (place.recordings, place.weights.parent, made / "clips"):
+    for path in (place.recordings, place.weights.parent, place.other_weights, made / "clips"):
         path.mkdir(parents=True)
     clips = ClipMaker(made / "clips")
     shutil.copy(clips.brief("cry", 1.6), place.recordings / "0.mp4")
@@ -118,9 +136,9 @@ def make_originals(folder: Path) -> Path:
     shutil.copy(wave, place.recordings / "1.wav")
     (place.recordings / "broken.mp4").write_bytes(b"no recording at all")
     shutil.rmtree(made / "clips")
-    network = seeded_pain_network("early-fusion", EarlyFusionSettings())
     description = make_description(NAME, network="early-fusion", architecture=EarlyFusionSettings())
-    save(network.state_dict(), description, place.weights)
+    for path, seed in ((place.weights, 7), (place.other_weights / place.weights.name, 8)):
+        save(seeded_state(empty_network(description), seed), description, path)
     rows = [f"{name},s{number}" for number, name in enumerate(RECORDINGS)]
     (made / "subjects.csv").write_text("\n".join(["recording,subject", *rows]) + "\n")
     (made / "key").write_text("0123456789abcdef" * 4 + "\n")
@@ -159,6 +177,7 @@ class Undisturbed:
         before: bytes of the tables by name before the run.
         start: an output to begin with; None for none.
         seconds: that the run took.
+        workers: processes that score.
     """
 
     files: dict[str, object]
@@ -168,6 +187,12 @@ class Undisturbed:
     before: dict[str, bytes]
     start: Path | None
     seconds: float
+    workers: int = 1
+
+    @property
+    def table_bytes(self) -> dict[str, object]:
+        """Bytes of the tables by name."""
+        return {name: content for name, content in self.files.items() if isinstance(content, bytes)}
 
 
 def run_undisturbed(scenario: Scenario, originals: Path, root: Path, programs: Programs) -> Undisturbed:
@@ -185,9 +210,11 @@ def run_undisturbed(scenario: Scenario, originals: Path, root: Path, programs: P
     started = time.monotonic()
     ended = programs.run(place.command(scenario), place.temporary)
     assert ended.status == 1, f"{scenario.name}: {ended}"
+    assert ended.log.count("failed: not a recording") == ended.log.count(" failed: ") == 1, ended.log
     names = frozenset(path.name for path in place.output.iterdir())
     calls = tuple(programs.control.by_kind)
-    return Undisturbed(results(place.output), names, ended.status, calls, before, start, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Undisturbed(results(place.output), names, ended.status, calls, before, start, seconds, scenario.workers)
 
 
 def arm(control: Control, place: Place) -> None:

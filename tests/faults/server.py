@@ -6,28 +6,45 @@ Started by `programs.py`, with the library of faults.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import functools
-import importlib
+import gc
+import importlib.metadata
 import json
 import os
+import platform
 import resource
 import signal
+import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import librosa.filters  # noqa: F401
+import safetensors.torch  # noqa: F401
 import typer.main
+from pydantic import TypeAdapter
 
+import avpenet_cli.model.systems.early_fusion
 import avpenet_cli.runs.manifest
 import avpenet_cli.scoring.merging
 import avpenet_cli.scoring.run
 import avpenet_cli.scoring.scorer  # noqa: F401
+from avpenet_cli import settings
 from avpenet_cli.cli import app, main
+from avpenet_cli.media import header
+from avpenet_cli.media.tools import ffmpeg_version
+from avpenet_cli.runs.versions import software_versions
+from avpenet_cli.scoring.lanes import workers
+from avpenet_cli.settings import RunSettings
+from avpenet_cli.weights import WeightsDescription
 from tests.faults.control import map_control
+from tests.faults.forked_worker import ForkedWorker
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE_S = 10.0
@@ -38,33 +55,54 @@ def serve() -> None:
     control = map_control(Path(os.environ["AVPENET_FAULTS"]))
     # Decoders that outlive their run become children of this process, which sees them end.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    # Half of what a command takes that scores a second is the making of all commands' options.
-    typer.main.get_command = functools.cache(typer.main.get_command)
-    typer.main.get_command(app)
+    _compute_what_commands_share()
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            control.victim = 0 if order["own_victim"] else os.getpid()
+            control.victim = os.getpid() if order["victim"] is None else order["victim"]
             _run(order)
             control.armed = 1
-            _main(order.get("modules"))
+            _main()
         print(pid, flush=True)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         control.armed = 0
         print(json.dumps({"status": status, "left": _left_processes()}), flush=True)
-        if "modules" in order:  # those that the first command imported are there for all that follow
-            for name in json.loads(Path(order["modules"]).read_text()):
-                with contextlib.suppress(ImportError):
-                    importlib.import_module(name)
 
 
-def _main(modules: str | None) -> None:
+def _compute_what_commands_share() -> None:
+    """What takes most of the time of a command that scores a second, and is the same in all of them."""
+    typer.main.get_command = functools.cache(typer.main.get_command)
+    score = typer.main.get_command(app).commands["score"]  # type: ignore[attr-defined]
+    for parameter in score.params:
+        parameter.get_runtime_param()
+    adapter = functools.cache(TypeAdapter)
+    vars(settings)["TypeAdapter"] = adapter
+    for kind in (RunSettings, WeightsDescription):
+        adapter(kind)
+    importlib.metadata.version = functools.cache(importlib.metadata.version)
+    software_versions()
+    header._decodable_codecs()
+    ffmpeg_version()
+    platform.processor()
+    # Of that module only: decoders are started as ever.
+    stand_in = SimpleNamespace(DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired, Popen=ForkedWorker)
+    vars(workers)["subprocess"] = stand_in
+    gc.collect()
+    gc.freeze()  # so that collecting garbage does not copy all that was loaded
+
+
+def _main() -> None:
+    """The program, and of the interpreter's end what it can notice: the rest takes longer than the program."""
     try:
         main()
-    finally:
-        if modules is not None:
-            Path(modules).write_text(json.dumps([name for name in sys.modules if name != "__main__"]))
+    except SystemExit as end:
+        assert isinstance(end.code, int)
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code)
 
 
 def _run(order: dict[str, Any]) -> None:

@@ -22,16 +22,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { NOTHING, FAIL, SIGNAL, CLOCK };
+enum { NOTHING, FAIL, SIGNAL, CLOCK, SWAP };
 enum { WRITE = 1, SYNC = 2, NAME = 4, CREATE = 8, READ = 16, OPEN = 32, LOOK = 64 };
 
 struct control {
   int32_t armed, action, error, signal, half, recording, victim, fired;
-  int32_t calls, unused;
+  int32_t calls, strangers;
   int64_t at, span, clock_ns, boot_ns;
   int64_t count;
   int64_t by_kind[7];
-  char output[256], input[256], log[256];
+  char output[256], input[256], log[256], place[256], other[256];
 };
 
 static struct control *control;
@@ -69,11 +69,27 @@ static void path_of(int descriptor, const char *name, char *path) {
   if (name && name[0] && length > 0) snprintf(path + length, 512 - length, "/%s", name);
 }
 
+/* The worker process that makes this call, itself or in a decoder of its own; 0 for the run's own process. */
+static int worker(void) {
+  const char *pid = getenv("AVPENET_FAULTS_WORKER");
+  return pid ? atoi(pid) : 0;
+}
+
+/* A folder disappears, and another one may take its place. */
+static void swap(void) {
+  char away[300];
+  snprintf(away, sizeof away, "%s.away", control->place);
+  syscall(SYS_renameat, AT_FDCWD, control->place, AT_FDCWD, away);
+  if (control->other[0]) syscall(SYS_renameat, AT_FDCWD, control->other, AT_FDCWD, control->place);
+}
+
 /* Whether this call is to fail: with errno set. It may not return at all. */
 static int fault(int kind, const char *path) {
   if (!control || !control->armed || !path[0]) return 0;
   int reads = kind & (READ | OPEN | LOOK);
   if (!below(path, reads ? control->input : control->output)) return 0;
+  if (!reads && worker()) control->strangers = 1;
+  if (control->victim < 0 && !worker()) return 0;
   __atomic_add_fetch(&control->by_kind[__builtin_ctz(kind)], 1, __ATOMIC_SEQ_CST);
   if (!(control->calls & kind)) return 0;
   int64_t number = __atomic_add_fetch(&control->count, 1, __ATOMIC_SEQ_CST);
@@ -86,8 +102,11 @@ static int fault(int kind, const char *path) {
   }
   if (number == control->at) {
     control->fired = 1;
-    if (control->action == SIGNAL) /* without a victim, whoever made the call */
-      syscall(SYS_kill, control->victim ? control->victim : syscall(SYS_getpid), control->signal);
+    if (control->action == SWAP) swap();
+    if (control->signal) { /* without a victim, whoever made the call */
+      int victim = control->victim < 0 ? worker() : control->victim;
+      syscall(SYS_kill, victim ? victim : syscall(SYS_getpid), control->signal);
+    }
   }
   return 0;
 }

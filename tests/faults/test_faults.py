@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from avpenet_cli.errors import ExitCode
 from avpenet_cli.runs.database import connect_to_read
 from tests.conftest import REPOSITORY
 from tests.faults.control import FAIL, SYNC, WRITE, build_shim, map_control
-from tests.faults.faults import Fault
+from tests.faults.faults import KINDS, Fault
 from tests.faults.power_loss import Disk
 from tests.faults.programs import open_programs
-from tests.faults.scenarios import SCENARIOS, Place, Undisturbed
+from tests.faults.scenarios import WITH_EMBEDDINGS, Place, Undisturbed
 from tests.faults.trial import Trials, visible_problems
 
 SEED = 18
@@ -32,16 +33,32 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
         yield Trials(state, programs)
 
 
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library of faults."""
+    return build_shim(tmp_path_factory.mktemp("shim"))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["disk", "read", "signal", "decoder", "power", "memory", "weights"])
+@pytest.mark.parametrize("kind", [make.__name__.strip("_") for make, share in KINDS if share])
 def test_run_after_a_fault_ends_as_if_there_had_been_none(trials: Trials, kind: str) -> None:
-    outcome = trials.run(SEED, 0, kind=kind, scenarios=SCENARIOS[:1])
+    outcome = trials.run(SEED, 0, kind=kind, scenarios=WITH_EMBEDDINGS[:1])
     assert outcome.problems == []
     assert outcome.fired
 
 
+@pytest.mark.slow
+def test_worker_in_place_of_a_killed_one_refuses_other_weights_than_the_run_s(trials: Trials) -> None:
+    outcome = trials.run(SEED, 5, kind="worker", scenarios=WITH_EMBEDDINGS[1:])
+    assert "exchange" in outcome.fault
+    assert outcome.problems == []
+    assert outcome.fired
+    assert outcome.codes == [ExitCode.ENVIRONMENT, ExitCode.SOME_FAILED]
+
+
 _COMMIT = """
 from avpenet_cli.errors import AvpenetError
+from avpenet_cli.errors import ExitCode
 from avpenet_cli.runs.database import guarded, open_database, transaction
 journal = output / "journal"
 try:
@@ -72,10 +89,11 @@ os._exit(0)
 """
 
 
-def run_recorded(folder: Path, code: str, **fault: int) -> tuple[Disk, bytes, str]:
+def run_recorded(shim: Path, folder: Path, code: str, **fault: int) -> tuple[Disk, bytes, str]:
     """Run code that writes to the folder `output` below `folder`, and end without closing anything.
 
     Args:
+        shim: the library of faults.
         fault: fields of `Control`.
 
     Returns:
@@ -88,17 +106,17 @@ def run_recorded(folder: Path, code: str, **fault: int) -> tuple[Disk, bytes, st
     for name, value in fault.items():
         setattr(control, name, value)
     disk = Disk(output)
-    environment = {**os.environ, "LD_PRELOAD": str(build_shim(folder)), "AVPENET_FAULTS": str(shared)}
+    environment = {**os.environ, "LD_PRELOAD": str(shim), "AVPENET_FAULTS": str(shared)}
     command = [sys.executable, "-c", _RUN, str(shared), str(output), code]
     said = subprocess.run(command, check=True, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
     return disk, (folder / "log").read_bytes() if (folder / "log").exists() else b"", said.stdout
 
 
-def test_table_that_replaces_another_is_one_of_them_after_a_power_cut_at_any_moment(tmp_path: Path) -> None:
+def test_table_that_replaces_another_is_one_of_them_after_a_power_cut_at_any_moment(shim: Path, tmp_path: Path) -> None:
     table = tmp_path / "output" / "table"
     table.parent.mkdir()
     table.write_bytes(b"first")
-    disk, log, _ = run_recorded(tmp_path, _REPLACE)
+    disk, log, _ = run_recorded(shim, tmp_path, _REPLACE)
     operations = copy.deepcopy(disk).replay(log)
     for done in range(operations + 1):
         for seed in range(20):
@@ -141,8 +159,8 @@ def test_trial_sees_a_table_that_is_torn_altered_or_readable_by_others(tmp_path:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_what_a_journal_has_taken_survives_a_power_cut(tmp_path: Path, seed: int) -> None:
-    disk, log, said = run_recorded(tmp_path, _COMMIT)
+def test_what_a_journal_has_taken_survives_a_power_cut(shim: Path, tmp_path: Path, seed: int) -> None:
+    disk, log, said = run_recorded(shim, tmp_path, _COMMIT)
     assert said == ""
     disk.replay(log)
     disk.fail(random.Random(seed))
@@ -157,6 +175,8 @@ def test_what_a_journal_has_taken_survives_a_power_cut(tmp_path: Path, seed: int
         (errno.ENOSPC, WRITE, "no space left to write"),
     ],
 )
-def test_error_of_a_journal_says_what_the_disk_lacks(tmp_path: Path, number: int, calls: int, words: str) -> None:
-    _, _, said = run_recorded(tmp_path, _COMMIT, action=FAIL, error=number, calls=calls, at=1, span=-1)
+def test_error_of_a_journal_says_what_the_disk_lacks(
+    shim: Path, tmp_path: Path, number: int, calls: int, words: str
+) -> None:
+    _, _, said = run_recorded(shim, tmp_path, _COMMIT, action=FAIL, error=number, calls=calls, at=1, span=-1)
     assert words in said

@@ -20,6 +20,7 @@ from tests.faults.programs import Ended, Programs
 from tests.faults.scenarios import (
     RECORDINGS,
     SCENARIOS,
+    WITH_EMBEDDINGS,
     Place,
     Scenario,
     Undisturbed,
@@ -35,8 +36,15 @@ from tests.faults.scenarios import (
 _KNOWN = re.compile(
     r"scores(\.partial)?(\.recordings|\.subjects)?\.(csv|parquet|jsonl)|scores\.run\.json"
     r"|scores\.(csv|parquet|jsonl)\.(journal(-journal)?|lock|holder|history\.jsonl)"
-    r"|\.scores\..*\.tmp|\.{0,2}scores\.[a-z]+(\.history\.jsonl)?\.holder(\.[0-9a-f]{16})?"
+    r"|embeddings\.parquet(\.journal(-journal)?)?"
+    r"|\.(scores|embeddings)\..*\.tmp|\.{0,2}scores\.[a-z]+(\.history\.jsonl)?\.holder(\.[0-9a-f]{16})?"
 )
+
+
+_WITH_EMBEDDINGS = 0.25
+"""Share of the trials that have one of these scenarios; all others are the same, whatever it is."""
+_OF_WORKERS = 0.4
+"""Share of the trials with workers in which one is killed."""
 
 
 @dataclass(frozen=True)
@@ -82,18 +90,29 @@ class Trials:
             kind: of its fault; any by chance where it is empty.
             scenarios: one of them by chance.
         """
-        rng = random.Random(f"{seed}/{trial}")
+        rng, of_scenario = random.Random(f"{seed}/{trial}"), random.Random(f"{seed}/{trial}/scenario")
         scenario = rng.choice(scenarios)
-        if scenario.name not in self._undisturbed:
-            model = run_undisturbed(scenario, self._originals, self._root, self._programs)
-            self._undisturbed[scenario.name] = model
-        fault = draw(rng, self._undisturbed[scenario.name], kind)
+        if scenarios is SCENARIOS and of_scenario.random() < _WITH_EMBEDDINGS:
+            scenario = of_scenario.choice(WITH_EMBEDDINGS)
+            if scenario.workers > 1 and of_scenario.random() < _OF_WORKERS:
+                kind = kind or "worker"
+        fault = draw(rng, self._model(scenario), kind)
         outcome = self._run(trial, scenario, fault, rng)
         if outcome.problems:
             kept = self._state / f"{seed}-{trial}"
             shutil.rmtree(kept, ignore_errors=True)
             self._root.rename(kept)
         return outcome
+
+    def _model(self, scenario: Scenario) -> Undisturbed:
+        """What a run leaves that nothing disturbs; with workers it is what one process leaves."""
+        if scenario.name not in self._undisturbed:
+            model = run_undisturbed(scenario, self._originals, self._root, self._programs)
+            if scenario.workers > 1:
+                single = next(other for other in WITH_EMBEDDINGS if other.workers == 1)
+                assert model.table_bytes == self._model(single).table_bytes, f"{scenario.name}: other tables"
+            self._undisturbed[scenario.name] = model
+        return self._undisturbed[scenario.name]
 
     def _run(self, trial: int, scenario: Scenario, fault: Fault, rng: random.Random) -> Outcome:
         model, originals, root, programs = (
@@ -105,9 +124,16 @@ class Trials:
         place = prepare(originals, root, model.start)
         ended, fired = _run_with(fault, scenario, place, programs, rng)
         problems = [*_problems_of_end(ended, fault), *visible_problems(place, model, fault)]
+        if programs.control.strangers:
+            problems.append("a worker wrote to the output's folder")
+        if fired and fault.must_end not in (None, ended.status):
+            problems.append(f"exit status {ended.status} instead of {fault.must_end}")
+        if fired and fault.must_finish:
+            problems += _final_problems(place, originals, model, ended)
         (root / "log").write_text(ended.log)
         shutil.copytree(place.output, root / "output after the fault")
-        shutil.copy2(originals / "weights" / place.weights.name, place.weights)
+        shutil.rmtree(place.weights.parent)
+        shutil.copytree(originals / "weights", place.weights.parent)
         arm(programs.control, place)
         last = programs.run(place.command(scenario), place.temporary)
         (root / "log of the last run").write_text(last.log)
@@ -126,11 +152,10 @@ def _run_with(
         place.command(scenario),
         place.temporary,
         more_memory=fault.more_memory,
-        own_victim=fault.own_victim,
+        victim=fault.victim,
         signal_after=fault.signal_after,
     )
-    there_from_start = fault.more_memory is not None or fault.weights is not None
-    fired = there_from_start or ended.signalled or bool(programs.control.fired)
+    fired = fault.there_from_start or ended.signalled or bool(programs.control.fired)
     if disk is not None:
         log = place.root / "operations"
         disk.replay(log.read_bytes() if log.exists() else b"")
