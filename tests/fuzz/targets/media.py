@@ -57,6 +57,19 @@ def _prepare(corpus: Path) -> None:
         shutil.copy(path, corpus / f"shared-{number:03}{path.suffix}")
 
 
+def _check(corpus: Path) -> None:
+    """Whole recordings decode: of damaged ones the decoders would see little otherwise."""
+    for path in _made(corpus):
+        outcome = _read(path)
+        if outcome != "decoded":
+            raise ValueError(f"media, {path.name}: an intact recording: {outcome}")
+
+
+def _made(corpus: Path) -> list[Path]:
+    """The recordings that are made here."""
+    return sorted(path for path in corpus.iterdir() if not path.name.startswith("shared-"))
+
+
 def _shared_clips() -> list[Path]:
     """Short real clips, where there are any."""
     if os.environ.get("CI") or not _SHARED.is_dir():
@@ -69,7 +82,7 @@ def _shared_clips() -> list[Path]:
 def _damaged(rng: Rng, corpus: Path, folder: Path, number: int = 0) -> Path:
     """A damaged recording; now and then under another format's suffix."""
     # Half of the trials take the files that are made here, whatever there is besides.
-    made = sorted(path for path in corpus.iterdir() if not path.name.startswith("shared-"))
+    made = _made(corpus)
     every = sorted(corpus.iterdir())
     source = rng.choice(made if rng.random() < 0.5 else every)
     data = damage_media(rng, source.read_bytes(), [rng.choice(made).read_bytes()])
@@ -183,6 +196,7 @@ MEDIA = Target(
     _trial,
     Limits(seconds=120.0, memory_mib=768.0, child_mib=1536.0),
     ci_trials=12,
+    check=_check,
 )
 SCORE = Target(
     "score",
