@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from avpenet_cli.errors import AvpenetError, OutputError
@@ -30,6 +31,10 @@ class CheckpointCallback(lightning.Callback):
     Args:
         interval_s: write no more often than this. A checkpoint takes 0.25 to 0.6 GB, and an epoch on embeddings may be
             shorter than its writing.
+
+    Attributes:
+        rows: of the epochs so far.
+        is_restored: whether the checkpoint of the run that is resumed, if there is one, has been read.
     """
 
     def __init__(self, folder: Path, settings: TrainSettings, callbacks: RunCallbacks, interval_s: float = 0.0) -> None:
@@ -37,6 +42,7 @@ class CheckpointCallback(lightning.Callback):
         self._interval_s, self._written_s = interval_s, time.monotonic()
         self._best_state: dict[str, Tensor] | None = None
         self.rows: list[EpochRow] = []
+        self.is_restored = False
 
     @property
     def state_key(self) -> str:
@@ -75,8 +81,12 @@ class CheckpointCallback(lightning.Callback):
         return {"rows": [list(row) for row in self.rows]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state from a checkpoint."""
-        self.rows = [EpochRow(*row) for row in state_dict["rows"]]
+        """Restore the state from a checkpoint.
+
+        Raises:
+            ValidationError, KeyError: it is none.
+        """
+        self.rows = TypeAdapter(list[EpochRow]).validate_python(state_dict["rows"])
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Stop at once if early stopping had already ended the run that is resumed.
@@ -91,6 +101,7 @@ class CheckpointCallback(lightning.Callback):
             )
         if self.out_of_patience:
             trainer.should_stop = True
+        self.is_restored = True
 
     def on_train_batch_end(
         self,

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from avpenet_cli.dataset.splits import Split
 from avpenet_cli.dataset.store import SegmentStore
-from avpenet_cli.errors import Interrupted, SettingsError
+from avpenet_cli.errors import AvpenetError, Interrupted, OutputError, SettingsError
 from avpenet_cli.model.architecture import NetworkSettings
 from avpenet_cli.model.inference import optimise_for_inference
 from avpenet_cli.phrasing import plural
@@ -84,7 +84,7 @@ def fit(
         AvpenetError: a loss that is not finite; names the batch.
         Interrupted: the callbacks asked for it; the state that was kept last is resumed.
         OutputError, EnvironmentUnavailableError: the folder cannot be written.
-        SettingsError: a checkpoint that cannot be read.
+        OutputError: the checkpoint is damaged.
     """
     module = PainLightningModule(initial_network(settings, init), settings, store)
     checkpoints = CheckpointCallback(folder, settings, callbacks, checkpoint_interval_s)
@@ -109,8 +109,8 @@ def fit(
             settings,
             device,
         )
+        checkpoint = folder / CHECKPOINT_FILE if resume else None
         try:
-            checkpoint = folder / CHECKPOINT_FILE if resume else None
             # Tensors and plain values only: loading a checkpoint executes no code from it.
             trainer.fit(module, train, validation, ckpt_path=checkpoint, weights_only=True)
         except (Interrupted, SIGTERMException):
@@ -118,6 +118,17 @@ def fit(
             raise Interrupted(done, "run the same command again with --resume") from None
         except SystemExit:  # Lightning's answer to a second Ctrl-C
             raise KeyboardInterrupt from None
+        except (AvpenetError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            # Lightning and torch raise whatever the content of a damaged file leads to.
+            if checkpoint is None or checkpoints.is_restored:
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise OutputError(
+                f"{checkpoint} cannot be resumed from: {type(error).__name__}: {reason}",
+                "remove it to train from the start, or choose another --out",
+            ) from error
     return FitResult(
         checkpoints.best_state(),
         settings.architecture,

@@ -282,6 +282,31 @@ def test_a_run_can_be_stopped_and_another_is_not_mistaken_for_it(store: SegmentS
     assert claim(folder, store, PLAIN, resume=True)
 
 
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_said_in_one_line(store: SegmentStore, tmp_path: Path) -> None:
+    folder, rows = tmp_path / "run", usable_rows(store, None)
+    first, second = StageSettings(1, 0.0, 1e-3), StageSettings(0, 1e-4, 1e-3)
+    settings = TrainSettings(
+        network="early-fusion", stage_1=first, stage_2=second, batch_size=2, accumulate=1, device="cpu"
+    )
+    claim(folder, store, settings)
+    fit(store, rows, folder, settings)
+    path = folder / CHECKPOINT_FILE
+    content, whole = path.read_bytes(), torch.load(path, weights_only=True)
+    epochs = [{"Bookkeeping": {"rows": rows}} for rows in ([[1]], [["one", *range(10)]], 1)]
+    wrong = ({}, whole | {"optimizer_states": [1]}, *(whole | {"callbacks": callback} for callback in epochs))
+    for damaged in (content[:-100], b"", *wrong):
+        if isinstance(damaged, bytes):
+            path.write_bytes(damaged)
+        else:
+            torch.save(damaged, path)
+        with pytest.raises(OutputError, match=r"last\.ckpt cannot be resumed from: ") as refused:
+            fit(store, rows, folder, settings, (), True)
+        assert "\n" not in str(refused.value)
+    path.write_bytes(content)
+    assert [row.epoch for row in fit(store, rows, folder, settings, (), True).rows] == [1]
+
+
 def test_a_run_started_under_the_setting_names_of_version_1_can_be_resumed(store: SegmentStore, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     claim(folder, store, PLAIN)

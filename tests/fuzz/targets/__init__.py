@@ -10,8 +10,8 @@ from tests.fuzz.targets.media import MEDIA, SCORE
 from tests.fuzz.targets.outputs import OUTPUTS
 from tests.fuzz.targets.stores import STORES
 from tests.fuzz.targets.tables import TABLES
+from tests.fuzz.targets.training import TRAINING
 from tests.fuzz.targets.weights import WEIGHTS
 
-TARGETS: dict[str, Target] = {
-    target.name: target for target in (TABLES, DOCUMENTS, IMPORTERS, OUTPUTS, WEIGHTS, STORES, COMMANDS, MEDIA, SCORE)
-}
+_TARGETS = (TABLES, DOCUMENTS, IMPORTERS, OUTPUTS, WEIGHTS, STORES, COMMANDS, MEDIA, SCORE, TRAINING)
+TARGETS: dict[str, Target] = {target.name: target for target in _TARGETS}
