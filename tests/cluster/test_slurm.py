@@ -123,7 +123,8 @@ def _log(out: Path, job: str) -> str:
 
 def _wait_for_end(cluster: SlurmCluster, job: str) -> None:
     def has_ended() -> bool:
-        cluster.release_requeued()
-        return cluster.jobs()[job]["JobState"] in {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"}
+        state = cluster.release_requeued()[job]["JobState"]
+        return state in {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"}
 
-    cluster.wait_for(has_ended, f"job {job} to end")
+    # Each look starts a process, and it takes minutes.
+    cluster.wait_for(has_ended, f"job {job} to end", poll_s=2.0)

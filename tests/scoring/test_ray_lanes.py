@@ -161,15 +161,20 @@ def test_tables_are_those_of_one_machine_after_an_interruption_and_the_loss_of_a
 
 
 @pytest.mark.slow
-def test_a_cluster_that_asks_for_no_token_is_refused(recordings: Path, tmp_path: Path) -> None:
+def test_a_cluster_that_asks_for_no_token_is_refused(
+    recordings: Path, tmp_path: Path, avpenet_here: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, which does not get as far as starting Ray."""
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 32)
     with running_nodes(1, None) as nodes:
-        open_environment = nodes.environment
+        command = ["submit", "--engine", "ray", "--address", nodes.address, "--", "score", recordings, "--device=cpu"]
         for mode, complaint in (("token", "asks for no token"), ("disabled", "RAY_AUTH_MODE is not token")):
-            nodes.environment = {**open_environment, "RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": "0" * 32}
-            with _submit(nodes, recordings, tmp_path / "scores.csv") as run:
-                log = run.communicate()[1]
-            assert run.returncode == ExitCode.USAGE
-            assert complaint in log.splitlines()[-1]
+            monkeypatch.setenv("RAY_AUTH_MODE", mode)
+            answer = avpenet_here(*command, "--out", tmp_path / "scores.csv")
+            assert answer.code == ExitCode.USAGE
+            assert complaint in answer.last_line
 
 
 @pytest.mark.slow

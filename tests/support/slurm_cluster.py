@@ -132,15 +132,16 @@ class SlurmCluster:
                 jobs[f"{facts['ArrayJobId']}_{task}" if "ArrayJobId" in facts else facts["JobId"]] = facts
         return jobs
 
-    def release_requeued(self) -> None:
-        """Let jobs that were requeued a while ago start now.
+    def release_requeued(self) -> dict[str, dict[str, str]]:
+        """Let jobs that were requeued a while ago start now; returns all, as `jobs`.
 
         SLURM has them wait for two minutes, until their nodes have ended what runs of them: what is sent to do so can
         otherwise end the new run.
         """
+        jobs = self.jobs()
         waiting = {
             job: facts["Restarts"]
-            for job, facts in self.jobs().items()
+            for job, facts in jobs.items()
             if facts["JobState"] == "PENDING" and facts["Reason"] == "BeginTime"
         }
         now = time.monotonic()
@@ -148,19 +149,20 @@ class SlurmCluster:
         for (job, _), since in self._requeued.items():
             if now - since > _CLEARED_S:
                 self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+        return jobs
 
-    def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = _WAIT_S) -> None:
-        """Wait until something is so.
+    def wait_for(self, condition: Callable[[], bool], what: str, *, poll_s: float = 0.2) -> None:
+        """Wait until something is so, looking every so many seconds.
 
         Raises:
             AssertionError: it never was; says what SLURM's logs end with.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + _WAIT_S
         while time.monotonic() < deadline:
             with contextlib.suppress(AssertionError):
                 if condition():
                     return
-            time.sleep(0.2)
+            time.sleep(poll_s)
         logs = [path.read_text(errors="replace")[-1500:] for path in sorted(self.folder.glob("*.log"))]
         raise AssertionError("\n".join([f"waited in vain for {what}", *logs]))
 
