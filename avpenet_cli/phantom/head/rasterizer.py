@@ -47,14 +47,20 @@ class Fragments:
     Attributes:
         pixel: (q,) int32 flat index in the (height, width) image, in no order.
         triangle: (q,) int32 row of `faces`.
-        weights: (q, 2) float32 barycentric coordinates of the second and the third corner.
         depth: (q,) float32.
     """
 
     pixel: Index
     triangle: Index
-    weights: Float
     depth: Float
+    _width_px: int
+    _planes: Float
+    _plane: Index
+
+    def weights(self, chosen: npt.NDArray[np.integer] | slice = slice(None)) -> Float:
+        """Barycentric coordinates of the second and the third corner at some fragments (k,), or all: (k, 2) float32."""
+        row, column = np.divmod(self.pixel[chosen], np.int32(self._width_px))
+        return _at(self._planes[:2], self._plane[chosen], row, column).T
 
 
 def rasterise(points: Float, faces: Index, width_px: int, height_px: int) -> Raster:
@@ -71,7 +77,7 @@ def rasterise(points: Float, faces: Index, width_px: int, height_px: int) -> Ras
     fragments = find_fragments(points, faces, width_px, height_px)
     pixel, chosen = nearest(fragments, width_px * height_px)
     weights = np.empty((pixel.size, 3), np.float32)
-    weights[:, 1:] = fragments.weights[chosen]
+    weights[:, 1:] = fragments.weights(chosen)
     weights[:, 0] = 1.0 - weights[:, 1] - weights[:, 2]
     return Raster(pixel, np.take(faces, fragments.triangle[chosen], axis=0), weights)
 
@@ -107,9 +113,14 @@ def find_fragments(
     plane = _planes(x, y, z, area)
     triangle, row = _expand(top, np.maximum(bottom - top + 1, 0))
     triangle, row, column = _spans(plane, triangle, row, width_px, slack_px)
-    value = plane[:, :, triangle]
-    value = value[:, 0] * column.astype(np.float32) + value[:, 1] * row.astype(np.float32) + value[:, 2]
-    return Fragments(row * width_px + column, kept[triangle].astype(np.int32), value[:2].T, value[2])
+    depth = _at(plane[2:], triangle, row, column)[0]
+    return Fragments(row * width_px + column, kept.astype(np.int32)[triangle], depth, width_px, plane, triangle)
+
+
+def _at(planes: Float, which: Index, row: Index, column: Index) -> Float:
+    """Planes (k, 3 terms, triangles) at pixels (q,) of the triangles `which` (q,): (k, q) float32."""
+    value = np.take(planes, which, axis=2)
+    return np.asarray(value[:, 0] * column.astype(np.float32) + value[:, 1] * row.astype(np.float32) + value[:, 2])
 
 
 def _planes(x: Float, y: Float, z: Float, area: Float) -> Float:
@@ -126,10 +137,11 @@ def _planes(x: Float, y: Float, z: Float, area: Float) -> Float:
 
 def _spans(plane: Float, triangle: Index, row: Index, width_px: int, slack_px: float) -> tuple[Index, Index, Index]:
     """Pixels of triangle rows: triangle, row and column of each."""
-    edge = plane[:2, :, triangle]
     slope, level = np.empty((3, triangle.size), np.float32), np.empty((3, triangle.size), np.float32)
-    slope[:2] = edge[:, 0]
-    level[:2] = edge[:, 1] * row.astype(np.float32) + edge[:, 2]
+    rows = row.astype(np.float32)
+    for corner in range(2):
+        slope[corner] = plane[corner, 0][triangle]
+        level[corner] = plane[corner, 1][triangle] * rows + plane[corner, 2][triangle]
     slope[2] = -slope[0] - slope[1]
     level[2] = 1.0 - level[0] - level[1]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

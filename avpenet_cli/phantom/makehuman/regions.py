@@ -41,7 +41,7 @@ class FrontView:
         fragments = find_fragments(flat.astype(np.float32), faces, self._width, self._height)
         pixel, chosen = nearest(fragments, self._width * self._height)
         corners = corner_px[fragments.triangle[chosen]]
-        weights = fragments.weights[chosen][..., None]
+        weights = fragments.weights(chosen)[..., None]
         place = np.zeros((self._width * self._height, 2), np.float32)
         place[pixel] = corners[:, 0] + (weights * (corners[:, 1:] - corners[:, :1])).sum(1)
         self._place = place.reshape(self._height, self._width, 2)

@@ -259,7 +259,7 @@ class PhotographicRenderer:
         depth[pixel] = fragments.depth[chosen]
         if not pixel.size:
             return depth
-        triangle, weights = fragments.triangle[chosen], fragments.weights[chosen]
+        triangle, weights = fragments.triangle[chosen], fragments.weights(chosen)
         px = interpolated(corner_px.reshape(-1, 2), corner_rows(triangle), weights)
         corners = np.take(faces, triangle, axis=0)
         values = interpolated(lit.values, corners, weights)
@@ -335,7 +335,7 @@ class PhotographicRenderer:
         kept = np.flatnonzero(fragments.depth > depth[fragments.pixel])
         if not kept.size:
             return
-        triangle, weights = fragments.triangle[kept], fragments.weights[kept]
+        triangle, weights = fragments.triangle[kept], fragments.weights(kept)
         px = interpolated(corner_px.reshape(-1, 2), corner_rows(triangle), weights)
         image, scale = self._level(lit.view)
         texel = sample(image, (px[:, 0] + 0.5) * scale - 0.5, (px[:, 1] + 0.5) * scale - 0.5)

@@ -104,7 +104,7 @@ def paint_brows(
         points, np.arange(len(points), dtype=np.int32).reshape(-1, 3), int(size[0]), int(size[1]), two_sided=True
     )
     corners = faces_uv[fragments.triangle]
-    uv = corners[:, 0] + (fragments.weights[..., None] * (corners[:, 1:] - corners[:, :1])).sum(1)
+    uv = corners[:, 0] + (fragments.weights()[..., None] * (corners[:, 1:] - corners[:, :1])).sum(1)
     side = brow.shape[0]
     at = (np.stack([uv[:, 0], 1.0 - uv[:, 1]], 1) * side - 0.5).astype(np.float32)
     texture = np.asarray(cv2.GaussianBlur(brow, (0, 0), 0.7 * side / float(size[0])), np.uint8)
