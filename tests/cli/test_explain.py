@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,16 @@ def test_the_explanation_of_the_guide_has_everything(tmp_path: Path, avpenet_her
     assert {(check["name"], check["modality"]) for check in segment["checks"]} == {
         (name, modality) for name in ("randomisation", "deletion", "repetition") for modality in ("audio", "face")
     }
-    assert all(math.isfinite(share) for curve in segment["curves"] for share in curve["share"])
+    # The segment is in clear pain.
+    assert all(check["passed"] for check in segment["checks"]), [check["text"] for check in segment["checks"]]
+    assert [curve["modality"] for curve in segment["curves"]] == ["audio", "face"]
+    for curve in segment["curves"]:
+        assert curve["share"] == pytest.approx([0, *MapSettings().deletion_shares])
+        assert curve["score"][0] == pytest.approx(curve["random"][0]) == pytest.approx(curve["random_high"][0])
+        lines = zip(curve["random_low"], curve["random"], curve["random_high"], strict=True)
+        assert all(low <= mean <= high for low, mean, high in lines)
+        assert curve["blank"] < curve["score"][0]
+        assert len(curve["random_area"]) == MapSettings().random_orders
     assert "DEMONSTRATION" in record["notices"][0] and outputs[0].startswith(record["notices"][0])
     page = (out / "explain.html").read_text(encoding="utf-8")
     assert "crying.mp4" in page and str(tmp_path) not in page

@@ -1,4 +1,4 @@
-"""Each check fails on a map that is made up, and passes on the maps of a trained network."""
+"""Each check fails on a map that is made up; `tests/cli/test_explain.py` shows that those of a trained network pass."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ COARSE = dataclasses.replace(QUICK, audio_cell=(32, 60), face_cells=3)
 """For checks of real maps that need no detail."""
 
 SEED = 5
+_FACE = 3
+"""Index of the face with a map, in the middle of the segment."""
 MODALITIES = ("audio", "face")
 
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """A phantom's segment in clear pain."""
+    """A phantom's segment in clear pain, with every fifth of its faces: each costs a run of every random network."""
 
     network: SegmentNetwork
     inputs: SegmentInputs
@@ -40,7 +42,8 @@ class Segment:
 
 @pytest.fixture(scope="module")
 def segment(phantom: ReadRecording) -> Segment:
-    inputs = phantom.inputs[0]
+    whole = phantom.inputs[0]
+    inputs = dataclasses.replace(whole, crops=whole.crops[::5], places=whole.places[::5])
     with torch.no_grad():
         return Segment(phantom.network, inputs, phantom.network.tokens(inputs))
 
@@ -49,7 +52,7 @@ def checked(
     segment: Segment, method: MapMethod, settings: MapSettings = SETTINGS
 ) -> tuple[dict[tuple[str, str], SanityCheck], list[DeletionCurve]]:
     """The checks of the maps that a method gives, by name and modality."""
-    maps = method(segment.network, segment.inputs, segment.tokens, (15,), settings)
+    maps = method(segment.network, segment.inputs, segment.tokens, (_FACE,), settings)
     checks, curves = check(segment.network, segment.inputs, segment.tokens, maps, settings, SEED, method)
     return {(one.name, one.modality): one for one in checks}, list(curves)
 
@@ -143,26 +146,10 @@ def noise(seed: Callable[[], int]) -> MapMethod:
     return method
 
 
-def test_maps_of_the_trained_network_pass_randomisation_and_deletion(segment: Segment) -> None:
-    checks, curves = checked(segment, occlusion, dataclasses.replace(SETTINGS, repeated=False))
-    made = {key: one for key, one in checks.items() if one.name != "repetition"}
-    assert len(made) == 4
-    assert all(one.passed for one in made.values()), [one.text for one in made.values() if not one.passed]
-    assert [curve.modality for curve in curves] == list(MODALITIES)
-    for curve in curves:
-        assert curve.share == (0, *SETTINGS.deletion_shares)
-        assert curve.score[0] == pytest.approx(curve.random[0]) == pytest.approx(curve.random_high[0])
-        assert all(
-            low <= mean <= high
-            for low, mean, high in zip(curve.random_low, curve.random, curve.random_high, strict=True)
-        )
-        assert curve.blank < curve.score[0]
-        assert len(curve.random_area) == SETTINGS.random_orders
-
-
 def test_a_map_that_is_computed_again_is_the_same(segment: Segment) -> None:
-    checks, _ = checked(segment, occlusion, COARSE)
+    checks, curves = checked(segment, occlusion, COARSE)
     assert all(checks["repetition", modality].passed for modality in MODALITIES)
+    assert [curve.modality for curve in curves] == list(MODALITIES)
 
 
 @pytest.mark.parametrize("made_up", [edges_only, centre, input_only])
