@@ -123,8 +123,9 @@ def make_originals(folder: Path) -> Path:
         Their folder.
     """
     done = folder / "originals"
-    if done.exists():
+    if Place(done).other_weights.exists():  # those of an earlier version lack them
         return done
+    shutil.rmtree(done, ignore_errors=True)
     made = folder / "unfinished"
     shutil.rmtree(made, ignore_errors=True)
     place = Place(made)
