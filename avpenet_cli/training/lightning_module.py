@@ -72,17 +72,18 @@ class PainLightningModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set learning rates, modes and seed from epoch and batch alone, so that a resumed run is the same."""
+        _, stage, _ = self._settings.stage_at(self.current_epoch)
         if batch_idx == 0:
             self.train_sums.zero_()
-        _, stage, _ = self._settings.stage_at(self.current_epoch)
+            # Once: within an epoch nothing changes it, and going through all modules takes as long as a small batch.
+            self.network.train()
+            if not stage.encoder_rate:
+                for encoder in self.network.encoders():
+                    encoder.eval()
         optimiser = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimiser, torch.optim.Optimizer)
         for group, rate in zip(optimiser.param_groups, learning_rates(self._settings, self.current_epoch), strict=True):
             group["lr"] = rate
-        self.network.train()
-        if not stage.encoder_rate:
-            for encoder in self.network.encoders():
-                encoder.eval()
         words = make_rng(self._settings.seed, NETWORK, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(int(words.integers(2**63)))
 
