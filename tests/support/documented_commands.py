@@ -65,13 +65,13 @@ def shell_blocks(page: Path) -> Iterator[str]:
 def folder_with_examples(folder: Path, seconds: float | None = None) -> Path:
     """A fresh folder that holds the examples, as a reader's copy of the repository does.
 
-    `seconds` is the length of P0001-01.mp4, which most commands take: its first seconds are encoded again, with three
+    `seconds` is the length of P0001-01.mp4, which most commands take: its first seconds are encoded again, with two
     frames a second, because every frame costs a tenth of a second.
     """
     shutil.copytree(REPOSITORY / "examples", folder / "examples")
     if seconds is not None:
         name = Path("examples", "phantoms", "P0001-01.mp4")
-        command = ["ffmpeg", "-v", "error", "-y", "-i", str(REPOSITORY / name), "-t", str(seconds), "-r", "3"]
+        command = ["ffmpeg", "-v", "error", "-y", "-i", str(REPOSITORY / name), "-t", str(seconds), "-r", "2"]
         subprocess.run([*command, "-c:a", "copy", str(folder / name)], check=True)
     return folder
 
