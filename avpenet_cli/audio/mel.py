@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -9,7 +10,6 @@ import scipy.fft
 
 from avpenet_cli.audio.framing import centred_frames, hann
 from avpenet_cli.errors import SettingsError
-from avpenet_cli.model.acoustic.mel_filters import mel_filters
 from avpenet_cli.settings import AudioSettings
 
 NO_SIGNAL_PEAK = 1e-6
@@ -56,7 +56,7 @@ def log_mel(segment: np.ndarray, settings: AudioSettings, mel_frames: int | None
 
 @lru_cache(maxsize=4)
 def mel_bank(rate_hz: int, fft_samples: int, bands: int, low_hz: float, high_hz: float) -> np.ndarray:
-    """Triangular filters of equal area on Slaney's mel scale, as `mel_filters`.
+    """Triangular filters of equal area on Slaney's mel scale (Auditory Toolbox, 1998), from librosa.
 
     Narrow low bands between two frequencies of the transform stay empty, as in the published front end.
 
@@ -71,6 +71,13 @@ def mel_bank(rate_hz: int, fft_samples: int, bands: int, low_hz: float, high_hz:
             f"mel_low_hz = {low_hz} and mel_high_hz = {high_hz} must increase and be at most {rate_hz / 2} Hz",
             "correct the settings",
         )
-    bank = mel_filters(rate_hz, fft_samples, bands, low_hz, high_hz)
+    from librosa.filters import mel
+
+    with warnings.catch_warnings():
+        # librosa warns about the empty bands, which are intended.
+        warnings.simplefilter("ignore", UserWarning)
+        bank: np.ndarray = mel(
+            sr=rate_hz, n_fft=fft_samples, n_mels=bands, fmin=low_hz, fmax=high_hz, htk=False, norm="slaney"
+        )
     bank.setflags(write=False)
     return bank

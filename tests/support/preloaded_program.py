@@ -45,7 +45,7 @@ sys.exit(status)
 """
 
 _LIBRARIES = (
-    *("torch", "pandas", "pyarrow.parquet", "scipy.signal", "scipy.stats"),
+    *("torch", "pandas", "pyarrow.parquet", "scipy.signal", "scipy.stats", "librosa.filters"),
     *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "jinja2"),
     *("avpenet_cli.cli", "avpenet_cli.scoring.scorer", "avpenet_cli.scoring.merging", "avpenet_cli.report.run"),
 )

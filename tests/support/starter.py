@@ -17,7 +17,7 @@ from tests.conftest import REPOSITORY
 # times four seconds would be spent on it.
 _STARTER = """
 import gc, json, os, sys
-import avpenet_cli.runs.manifest, avpenet_cli.scoring.merging, avpenet_cli.scoring.scorer
+import avpenet_cli.runs.manifest, avpenet_cli.scoring.merging, avpenet_cli.scoring.scorer, librosa.filters
 from avpenet_cli.cli import main
 gc.freeze()
 for line in sys.stdin:

@@ -1,7 +1,7 @@
 """Spectral shape of frames: mel-frequency cepstra, onset strength, centroid, rolloff, bandwidth, flatness.
 
-Definitions are librosa's (McFee et al. 2015, SciPy Proceedings, 18), which the tests compare with. It is not used here:
-importing its feature functions compiles code for half a minute on a machine that has not done so before.
+Definitions are librosa's (McFee et al. 2015, SciPy Proceedings, 18), which the tests compare with. Only its mel filters
+are used: importing its feature functions compiles code for half a minute on a machine that has not done so before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import scipy.fft
 import scipy.signal
 
 from avpenet_cli.model.acoustic.frames import BIN_HZ, FFT_SAMPLES, RATE_HZ
-from avpenet_cli.model.acoustic.mel_filters import mel_filters
 
 N_MFCC = 13
 _MEL_BANDS = 40
@@ -94,6 +93,9 @@ def onset_strengths(mel_db: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _mel_bank() -> np.ndarray:
-    bank = mel_filters(RATE_HZ, FFT_SAMPLES, _MEL_BANDS, _MEL_LOW_HZ, _MEL_HIGH_HZ).astype(np.float64)
+    from librosa.filters import mel
+
+    bank: np.ndarray = mel(sr=RATE_HZ, n_fft=FFT_SAMPLES, n_mels=_MEL_BANDS, fmin=_MEL_LOW_HZ, fmax=_MEL_HIGH_HZ)
+    bank = bank.astype(np.float64)
     bank.setflags(write=False)
     return bank
