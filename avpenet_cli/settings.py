@@ -238,6 +238,8 @@ _NOT_IN_FINGERPRINT = {
     "decoding.threads",
 }
 """Settings that change speed or timeouts, not scores."""
+_OF_SAMPLES_ONLY = {"mc_samples", "seed"}
+"""Settings that change the columns of Monte Carlo samples only."""
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -333,6 +335,12 @@ def result_settings(run: RunSettings) -> dict[str, Any]:
     return {"results_version": RESULTS_VERSION} | {
         name: value for name, value in flatten(to_dict(run)).items() if name not in _NOT_IN_FINGERPRINT
     }
+
+
+def scoring_settings(stated: dict[str, Any]) -> dict[str, Any]:
+    """The flat settings that can change scores themselves, of those that a manifest states."""
+    others = _NOT_IN_FINGERPRINT | _OF_SAMPLES_ONLY
+    return {name: value for name, value in flatten(stated).items() if name not in others}
 
 
 def digest_of(plain: object) -> str:

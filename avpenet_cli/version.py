@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avpenet_cli.errors import SettingsError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 MANIFEST_VERSION = 3
 """Version of the format of manifests (`*.run.json`)."""

@@ -34,7 +34,7 @@ from avpenet_cli.stats.calibration_fit import FOLDS
 from avpenet_cli.stats.pairs import Pairs
 from avpenet_cli.study.pairing import HOLD_S, Pairing, pair
 from avpenet_cli.study.ratings import Ratings, read_ratings
-from avpenet_cli.study.score_tables import Scores, read_scores, scores_digest
+from avpenet_cli.study.score_tables import Scores, read_scores, scored_differently, scores_digest
 from avpenet_cli.study.sheets import quoted
 from avpenet_cli.study.subjects import Subjects, read_subjects
 from avpenet_cli.study.tables import Inputs, match_tables, summarise_weights
@@ -291,4 +291,6 @@ def _source_notices(scores: Scores, weights: FittedWeights) -> list[str]:
             notices.append(f"{source.name} was altered after it was scored")
         elif source.manifest_state != "verified":
             notices.append(f"{source.name} has no manifest that certifies it ({source.manifest_state})")
+    if different := scored_differently(scores.sources):
+        notices.append(different)
     return notices

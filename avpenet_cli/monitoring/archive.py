@@ -204,8 +204,10 @@ def _table_notices(*tables: Scores) -> list[Notice]:
     found: dict[Notice, None] = {}
     for scores in tables:
         notice = weights_notice(scores)
-        for item in ([] if notice is None else [notice]) + list(manifest_notices(scores)):
-            found[item] = None
+        if notice is not None:
+            found[notice] = None
+    for notice in manifest_notices(*tables):
+        found[notice] = None
     return list(found)
 
 

@@ -12,7 +12,7 @@ from avpenet_cli.report.document.data import CoverageSection
 from avpenet_cli.report.document.review import Notice
 from avpenet_cli.report.modalities import AUDIO
 from avpenet_cli.report.strata import MINIMUM_SUBJECTS
-from avpenet_cli.study.score_tables import Scores
+from avpenet_cli.study.score_tables import Scores, scored_differently
 from avpenet_cli.study.tables import Inputs, summarise_weights
 
 _UNTRAINED = "UNTRAINED WEIGHTS: the scores mean nothing and must not be used."
@@ -81,7 +81,7 @@ def weights_notice(scores: Scores) -> Notice | None:
 
 
 def manifest_notices(*tables: Scores) -> Iterator[Notice]:
-    """Which score tables their manifests do not certify."""
+    """Which score tables their manifests do not certify, and whether tables were not scored alike."""
     for source in (source for scores in tables for source in scores.sources):
         if source.manifest_state == "altered":
             text = f"{source.name} is not the table that its manifest certifies: it was changed after the run."
@@ -89,6 +89,8 @@ def manifest_notices(*tables: Scores) -> Iterator[Notice]:
         elif source.manifest_state != "verified":
             text = f"{source.name} has no readable run manifest beside it: its origin cannot be traced."
             yield Notice("warning", text)
+    if different := scored_differently([source for scores in tables for source in scores.sources]):
+        yield Notice("danger", f"{different}.")
 
 
 def _about_modalities(coverage: CoverageSection) -> list[str]:

@@ -30,7 +30,7 @@ from avpenet_cli.runs.manifest_entries import (
     TotalsEntry,
 )
 from avpenet_cli.runs.versions import software_versions
-from avpenet_cli.settings import Preprocessing, RunSettings, to_dict
+from avpenet_cli.settings import RESULTS_VERSION, Preprocessing, RunSettings, to_dict
 from avpenet_cli.storage import write_json
 from avpenet_cli.textfiles import parse_json
 from avpenet_cli.version import MANIFEST_VERSION
@@ -57,6 +57,7 @@ class Manifest:
     Attributes:
         manifest_version: version of this format.
         notice: what the weights must not be used for; empty if there is no restriction.
+        results_version: equal for versions of this program that score alike; None in manifests before 0.2.0.
         software: versions of everything that numbers depend on.
         device: the device that scored, e.g. `cpu` or `cuda:0 (NVIDIA H200)`.
         weights: their description, with its digest.
@@ -91,6 +92,7 @@ class Manifest:
     timing: Timing
     recordings: list[RecordingEntry]
     host: HostFacts
+    results_version: int | None = None
     command: str = ""
     left_aside: LeftAside | None = None
     summaries: list[TableEntry] = field(default_factory=list)
@@ -146,6 +148,7 @@ class Manifest:
             timing=timing,
             recordings=list(recordings),
             host=host or host_facts(),
+            results_version=RESULTS_VERSION,
             command=command,
             left_aside=left_aside,
             summaries=list(summaries),

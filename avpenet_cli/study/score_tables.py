@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from avpenet_cli.errors import SettingsError
 from avpenet_cli.keys import describe_difference, match_names, normalise_key, shown
 from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Status
+from avpenet_cli.settings import scoring_settings
 from avpenet_cli.study.readers import read_sheet
 from avpenet_cli.study.sheets import Sheet, SourceFile, Table, quoted
 from avpenet_cli.tables import CALIBRATED_COLUMNS, COLUMNS
@@ -279,6 +281,45 @@ def _common_cut_points(sources: Sequence[ScoreSource], weights: str) -> tuple[fl
             "use the tables one at a time",
         )
     return next(iter(names), DEFAULT_CUT_POINTS)
+
+
+_NAMED_DIFFERENCES = 4
+_LONGEST_VALUE = 40
+"""Characters of a setting's value that are quoted."""
+
+
+def scored_differently(sources: Sequence[ScoreSource]) -> str:
+    """Two tables that were not scored alike, and in what, as a sentence; empty where all were, as far as is known.
+
+    Only manifests say how a table was scored. Those of version 0.1.0 state no version of results: its scores differ
+    from later ones.
+    """
+    known = [(source.name, source.manifest) for source in sources if source.manifest is not None]
+    if not known:
+        return ""
+    first, before = known[0]
+    for name, manifest in known[1:]:
+        if manifest.get("results_version") != before.get("results_version"):
+            versions = " and ".join(entry["software"].get("avpenet", "not stated") for entry in (before, manifest))
+            return (
+                f"{first} and {name} were scored by versions of avpenet that score differently ({versions}): score the "
+                "older recordings again before you compare them"
+            )
+        old, new = (
+            scoring_settings(entry["settings"]) if isinstance(entry.get("settings"), dict) else {}
+            for entry in (before, manifest)
+        )
+        differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+        if differing:
+            texts = [f"{key} {_stated(old, key)} and {_stated(new, key)}" for key in differing]
+            more = len(texts) - _NAMED_DIFFERENCES
+            named = ", ".join(texts[:_NAMED_DIFFERENCES]) + (f" and {more} more" if more > 0 else "")
+            return f"{first} and {name} were scored with different settings: {named}"
+    return ""
+
+
+def _stated(settings: Mapping[str, object], name: str) -> str:
+    return json.dumps(settings[name])[:_LONGEST_VALUE] if name in settings else "not stated"
 
 
 def _joined(sheets: Sequence[Sheet]) -> pd.DataFrame:

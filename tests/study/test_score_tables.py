@@ -17,7 +17,7 @@ from avpenet_cli import schemas
 from avpenet_cli.errors import SettingsError
 from avpenet_cli.records import Flag, Quality, SegmentScore, Status
 from avpenet_cli.study.ratings import read_events, read_ratings
-from avpenet_cli.study.score_tables import Scores, read_scores, scores_digest
+from avpenet_cli.study.score_tables import Scores, read_scores, scored_differently, scores_digest
 from avpenet_cli.study.subjects import NOT_STATED, read_subjects
 from avpenet_cli.tables import COLUMNS, Row, row, write_table
 from examples.make_study import make_study
@@ -235,7 +235,9 @@ def test_two_weights_are_refused_within_a_table_and_across(tmp_path: Path) -> No
         read_scores([tmp_path / "one.csv", tmp_path / "two.csv"])
 
 
-def manifest(folder: Path, name: str, digest: str, cut_points: Any = (4.0, 7.0), file: str = "") -> None:
+def manifest(
+    folder: Path, name: str, digest: str, cut_points: Any = (4.0, 7.0), file: str = "", **stated: object
+) -> None:
     weights = {"name": "w", "digest": "0123456789ab" + "0" * 52, "cut_points": cut_points}
     plain = {
         "table": {"file": file or f"{name}.csv", "sha256": digest, "rows": 3},
@@ -243,6 +245,7 @@ def manifest(folder: Path, name: str, digest: str, cut_points: Any = (4.0, 7.0),
         "software": {},
         "timing": {"finished": "2026-11-01T00:00:00+00:00"},
         "recordings": [],
+        **stated,
     }
     (folder / f"{name}.run.json").write_text(json.dumps(plain))
 
@@ -266,6 +269,34 @@ def test_a_manifest_counts_only_for_the_table_it_names(tmp_path: Path) -> None:
         assert read_one(path).sources[0].manifest_state == "unreadable"
     manifest(tmp_path, "t", read_one(path).sources[0].sha256, cut_points=[7, 4])
     assert "cut points" in refusal(read_one, path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ({}, {}, ""),
+        (
+            {"software": {"avpenet": "0.1.0"}},
+            {"results_version": 3, "software": {"avpenet": "0.2.0"}},
+            "(0.1.0 and 0.2",
+        ),
+        ({"settings": {"stride_s": 3.0}}, {"settings": {"stride_s": 1.0}}, "stride_s 3.0 and 1.0"),
+        ({"settings": {"quality": {"low_snr_db": 5.0}}}, {"settings": {}}, "quality.low_snr_db 5.0 and "),
+        ({"settings": dict.fromkeys("abcdef", 1)}, {"settings": {}}, " and 2 more"),
+        ({"settings": {"workers": 1, "mc_samples": 0, "seed": 1}}, {"settings": {"workers": 2, "mc_samples": 50}}, ""),
+        ({"settings": [3]}, {"settings": [4]}, ""),
+    ],
+)
+def test_tables_that_were_not_scored_alike_are_named(
+    tmp_path: Path, old: dict[str, object], new: dict[str, object], said: str
+) -> None:
+    for name, stated in (("a", old), ("b", new)):
+        digest = write_table(tmp_path / f"{name}.csv", table_rows(f"{name}.mp4"))
+        manifest(tmp_path, name, digest, **stated)
+    write_table(tmp_path / "c.csv", table_rows("c.mp4"))  # nothing is known of it
+    text = scored_differently(read_scores([tmp_path / f"{name}.csv" for name in "cab"]).sources)
+    assert said in text
+    assert text.startswith("a.csv and b.csv were scored ") if said else not text
 
 
 def test_manifests_with_different_cut_points_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.settings import from_dict, read_settings
 from avpenet_cli.training.run_directory import RunIdentity
 from avpenet_cli.training.settings import TrainSettings
+from avpenet_cli.version import __version__
 from tests.conftest import REPOSITORY, Answer, ClipMaker
 from tests.upgrades.make_files import TRAIN
 
@@ -67,6 +68,25 @@ def test_table_weights_and_reports_are_verified(earlier: Path, avpenet_here: Avp
     table = earlier / "scores.csv"
     table.write_text(table.read_text().replace("P1.mkv", "P9.mkv"))
     assert avpenet_here("verify", table).code == 4
+
+
+@pytest.mark.slow
+def test_report_says_that_tables_of_both_versions_were_scored_differently(
+    earlier: Path, clips: ClipMaker, avpenet_here: Avpenet, tmp_path: Path
+) -> None:
+    now = tmp_path / "now.csv"
+    score = ("score", clips.brief(), "--out", now, "--weights", earlier / "zeros.safetensors", "--device", "cpu")
+    assert avpenet_here(*score).code == 0
+    page = tmp_path / "report.html"
+    assert avpenet_here("report", earlier / "scores.csv", now, "--out", page).code == 0
+    notices = json.loads(page.with_suffix(".json").read_text())["notices"]
+    assert {
+        "level": "danger",
+        "text": f"scores.csv and now.csv were scored by versions of avpenet that score differently (0.1.0 and "
+        f"{__version__}): score the older recordings again before you compare them.",
+    } in notices
+    assert avpenet_here("report", now, "--out", page).code == 0
+    assert "score differently" not in page.read_text()
 
 
 @pytest.mark.slow
