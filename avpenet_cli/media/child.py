@@ -223,8 +223,12 @@ class DecoderChild:
             return f"its decoder was ended by signal {-status}"
         if status == _FFMPEG_STOPPED:
             return "its decoder was ended by a signal"
-        found = _READ_ERROR.search(self.messages)
-        return f"reading it failed: {found[0]}" if found else ""
+        if found := _READ_ERROR.search(self.messages):
+            return f"reading it failed: {found[0]}"
+        if status > 0:
+            # An ffmpeg that is stopped before its first frame ends as with a damaged file.
+            return f"its decoder gave up with status {status}"
+        return ""
 
     def finish(self) -> int:
         """Wait for the child to exit and return its exit status (negative: a signal)."""

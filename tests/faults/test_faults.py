@@ -48,6 +48,14 @@ def test_run_after_a_fault_ends_as_if_there_had_been_none(trials: Trials, kind: 
 
 
 @pytest.mark.slow
+def test_ffmpeg_that_is_stopped_before_its_first_frame_leaves_no_recording_without_video(trials: Trials) -> None:
+    outcome = trials.run(2, 542)  # of another moment it says that a signal ended it
+    assert outcome.fault == "SIGTERM to whoever makes read 9"
+    assert outcome.problems == []
+    assert outcome.fired
+
+
+@pytest.mark.slow
 def test_worker_in_place_of_a_killed_one_refuses_other_weights_than_the_run_s(trials: Trials) -> None:
     outcome = trials.run(SEED, 5, kind="worker", scenarios=WITH_EMBEDDINGS[1:])
     assert "exchange" in outcome.fault
