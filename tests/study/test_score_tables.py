@@ -235,9 +235,7 @@ def test_two_weights_are_refused_within_a_table_and_across(tmp_path: Path) -> No
         read_scores([tmp_path / "one.csv", tmp_path / "two.csv"])
 
 
-def manifest(
-    folder: Path, name: str, digest: str, cut_points: Any = (4.0, 7.0), file: str = "", **stated: object
-) -> None:
+def manifest(folder: Path, name: str, digest: str, cut_points: Any = (4.0, 7.0), file: str = "", **stated: Any) -> None:
     weights = {"name": "w", "digest": "0123456789ab" + "0" * 52, "cut_points": cut_points}
     plain = {
         "table": {"file": file or f"{name}.csv", "sha256": digest, "rows": 3},
@@ -288,7 +286,7 @@ def test_a_manifest_counts_only_for_the_table_it_names(tmp_path: Path) -> None:
     ],
 )
 def test_tables_that_were_not_scored_alike_are_named(
-    tmp_path: Path, old: dict[str, object], new: dict[str, object], said: str
+    tmp_path: Path, old: dict[str, Any], new: dict[str, Any], said: str
 ) -> None:
     for name, stated in (("a", old), ("b", new)):
         digest = write_table(tmp_path / f"{name}.csv", table_rows(f"{name}.mp4"))
