@@ -56,6 +56,14 @@ def test_ffmpeg_that_is_stopped_before_its_first_frame_leaves_no_recording_witho
 
 
 @pytest.mark.slow
+def test_run_that_is_interrupted_while_it_makes_a_digest_leaves_no_recording_without_one(trials: Trials) -> None:
+    outcome = trials.run(2, 362)
+    assert outcome.fault == "SIGTERM to whoever makes read 67"
+    assert outcome.problems == []
+    assert outcome.fired
+
+
+@pytest.mark.slow
 def test_worker_in_place_of_a_killed_one_refuses_other_weights_than_the_run_s(trials: Trials) -> None:
     outcome = trials.run(SEED, 5, kind="worker", scenarios=WITH_EMBEDDINGS[1:])
     assert "exchange" in outcome.fault

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from avpenet_cli.errors import AvpenetError, RecordingError
+from avpenet_cli.errors import AvpenetError, Interrupted, RecordingError
 from avpenet_cli.records import RecordingOutcome
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.scoring.scorer import Scorer, failed_outcome
@@ -128,7 +128,7 @@ def score_job(job: Job, scorer: Scorer, should_stop: Callable[[], bool]) -> JobR
     """Score one recording; whatever fails with this recording alone becomes its outcome.
 
     Args:
-        should_stop: whether to leave the digest out, because the run should end.
+        should_stop: whether the run should end, asked while the digest is made.
 
     Raises:
         Interrupted: the scorer's callbacks asked for it.
@@ -156,10 +156,11 @@ def _digest(job: Job, should_stop: Callable[[], bool]) -> str:
     """SHA-256 of a file that was read a moment ago, so that most of it is still in memory.
 
     Returns:
-        Hexadecimal; empty where the file has changed since `file_state`, or the run should end.
+        Hexadecimal; empty where the file has changed since `file_state`.
 
     Raises:
         RecordingError: it can no longer be read.
+        Interrupted: the run should end.
     """
     digest = hashlib.sha256()
     try:
@@ -167,7 +168,7 @@ def _digest(job: Job, should_stop: Callable[[], bool]) -> str:
             while block := file.read(_DIGEST_BLOCK_BYTES):
                 digest.update(block)
                 if should_stop():
-                    return ""
+                    raise Interrupted("interrupted")  # stored without its digest, it would stay so
             now = os.fstat(file.fileno())
     except OSError as error:
         # Stored without its digest, it would stay so.
