@@ -36,7 +36,7 @@ _F_SETPIPE_SZ = 1031
 """Linux; not in `fcntl` on every platform."""
 _READ_ERRORS = (
     errno.EIO, errno.ESTALE, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN, errno.ETIMEDOUT, errno.ENODEV,
-    errno.ENXIO, errno.EREMOTEIO, errno.ENOLINK, errno.ECONNRESET, errno.ECONNABORTED,
+    errno.ENXIO, errno.EREMOTEIO, errno.ENOLINK, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOENT, errno.EACCES,
 )  # fmt: skip
 """What disks and shares answer that fail while a file is read."""
 _FFMPEG_STOPPED = 255
