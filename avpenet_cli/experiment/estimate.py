@@ -21,7 +21,7 @@ from avpenet_cli.model.network import FeatureNetwork, PainNetwork
 from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.settings import to_dict
-from avpenet_cli.training.data import Item, SampleKey, SegmentDataset, collate, face_px_of
+from avpenet_cli.training.data import Item, SampleKey, SegmentDataset, collate
 from avpenet_cli.training.embeddings import rows_to_encode
 from avpenet_cli.training.initial import initial_network
 from avpenet_cli.training.lightning_module import PainLightningModule
@@ -156,7 +156,7 @@ class _Measured:
         """Seconds to encode one segment, with the threads of the run."""
         key = self.digest(network, modality, training)
         if key not in self._encoding:
-            fast = optimise_for_inference(network, str(self._device), "float32", face_px_of(self._store, training))
+            fast = optimise_for_inference(network, str(self._device), "float32")
             dataset = self._dataset(network, training)
             spent = []
             for row in self._rows.tolist():

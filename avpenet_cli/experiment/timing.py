@@ -10,7 +10,7 @@ import torch
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.model.inference import optimise_for_inference
 from avpenet_cli.model.network import PainNetwork
-from avpenet_cli.training.data import SampleKey, SegmentDataset, face_px_of
+from avpenet_cli.training.data import SampleKey, SegmentDataset
 from avpenet_cli.training.settings import TrainSettings
 
 _TIMED_SEGMENTS = 3
@@ -27,7 +27,7 @@ def time_ms(network: PainNetwork, store: SegmentStore, rows: np.ndarray, setting
     """
     if not len(rows):
         return None
-    fast = optimise_for_inference(network, "cpu", "float32", face_px_of(store, settings))
+    fast = optimise_for_inference(network, "cpu", "float32")
     dataset = SegmentDataset(store, settings, False, settings.validation_frames, audio_input=network.audio_input)
     face = store.preprocessing.face
     mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (face.pixel_mean, face.pixel_std))

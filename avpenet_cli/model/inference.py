@@ -23,9 +23,6 @@ CPU_FACE_MICRO_BATCH = 8
 CPU_AUDIO_BATCH = 16
 """Segments per pass through ResNet-34 for which its weights are laid out."""
 
-FACE_PX = 224
-"""Height and width of the published network's faces."""
-
 MC_PASSES_AT_ONCE = 250
 """Monte Carlo passes per batch, which bounds memory. Changing it changes the samples of a seed."""
 
@@ -41,7 +38,7 @@ _CONVOLUTIONAL = ("conv1", "layer1", "layer2", "layer3", "layer4")
 """Parts of a trunk that run in the encoder's precision; attention, pooling and projection stay float32."""
 
 
-def optimise_for_inference(model: N, device: str, precision: Precision, face_px: int = FACE_PX) -> N:
+def optimise_for_inference(model: N, device: str, precision: Precision) -> N:
     """Copy a network for inference: evaluation mode, no gradients, batch norm folded, channels last.
 
     The scores of the copy differ from the network's by less than 1e-4 in float32. The parameter names in its state dict
@@ -51,17 +48,15 @@ def optimise_for_inference(model: N, device: str, precision: Precision, face_px:
         model: any registered network; not modified.
         device: `cpu`, `cuda` or `cuda:N`.
         precision: of the encoders' convolutions; everything else stays float32.
-        face_px: height and width of the faces to come. Results do not depend on it, but each pass with faces of another
-            size takes a second longer on a CPU.
 
     Raises:
         ValueError: int8, on a device that has no 8-bit convolutions.
     """
-    return convert_for_inference(copy.deepcopy(model), device, precision, face_px)
+    return convert_for_inference(copy.deepcopy(model), device, precision)
 
 
 @torch.no_grad()
-def convert_for_inference(model: N, device: str, precision: Precision, face_px: int = FACE_PX) -> N:
+def convert_for_inference(model: N, device: str, precision: Precision) -> N:
     """Convert a network as `optimise_for_inference` does, without a second copy of its parameters.
 
     Args:
@@ -83,7 +78,7 @@ def convert_for_inference(model: N, device: str, precision: Precision, face_px: 
     fused = onednn.is_available(torch.device(device), precision)
     for encoder in list(model.modules()):
         if isinstance(encoder, VisualEncoder):
-            _convert_visual(encoder, device, precision, fused, face_px)
+            _convert_visual(encoder, device, precision, fused)
         elif isinstance(encoder, AudioEncoder) and fused:
             onednn.fuse(encoder, (CPU_AUDIO_BATCH, 1, 128, 300))
     # What is left: fused convolutions have their own order. Not `model.to(memory_format=...)`, which refuses the
@@ -94,14 +89,14 @@ def convert_for_inference(model: N, device: str, precision: Precision, face_px: 
     return model.eval().requires_grad_(False)
 
 
-def _convert_visual(encoder: VisualEncoder, device: str, precision: Precision, fused: bool, face_px: int) -> None:
+def _convert_visual(encoder: VisualEncoder, device: str, precision: Precision, fused: bool) -> None:
     if torch.device(device).type == "cpu":
         encoder.projector = _FixedRows(encoder.projector)
         encoder.spatial_attention.sigmoid = _WholeVectors(nn.Sigmoid())
     if fused and precision == "int8":
-        int8.quantise(encoder, (1, 3, face_px, face_px))
+        int8.quantise(encoder, (1, 3, 224, 224))
     elif fused:
-        onednn.fuse(encoder, (CPU_FACE_MICRO_BATCH, 3, face_px, face_px))
+        onednn.fuse(encoder, (CPU_FACE_MICRO_BATCH, 3, 224, 224))
 
 
 class _FixedRows(nn.Module):

@@ -174,11 +174,6 @@ class SegmentDataset(Dataset[Item]):
         return [int((number + 0.5) * count / self._frames) for number in range(self._frames)]
 
 
-def face_px_of(store: SegmentStore, settings: TrainSettings) -> int:
-    """Height and width of the faces that a network gets."""
-    return settings.face_px or store.preprocessing.face.crop_px
-
-
 def _resize(faces: np.ndarray, side_px: int | None) -> np.ndarray:
     if side_px is None or not len(faces):
         return faces if side_px is None else np.empty((0, side_px, side_px, 3), np.uint8)

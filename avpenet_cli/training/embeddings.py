@@ -27,7 +27,7 @@ from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.settings import FRAMES_PER_WINDOW, digest_of
 from avpenet_cli.storage import atomic_write, make_private_folder
-from avpenet_cli.training.data import Embeddings, Item, SampleKey, SegmentDataset, face_px_of
+from avpenet_cli.training.data import Embeddings, Item, SampleKey, SegmentDataset
 from avpenet_cli.training.settings import TrainSettings
 
 EMBEDDINGS_FOLDER = "embeddings"
@@ -222,7 +222,7 @@ class _Encoder:
     ) -> None:
         self._device = choose_device(settings.device)
         self._together = self._device.type != "cpu" if together is None else together
-        self._network = optimise_for_inference(network, str(self._device), "float32", face_px_of(store, settings))
+        self._network = optimise_for_inference(network, str(self._device), "float32")
         self._half = _in_bfloat16(settings)
         # As in validation: without augmentation, faces evenly spaced.
         plain = replace(settings, cache_embeddings=False)

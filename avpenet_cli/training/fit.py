@@ -29,7 +29,7 @@ from avpenet_cli.runs.callbacks import NO_CALLBACKS, RunCallbacks
 from avpenet_cli.runs.device import choose_device
 from avpenet_cli.training.checkpoint_callback import CheckpointCallback
 from avpenet_cli.training.curves import EpochRow
-from avpenet_cli.training.data import Batch, EpochSampler, SegmentDataset, collate, face_px_of
+from avpenet_cli.training.data import Batch, EpochSampler, SegmentDataset, collate
 from avpenet_cli.training.embeddings import EMBEDDINGS_FOLDER, load_or_compute_embeddings
 from avpenet_cli.training.initial import initial_network
 from avpenet_cli.training.lightning_module import PainLightningModule
@@ -219,7 +219,7 @@ def predict_segments(
     device = choose_device(settings.device)
     module = PainLightningModule(initial_network(settings, ()), settings, store)
     module.network.load_state_dict(dict(state))
-    module.network = optimise_for_inference(module.network, str(device), "float32", face_px_of(store, settings))
+    module.network = optimise_for_inference(module.network, str(device), "float32")
     module.eval()
     one_process = replace(settings, workers=0)
     frames, audio_input = store.index["crops"].max(), module.network.audio_input

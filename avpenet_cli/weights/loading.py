@@ -128,8 +128,7 @@ def load(
     """
     from avpenet_cli.model.inference import convert_for_inference
 
-    face_px = entry.description.preprocessing.face.crop_px
-    return convert_for_inference(load_network(entry), device, precision, face_px), entry.description
+    return convert_for_inference(load_network(entry), device, precision), entry.description
 
 
 def empty_network(description: WeightsDescription) -> PainNetwork:

@@ -36,14 +36,6 @@ def tokens(fast: AVPENet, inputs: tuple[torch.Tensor, torch.Tensor]) -> tuple[to
         return fast.encode_audio(inputs[0]), fast.encode_faces(inputs[1]).unsqueeze(0)
 
 
-@pytest.mark.parametrize("face_px", [64, 112])
-def test_size_for_which_faces_are_laid_out_changes_no_bit(plain: AVPENet, fast: AVPENet, face_px: int) -> None:
-    faces = torch.randn((3, 3, face_px, face_px), generator=torch.Generator().manual_seed(5))
-    own = optimise_for_inference(plain, "cpu", "float32", face_px)
-    with torch.inference_mode():
-        torch.testing.assert_close(own.encode_faces(faces), fast.encode_faces(faces), rtol=0, atol=0)
-
-
 def test_optimised_scores_differ_by_less_than_a_ten_thousandth(
     plain: AVPENet,
     fast: AVPENet,

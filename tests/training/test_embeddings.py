@@ -11,14 +11,13 @@ import torch
 
 from avpenet_cli.dataset.store import SegmentStore
 from avpenet_cli.model.encoders import deduplicate_consecutive
-from avpenet_cli.model.onednn import FusedBlock, is_available
 from avpenet_cli.runs.callbacks import NO_CALLBACKS
 from avpenet_cli.training.data import Item
 from avpenet_cli.training.embeddings import _Encoder
 from avpenet_cli.training.fit import loading_processes
 from avpenet_cli.training.initial import initial_network
 from avpenet_cli.training.settings import StageSettings, TrainSettings
-from tests.support.training_stores import CROP_PX, make_store
+from tests.support.training_stores import make_store
 
 FROZEN, TRAINED = StageSettings(1, 0.0, 1e-3), StageSettings(1, 1e-4, 1e-3)
 
@@ -44,16 +43,6 @@ def test_segments_encoded_together_have_the_outputs_that_each_has_alone(tmp_path
         assert one.row == other.row
         np.testing.assert_array_equal(one.places, other.places)
         np.testing.assert_allclose(one.faces, other.faces, atol=1e-4)
-
-
-@pytest.mark.skipif(not is_available(torch.device("cpu")), reason="needs oneDNN's convolutions")
-def test_encoder_is_laid_out_for_the_faces_of_the_store(tmp_path: Path) -> None:
-    """Laid out for others, it would read its weights anew for each segment, which takes twenty times as long."""
-    store = SegmentStore.open(make_store(tmp_path / "store", subjects=4, segments=1, faces=2))
-    for settings, face_px in ((TrainSettings(device="cpu"), CROP_PX), (TrainSettings(device="cpu", face_px=96), 96)):
-        encoder = _Encoder(initial_network(settings, ()).eval(), store, settings)
-        *_, last = (module for module in encoder._network.modules() if isinstance(module, FusedBlock))
-        assert last.output_size[2:] == (face_px // 32, face_px // 32)
 
 
 def test_audio_of_unequal_lengths_is_encoded_apart_and_segments_without_faces_have_none(tmp_path: Path) -> None:
