@@ -13,6 +13,7 @@
 # make bench   speed beside decoding alone, as a Markdown table: medians of five, interleaved; BENCH_FLAGS="CLIP --repeat 1"
 # make faults  a thousand runs with faults: full disks, power cuts, signals, ...; resumes; FAULTS_FLAGS="--trials 50"
 # make soak    hours of scoring over and over, for memory or descriptors that leak; resumes; SOAK_FLAGS="--hours 0.2"
+# make load    10,000 recordings in one command: memory, killing, resuming; hours; resumes; LOAD_FLAGS="--scored 40"
 # make fuzz    reads damaged files for a minute, and resumes; FUZZ_FLAGS="media --seconds 3600"; docs/explanation/robustness.md
 # make docs    the documentation as a site in build/docs, without a network
 # make gpu-check  checks and times the program on a GPU: a table in build/gpu-check-results; make gpu-check-data first
@@ -22,7 +23,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := setup
-.PHONY: setup ffmpeg cluster-tools lint style types pytest test quick demo bench fuzz faults soak docs man gpu-check gpu-check-data
+.PHONY: setup ffmpeg cluster-tools lint style types pytest test quick demo bench fuzz faults soak load docs man gpu-check gpu-check-data
 .PHONY: release bundle sign licences audit-dependencies lock landmarks clean
 
 # What the caller's shell adds to Python's path is not what is tested here. Without stored bytecode each of the hundreds
@@ -186,6 +187,11 @@ SOAK_FLAGS :=
 soak: setup
 	@mkdir -p build
 	@$(VENV_PYTHON) -m tests.bench.soak --state build/soak $(SOAK_FLAGS)
+
+LOAD_FLAGS := --scored 10000
+load: setup
+	@mkdir -p build
+	@$(VENV_PYTHON) -m tests.bench.load build/load $(LOAD_FLAGS)
 
 # With a low priority: it takes a core for as long as it is given.
 FUZZ_FLAGS :=

@@ -170,6 +170,7 @@ def fit_tables(inputs: Inputs, request: CalibrateRequest) -> SiteCalibration:
             curves=fitted.curves,
             abstention=fitted.abstention,
             notices=(*_source_notices(scores, weights), *_rating_notices(ratings), *fitted.notices),
+            results_version=_results_version(scores),
         )
     )
 
@@ -277,6 +278,13 @@ def _rating_notices(ratings: Ratings) -> list[str]:
         "the rated segments are a sample of the archive: the intervals hold for segments in the mix of that sample, "
         "and errors are those of the sample"
     ]
+
+
+def _results_version(scores: Scores) -> int | None:
+    """That of all tables; None where a manifest does not say, or another one says something else."""
+    stated = {(source.manifest or {}).get("results_version") for source in scores.sources}
+    version = stated.pop() if len(stated) == 1 else None
+    return version if isinstance(version, int) else None
 
 
 def _source_notices(scores: Scores, weights: FittedWeights) -> list[str]:

@@ -318,6 +318,8 @@ class SiteCalibration:
         abstention: None where it was not asked for.
         notices: what a reader must know, in sentences.
         history: last line of the file's history before the line of this calibration; None in memory.
+        results_version: of the scores that it was fitted on, as in their manifests; None where these do not say, or
+            differ, and in calibrations before 0.2.0.
         digest: SHA-256 over the rest of the file, hexadecimal; see `content_digest`.
     """
 
@@ -333,6 +335,7 @@ class SiteCalibration:
     abstention: Abstention | None
     notices: tuple[str, ...]
     history: HistoryHead | None = None
+    results_version: int | None = None
     digest: str = ""
 
     @property

@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from avpenet_cli.errors import EnvironmentUnavailableError
 from avpenet_cli.media.confinement import confined, cpu_bound_s, passed_bound
@@ -112,7 +113,7 @@ class DecoderChild:
         self._stall_s, self._cpu_s = stall_s, cpu_s
         self._while_waiting = while_waiting
         self._closed = threading.Event()
-        self._was_killed_here = False
+        self._was_killed_here = self._stalled = False
         self._messages: deque[str] = deque(maxlen=40)
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         source = open_recording(path)
@@ -180,8 +181,7 @@ class DecoderChild:
                     return None
                 self._while_waiting()
                 if time.monotonic() > deadline:
-                    self.close()
-                    raise DecoderStalled from None
+                    self._stall()
         return None
 
     def read_into(self, buffer: memoryview) -> int:
@@ -196,14 +196,18 @@ class DecoderChild:
             if not ready:
                 self._while_waiting()
                 if time.monotonic() - last > self._stall_s:
-                    self.close()
-                    raise DecoderStalled
+                    self._stall()
                 continue
             count = os.readv(self._payload, [buffer[filled:]])
             if count == 0:
                 break
             filled, last = filled + count, time.monotonic()
         return filled
+
+    def _stall(self) -> NoReturn:
+        self._stalled = True
+        self.close()
+        raise DecoderStalled from None
 
     @property
     def messages(self) -> str:
@@ -217,6 +221,8 @@ class DecoderChild:
         ffmpeg has the words of a failed disk for some damaged files, too: another read tells one from the other.
         """
         status = self._process.returncode
+        if self._stalled:
+            return f"its decoder delivered nothing for {self._stall_s:g} s"
         if status is None or passed_bound(status, self.messages, self._cpu_s):
             return ""  # what needs too much needs it again
         if status < 0 and not self._was_killed_here:
@@ -232,8 +238,10 @@ class DecoderChild:
 
     def finish(self) -> int:
         """Wait for the child to exit and return its exit status (negative: a signal)."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             self._process.wait(timeout=self._stall_s)
+        except subprocess.TimeoutExpired:
+            self._stalled = True
         status = self._process.poll()
         self.close()
         return -signal.SIGKILL if status is None else status

@@ -1,7 +1,7 @@
 """Read a recording again where its disk, its share or its decoder failed: a score of half a file must not stay.
 
-A damaged file and a disk that fails look the same to a decoder. A damaged file gives the same again, though, and all of
-its bytes can be read.
+A damaged file and a disk that fails look the same to a decoder, and so do a share that hangs and a file on which a
+decoder hangs. A damaged file gives the same again, though, once all of its bytes could be read, and still can be.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def read_reliably(path: Path, read: Callable[[], RecordingEvidence[T]]) -> Recor
     evidence = read()
     if not evidence.suspected_read_error:
         return evidence
+    _check_bytes(path)  # waits for a share that hangs, which would stop another decoder at the same place
     again = read()
     if not again.suspected_read_error:
         return again

@@ -22,6 +22,7 @@ from avpenet_cli.phrasing import plural
 from avpenet_cli.records import Status
 from avpenet_cli.runs.manifest import weights_mark
 from avpenet_cli.runs.manifest_entries import CalibrationEntry
+from avpenet_cli.settings import RESULTS_VERSION
 from avpenet_cli.study.subjects import NOT_STATED, Subjects
 from avpenet_cli.tables import CALIBRATED_COLUMNS, Columns, Value
 from avpenet_cli.weights import WeightsDescription
@@ -65,8 +66,8 @@ def read_calibration(
         pseudonymised: no name that somebody gave to a file may be stated.
 
     Raises:
-        SettingsError: it cannot be read or was altered, is for other weights, abstains by a spread that the run does
-            not compute, or has groups that are not known.
+        SettingsError: it cannot be read or was altered, is for other weights or for scores of a version that scores
+            differently, abstains by a spread that the run does not compute, or has groups that are not known.
     """
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -80,6 +81,12 @@ def read_calibration(
         raise SettingsError(
             f"--calibration {path}: is for weights with another digest, {site.weights.digest}",
             "fit a calibration for these weights with `avpenet calibrate`",
+        )
+    if site.results_version not in (None, RESULTS_VERSION):
+        raise SettingsError(
+            f"--calibration {path}: was fitted on scores of another version of avpenet (results version "
+            f"{site.results_version}), which scores differently from this one ({RESULTS_VERSION})",
+            "score the rated recordings again, then fit it again with `avpenet calibrate`",
         )
     if site.abstention is not None and site.abstention.column in _OF_SAMPLES and not mc_samples:
         raise SettingsError(
@@ -189,6 +196,11 @@ class CalibratedColumns:
         ]
         if site.weights.demonstration:
             lines.append("the calibration is of DEMONSTRATION weights: nothing in it is about patients")
+        if site.results_version is None:
+            lines.append(
+                "the calibration does not state which version of avpenet scored the recordings that it was fitted on: "
+                "if that one scores differently from this one, score them and fit it again"
+            )
         if self.abstained:
             lines.append(f"{plural(self.abstained, 'segment')} without a calibrated score: the calibration abstains")
         if self.outside:

@@ -16,54 +16,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from tests.bench.samples import Sample, slope, take, warm
 from tests.faults.scenarios import make_originals
-from tests.support.processes import descendants
 
 _SAMPLE_S = 5.0
 _LASTING = 60
 """Measurements of a worker, in five minutes, without which most of them are of its start."""
-_WARM_UP = 0.25
-"""Share of a process's measurements that are left out at its start: caches fill."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One measurement.
-
-    Attributes:
-        started: of the process that scores, seconds since 1970; it tells processes apart.
-        seconds: that the process has been scoring.
-        recordings: that it has scored.
-        at_rest: between two rounds.
-        rss_mib: resident memory of the process, MiB.
-        workers_mib: of each worker, by process.
-        descriptors, threads, children: of the process; workers and decoders are children.
-        log_bytes: size of the log.
-    """
-
-    started: float
-    seconds: float
-    recordings: int
-    at_rest: bool
-    rss_mib: float
-    workers_mib: dict[str, float]
-    descriptors: int
-    threads: int
-    children: int
-    log_bytes: int
-
-
-def rss_mib(pid: int | str) -> float:
-    """Resident memory of a process, MiB; 0 where it has ended."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmRSS:")).split()[1]) / 1024
-    return 0.0
 
 
 class Soak:
@@ -129,36 +92,11 @@ class Soak:
             thread.join()
 
     def _sample(self, *, at_rest: bool) -> None:
-        children = descendants(os.getpid())
-        workers = {}
-        for pid in children:
-            with contextlib.suppress(OSError):
-                if b"worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    workers[str(pid)] = round(rss_mib(pid), 2)
-        sample = Sample(
-            started=self._started,
-            seconds=round(time.monotonic() - self._clock, 1),
-            recordings=self._recordings,
-            at_rest=at_rest,
-            rss_mib=round(rss_mib(os.getpid()), 2),
-            workers_mib=workers,
-            descriptors=len(list(Path("/proc/self/fd").iterdir())),
-            threads=threading.active_count(),
-            children=len(children),
-            log_bytes=self._log.stat().st_size if self._log.exists() else 0,
-        )
+        log_bytes = self._log.stat().st_size if self._log.exists() else 0
+        seconds = time.monotonic() - self._clock
+        sample = take(os.getpid(), self._started, seconds, self._recordings, at_rest=at_rest, log_bytes=log_bytes)
         self._lines.write(json.dumps(asdict(sample)) + "\n")
         self._lines.flush()
-
-
-def slope(times: Sequence[float], values: Sequence[float]) -> float:
-    """By how much values grow with time, least squares; not a number below three of them."""
-    return float(np.polyfit(times, values, 1)[0]) if len(times) > 2 else float("nan")
-
-
-def warm(samples: Sequence[Sample]) -> Sequence[Sample]:
-    """Those after the warm-up."""
-    return samples[int(_WARM_UP * len(samples)) :]
 
 
 def describe(samples: Sequence[Sample]) -> str:

@@ -146,6 +146,16 @@ def test_settings_that_cannot_be_used_are_refused_in_one_line(
     refuse_existing(tmp_path / "site.json")
 
 
+@pytest.mark.parametrize("stated", [None, 7])
+def test_it_states_the_version_that_scored(avpenet_here: Avpenet, altered: Path, stated: int | None) -> None:
+    manifest = altered / "scores.run.json"
+    content = json.loads(manifest.read_text())
+    content.pop("results_version", None)
+    manifest.write_text(json.dumps(content | ({} if stated is None else {"results_version": stated})))
+    assert avpenet_here("calibrate", *tables(altered), "--out", altered / "site.json").code == 0
+    assert read_site(altered / "site.json").results_version == stated
+
+
 def test_merged_spellings_of_a_patient_are_shown_and_not_written(avpenet_here: Avpenet, altered: Path) -> None:
     rows = rows_of(altered / "subjects.csv")
     first = rows[0]["subject"]

@@ -1,4 +1,4 @@
-"""A decoder that is killed, or a disk that fails, does not leave half a recording's scores."""
+"""A decoder that is killed or hangs, or a disk that fails, does not leave half a recording's scores."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from avpenet_cli.pipeline.evidence import FrontEnd, RecordingEvidence
 from avpenet_cli.pipeline.reading import read_reliably
 from avpenet_cli.pipeline.timer import StageTimer
 from avpenet_cli.runs.callbacks import RunCallbacks
-from avpenet_cli.settings import Preprocessing, RunSettings
+from avpenet_cli.settings import DecodingSettings, Preprocessing, RunSettings
 from tests.conftest import ClipMaker
 from tests.pipeline.test_lengths import NoFaces
 from tests.support.processes import descendants
 
 SECONDS = 60.0
+STALL_S = 4.0
+"""A busy machine delivers something within this."""
 
 
 class Killer(RunCallbacks):
@@ -52,7 +54,8 @@ def recording(clips: ClipMaker) -> Path:
 
 
 def reads(callbacks: Killer, path: Path) -> Callable[[], RecordingEvidence[None]]:
-    front_end = FrontEnd(Preprocessing(), RunSettings(), (), torch.device("cpu"), callbacks)
+    run = RunSettings(decoding=DecodingSettings(stall_s=STALL_S))
+    front_end = FrontEnd(Preprocessing(), run, (), torch.device("cpu"), callbacks)
 
     def read() -> RecordingEvidence[None]:
         callbacks.begin()
@@ -63,8 +66,10 @@ def reads(callbacks: Killer, path: Path) -> Callable[[], RecordingEvidence[None]
 
 # The first blocks are those of the survey of the channels, which says nothing of how it ended.
 @pytest.mark.parametrize("moment", [3, 75])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_recording_whose_decoder_was_killed_is_read_again(recording: Path, moment: int, number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+def test_recording_whose_decoder_was_killed_or_hung_is_read_again(
+    recording: Path, moment: int, number: signal.Signals
+) -> None:
     killer = Killer([moment], number)
     evidence = read_reliably(recording, reads(killer, recording))
     assert killer._moments == []
@@ -72,9 +77,16 @@ def test_recording_whose_decoder_was_killed_is_read_again(recording: Path, momen
     assert evidence.problems == evidence.flags == ()
 
 
-def test_recording_whose_decoders_are_killed_again_and_again_has_failed(recording: Path) -> None:
-    with pytest.raises(
-        RecordingError, match="two reads of it differ, since its decoder was ended by signal 9"
-    ) as failed:
-        read_reliably(recording, reads(Killer([65, 85], signal.SIGKILL), recording))
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [
+        (signal.SIGKILL, "its decoder was ended by signal 9"),
+        (signal.SIGSTOP, f"its decoder delivered nothing for {STALL_S:g} s"),
+    ],
+)
+def test_recording_whose_decoders_are_killed_or_hang_again_and_again_has_failed(
+    recording: Path, number: signal.Signals, cause: str
+) -> None:
+    with pytest.raises(RecordingError, match=f"two reads of it differ, since {cause}") as failed:
+        read_reliably(recording, reads(Killer([65, 85], number), recording))
     assert failed.value.code == "unreadable"

@@ -23,7 +23,7 @@ from avpenet_cli.runs.journal import Journal
 from avpenet_cli.runs.manifest import weights_mark
 from avpenet_cli.scoring.request import ScoreRequest
 from avpenet_cli.scoring.results import Results, RunFacts
-from avpenet_cli.settings import RunSettings
+from avpenet_cli.settings import RESULTS_VERSION, RunSettings
 from avpenet_cli.study.score_tables import read_scores
 from avpenet_cli.tables import CALIBRATED_COLUMNS, CHANGE_COLUMNS, COLUMNS
 from avpenet_cli.weights import WeightsEntry
@@ -167,6 +167,9 @@ def test_calibrations_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     other = dataclasses.replace(fits, weights=dataclasses.replace(fits.weights, digest=WEIGHTS.digest[:12] + "0" * 52))
     with pytest.raises(SettingsError, match="is for weights with another digest"):
         Results(requested(tmp_path, calibration=calibration(tmp_path, sealed(other))))
+    older = sealed(dataclasses.replace(fits, results_version=RESULTS_VERSION - 1))
+    with pytest.raises(SettingsError, match=r"was fitted on scores of another version of avpenet .* score the rated"):
+        Results(requested(tmp_path, calibration=calibration(tmp_path, older)))
     path = calibration(tmp_path, fits)
     path.write_text(path.read_text().replace('"coverage": 0.9', '"coverage": 0.8'))
     with pytest.raises(SettingsError, match="was changed after it was fitted"):
@@ -178,6 +181,15 @@ def test_calibrations_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         Results(requested(tmp_path, calibration=tmp_path / "half.json"))
     with pytest.raises(SettingsError, match="would overwrite"):
         Results(requested(tmp_path, out=path, calibration=path))
+
+
+def test_calibration_that_does_not_state_a_version_is_applied_with_a_warning(journal: Journal, tmp_path: Path) -> None:
+    unstated = sealed(dataclasses.replace(site(mark=MARK), results_version=None))
+    rows, lines = written(requested(tmp_path, calibration=calibration(tmp_path, unstated)), journal)
+    assert rows[0]["calibrated"]
+    assert any(line.startswith("the calibration does not state which version of avpenet scored") for line in lines)
+    path = calibration(tmp_path, site(mark=MARK))
+    assert not any("does not state" in line for line in written(requested(tmp_path, calibration=path), journal)[1])
 
 
 def test_pseudonyms_keep_the_files_name_out(journal: Journal, tmp_path: Path) -> None:

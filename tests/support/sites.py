@@ -20,6 +20,7 @@ from avpenet_cli.calibration.site import (
     SiteCalibration,
     sealed,
 )
+from avpenet_cli.settings import RESULTS_VERSION
 from avpenet_cli.stats.estimate import Estimate, absent
 
 MARK = "avpenet-phantom@0123456789ab demonstration"
@@ -62,5 +63,6 @@ def site(*groups: Curve, abstains: bool = False, mark: str = MARK) -> SiteCalibr
             curves=(curve(), *groups),
             abstention=abstention() if abstains else None,
             notices=(),
+            results_version=RESULTS_VERSION,
         )
     )  # fmt: skip
