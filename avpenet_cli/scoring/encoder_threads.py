@@ -83,10 +83,13 @@ class EncoderThreads:
             tasks.append(task)
         return tasks
 
-    def results(self, tasks: Sequence[Future[np.ndarray]]) -> np.ndarray:
-        """Wait for tasks and join their embeddings, (n, 512) float32; raises what encoding raised."""
+    def results(self, tasks: Sequence[Future[np.ndarray]]) -> list[np.ndarray]:
+        """Wait for tasks; the embedding of each crop, (512,) float32. Raises what encoding raised.
+
+        They stay where they are: in one array, those of hours would be there twice for a moment.
+        """
         with self._timer.stage("wait_for_encoder"):
-            return np.concatenate([task.result() for task in tasks])
+            return [embedding for task in tasks for embedding in task.result()]
 
     def _encode(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         with self._timer.stage("encode_faces"):

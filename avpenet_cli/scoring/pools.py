@@ -25,7 +25,7 @@ class EmbeddingPool:
         self._waiting: list[tuple[int, int, np.ndarray]] = []
         self._tasks: list[Future[np.ndarray]] = []
         self._count = 0
-        self._embeddings = np.empty((0, 0), np.float32)
+        self._embeddings: list[np.ndarray] = []
 
     def add(self, slot: int, track: int, crop: np.ndarray) -> None:
         """Queue one crop, (crop_px, crop_px, 3) uint8 RGB; encode when a batch is full."""
@@ -57,7 +57,7 @@ class EmbeddingPool:
     def features(self, slots: range, tracks: Sequence[int]) -> np.ndarray | None:
         """Embeddings (n, 512) float32 of the faces of `tracks` in `slots`, in time order; None if there are none."""
         rows = [self._rows[key] for slot in slots for track in tracks if (key := (slot, track)) in self._rows]
-        return self._embeddings[rows] if rows else None
+        return np.stack([self._embeddings[row] for row in rows]) if rows else None
 
 
 class ImagePool:
@@ -107,8 +107,7 @@ class ImagePool:
         self.flush_before(1 << 60)
         self._encode()
         if self._tasks:
-            embeddings = self._encoder.results(self._tasks)
-            for (key, count), embedding in zip(self._encoding, embeddings, strict=True):
+            for (key, count), embedding in zip(self._encoding, self._encoder.results(self._tasks), strict=True):
                 self._done[key] = (embedding, count)
             self._tasks.clear()
             self._encoding.clear()

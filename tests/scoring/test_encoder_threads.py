@@ -55,7 +55,7 @@ def test_repeated_crop_is_encoded_once(network: Network, threads: int, monkeypat
     monkeypatch.setattr(Network, "encode_faces", encode_counting)
     images = [image for image in crops(10) for _ in range(3)]
     with EncoderThreads(network, StageTimer()) as encoder:
-        assert encoder.results(encoder.submit(images)).shape == (30, 512)
+        assert np.shape(encoder.results(encoder.submit(images))) == (30, 512)
     assert sum(encoded) == 10
 
 
