@@ -36,6 +36,7 @@ _BEFORE_KILL = 3
 """Of these, scored before the kill."""
 _POLL_S = 0.2
 _SAMPLE_S = 10.0
+_LEAST_SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -121,22 +122,23 @@ class Load:
         return sqlite3.connect(f"file:{self.out}.journal?mode={mode}", uri=True, isolation_level=None)
 
     def fill(self, first: int, last: int) -> None:
-        """Write outcomes of the recordings from `first` up to `last` into the journal, those of the same files."""
+        """Write outcomes of the recordings from `first` up to `last` that have none, those of the same files."""
         keys = {item.path: item.key for item in collect([str(self.archive)], None, False, None).recordings}
         with contextlib.closing(self._journal("rw")) as journal:
             journal.execute("BEGIN")
             for number in range(first, last):
                 pair = keys[self.path(number)], keys[self.path(number % len(self._sources))]
                 journal.execute(
-                    "INSERT INTO finished SELECT ?, size, mtime_ns, outcome FROM finished WHERE recording = ?",
+                    "INSERT OR IGNORE INTO finished "
+                    "SELECT ?, size, mtime_ns, outcome FROM finished WHERE recording = ?",
                     pair,
                 )
                 journal.execute(
-                    "INSERT INTO file SELECT ?, failed, size, mtime_ns, sha256 FROM file WHERE recording = ?",
+                    "INSERT OR IGNORE INTO file SELECT ?, failed, size, mtime_ns, sha256 FROM file WHERE recording = ?",
                     pair,
                 )
                 journal.execute(
-                    "INSERT INTO tally SELECT ?, size, mtime_ns, status, scored, unscorable FROM tally "
+                    "INSERT OR IGNORE INTO tally SELECT ?, size, mtime_ns, status, scored, unscorable FROM tally "
                     "WHERE recording = ?",
                     pair,
                 )
@@ -195,6 +197,8 @@ def memory_rows(samples: list[Sample]) -> list[tuple[str, str]]:
         ),
     ]
     for points in workers.values():
+        if len(points) < _LEAST_SAMPLES:  # a worker's decoder, before it is another program
+            continue
         shown = ", ".join(f"{np.mean(part):.0f}" for part in np.array_split([mib for _, mib in points], 4))
         grows = 1000 * slope(*zip(*warm(points), strict=True))
         rows.append(("the same of a worker", f"{shown}; {grows:+.1f}"))
