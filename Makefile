@@ -188,7 +188,7 @@ soak: setup
 	@mkdir -p build
 	@$(VENV_PYTHON) -m tests.bench.soak --state build/soak $(SOAK_FLAGS)
 
-LOAD_FLAGS := --scored 10000
+LOAD_FLAGS := --scored 10000 --seconds 2 --workers 2
 load: setup
 	@mkdir -p build
 	@$(VENV_PYTHON) -m tests.bench.load build/load $(LOAD_FLAGS)

@@ -281,7 +281,7 @@ def _rating_notices(ratings: Ratings) -> list[str]:
 
 
 def _results_version(scores: Scores) -> int | None:
-    """That of all tables; None where a manifest does not say, or another one says something else."""
+    """Results version of the tables; None where a manifest states none, or two state different ones."""
     stated = {(source.manifest or {}).get("results_version") for source in scores.sources}
     version = stated.pop() if len(stated) == 1 else None
     return version if isinstance(version, int) else None

@@ -1,7 +1,7 @@
 """Read a recording again where its disk, its share or its decoder failed: a score of half a file must not stay.
 
 A damaged file and a disk that fails look the same to a decoder, and so do a share that hangs and a file on which a
-decoder hangs. A damaged file gives the same again, though, once all of its bytes could be read, and still can be.
+decoder hangs. A damaged file gives the same again, though, and all of its bytes can be read before and after.
 """
 
 from __future__ import annotations
